@@ -1,0 +1,128 @@
+"""ResNet as torchvision builds it (v1.5), from stock Keras layers.
+
+arXiv 1512.03385; v1.5 has the stride of a bottleneck in its 3 x 3 convolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import layers
+
+STEMS = ("imagenet", "cifar", "patch")
+
+
+def resnet18(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet18") -> keras.Model:
+    """ResNet-18; 512 features at width 64.
+
+    Args:
+        input_shape: (H, W, C).
+        stem: "imagenet": 7 x 7 convolution of stride 2 and max-pooling; "cifar": 3 x 3 convolution of
+            stride 1, no pooling.
+        width: channels of the first stage; each of the four stages doubles them.
+        name: name of the model.
+    """
+    return _resnet(input_shape, (2, 2, 2, 2), _doubling(width), False, stem, name)
+
+
+def resnet34(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet34") -> keras.Model:
+    """ResNet-34; 512 features at width 64. Arguments as `resnet18`."""
+    return _resnet(input_shape, (3, 4, 6, 3), _doubling(width), False, stem, name)
+
+
+def resnet50(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet50") -> keras.Model:
+    """ResNet-50; 2048 features at width 64. Arguments as `resnet18`."""
+    return _resnet(input_shape, (3, 4, 6, 3), _doubling(width), True, stem, name)
+
+
+def resnet101(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet101") -> keras.Model:
+    """ResNet-101; 2048 features at width 64. Arguments as `resnet18`."""
+    return _resnet(input_shape, (3, 4, 23, 3), _doubling(width), True, stem, name)
+
+
+def resnet_small(
+    input_shape: Sequence[int] = (28, 28, 3),
+    widths: Sequence[int] = (32, 64, 128),
+    blocks: int = 1,
+    stem: str = "patch",
+    name: str = "resnet_small",
+) -> keras.Model:
+    """A ResNet for small images on CPUs: `len(widths)` stages of basic blocks.
+
+    Args:
+        input_shape: (H, W, C).
+        widths: channels of each stage; the last is the number of features.
+        blocks: basic blocks per stage.
+        stem: "patch": 3 x 3 convolution of stride 2; or one of `resnet18`'s.
+        name: name of the model.
+    """
+    return _resnet(input_shape, (blocks,) * len(widths), tuple(widths), False, stem, name)
+
+
+def _doubling(width: int) -> tuple[int, ...]:
+    return tuple(width * 2**stage for stage in range(4))
+
+
+def _resnet(input_shape, depths, widths, bottleneck, stem, name) -> keras.Model:
+    if stem not in STEMS:
+        raise ValueError(f"`stem` must be one of {', '.join(map(repr, STEMS))}. Received: stem={stem!r}")
+    inputs = keras.Input(tuple(input_shape), name="images")
+    if stem == "imagenet":
+        x = _conv_norm(inputs, widths[0], 7, 2, "stem")
+        x = layers.ReLU(name="stem_relu")(x)
+        x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after ReLU, zero is the smallest value
+        x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+    else:
+        x = _conv_norm(inputs, widths[0], 3, 2 if stem == "patch" else 1, "stem")
+        x = layers.ReLU(name="stem_relu")(x)
+    block = _bottleneck_block if bottleneck else _basic_block
+    for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
+        for index in range(depth):
+            stride = 2 if stage > 1 and index == 0 else 1
+            x = block(x, width, stride, f"stage{stage}_block{index + 1}")
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _conv_norm(x: Any, filters: int, kernel_size: int, stride: int, name: str) -> Any:
+    """Convolution without bias and BatchNorm, padded alike on all sides."""
+    # "same" pads unevenly at stride 2; at stride 1 it equals explicit padding and is faster on CPUs
+    padding = "same" if stride == 1 else "valid"
+    if stride > 1 and kernel_size > 1:
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    x = layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        name=f"{name}_conv",
+    )(x)
+    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+
+
+def _shortcut(x: Any, filters: int, stride: int, name: str) -> Any:
+    if stride == 1 and x.shape[-1] == filters:
+        return x
+    return _conv_norm(x, filters, 1, stride, f"{name}_shortcut")
+
+
+def _basic_block(x: Any, width: int, stride: int, name: str) -> Any:
+    y = _conv_norm(x, width, 3, stride, f"{name}_1")
+    y = layers.ReLU(name=f"{name}_1_relu")(y)
+    y = _conv_norm(y, width, 3, 1, f"{name}_2")
+    y = layers.Add(name=f"{name}_add")([y, _shortcut(x, width, stride, name)])
+    return layers.ReLU(name=f"{name}_relu")(y)
+
+
+def _bottleneck_block(x: Any, width: int, stride: int, name: str) -> Any:
+    y = _conv_norm(x, width, 1, 1, f"{name}_1")
+    y = layers.ReLU(name=f"{name}_1_relu")(y)
+    y = _conv_norm(y, width, 3, stride, f"{name}_2")
+    y = layers.ReLU(name=f"{name}_2_relu")(y)
+    y = _conv_norm(y, 4 * width, 1, 1, f"{name}_3")
+    y = layers.Add(name=f"{name}_add")([y, _shortcut(x, 4 * width, stride, name)])
+    return layers.ReLU(name=f"{name}_relu")(y)

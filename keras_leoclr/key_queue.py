@@ -1,0 +1,71 @@
+"""The queue of past keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class KeyQueue(keras.layers.Layer):
+    """A ring of the last `size` keys, the negatives of MoCo (arXiv 1911.05722, section 3.2).
+
+    Its keys and pointer are weights, so they are saved and restored with the model. A batch of any
+    length may be enqueued into a ring of any size: it wraps around, and of a batch longer than the
+    ring the last `size` keys stay.
+
+    Args:
+        size: K >= 1, number of keys held.
+        dim: D >= 1, length of a key.
+
+    Attributes:
+        keys: (K, D) float32 variable with unit rows; random directions until keys are enqueued.
+        pointer: int32 variable, the row that the next key goes to.
+    """
+
+    def __init__(self, size: int, dim: int, **kwargs: Any):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.size = size
+        self.dim = dim
+        # aggregation: under tf.distribute all replicas assign the same gathered keys
+        self.keys = self.add_weight(
+            shape=(size, dim),
+            initializer=_random_directions,
+            trainable=False,
+            aggregation="only_first_replica",
+            name="keys",
+        )
+        self.pointer = self.add_weight(
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="pointer",
+        )
+        self.built = True
+
+    def enqueue(self, keys: Any) -> None:
+        """Overwrites the oldest keys.
+
+        Args:
+            keys: (N, D), unit rows, in the order in which they are to be replaced again.
+        """
+        count = ops.shape(keys)[0]
+        skipped = max(count - self.size, 0) if isinstance(count, int) else ops.maximum(count - self.size, 0)
+        rows = (self.pointer + skipped + ops.arange(count - skipped, dtype="int32")) % self.size
+        self.keys.assign(ops.scatter_update(self.keys, rows[:, None], keys[skipped:]))
+        self.pointer.assign((self.pointer + count) % self.size)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "dim": self.dim}
+
+
+def _random_directions(shape, dtype=None):
+    # NumPy's global generator: the same on every backend, and set by keras.utils.set_random_seed
+    directions = np.random.standard_normal(shape)
+    return ops.convert_to_tensor(directions / np.linalg.norm(directions, axis=1, keepdims=True), dtype=dtype)

@@ -1,0 +1,66 @@
+"""InfoNCE, as pure functions of arrays."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from keras import ops
+
+
+class Contrast(NamedTuple):
+    """What a query's comparison with its keys and the negatives yields.
+
+    Attributes:
+        loss: (B,), sum over the V positives of InfoNCE.
+        positive_similarity: (B, V), cosine of the query and each of its keys.
+        hardest_negative: (B,), largest cosine of the query and a negative.
+    """
+
+    loss: Any
+    positive_similarity: Any
+    hardest_negative: Any
+
+
+def info_nce(query: Any, keys: Any, negatives: Any, temperature: float) -> Contrast:
+    """InfoNCE of every query against each of its keys and a shared set of negatives.
+
+    `sum_v -log( exp(q.k_v / T) / (exp(q.k_v / T) + sum_j exp(q.n_j / T)) )`: MoCo's loss
+    (arXiv 1911.05722, equation 1), summed over the V keys as LeOCLR does (arXiv 2403.06813).
+
+    Args:
+        query: (B, D), unit rows.
+        keys: (B, V, D), unit rows; all V are positives of the query.
+        negatives: (K, D), unit rows.
+        temperature: T > 0.
+    """
+    similarity = ops.matmul(query, ops.transpose(negatives))
+    return _contrast(query, keys, similarity, temperature)
+
+
+def info_nce_in_batch(query: Any, keys: Any, temperature: float) -> Contrast:
+    """InfoNCE with the keys of the batch's other images as negatives; no queue.
+
+    Args:
+        query: (B, D), unit rows.
+        keys: (B, V, D), unit rows; row i holds the positives of query i and negatives of all others.
+        temperature: T > 0.
+    """
+    batch_size, views, dim = keys.shape[0], keys.shape[1], keys.shape[2]
+    if batch_size is None:
+        batch_size = ops.shape(keys)[0]
+    similarity = ops.matmul(query, ops.transpose(ops.reshape(keys, (-1, dim))))
+    own = ops.repeat(ops.eye(batch_size, dtype="bool"), views, axis=1)
+    # -inf would make the gradient of the maximum NaN on some backends
+    similarity = ops.where(own, -1e9, similarity)
+    return _contrast(query, keys, similarity, temperature)
+
+
+def _contrast(query, keys, similarity, temperature) -> Contrast:
+    """The negatives' log-sum-exp is taken once for all V positives."""
+    positive = ops.sum(ops.expand_dims(query, 1) * keys, axis=-1)
+    hardest = ops.stop_gradient(ops.max(similarity, axis=1))
+    shifted = ops.exp((similarity - hardest[:, None]) / temperature)
+    log_sum = ops.log(ops.sum(shifted, axis=1)) + hardest / temperature
+    logits = positive / temperature
+    loss = ops.sum(ops.logaddexp(logits, log_sum[:, None]) - logits, axis=1)
+    return Contrast(loss, ops.stop_gradient(positive), hardest)

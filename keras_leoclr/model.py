@@ -1,0 +1,389 @@
+"""The method: a query encoder, its moving average as key encoder, and a queue of past keys."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_leoclr import distribution, losses
+from keras_leoclr.heads import projection_head
+from keras_leoclr.key_queue import KeyQueue
+
+DIAGNOSTICS = (
+    "positive_similarity",
+    "negative_similarity",
+    "contrast_accuracy",
+    "feature_std",
+    "loss_to_chance",
+)
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class LeOCLR(keras.Model):
+    """Contrast of one query view with V key views of an image (LeOCLR, arXiv 2403.06813).
+
+    Which method this is depends on the views that it is fed: with the original as query and two
+    crops as keys it is LeOCLR, with one crop each it is MoCo v2 (arXiv 2003.04297). A step is
+
+    1. the key encoder moves: `k = momentum * k + (1 - momentum) * q`, weights only, not BatchNorm's
+       moving statistics;
+    2. the key views are encoded in training mode, without gradient;
+    3. the queries are compared with their keys and with the queue *as it was before the step*, see
+       `losses.info_nce`, and the optimizer updates the query encoder;
+    4. the keys replace the oldest ones in the queue.
+
+    `queue_size=0, momentum=0` is the end-to-end framework: the keys come from the query encoder's
+    current weights and the negatives are the keys of the batch's other images. They carry no gradient.
+
+    `fit` reports, as means over the steps of an epoch, with q and k unit vectors:
+
+    - `loss`: `sum_v -log(exp(q.k_v/T) / (exp(q.k_v/T) + sum_j exp(q.n_j/T)))`;
+    - `positive_similarity`: mean of q.k_v;
+    - `negative_similarity`: mean of q.n_j;
+    - `contrast_accuracy`: share of positives with q.k_v > max_j q.n_j;
+    - `feature_std`: standard deviation of q over the batch, mean over its D entries. It is
+      1/sqrt(D) for directions spread evenly, and 0 for a collapsed encoder;
+    - `loss_to_chance`: `loss / chance_level`. At 1 the model does not tell a key from the negatives.
+
+    Args:
+        backbone: a Keras model, (B, H, W, C) -> (B, features) or feature maps (B, h, w, features),
+            which are averaged. The query encoder holds this very model, the key encoder a copy.
+        projection_dim: D >= 1, length of queries and keys.
+        hidden_dim: width of the head's hidden layer; by default the number of features.
+        queue_size: K >= 0, number of past keys; 0 takes the negatives from the batch.
+        momentum: in [0, 1], of the key encoder's moving average.
+        temperature: T > 0.
+        bn_groups: G >= 1. In training, BatchNorm's statistics are taken over G equal parts of the
+            batch, as G devices would. The batch size must be divisible by G.
+        enqueue: "both" puts the keys of all views into the queue, "first" those of the first view.
+            The paper does not say which.
+
+    Input of `fit` and `evaluate`:
+        `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`, and, where the key views were permuted
+        against the queries, `"permutation": (B,)`: key row i belongs to query `permutation[i]`.
+        `evaluate` runs in inference mode and leaves encoders and queue as they are. `predict`
+        takes such batches, or images (B, H, W, C), and returns queries (B, D).
+
+    Example:
+        ```python
+        model = LeOCLR(backbones.resnet18((32, 32, 3), stem="cifar"), queue_size=4096)
+        model.compile(optimizer=optimizers.SGD(0.03, momentum=0.9, weight_decay=1e-4))
+        model.fit(dataset_of_views, epochs=200)
+        ```
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        projection_dim: int = 128,
+        hidden_dim: int | None = None,
+        queue_size: int = 65536,
+        momentum: float = 0.999,
+        temperature: float = 0.2,
+        bn_groups: int = 1,
+        enqueue: str = "both",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        _at_least("projection_dim", projection_dim, 1)
+        _at_least("queue_size", queue_size, 0)
+        _at_least("bn_groups", bn_groups, 1)
+        if hidden_dim is not None:
+            _at_least("hidden_dim", hidden_dim, 1)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={momentum}")
+        if not (temperature > 0 and math.isfinite(temperature)):
+            raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
+        if enqueue not in ("both", "first"):
+            raise ValueError(f'`enqueue` must be "both" or "first". Received: enqueue={enqueue!r}')
+        self.projection_dim = projection_dim
+        self.hidden_dim = hidden_dim
+        self.queue_size = queue_size
+        self.temperature = temperature
+        self.bn_groups = bn_groups
+        self.enqueue = enqueue
+        self._initial_momentum = momentum
+
+        self.backbone = with_pooled_features(backbone)
+        self.query_encoder = self._encoder(self.backbone, "query_encoder")
+        self.key_encoder = self._encoder(keras.models.clone_model(self.backbone), "key_encoder")
+        self.key_encoder.set_weights(self.query_encoder.get_weights())
+        # Pair first, then freeze variables: `key_encoder.trainable = False` would put its BatchNorm
+        # in inference mode.
+        self._pairs = list(
+            zip(self.query_encoder.trainable_variables, self.key_encoder.trainable_variables, strict=True)
+        )
+        self._freeze_key_encoder()
+        self.key_queue = KeyQueue(queue_size, projection_dim, name="key_queue") if queue_size else None
+        # a variable, so that a schedule can change it while the compiled step runs
+        self._momentum = self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(momentum),
+            dtype="float32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name="momentum",
+        )
+        self._diagnostics = {name: keras.metrics.Mean(name=name) for name in DIAGNOSTICS}
+        self.built = True
+
+    def _encoder(self, backbone, name):
+        images = keras.Input(backbone.input_shape[1:], name="images")
+        features = backbone(images)
+        width = features.shape[-1]
+        head = projection_head(width, self.hidden_dim or width, self.projection_dim, f"{name}_head")
+        return keras.Model(images, head(features), name=name)
+
+    def _freeze_key_encoder(self):
+        for _, key_variable in self._pairs:
+            key_variable.trainable = False
+
+    @property
+    def trainable_variables(self) -> list:
+        """The query encoder's; the key encoder is never trained, whatever `trainable` is set to."""
+        return self.query_encoder.trainable_variables
+
+    @property
+    def non_trainable_variables(self) -> list:
+        """All variables that the optimizer does not change."""
+        trained = {id(v) for v in self.trainable_variables}
+        return [v for v in self.variables if id(v) not in trained]
+
+    @property
+    def momentum(self) -> float:
+        """Momentum of the key encoder's moving average; may be set while training."""
+        return float(ops.convert_to_numpy(self._momentum))
+
+    @momentum.setter
+    def momentum(self, value: float) -> None:
+        self._momentum.assign(value)
+
+    def chance_level(self, num_key_views: int, batch_size: int | None = None) -> float:
+        """Loss of a model that cannot tell keys from negatives: `V * log(N + 1)` for N negatives.
+
+        Args:
+            num_key_views: V.
+            batch_size: B, needed without a queue, where N = V * (B - 1).
+        """
+        negatives = self.queue_size or num_key_views * (batch_size - 1)
+        return num_key_views * math.log(negatives + 1)
+
+    # === Encoding ===
+
+    def call(self, inputs, training=False):
+        images = inputs["query"] if isinstance(inputs, dict) else inputs
+        return self._encode(self.query_encoder, images, training)
+
+    def _encode(self, encoder, images, training):
+        """(B, H, W, C) -> (B, D), unit rows in float32."""
+        if training and self.bn_groups > 1:
+            size = images.shape[0]
+            if size is not None and size % self.bn_groups:
+                raise ValueError(
+                    "`bn_groups` must divide the batch size. "
+                    f"Received: bn_groups={self.bn_groups}, a batch of {size} images"
+                )
+            parts = [encoder(part, training=True) for part in ops.split(images, self.bn_groups)]
+            outputs = ops.concatenate(parts)
+        else:
+            outputs = encoder(images, training=training)
+        return ops.normalize(ops.cast(outputs, "float32"), axis=-1)
+
+    def _encode_keys(self, views, training):
+        """{"keys": (B, V, H, W, C)} -> (B, V, D), in the order of the queries."""
+        images = views["keys"]
+        with _no_gradient():
+            keys = [
+                self._encode(self.key_encoder, images[:, view], training) for view in range(images.shape[1])
+            ]
+            keys = ops.stack(keys, axis=1)
+            if "permutation" in views:
+                keys = ops.take(keys, ops.argsort(views["permutation"]), axis=0)
+        return ops.stop_gradient(keys)
+
+    # === Steps ===
+
+    def train_step(self, *args):
+        *state, data = args  # JAX passes its state before the data, and takes it back after the logs
+        views = _views_of(data)
+        # Keys are labels: made before the gradient is recorded, handed to the ordinary step as `y`.
+        keys, state = self._run(state, self._key_step, views)
+        logs, state = self._unpack(super().train_step(*state, (views["query"], keys)))
+        _, state = self._run(state, self._enqueue, keys)
+        return (logs, *state) if state else logs
+
+    def test_step(self, *args):
+        *state, data = args
+        views = _views_of(data)
+        keys, state = self._run(state, self._encode_keys, views, False)
+        return super().test_step(*state, (views["query"], keys))
+
+    @staticmethod
+    def _unpack(results):
+        if keras.backend.backend() == "jax":
+            logs, state = results
+            return logs, [state]
+        return results, []
+
+    def _key_step(self, views):
+        with _no_gradient():
+            for query_variable, key_variable in self._pairs:
+                momentum = ops.cast(self._momentum, key_variable.dtype)
+                key_variable.assign(momentum * key_variable + (1.0 - momentum) * query_variable)
+        return self._encode_keys(views, training=True)
+
+    def _enqueue(self, keys):
+        if self.key_queue is None:
+            return
+        keys = keys[:, :1] if self.enqueue == "first" else keys
+        keys = ops.reshape(ops.transpose(keys, (1, 0, 2)), (-1, self.projection_dim))
+        with _no_gradient():
+            self.key_queue.enqueue(distribution.gather(keys))
+
+    def _run(self, state, function, *args):
+        """Calls a function that changes variables; under JAX on a state that is passed and returned.
+
+        Args:
+            state: [] or [(trainable, non-trainable, ...)], the values of the variables.
+            function: what to call.
+            *args: its arguments.
+
+        Returns:
+            What the function returns, and the new state.
+        """
+        if not state:
+            return function(*args), state
+        trainable, non_trainable, *others = state[0]
+        mapping = [
+            *zip(self.trainable_variables, trainable, strict=True),
+            *zip(self.non_trainable_variables, non_trainable, strict=True),
+        ]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            outputs = function(*args)
+        changed = [scope.get_current_value(v) for v in self.non_trainable_variables]
+        non_trainable = [old if new is None else new for old, new in zip(non_trainable, changed, strict=True)]
+        return outputs, [(trainable, non_trainable, *others)]
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if self.loss is not None:
+            raise ValueError(
+                f"The loss is built in: `compile` must not be given one. Received: loss={self.loss}"
+            )
+        query, keys = y_pred, y
+        if self.key_queue is None:
+            contrast = losses.info_nce_in_batch(query, keys, self.temperature)
+            mean_negative = ops.mean(keys, axis=(0, 1))
+        else:
+            negatives = ops.stop_gradient(ops.convert_to_tensor(self.key_queue.keys))
+            contrast = losses.info_nce(query, keys, negatives, self.temperature)
+            mean_negative = ops.mean(negatives, axis=0)
+        loss = ops.mean(contrast.loss)
+        self._update_diagnostics(ops.stop_gradient(query), keys, contrast, mean_negative, loss)
+        for penalty in self.query_encoder.losses:
+            loss = loss + penalty
+        return distribution.scale_loss(loss)
+
+    def _update_diagnostics(self, query, keys, contrast, mean_negative, loss):
+        # the mean of q.n_j over all negatives is q times their mean
+        negative = ops.mean(ops.matmul(query, mean_negative[:, None]))
+        if self.key_queue is None:
+            # `mean_negative` contains the query's own keys, a share of 1/B: take them out
+            size = ops.cast(ops.shape(query)[0], "float32")
+            negative = (negative * size - ops.mean(contrast.positive_similarity)) / (size - 1.0)
+        correct = contrast.positive_similarity > contrast.hardest_negative[:, None]
+        values = {
+            "positive_similarity": ops.mean(contrast.positive_similarity),
+            "negative_similarity": negative,
+            "contrast_accuracy": ops.mean(ops.cast(correct, "float32")),
+            "feature_std": ops.mean(ops.std(query, axis=0)),
+            "loss_to_chance": ops.stop_gradient(loss) / self.chance_level(keys.shape[1], query.shape[0]),
+        }
+        for name, value in values.items():
+            self._diagnostics[name].update_state(value)
+
+    # === Config ===
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "projection_dim": self.projection_dim,
+            "hidden_dim": self.hidden_dim,
+            "queue_size": self.queue_size,
+            "momentum": self._initial_momentum,
+            "temperature": self.temperature,
+            "bn_groups": self.bn_groups,
+            "enqueue": self.enqueue,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        config["backbone"] = keras.saving.deserialize_keras_object(
+            config["backbone"], custom_objects=custom_objects
+        )
+        return cls(**config)
+
+
+def with_pooled_features(backbone: keras.Model) -> keras.Model:
+    """The backbone itself if it returns (B, features), else a model that averages its feature maps.
+
+    Raises:
+        ValueError: if the model is not built, does not take (B, H, W, C), or does not return one
+            vector or one feature map per image.
+    """
+    if not isinstance(backbone, keras.Model) or not backbone.built or not getattr(backbone, "inputs", None):
+        raise ValueError(
+            "`backbone` must be a Keras model with known inputs: functional, or Sequential with an "
+            f"`Input`. Received: backbone={backbone!r}"
+        )
+    inputs, outputs = backbone.input_shape, backbone.output_shape
+    if not isinstance(inputs, tuple) or len(inputs) != 4 or inputs[0] is not None:
+        raise ValueError(
+            "`backbone` must take images of shape (None, H, W, C), with a free batch dimension. "
+            f"Received: backbone.input_shape={inputs}"
+        )
+    if not isinstance(outputs, tuple) or len(outputs) not in (2, 4) or outputs[0] is not None:
+        raise ValueError(
+            "`backbone` must return features (None, F) or feature maps (None, h, w, F) per image. "
+            f"Received: backbone.output_shape={outputs}"
+        )
+    if outputs[-1] is None:
+        raise ValueError(
+            f"`backbone` must have a known number of features. Received: backbone.output_shape={outputs}"
+        )
+    if len(outputs) == 2:
+        return backbone
+    images = keras.Input(inputs[1:], name="images")
+    features = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(images))
+    return keras.Model(images, features, name=f"{backbone.name}_pooled")
+
+
+def _views_of(data) -> dict:
+    views = keras.utils.unpack_x_y_sample_weight(data)[0]
+    if not isinstance(views, dict) or not {"query", "keys"} <= set(views):
+        names = sorted(views) if isinstance(views, dict) else type(views).__name__
+        raise ValueError(f'A batch must be a dictionary with "query" and "keys". Received: {names}')
+    query, keys = views["query"].shape, views["keys"].shape
+    if len(keys) != 5 or len(query) != 4:
+        raise ValueError(
+            f'"query" must be (B, H, W, C) and "keys" (B, V, H, W, C). Received: query {query}, keys {keys}'
+        )
+    return views
+
+
+def _no_gradient():
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return torch.no_grad()
+    return contextlib.nullcontext()  # TensorFlow's tape is not open yet, JAX differentiates functions
+
+
+def _at_least(name: str, value: Any, low: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"`{name}` must be a whole number >= {low}. Received: {name}={value!r}")

@@ -1,0 +1,613 @@
+"""Images to views: the query view and the key views of a batch, each made in one fused pass.
+
+The only module that imports keras_cv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import keras_cv
+import numpy as np
+import tensorflow as tf
+from keras_cv.layers import VectorizedBaseImageAugmentationLayer
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# ITU-R BT.601: the weights of Pillow's "L" mode, which torchvision's colour operations use as well.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# Rows Y, I, Q (NTSC). Y is LUMA, so a rotation in the I-Q plane changes hue and leaves luma alone.
+RGB_TO_YIQ = np.array(
+    [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
+)
+# The colour matrix of an image is a mix of these three; pixels are row vectors, x @ matrix.
+_TO_LUMA = np.outer(LUMA, np.ones(3)).astype("float32")
+_CHROMA = np.eye(3, dtype="float32") - _TO_LUMA
+_QUARTER_TURN = (
+    RGB_TO_YIQ.T @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ np.linalg.inv(RGB_TO_YIQ).T
+).astype("float32")
+
+CROP_TRIES = 10  # as torchvision's RandomResizedCrop
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class RandomView(VectorizedBaseImageAugmentationLayer):
+    """Random views of images: crop, flip, colour jitter, greyscale, blur and normalisation.
+
+    The defaults are MoCo v2's augmentation (arXiv 2003.04297, section 3; SimCLR's appendix A).
+    All randomness comes from the seed of the call, so a view is a pure function of
+    `(images, seed)`: parallel maps, restarts and other machines give the same pixels.
+
+    Every image of the batch draws its own parameters:
+
+    - **crop**: torchvision's `RandomResizedCrop`. Area U(`crop_scale`), aspect ratio log-uniform in
+      `crop_ratio`, ten tries, then the largest centred crop; resized bilinearly with half-pixel
+      centres. `crop_scale=None` takes the whole image: resized, never cropped.
+    - **flip**: horizontal, with `flip_probability`.
+    - **colour**: with `jitter_probability`, brightness, contrast and saturation factors
+      U(max(0, 1-s), 1+s) and a hue shift U(-h, h) of the colour circle; then luma in all channels
+      with `grayscale_probability`. All of it is one 3 x 3 matrix and one bias per image.
+    - **blur**: with `blur_probability`, Gaussian with sigma U(`blur_sigma`) pixels of the output,
+      truncated at three times the largest sigma, reflected at the border.
+    - **normalisation**: `(x / 255 - mean) / std`.
+
+    Differences from torchvision's sequence of operations, each small: hue is a rotation in YIQ, not
+    a shift in HSV, so that the four colour operations commute and their random order has no effect;
+    values are clipped once, after all of them, instead of after each; a crop that is enlarged
+    interpolates over up to half a pixel beyond its own border where the image goes on; reducing
+    does not antialias.
+
+    Args:
+        image_size: side of the square output in pixels.
+        crop_scale: two numbers, the range of the crop's area as a share of the image's, with
+            0 < low <= high <= 1; `None` for the whole image.
+        crop_ratio: two numbers, the range of the crop's width / height.
+        num_views: views per image.
+        color_jitter: strengths of brightness, contrast and saturation (>= 0) and hue (0 to 0.5).
+        jitter_probability: in [0, 1].
+        grayscale_probability: in [0, 1].
+        blur_sigma: two numbers, range of the Gaussian's sigma in pixels.
+        blur_probability: in [0, 1].
+        flip_probability: in [0, 1].
+        mean: three numbers, mean of the data in [0, 1] units.
+        std: three numbers, standard deviation of the data in [0, 1] units.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+        seed: int tensor (2,).
+
+    Returns:
+        (B, num_views, image_size, image_size, 3) float32. Grey input stays grey.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        crop_scale: Sequence[float] | None = (0.2, 1.0),
+        crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
+        num_views: int = 1,
+        color_jitter: Sequence[float] = (0.4, 0.4, 0.4, 0.1),
+        jitter_probability: float = 0.8,
+        grayscale_probability: float = 0.2,
+        blur_sigma: Sequence[float] = (0.1, 2.0),
+        blur_probability: float = 0.5,
+        flip_probability: float = 0.5,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        **kwargs: Any,
+    ):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self._random_generator = None  # the base's stateful generator would make results depend on call order
+        self.image_size = _positive_int("image_size", image_size)
+        self.crop_scale = None if crop_scale is None else _range("crop_scale", crop_scale, high=1.0)
+        self.crop_ratio = _range("crop_ratio", crop_ratio)
+        self.num_views = _positive_int("num_views", num_views)
+        self.color_jitter = _color_jitter(color_jitter)
+        self.jitter_probability = _probability("jitter_probability", jitter_probability)
+        self.grayscale_probability = _probability("grayscale_probability", grayscale_probability)
+        self.blur_sigma = _range("blur_sigma", blur_sigma)
+        self.blur_probability = _probability("blur_probability", blur_probability)
+        self.flip_probability = _probability("flip_probability", flip_probability)
+        self.mean = _three("mean", mean)
+        self.std = _three("std", std)
+        if min(self.std) <= 0:
+            raise ValueError(f"`std` must be three numbers > 0. Received: std={std}")
+        self.built = True
+
+    def call(self, images, seed):
+        images = _check_images(images)
+        batch_size = tf.shape(images)[0]
+        transformations = self.get_random_transformation_batch(batch_size, images=images, seed=seed)
+        views = self.augment_images(images, transformations)
+        return tf.reshape(views, [batch_size, self.num_views, self.image_size, self.image_size, 3])
+
+    # === Sampling ===
+
+    def get_random_transformation_batch(self, batch_size, images=None, seed=None, **kwargs):
+        """Draws the parameters of `batch_size * num_views` views, image by image.
+
+        Args:
+            batch_size: B.
+            images: (B, H, W, C); only its height and width are used.
+            seed: int tensor (2,).
+            **kwargs: what the base class passes to other layers; unused.
+
+        Returns:
+            Dictionary of tensors with B * num_views rows: `box` (top, left, height, width in pixels
+            of the input), `flip`, `brightness`, `contrast`, `saturation` (factors), `hue` (share of
+            the colour circle), `grayscale`, `sigma` (pixels of the output, 0 where not blurred).
+        """
+        count = batch_size * self.num_views
+        shape = tf.shape(images)
+        seeds = tf.random.split(tf.cast(seed, tf.int32), 2)
+        draws = tf.random.stateless_uniform([count, 9], seeds[0])
+        flip, jitter, gray, blur, sigma, *factors = tf.unstack(draws, axis=1)
+        jitter = jitter < self.jitter_probability
+
+        def factor(uniform, strength):
+            low = max(0.0, 1.0 - strength)
+            return tf.where(jitter, low + uniform * (1.0 + strength - low), 1.0)
+
+        low, high = self.blur_sigma
+        hue = self.color_jitter[3]
+        return {
+            "box": self._random_boxes(count, shape[1], shape[2], seeds[1]),
+            "flip": flip < self.flip_probability,
+            "brightness": factor(factors[0], self.color_jitter[0]),
+            "contrast": factor(factors[1], self.color_jitter[1]),
+            "saturation": factor(factors[2], self.color_jitter[2]),
+            "hue": tf.where(jitter, (2.0 * factors[3] - 1.0) * hue, 0.0),
+            "grayscale": gray < self.grayscale_probability,
+            "sigma": tf.where(blur < self.blur_probability, low + sigma * (high - low), 0.0),
+        }
+
+    def _random_boxes(self, count, height, width, seed):
+        height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
+        if self.crop_scale is None:
+            return tf.tile(tf.stack([[0.0, 0.0, height, width]]), [count, 1])
+        uniform = tf.random.stateless_uniform([4, count, CROP_TRIES], seed)
+        low, high = self.crop_scale
+        area = height * width * (low + uniform[0] * (high - low))
+        log_low, log_high = np.log(self.crop_ratio)
+        ratio = tf.exp(log_low + uniform[1] * (log_high - log_low))
+        # Whole pixels, as torchvision; the first try that fits wins.
+        w = tf.round(tf.sqrt(area * ratio))
+        h = tf.round(tf.sqrt(area / ratio))
+        fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
+        first = tf.argmax(fits, axis=1, output_type=tf.int32)
+        top = tf.floor(uniform[2] * (height - h + 1.0))
+        left = tf.floor(uniform[3] * (width - w + 1.0))
+        drawn = tf.gather(tf.stack([top, left, h, w], axis=2), first, axis=1, batch_dims=1)
+        # None fits: the largest centred crop with a ratio in the range.
+        w = tf.minimum(width, tf.round(height * self.crop_ratio[1]))
+        h = tf.minimum(height, tf.round(width / self.crop_ratio[0]))
+        centred = tf.stack([(height - h) // 2.0, (width - w) // 2.0, h, w])
+        return tf.where(tf.reduce_any(fits, axis=1)[:, None], drawn, centred)
+
+    # === Applying ===
+
+    def augment_images(self, images, transformations, **kwargs):
+        """Applies given parameters, see `get_random_transformation_batch`, to `images`.
+
+        Args:
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            transformations: parameters of B * num_views views, the views of an image together.
+            **kwargs: what the base class passes to other layers; unused.
+
+        Returns:
+            (B * num_views, image_size, image_size, 3) float32, normalised.
+        """
+        views = self._crop_and_flip(tf.cast(images, tf.float32), transformations)
+        views = _adjust_colour(views, transformations)
+        if self.blur_probability > 0:
+            views = _blur_chosen(views, transformations["sigma"], self.blur_sigma[1])
+        scale = 1.0 / (255.0 * np.asarray(self.std, np.float32))
+        offset = -np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        return views * scale + offset
+
+    def _crop_and_flip(self, images, transformations):
+        size = self.image_size
+        shape = tf.shape(images)
+        batch_size, height, width = shape[0], tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
+        top, left, h, w = tf.unstack(transformations["box"], axis=1)
+        # Centres of the first and last output pixel, in pixels of the input. They lie up to half a
+        # pixel outside of the image where a box is enlarged: one pixel of border is repeated for them.
+        images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
+        first_y, last_y = 0.5 * h / size + top + 0.5, (size - 0.5) * h / size + top + 0.5
+        first_x, last_x = 0.5 * w / size + left + 0.5, (size - 0.5) * w / size + left + 0.5
+        flip = transformations["flip"]
+        first_x, last_x = tf.where(flip, last_x, first_x), tf.where(flip, first_x, last_x)
+        boxes = tf.stack([first_y, first_x, last_y, last_x], axis=1)
+        boxes /= tf.stack([height + 1.0, width + 1.0, height + 1.0, width + 1.0])
+        image_of_view = tf.repeat(tf.range(batch_size), self.num_views)
+        return tf.image.crop_and_resize(images, boxes, image_of_view, (size, size))
+
+    # === Config ===
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        return (input_shape[0], self.num_views, self.image_size, self.image_size, 3)
+
+    def get_config(self):
+        config = super().get_config()
+        config.pop("seed", None)
+        names = ("image_size", "crop_scale", "crop_ratio", "num_views", *PHOTOMETRICS)
+        return {**config, **{name: getattr(self, name) for name in names}}
+
+
+# Options that LeOCLRViews and MoCoV2Views hand on to RandomView.
+PHOTOMETRICS = (
+    "color_jitter",
+    "jitter_probability",
+    "grayscale_probability",
+    "blur_sigma",
+    "blur_probability",
+    "flip_probability",
+    "mean",
+    "std",
+)
+_CLEAN = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
+
+
+class _Views(keras.layers.Layer):
+    """What the methods share: one query view and V key views of each image.
+
+    Subclasses set `query_view` and `key_view`, two `RandomView` layers.
+    """
+
+    def __init__(self, query_view: RandomView, key_view: RandomView, options: dict, **kwargs: Any):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self._convert_input_args = False  # runs in tf.data, on TensorFlow tensors, under every backend
+        self._allow_non_tensor_positional_args = True
+        self.query_view = query_view
+        self.key_view = key_view
+        self.options = options
+        self.built = True
+
+    @property
+    def image_size(self) -> int:
+        """Side of the views in pixels."""
+        return self.key_view.image_size
+
+    @property
+    def num_key_views(self) -> int:
+        """V, the number of key views of an image."""
+        return self.key_view.num_views
+
+    def call(self, images, seed):
+        images = _check_images(images)
+        seeds = tf.random.split(tf.cast(seed, tf.int32), 2)
+        views = {"query": self.query_view(images, seeds[0])[:, 0], "keys": self.key_view(images, seeds[1])}
+        if tf.inside_function() or keras.backend.backend() == "tensorflow":
+            return views
+        return {name: keras.ops.convert_to_tensor(view.numpy()) for name, view in views.items()}
+
+    def preprocess(self, images):
+        """Images as evaluation sees them: resized and normalised, nothing random.
+
+        Args:
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+
+        Returns:
+            (B, image_size, image_size, 3) float32 TensorFlow tensor.
+        """
+        view = RandomView(
+            self.image_size,
+            crop_scale=None,
+            flip_probability=0.0,
+            mean=self.key_view.mean,
+            std=self.key_view.std,
+            **_CLEAN,
+        )
+        return view(images, tf.zeros([2], tf.int32))[:, 0]
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        batch_size = input_shape[0]
+        size = self.image_size
+        return {
+            "query": (batch_size, size, size, 3),
+            "keys": (batch_size, self.num_key_views, size, size, 3),
+        }
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class LeOCLRViews(_Views):
+    """LeOCLR's views (arXiv 2403.06813): the original as query, random crops of it as keys.
+
+    The original is resized to the square `image_size` and never cropped; it gets the same
+    photometric augmentation as the crops unless `original_photometrics` is false, in which case it
+    is only flipped and normalised.
+
+    Args:
+        image_size: side of the square views in pixels.
+        crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
+        num_crops: V, crops (key views) of an image.
+        original_photometrics: whether colour jitter, greyscale and blur apply to the original too.
+        **photometrics: options of `RandomView`, MoCo v2's by default: `color_jitter`,
+            `jitter_probability`, `grayscale_probability`, `blur_sigma`, `blur_probability`,
+            `flip_probability`, `mean`, `std`, `crop_ratio`.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+
+    Returns:
+        `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`, float32, with S = `image_size`.
+
+    Example:
+        ```python
+        views = LeOCLRViews(image_size=32)
+        batch = views(images, seed=[0, 1])
+        ```
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        crop_scale: Sequence[float] = (0.2, 1.0),
+        num_crops: int = 2,
+        original_photometrics: bool = True,
+        **photometrics: Any,
+    ):
+        _positive_int("num_crops", num_crops)
+        layer_options, photometrics = _split_options(photometrics)
+        original = {k: v for k, v in photometrics.items() if k != "crop_ratio"}
+        if not original_photometrics:
+            original |= _CLEAN
+        super().__init__(
+            RandomView(image_size, crop_scale=None, **original),
+            RandomView(image_size, crop_scale=_crop_scale(crop_scale), num_views=num_crops, **photometrics),
+            {
+                "image_size": image_size,
+                "crop_scale": crop_scale,
+                "num_crops": num_crops,
+                "original_photometrics": original_photometrics,
+                **photometrics,
+            },
+            **layer_options,
+        )
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class MoCoV2Views(_Views):
+    """MoCo v2's views (arXiv 2003.04297): one random crop as query, another as key.
+
+    Args:
+        image_size: side of the square views in pixels.
+        crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
+        **photometrics: options of `RandomView`, see `LeOCLRViews`.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+
+    Returns:
+        `{"query": (B, S, S, 3), "keys": (B, 1, S, S, 3)}`, float32, with S = `image_size`.
+    """
+
+    def __init__(
+        self, image_size: int = 224, crop_scale: Sequence[float] = (0.2, 1.0), **photometrics: Any
+    ):
+        layer_options, photometrics = _split_options(photometrics)
+        query_view, key_view = (
+            RandomView(image_size, crop_scale=_crop_scale(crop_scale), **photometrics) for _ in range(2)
+        )
+        options = {"image_size": image_size, "crop_scale": crop_scale, **photometrics}
+        super().__init__(query_view, key_view, options, **layer_options)
+
+
+def keras_cv_views(
+    image_size: int = 224,
+    crop_scale: Sequence[float] = (0.2, 1.0),
+    num_crops: int = 2,
+    color_jitter: Sequence[float] = (0.4, 0.4, 0.4, 0.1),
+    jitter_probability: float = 0.8,
+    grayscale_probability: float = 0.2,
+    blur_sigma: float = 2.0,
+    blur_probability: float = 0.5,
+    flip_probability: float = 0.5,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Callable[[Any], dict[str, tf.Tensor]]:
+    """LeOCLR's views built from stock keras-cv layers, to compare with and to extend.
+
+    keras-cv draws from generators with a state, so these views differ from call to call and a run
+    that uses them cannot be repeated exactly; they are also much slower than `LeOCLRViews`.
+
+    Args:
+        image_size: side of the square views in pixels.
+        crop_scale: area of the crops as a share of the image.
+        num_crops: V, crops of an image.
+        color_jitter: strengths of brightness, contrast, saturation and hue.
+        jitter_probability: in [0, 1].
+        grayscale_probability: in [0, 1].
+        blur_sigma: largest sigma of the blur in pixels; keras-cv draws U(0, `blur_sigma`).
+        blur_probability: in [0, 1].
+        flip_probability: in [0, 1].
+        mean: three numbers, in [0, 1] units.
+        std: three numbers, in [0, 1] units.
+
+    Returns:
+        A function of images (B, H, W, 3) in [0, 255], and an ignored seed, that returns the same
+        dictionary as `LeOCLRViews`.
+    """
+    layers = keras_cv.layers
+    brightness, contrast, saturation, hue = _color_jitter(color_jitter)
+
+    def sometimes(layer, rate):
+        return [layers.RandomApply(layer, rate=rate)] if rate > 0 else []
+
+    photometrics = [
+        *sometimes(
+            layers.RandomColorJitter(
+                value_range=(0, 255),
+                brightness_factor=brightness,
+                contrast_factor=contrast,
+                # keras-cv's saturation factor is 0.5 for "unchanged"
+                saturation_factor=(0.5 - saturation / 2, 0.5 + saturation / 2),
+                hue_factor=hue,
+            ),
+            jitter_probability,
+        ),
+        *sometimes(layers.Grayscale(output_channels=3), grayscale_probability),
+        *sometimes(
+            layers.RandomGaussianBlur(kernel_size=2 * int(np.ceil(3 * blur_sigma)) + 1, factor=blur_sigma),
+            blur_probability,
+        ),
+        layers.RandomFlip("horizontal", rate=flip_probability),
+    ]
+    crop = layers.RandomCropAndResize(
+        target_size=(image_size, image_size),
+        crop_area_factor=_crop_scale(crop_scale),
+        aspect_ratio_factor=(3 / 4, 4 / 3),
+    )
+    resize = layers.Resizing(image_size, image_size)
+
+    def view(images, first):
+        views = first(images)
+        for layer in photometrics:
+            views = layer(views)
+        return (views / 255.0 - tf.constant(mean)) / tf.constant(std)
+
+    def make(images, seed=None):
+        del seed
+        images = tf.cast(_check_images(images), tf.float32)
+        keys = [view(images, crop) for _ in range(num_crops)]
+        return {"query": view(images, resize), "keys": tf.stack(keys, axis=1)}
+
+    return make
+
+
+# === Pixel operations ===
+
+
+def _adjust_colour(images, transformations):
+    """Brightness b, contrast c, saturation s, hue angle a and greyscale, clipped to [0, 255].
+
+    With Y the luma of a pixel, m the mean luma of the image and R(a) the rotation of the chroma:
+    `x' = b * (c * (Y + s * R(a) (x - Y)) + (1 - c) * m)`, and s = 0 where greyscale is drawn.
+    """
+    channels = images.shape[-1]
+    brightness, contrast = transformations["brightness"], transformations["contrast"]
+    gain = brightness * contrast
+    mean = tf.reduce_mean(images, axis=[1, 2])
+    mean_luma = mean[:, 0] if channels == 1 else tf.linalg.matvec(mean, LUMA)
+    bias = brightness * (1.0 - contrast) * mean_luma
+    if channels == 1:  # no chroma: only gain and bias are left
+        images = images * gain[:, None, None, None] + bias[:, None, None, None]
+        return tf.tile(tf.clip_by_value(images, 0.0, 255.0), [1, 1, 1, 3])
+    saturation = tf.where(transformations["grayscale"], 0.0, transformations["saturation"])
+    angle = 2.0 * np.pi * transformations["hue"]
+    matrix = gain[:, None, None] * (
+        _TO_LUMA
+        + (saturation * tf.cos(angle))[:, None, None] * _CHROMA
+        + (saturation * tf.sin(angle))[:, None, None] * _QUARTER_TURN
+    )
+    shape = tf.shape(images)
+    pixels = tf.matmul(tf.reshape(images, [shape[0], -1, 3]), matrix) + bias[:, None, None]
+    return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), shape)
+
+
+def _blur_chosen(images, sigma, largest_sigma):
+    """Gaussian blur of the images whose sigma is > 0; the others are not touched."""
+    chosen = tf.where(sigma > 0)
+    blurred = _gaussian_blur(tf.gather_nd(images, chosen), tf.gather_nd(sigma, chosen), largest_sigma)
+    return tf.tensor_scatter_nd_update(images, chosen, blurred)
+
+
+def _gaussian_blur(images, sigma, largest_sigma):
+    """Separable Gaussian blur, one sigma per image: images and channels are the channels of one
+    depthwise convolution per direction.
+    """
+    size = images.shape[1]
+    radius = min(int(np.ceil(3.0 * largest_sigma)), size - 1)
+    shape = tf.shape(images)
+    batch_size, channels = shape[0], images.shape[3]
+    taps = tf.range(-radius, radius + 1, dtype=tf.float32)
+    kernel = tf.exp(-0.5 * (taps[:, None] / sigma[None]) ** 2)
+    kernel = tf.repeat(kernel / tf.reduce_sum(kernel, axis=0), channels, axis=1)
+    flat = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [1, size, size, batch_size * channels])
+    flat = tf.pad(flat, [[0, 0], [radius, radius], [radius, radius], [0, 0]], "REFLECT")
+    flat = tf.nn.depthwise_conv2d(flat, kernel[:, None, :, None], [1, 1, 1, 1], "VALID")
+    flat = tf.nn.depthwise_conv2d(flat, kernel[None, :, :, None], [1, 1, 1, 1], "VALID")
+    return tf.transpose(tf.reshape(flat, [size, size, batch_size, channels]), [2, 0, 1, 3])
+
+
+# === Checks ===
+
+
+def _check_images(images) -> tf.Tensor:
+    images = tf.convert_to_tensor(images)
+    if images.shape.rank != 4:
+        raise ValueError(f"`images` must have rank 4, (B, H, W, C). Received: images.shape={images.shape}")
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(f"`images` must have 1 or 3 channels, last. Received: images.shape={images.shape}")
+    if images.dtype != tf.uint8 and not images.dtype.is_floating:
+        raise ValueError(
+            f"`images` must be uint8 or float, in [0, 255]. Received: images.dtype={images.dtype.name}"
+        )
+    return images
+
+
+def _split_options(options: dict) -> tuple[dict, dict]:
+    """Options of keras.layers.Layer, and those of RandomView."""
+    layer_options = {k: v for k, v in options.items() if k in ("name", "dtype", "trainable")}
+    photometrics = {k: v for k, v in options.items() if k not in layer_options}
+    known = ("crop_ratio", *PHOTOMETRICS)
+    for name in photometrics:
+        if name not in known:
+            raise TypeError(f"`{name}` is not an option of the views. Known options: {', '.join(known)}")
+    return layer_options, photometrics
+
+
+def _numbers(name: str, value: Any, count: int, rule: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not np.all(np.isfinite(numbers)):
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}")
+    return numbers
+
+
+def _range(name: str, value: Any, high: float | None = None) -> tuple[float, ...]:
+    rule = "two numbers with 0 < low <= high" + ("" if high is None else f" <= {high:g}")
+    numbers = _numbers(name, value, 2, rule)
+    if not 0 < numbers[0] <= numbers[1] or (high is not None and numbers[1] > high):
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}")
+    return numbers
+
+
+def _crop_scale(value: Any) -> tuple[float, ...]:
+    return _range("crop_scale", value, high=1.0)
+
+
+def _three(name: str, value: Any) -> tuple[float, ...]:
+    return _numbers(name, value, 3, "three numbers, one per channel")
+
+
+def _color_jitter(value: Any) -> tuple[float, ...]:
+    rule = "four strengths, brightness, contrast and saturation >= 0 and hue in [0, 0.5]"
+    numbers = _numbers("color_jitter", value, 4, rule)
+    if min(numbers) < 0 or numbers[3] > 0.5:
+        raise ValueError(f"`color_jitter` must be {rule}. Received: color_jitter={value}")
+    return numbers
+
+
+def _probability(name: str, value: Any) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")
+    return float(value)
+
+
+def _positive_int(name: str, value: Any) -> int:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+    return int(value)
