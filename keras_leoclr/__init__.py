@@ -1,6 +1,34 @@
 """Self-supervised pretraining of image encoders with LeOCLR and MoCo v2 in Keras 3."""
 
-from keras_leoclr import backbones, losses, optimizers
-from keras_leoclr.views import LeOCLRViews, MoCoV2Views, RandomView, keras_cv_views
-from keras_leoclr.key_queue import KeyQueue
-from keras_leoclr.model import LeOCLR
+import os
+
+# TensorFlow's cost estimator warns of every crop_and_resize; level 2 shows errors only.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from keras_leoclr import distribution  # noqa: E402
+
+distribution.keep_tensorflow_off_accelerators()
+
+from keras_leoclr import backbones, data, evaluation, losses, optimizers, views  # noqa: E402
+from keras_leoclr.heads import projection_head  # noqa: E402
+from keras_leoclr.key_queue import KeyQueue  # noqa: E402
+from keras_leoclr.model import LeOCLR  # noqa: E402
+from keras_leoclr.views import LeOCLRViews, MoCoV2Views, RandomView, keras_cv_views  # noqa: E402
+
+# In the order of the data: pictures, views, model, evaluation.
+__all__ = [
+    "KeyQueue",
+    "LeOCLR",
+    "LeOCLRViews",
+    "MoCoV2Views",
+    "RandomView",
+    "backbones",
+    "data",
+    "evaluation",
+    "keras_cv_views",
+    "losses",
+    "optimizers",
+    "projection_head",
+    "views",
+]
+__version__ = "0.1.0"

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import keras
+
+
+def keep_tensorflow_off_accelerators() -> None:
+    """Hides GPUs from TensorFlow where JAX or torch trains: views need the CPU only, and TensorFlow
+    would reserve the memory of every GPU that it sees.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")
+    except RuntimeError as error:  # devices are in use already: too late, and the user's choice
+        warnings.warn(f"TensorFlow keeps its GPUs: {error}", stacklevel=2)
 
 
 def _replicas() -> int:

@@ -392,9 +392,7 @@ class MoCoV2Views(_Views):
         `{"query": (B, S, S, 3), "keys": (B, 1, S, S, 3)}`, float32, with S = `image_size`.
     """
 
-    def __init__(
-        self, image_size: int = 224, crop_scale: Sequence[float] = (0.2, 1.0), **photometrics: Any
-    ):
+    def __init__(self, image_size: int = 224, crop_scale: Sequence[float] = (0.2, 1.0), **photometrics: Any):
         layer_options, photometrics = _split_options(photometrics)
         query_view, key_view = (
             RandomView(image_size, crop_scale=_crop_scale(crop_scale), **photometrics) for _ in range(2)

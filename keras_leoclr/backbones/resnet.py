@@ -14,7 +14,12 @@ from keras import layers
 STEMS = ("imagenet", "cifar", "patch")
 
 
-def resnet18(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet18") -> keras.Model:
+def resnet18(
+    input_shape: Sequence[int] = (224, 224, 3),
+    stem: str = "imagenet",
+    width: int = 64,
+    name: str = "resnet18",
+) -> keras.Model:
     """ResNet-18; 512 features at width 64.
 
     Args:
@@ -27,17 +32,32 @@ def resnet18(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet",
     return _resnet(input_shape, (2, 2, 2, 2), _doubling(width), False, stem, name)
 
 
-def resnet34(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet34") -> keras.Model:
+def resnet34(
+    input_shape: Sequence[int] = (224, 224, 3),
+    stem: str = "imagenet",
+    width: int = 64,
+    name: str = "resnet34",
+) -> keras.Model:
     """ResNet-34; 512 features at width 64. Arguments as `resnet18`."""
     return _resnet(input_shape, (3, 4, 6, 3), _doubling(width), False, stem, name)
 
 
-def resnet50(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet50") -> keras.Model:
+def resnet50(
+    input_shape: Sequence[int] = (224, 224, 3),
+    stem: str = "imagenet",
+    width: int = 64,
+    name: str = "resnet50",
+) -> keras.Model:
     """ResNet-50; 2048 features at width 64. Arguments as `resnet18`."""
     return _resnet(input_shape, (3, 4, 6, 3), _doubling(width), True, stem, name)
 
 
-def resnet101(input_shape: Sequence[int] = (224, 224, 3), stem: str = "imagenet", width: int = 64, name: str = "resnet101") -> keras.Model:
+def resnet101(
+    input_shape: Sequence[int] = (224, 224, 3),
+    stem: str = "imagenet",
+    width: int = 64,
+    name: str = "resnet101",
+) -> keras.Model:
     """ResNet-101; 2048 features at width 64. Arguments as `resnet18`."""
     return _resnet(input_shape, (3, 4, 23, 3), _doubling(width), True, stem, name)
 

@@ -53,7 +53,9 @@ def load(name_or_path: Any, split: str = "train", data_dir: str | None = None) -
 def _from_arrays(arrays: dict, split: str, origin: str) -> tf.data.Dataset:
     prefix = f"{split}_" if f"{split}_image" in arrays else ""
     if f"{prefix}image" not in arrays:
-        raise ValueError(f"{origin} must hold an array `image` or `{split}_image`. Received: {sorted(arrays)}")
+        raise ValueError(
+            f"{origin} must hold an array `image` or `{split}_image`. Received: {sorted(arrays)}"
+        )
     elements = {"image": np.asarray(arrays[f"{prefix}image"])}
     if f"{prefix}label" in arrays:
         elements["label"] = np.asarray(arrays[f"{prefix}label"]).astype("int64")
@@ -80,4 +82,6 @@ def _from_tfds(name: str, split: str, data_dir: str | None) -> tf.data.Dataset:
     if "image" not in spec:
         raise ValueError(f"tfds:{name} must have a feature `image`. Received: {sorted(spec)}")
     kept = [key for key in ("image", "label") if key in spec]
-    return dataset.map(lambda element: {key: element[key] for key in kept}, num_parallel_calls=tf.data.AUTOTUNE)
+    return dataset.map(
+        lambda element: {key: element[key] for key in kept}, num_parallel_calls=tf.data.AUTOTUNE
+    )

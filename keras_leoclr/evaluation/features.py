@@ -10,7 +10,9 @@ import numpy as np
 from keras_leoclr.model import with_pooled_features
 
 
-def extract_features(backbone: keras.Model, dataset: Iterable, verbose: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def extract_features(
+    backbone: keras.Model, dataset: Iterable, verbose: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Features of every image, with BatchNorm in inference mode.
 
     Args:

@@ -123,7 +123,12 @@ def linear_probe_few_labels(
         )
         results.append(
             linear_probe(
-                train_features[rows], train_labels[rows], test_features, test_labels, folds=5, seed=seed + draw
+                train_features[rows],
+                train_labels[rows],
+                test_features,
+                test_labels,
+                folds=5,
+                seed=seed + draw,
             )
         )
     top1 = [r["top1"] for r in results]

@@ -1,0 +1,51 @@
+# Everything runs in .venv; PYTHON may be any Python 3.10, 3.11 or 3.12.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+BACKENDS := tensorflow jax torch
+RUN := runs/quickstart
+
+.PHONY: quickstart pretrain-long test test-minimum lint format clean
+
+quickstart: $(VENV)/.core
+	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
+
+pretrain-long: $(VENV)/.core
+	$(BIN)/leoclr pretrain fashion_mnist --workdir runs/long --overwrite --epochs 100
+
+test: lint $(addprefix test-,$(BACKENDS))
+
+test-%: $(VENV)/.test
+	KERAS_BACKEND=$* $(BIN)/python -m pytest tests
+
+# The lowest versions that setup.cfg allows, in an environment of their own.
+test-minimum: VENV := .venv-minimum
+test-minimum:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -e ".[test]" -c tests/minimum.txt
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell README.md keras_leoclr callbacks recipes tests
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+
+$(VENV)/.core: $(VENV)/bin/python setup.cfg
+	$(BIN)/pip install -q -e .
+	touch $@
+
+# One torch for CPU and GPU alike; 2.13.0 is the version that the suite is run with.
+$(VENV)/.test: $(VENV)/.core
+	$(BIN)/pip install -q -e ".[test,jax,torch]" "torch==2.13.0"
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-minimum build *.egg-info .pytest_cache .ruff_cache

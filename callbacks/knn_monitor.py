@@ -1,0 +1,58 @@
+"""kNN accuracy while training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import keras
+
+from keras_leoclr.evaluation import extract_features, knn
+from keras_leoclr.results import Results
+
+
+class KNNMonitor(keras.callbacks.Callback):
+    """Adds `knn_top1`, the kNN accuracy of the backbone's features, to the logs of an epoch.
+
+    Take both datasets from the training images: whoever stops or picks a run by this number must not
+    have seen the test set.
+
+    Args:
+        bank: batches `(images, labels)` whose labels vote, see `data.image_batches`.
+        queries: batches `(images, labels)` to classify.
+        k: neighbours that vote, at most the size of the bank.
+        temperature: of the votes' weights, > 0.
+        every: epochs from one measurement to the next.
+        results: where to write each measurement as well.
+    """
+
+    def __init__(
+        self,
+        bank: Iterable,
+        queries: Iterable,
+        k: int = 200,
+        temperature: float = 0.07,
+        every: int = 1,
+        results: Results | None = None,
+    ):
+        super().__init__()
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"`every` must be a whole number >= 1. Received: every={every!r}")
+        self.bank = bank
+        self.queries = queries
+        self.k = k
+        self.temperature = temperature
+        self.every = every
+        self.results = results
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every:
+            return
+        backbone = self.model.backbone
+        bank, queries = (extract_features(backbone, images) for images in (self.bank, self.queries))
+        accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)
+        if logs is not None:
+            logs["knn_top1"] = accuracy["top1"]
+        if self.results is not None:
+            protocol = {"epoch": epoch + 1, "k": self.k, "temperature": self.temperature, "split": "train"}
+            sizes = {"bank": len(bank[1]), "queries": len(queries[1])}
+            self.results.write("monitor/knn_top1", accuracy["top1"], **protocol, **sizes)

@@ -1,0 +1,166 @@
+"""The command `leoclr`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pathlib
+import sys
+import typing
+
+from absl import flags
+
+USAGE = """leoclr: self-supervised pretraining of image encoders
+
+  leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe; any field of it is a flag
+  leoclr recipes                                             list the recipes
+  leoclr report DIR                                          write DIR/report.html again
+
+  leoclr pretrain RECIPE --help                              all fields with their defaults
+
+The backend is the environment variable KERAS_BACKEND: tensorflow (default), jax or torch.
+Exit status: 0 done, 1 the run failed, 2 wrong usage."""
+
+
+class UsageError(Exception):
+    """What was typed cannot be run."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of the console script.
+
+    Args:
+        argv: program name and arguments; `sys.argv` by default.
+
+    Returns:
+        Exit status.
+    """
+    _, *arguments = sys.argv if argv is None else argv
+    commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report}
+    try:
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            print(USAGE)
+            return 0 if arguments else 2
+        return commands[_known("command", arguments[0], commands)](arguments[1:])
+    except (UsageError, flags.Error) as error:
+        print(f"leoclr: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError, ArithmeticError) as error:
+        print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+def recipe_names() -> list[str]:
+    """Names of the modules in `keras_leoclr.recipes` that hold a recipe."""
+    folder = pathlib.Path(importlib.import_module("keras_leoclr.recipes").__file__).parent
+    shared = {"__init__", "recipe", "pretrain"}
+    return sorted(path.stem for path in folder.glob("*.py") if path.stem not in shared)
+
+
+def _recipes(arguments: list[str]) -> int:
+    if arguments:
+        raise UsageError(f"`recipes` takes no arguments. Received: {' '.join(arguments)}")
+    for name in recipe_names():
+        module = importlib.import_module(f"keras_leoclr.recipes.{name}")
+        print(f"{name:20} {module.__doc__.splitlines()[0]}")
+    return 0
+
+
+def _report(arguments: list[str]) -> int:
+    from keras_leoclr import report
+
+    if len(arguments) != 1:
+        raise UsageError(f"`report` takes one folder. Received: {len(arguments)} arguments")
+    print(report.write_report(arguments[0]))
+    return 0
+
+
+def _pretrain(arguments: list[str]) -> int:
+    from keras_leoclr.recipes import pretrain
+
+    if not arguments:
+        raise UsageError(f"`pretrain` needs a recipe. Known: {', '.join(recipe_names())}")
+    if arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    name = _known("recipe", arguments[0], recipe_names())
+    module = importlib.import_module(f"keras_leoclr.recipes.{name}")
+    values = _flags_of(module.RECIPE)
+    rest = values(["leoclr", *arguments[1:]])[1:]
+    if values["help"].value:
+        print(module.__doc__.strip())
+        print(f"\nFlags of `leoclr pretrain {name}`:")
+        print(values.get_help())
+        return 0
+    if rest:
+        raise UsageError(f"`pretrain` takes flags after the recipe. Received: {' '.join(rest)}")
+    if values["workdir"].value is None:
+        raise UsageError("`--workdir` must name a folder for the run. Received: no --workdir")
+    recipe = module.RECIPE.smoke() if values["preset"].value == "smoke" else module.RECIPE
+    try:
+        recipe = dataclasses.replace(recipe, **_given(values, recipe))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    verbose = values["verbose"].value
+    pretrain(recipe, values["workdir"].value, overwrite=values["overwrite"].value, verbose=verbose)
+    return 0
+
+
+def _flags_of(recipe: object) -> flags.FlagValues:
+    """One flag per field of the recipe, and those of the run."""
+    values = flags.FlagValues()
+    own = {"flag_values": values, "module_name": "run"}
+    flags.DEFINE_string("workdir", None, "folder for the results of the run", **own)
+    flags.DEFINE_enum("preset", "full", ["full", "smoke"], "smoke: the same run in under a minute", **own)
+    flags.DEFINE_bool("overwrite", False, "delete a run that is already in workdir", **own)
+    flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line per epoch", 0, 2, **own)
+    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
+    own["module_name"] = "recipe"
+    hints = typing.get_type_hints(type(recipe))
+    for field in dataclasses.fields(recipe):
+        default, help_text = getattr(recipe, field.name), field.metadata["help"]
+        kind = hints[field.name]
+        if kind is bool:
+            flags.DEFINE_bool(field.name, default, help_text, **own)
+        elif kind is int:
+            flags.DEFINE_integer(field.name, default, help_text, **own)
+        elif kind is float:
+            flags.DEFINE_float(field.name, default, help_text, **own)
+        elif typing.get_origin(kind) is tuple:
+            flags.DEFINE_list(field.name, [str(v) for v in default], f"{help_text}; comma-separated", **own)
+        else:
+            flags.DEFINE_string(field.name, default, help_text, **own)
+    return values
+
+
+def _given(values: flags.FlagValues, recipe: object) -> dict:
+    """The fields that were given as flags, in their types."""
+    given = {}
+    hints = typing.get_type_hints(type(recipe))
+    for field in dataclasses.fields(recipe):
+        if not values[field.name].present:
+            continue
+        value = values[field.name].value
+        if typing.get_origin(hints[field.name]) is tuple:
+            number = typing.get_args(hints[field.name])[0]
+            try:
+                value = tuple(number(v) for v in value)
+            except ValueError as error:
+                raise UsageError(
+                    f"`--{field.name}` must be comma-separated numbers. Received: {','.join(value)}"
+                ) from error
+        given[field.name] = value
+    return given
+
+
+def _known(kind: str, name: str, known: typing.Iterable[str]) -> str:
+    if name in known:
+        return name
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(known))}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,42 @@
+"""LeOCLR on the bundled Fashion-MNIST sample, sized for two CPU cores.
+
+    python recipes/fashion_mnist.py --workdir runs/fashion_mnist
+    leoclr pretrain fashion_mnist --workdir runs/fashion_mnist --method moco_v2
+
+Data: 10,000 training and 2,000 test images, 28 x 28, grey (arXiv 1708.07747).
+"""
+
+import sys
+
+from keras_leoclr.recipes.recipe import Recipe
+
+RECIPE = Recipe(
+    dataset="fashion_mnist",
+    # === Views ===
+    image_size=28,
+    crop_scale=(0.3, 1.0),
+    color_jitter=(0.2, 0.2, 0.0, 0.0),  # the images are grey: no saturation, no hue
+    grayscale_probability=0.0,
+    blur_probability=0.0,  # as usual for small images
+    mean=(0.286, 0.286, 0.286),  # of the training images
+    std=(0.353, 0.353, 0.353),
+    # === Model ===
+    backbone="resnet_small",
+    stem="patch",
+    widths=(32, 64, 128),
+    queue_size=4096,
+    momentum=0.99,
+    temperature=0.1,
+    # === Training ===
+    epochs=16,
+    batch_size=128,
+    learning_rate=0.24,
+    warmup_epochs=1.0,
+    knn_bank=2500,
+    knn_queries=1000,
+)
+
+if __name__ == "__main__":
+    from keras_leoclr.cli import main
+
+    sys.exit(main(["leoclr", "pretrain", "fashion_mnist", *sys.argv[1:]]))

@@ -1,0 +1,205 @@
+"""What every recipe does: pretrain, watch, evaluate, save."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_leoclr as kl
+from keras_leoclr import callbacks, evaluation, report
+from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.results import Results
+
+
+def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = False, verbose: int = 1) -> dict:
+    """Runs a recipe.
+
+    Args:
+        recipe: the settings.
+        workdir: folder for `recipe.json`, `history.csv`, `results.jsonl`, `checkpoints/model.keras`,
+            `backbone.keras`, `views.png` and `report.html`.
+        overwrite: whether a run that is already there may be deleted.
+        verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+
+    Returns:
+        The final results, `{"pretrained/linear/top1": 0.8, ...}`; empty without evaluation.
+
+    Raises:
+        FileExistsError: if `workdir` holds a run and `overwrite` is false.
+        NonFiniteLossError: if the loss is not finite at some step.
+    """
+    started = time.time()
+    keras.utils.set_random_seed(recipe.seed)
+    source = _source(recipe, recipe.train_split)
+    views = make_views(recipe)
+    dataset = kl.data.view_dataset(
+        source, views, recipe.batch_size, seed=recipe.seed, permute_keys=recipe.bn_groups > 1
+    )
+    steps = int(dataset.cardinality())
+    model = make_model(recipe)
+    model.compile(optimizer=make_optimizer(recipe, steps))
+
+    workdir = _new_workdir(workdir, overwrite)
+    (workdir / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")
+    results = Results(workdir / "results.jsonl")
+    report.write_views(views, source, workdir / "views.png")
+
+    def say(text):
+        if verbose:
+            print(text, flush=True)
+
+    chance = model.chance_level(views.num_key_views, recipe.batch_size)
+    say(
+        f"{recipe.method} on {recipe.dataset}: {int(source.cardinality())} images, {recipe.epochs} epochs of "
+        f"{steps} steps, batch {recipe.batch_size}, {keras.backend.backend()} backend\n"
+        f"The loss of a model that has learned nothing is {chance:.2f} (loss_to_chance 1).\n"
+    )
+    final = {}
+    if recipe.evaluate:
+        say("Before training: raw pixels and the randomly initialised backbone")
+        test_source = _source(recipe, recipe.test_split)
+        final |= _evaluate(recipe, "raw pixels", None, source, test_source, views, results, epoch=0)
+        final |= _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
+    model.fit(
+        dataset,
+        epochs=recipe.epochs,
+        shuffle=False,  # the dataset does
+        verbose=verbose,
+        callbacks=_callbacks(recipe, source, views, workdir, results),
+    )
+    model.backbone.save(workdir / "backbone.keras")
+    if recipe.evaluate:
+        say("\nAfter training: the pretrained backbone")
+        final |= _evaluate(
+            recipe, "pretrained", model.backbone, source, test_source, views, results, epoch=recipe.epochs
+        )
+        say("\n" + report.table(results.read()))
+    page = report.write_report(workdir)
+    minutes = (time.time() - started) / 60
+    say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, history.csv, results.jsonl.")
+    say(f"To look at: {page}")
+    return final
+
+
+def make_views(recipe: Recipe) -> keras.layers.Layer:
+    """The views of the recipe's method."""
+    photometrics = {name: getattr(recipe, name) for name in kl.views.PHOTOMETRICS}
+    if recipe.method == "moco_v2":
+        return kl.MoCoV2Views(recipe.image_size, recipe.crop_scale, **photometrics)
+    return kl.LeOCLRViews(
+        recipe.image_size,
+        recipe.crop_scale,
+        num_crops=recipe.num_crops,
+        original_photometrics=recipe.original_photometrics,
+        **photometrics,
+    )
+
+
+def make_model(recipe: Recipe) -> kl.LeOCLR:
+    """The model of the recipe, not compiled."""
+    if recipe.backbone not in kl.backbones.__all__:
+        raise ValueError(
+            f"`backbone` must be one of {', '.join(kl.backbones.__all__)}. "
+            f"Received: backbone={recipe.backbone!r}"
+        )
+    options = {"widths": recipe.widths} if recipe.widths else {}
+    end_to_end = recipe.method == "end_to_end"
+    return kl.LeOCLR(
+        getattr(kl.backbones, recipe.backbone)(
+            (recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options
+        ),
+        projection_dim=recipe.projection_dim,
+        hidden_dim=recipe.hidden_dim or None,
+        queue_size=0 if end_to_end else recipe.queue_size,
+        momentum=0.0 if end_to_end else recipe.momentum,
+        temperature=recipe.temperature,
+        bn_groups=recipe.bn_groups,
+        enqueue=recipe.enqueue,
+    )
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """SGD with linear warm-up and a cosine to 0, per step."""
+    peak = recipe.learning_rate * recipe.batch_size / 256
+    warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else peak,
+        decay_steps=recipe.epochs * steps_per_epoch - warmup,
+        warmup_target=peak if warmup else None,
+        warmup_steps=warmup,
+    )
+    return kl.optimizers.SGD(schedule, momentum=recipe.sgd_momentum, weight_decay=recipe.weight_decay)
+
+
+def _source(recipe: Recipe, split: str) -> tf.data.Dataset:
+    source = kl.data.load(recipe.dataset, split, recipe.data_dir)
+    return source.take(recipe.max_images) if recipe.max_images else source
+
+
+def _new_workdir(workdir: str | pathlib.Path, overwrite: bool) -> pathlib.Path:
+    workdir = pathlib.Path(workdir)
+    if (workdir / "recipe.json").exists():
+        if not overwrite:
+            raise FileExistsError(
+                f"`workdir` must not hold a run already, or `overwrite` must be true. Received: {workdir}"
+            )
+        shutil.rmtree(workdir)
+    (workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
+    return workdir
+
+
+def _callbacks(recipe, source, views, workdir, results) -> list:
+    # In this order: no checkpoint is written for a loss that is not finite, and the monitor's number
+    # is in the logs before they are written.
+    chosen = [callbacks.StopOnNonFinite()]
+    if recipe.knn_every and "label" in source.element_spec:
+        bank = kl.data.image_batches(source.take(recipe.knn_bank), views)
+        queries = kl.data.image_batches(source.skip(recipe.knn_bank).take(recipe.knn_queries), views)
+        chosen.append(callbacks.KNNMonitor(bank, queries, every=recipe.knn_every, results=results))
+    chosen.append(keras.callbacks.CSVLogger(str(workdir / "history.csv")))
+    chosen.append(keras.callbacks.ModelCheckpoint(str(workdir / "checkpoints" / "model.keras")))
+    return chosen
+
+
+def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> dict:
+    """kNN and linear probes; `backbone=None` judges the pixels themselves."""
+    sets = []
+    for source in (train, test):
+        batches = kl.data.image_batches(source, views)
+        if backbone is None:
+            pixels = [(np.reshape(i, (len(i), -1)), np.asarray(y)) for i, y in batches.as_numpy_iterator()]
+            sets += [np.concatenate(part) for part in zip(*pixels, strict=True)]
+        else:
+            sets += evaluation.extract_features(backbone, batches)
+    protocol = {
+        "subject": subject,
+        "dataset": recipe.dataset,
+        "train_split": recipe.train_split,
+        "test_split": recipe.test_split,
+        "train_images": len(sets[1]),
+        "test_images": len(sets[3]),
+        "epoch": epoch,
+    }
+    final = {}
+
+    def write(name, values, **how):
+        for key, value in values.items():
+            if key.startswith("top"):
+                settings = {k: v for k, v in values.items() if not k.startswith("top")}
+                results.write(f"{name}/{key}", value, **protocol, **settings, **how)
+                final[f"{subject}/{name}/{key}"] = value
+
+    write("knn", evaluation.knn(*sets, k=20), k=20, temperature=0.07)
+    write("linear", evaluation.linear_probe(*sets), labels="all")
+    smallest = int(np.bincount(sets[1]).min())
+    few = min(10, smallest)
+    if few >= 2:
+        write("linear_few", evaluation.linear_probe_few_labels(*sets, per_class=few), per_class=few, draws=5)
+    return final

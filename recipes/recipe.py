@@ -1,0 +1,100 @@
+"""The settings of a pretraining run."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+METHODS = ("leoclr", "moco_v2", "end_to_end")
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field of a recipe with the text that `--help` shows for it."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that a run depends on; the defaults are MoCo v2's and LeOCLR's for ImageNet-1K.
+
+    Sources: optimizer, queue, head, temperature and augmentation arXiv 2003.04297 and its reference
+    settings (learning rate 0.03 at batch 256, cosine); views and loss arXiv 2403.06813.
+    """
+
+    dataset: str = setting("", "name or path, as keras_leoclr.data.load takes it")
+    data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files")
+    train_split: str = setting("train", "split to pretrain on")
+    test_split: str = setting("test", "split of the final evaluation")
+    max_images: int = setting(0, "use only the first images of each split; 0 for all")
+
+    method: str = setting("leoclr", "leoclr, moco_v2 or end_to_end")
+    image_size: int = setting(224, "side of the views, pixels")
+    crop_scale: tuple[float, ...] = setting((0.2, 1.0), "area of the crops, share of the image, low and high")
+    num_crops: int = setting(2, "key views of an image (LeOCLR)")
+    original_photometrics: bool = setting(True, "colour and blur for the original too (LeOCLR)")
+    color_jitter: tuple[float, ...] = setting(
+        (0.4, 0.4, 0.4, 0.1), "strength of brightness, contrast, saturation, hue"
+    )
+    jitter_probability: float = setting(0.8, "share of views with colour jitter")
+    grayscale_probability: float = setting(0.2, "share of grey views")
+    blur_probability: float = setting(0.5, "share of blurred views")
+    blur_sigma: tuple[float, ...] = setting(
+        (0.1, 2.0), "standard deviation of the blur, pixels, low and high"
+    )
+    flip_probability: float = setting(0.5, "share of mirrored views")
+    mean: tuple[float, ...] = setting((0.485, 0.456, 0.406), "mean of the data per channel, in [0, 1]")
+    std: tuple[float, ...] = setting((0.229, 0.224, 0.225), "standard deviation of the data, in [0, 1]")
+
+    backbone: str = setting("resnet50", "a function of keras_leoclr.backbones")
+    stem: str = setting("imagenet", "imagenet, cifar or patch")
+    widths: tuple[int, ...] = setting((), "channels per stage, for resnet_small only")
+    projection_dim: int = setting(128, "length of queries and keys")
+    hidden_dim: int = setting(0, "hidden layer of the projection head; 0 for the number of features")
+    queue_size: int = setting(65536, "past keys that serve as negatives")
+    momentum: float = setting(0.999, "of the key encoder's moving average")
+    temperature: float = setting(0.2, "of the loss")
+    bn_groups: int = setting(1, "parts of a batch with BatchNorm statistics of their own")
+    enqueue: str = setting("both", "keys that enter the queue: both or first")
+
+    epochs: int = setting(200, "passes over the images")
+    batch_size: int = setting(256, "images per step")
+    learning_rate: float = setting(0.03, "per 256 images of a batch, after warm-up")
+    warmup_epochs: float = setting(0.0, "epochs of linear warm-up")
+    sgd_momentum: float = setting(0.9, "momentum of SGD")
+    weight_decay: float = setting(1e-4, "coupled, on every parameter")
+    seed: int = setting(0, "of weights, order and views")
+
+    knn_every: int = setting(1, "epochs between kNN measurements; 0 for none")
+    knn_bank: int = setting(10000, "training images that vote in the kNN measurement")
+    knn_queries: int = setting(2000, "training images, others than those, that are classified")
+    evaluate: bool = setting(True, "kNN and linear probes on the test split at the end")
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise ValueError(
+                f"`method` must be one of {', '.join(METHODS)}. Received: method={self.method!r}"
+            )
+        for name in ("epochs", "batch_size", "knn_bank", "knn_queries"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
+        for name in ("learning_rate", "warmup_epochs", "knn_every", "max_images"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"`{name}` must be >= 0. Received: {name}={getattr(self, name)}")
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                "`warmup_epochs` must be less than `epochs`. "
+                f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
+            )
+
+    def smoke(self) -> Recipe:
+        """The same run in under a minute: a few images, two epochs, small batches and queue."""
+        return dataclasses.replace(
+            self,
+            max_images=320,
+            epochs=2,
+            warmup_epochs=0.0,
+            batch_size=32,
+            queue_size=min(self.queue_size, 256),
+            knn_bank=200,
+            knn_queries=100,
+        )

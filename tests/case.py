@@ -1,0 +1,43 @@
+"""What several tests need."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_leoclr as kl
+
+
+def small_model(size=8, channels=3, **options) -> kl.LeOCLR:
+    """A compiled model with a tiny ResNet."""
+    backbone = kl.backbones.resnet_small((size, size, channels), widths=(4, 8))
+    options = {"projection_dim": 8, "queue_size": 24, "temperature": 0.5, "momentum": 0.9, **options}
+    model = kl.LeOCLR(backbone, **options)
+    model.compile(optimizer=kl.optimizers.SGD(0.05, momentum=0.9, weight_decay=1e-4))
+    return model
+
+
+def random_views(batches=2, batch_size=8, size=8, views=2, seed=0) -> dict[str, np.ndarray]:
+    """Query and key views drawn from a normal distribution, for `batches` steps."""
+    rng = np.random.default_rng(seed)
+    count = batches * batch_size
+    return {
+        "query": rng.standard_normal((count, size, size, 3)).astype("float32"),
+        "keys": rng.standard_normal((count, views, size, size, 3)).astype("float32"),
+    }
+
+
+def batched(views: dict[str, np.ndarray], batch_size=8) -> tf.data.Dataset:
+    """Views as `fit` takes them."""
+    return tf.data.Dataset.from_tensor_slices(views).batch(batch_size, drop_remainder=True)
+
+
+def to_numpy(value) -> np.ndarray:
+    """A tensor or variable of the backend as a NumPy array."""
+    return keras.ops.convert_to_numpy(value)
+
+
+def random_images(count=4, height=12, width=12, channels=3, seed=0) -> np.ndarray:
+    """uint8 images, every pixel at random."""
+    return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), dtype=np.uint8)
