@@ -23,11 +23,12 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 RGB_TO_YIQ = np.array(
     [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
 )
-# The colour matrix of an image is a mix of these three; pixels are row vectors, x @ matrix.
+# The colour matrix of an image is a mix of these three; pixels are row vectors, x @ matrix. The turn
+# goes from red to yellow, as a positive hue shift in HSV.
 _TO_LUMA = np.outer(LUMA, np.ones(3)).astype("float32")
 _CHROMA = np.eye(3, dtype="float32") - _TO_LUMA
 _QUARTER_TURN = (
-    RGB_TO_YIQ.T @ np.array([[0, 0, 0], [0, 0, 1], [0, -1, 0]]) @ np.linalg.inv(RGB_TO_YIQ).T
+    RGB_TO_YIQ.T @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ np.linalg.inv(RGB_TO_YIQ).T
 ).astype("float32")
 
 CROP_TRIES = 10  # as torchvision's RandomResizedCrop
@@ -39,7 +40,8 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
 
     The defaults are MoCo v2's augmentation (arXiv 2003.04297, section 3; SimCLR's appendix A).
     All randomness comes from the seed of the call, so a view is a pure function of
-    `(images, seed)`: parallel maps, restarts and other machines give the same pixels.
+    `(images, seed)`: parallel maps and restarts give the same pixels. Called eagerly and in a compiled
+    pipeline it differs by rounding (about 1e-6).
 
     Every image of the batch draws its own parameters:
 
@@ -54,11 +56,16 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
       truncated at three times the largest sigma, reflected at the border.
     - **normalisation**: `(x / 255 - mean) / std`.
 
-    Differences from torchvision's sequence of operations, each small: hue is a rotation in YIQ, not
-    a shift in HSV, so that the four colour operations commute and their random order has no effect;
-    values are clipped once, after all of them, instead of after each; a crop that is enlarged
-    interpolates over up to half a pixel beyond its own border where the image goes on; reducing
-    does not antialias.
+    Differences from torchvision's sequence of operations:
+
+    - hue is a rotation of the chroma in YIQ by the same share of a turn, with the luma unchanged, not
+      a shift in HSV. The four colour operations then commute, so their random order has no effect.
+      The direction agrees, the pixels do not: at the largest shift of 0.1, smooth random colours
+      differ by 17 of 255 on average, where the HSV shift itself moves them by 19;
+    - values are clipped once, after all colour operations, instead of after each;
+    - a crop that is enlarged interpolates over up to half a pixel beyond its own border where the
+      image goes on;
+    - reducing does not antialias.
 
     Args:
         image_size: side of the square output in pixels.
@@ -113,9 +120,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         self.blur_probability = _probability("blur_probability", blur_probability)
         self.flip_probability = _probability("flip_probability", flip_probability)
         self.mean = _three("mean", mean)
-        self.std = _three("std", std)
-        if min(self.std) <= 0:
-            raise ValueError(f"`std` must be three numbers > 0. Received: std={std}")
+        self.std = _std(std)
         self.built = True
 
     def call(self, images, seed):
@@ -417,7 +422,8 @@ def keras_cv_views(
     """LeOCLR's views built from stock keras-cv layers, to compare with and to extend.
 
     keras-cv draws from generators with a state, so these views differ from call to call and a run
-    that uses them cannot be repeated exactly; they are also much slower than `LeOCLRViews`.
+    that uses them cannot be repeated exactly; they are also much slower than `LeOCLRViews`. Its
+    brightness is added to the values instead of multiplied, and its blur pads with black.
 
     Args:
         image_size: side of the square views in pixels.
@@ -433,33 +439,38 @@ def keras_cv_views(
         std: three numbers, in [0, 1] units.
 
     Returns:
-        A function of images (B, H, W, 3) in [0, 255], and an ignored seed, that returns the same
+        A function of images (B, H, W, C) in [0, 255], and an ignored seed, that returns the same
         dictionary as `LeOCLRViews`.
     """
     layers = keras_cv.layers
     brightness, contrast, saturation, hue = _color_jitter(color_jitter)
+    _positive_int("image_size", image_size)
+    _positive_int("num_crops", num_crops)
+    mean, std = tf.constant(_three("mean", mean)), tf.constant(_std(std))
 
-    def sometimes(layer, rate):
-        return [layers.RandomApply(layer, rate=rate)] if rate > 0 else []
+    def sometimes(name, rate, layer):
+        return [layers.RandomApply(layer, rate=rate)] if _probability(name, rate) > 0 else []
 
     photometrics = [
         *sometimes(
+            "jitter_probability",
+            jitter_probability,
             layers.RandomColorJitter(
                 value_range=(0, 255),
                 brightness_factor=brightness,
                 contrast_factor=contrast,
-                # keras-cv's saturation factor is 0.5 for "unchanged"
-                saturation_factor=(0.5 - saturation / 2, 0.5 + saturation / 2),
-                hue_factor=hue,
+                # keras-cv maps a factor f in [0, 1] to the strength f / (1 - f), and halves the hue
+                saturation_factor=tuple(s / (1 + s) for s in (max(0.0, 1 - saturation), 1 + saturation)),
+                hue_factor=min(1.0, 2 * hue),
             ),
-            jitter_probability,
         ),
-        *sometimes(layers.Grayscale(output_channels=3), grayscale_probability),
+        *sometimes("grayscale_probability", grayscale_probability, layers.Grayscale(output_channels=3)),
         *sometimes(
-            layers.RandomGaussianBlur(kernel_size=2 * int(np.ceil(3 * blur_sigma)) + 1, factor=blur_sigma),
+            "blur_probability",
             blur_probability,
+            layers.RandomGaussianBlur(kernel_size=2 * int(np.ceil(3 * blur_sigma)) + 1, factor=blur_sigma),
         ),
-        layers.RandomFlip("horizontal", rate=flip_probability),
+        layers.RandomFlip("horizontal", rate=_probability("flip_probability", flip_probability)),
     ]
     crop = layers.RandomCropAndResize(
         target_size=(image_size, image_size),
@@ -472,11 +483,13 @@ def keras_cv_views(
         views = first(images)
         for layer in photometrics:
             views = layer(views)
-        return (views / 255.0 - tf.constant(mean)) / tf.constant(std)
+        return (views / 255.0 - mean) / std
 
     def make(images, seed=None):
         del seed
         images = tf.cast(_check_images(images), tf.float32)
+        if images.shape[-1] == 1:
+            images = tf.tile(images, [1, 1, 1, 3])
         keys = [view(images, crop) for _ in range(num_crops)]
         return {"query": view(images, resize), "keys": tf.stack(keys, axis=1)}
 
@@ -516,8 +529,13 @@ def _adjust_colour(images, transformations):
 def _blur_chosen(images, sigma, largest_sigma):
     """Gaussian blur of the images whose sigma is > 0; the others are not touched."""
     chosen = tf.where(sigma > 0)
-    blurred = _gaussian_blur(tf.gather_nd(images, chosen), tf.gather_nd(sigma, chosen), largest_sigma)
-    return tf.tensor_scatter_nd_update(images, chosen, blurred)
+
+    def blur():
+        blurred = _gaussian_blur(tf.gather_nd(images, chosen), tf.gather_nd(sigma, chosen), largest_sigma)
+        return tf.tensor_scatter_nd_update(images, chosen, blurred)
+
+    # padding an empty batch is an error
+    return tf.cond(tf.size(chosen) > 0, blur, lambda: images)
 
 
 def _gaussian_blur(images, sigma, largest_sigma):
@@ -571,7 +589,8 @@ def _numbers(name: str, value: Any, count: int, rule: str) -> tuple[float, ...]:
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) != count or not np.all(np.isfinite(numbers)):
-        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}")
+        shown = value[0] if count == 1 else value
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={shown}")
     return numbers
 
 
@@ -591,6 +610,13 @@ def _three(name: str, value: Any) -> tuple[float, ...]:
     return _numbers(name, value, 3, "three numbers, one per channel")
 
 
+def _std(value: Any) -> tuple[float, ...]:
+    numbers = _three("std", value)
+    if min(numbers) <= 0:
+        raise ValueError(f"`std` must be three numbers > 0. Received: std={value}")
+    return numbers
+
+
 def _color_jitter(value: Any) -> tuple[float, ...]:
     rule = "four strengths, brightness, contrast and saturation >= 0 and hue in [0, 0.5]"
     numbers = _numbers("color_jitter", value, 4, rule)
@@ -600,9 +626,10 @@ def _color_jitter(value: Any) -> tuple[float, ...]:
 
 
 def _probability(name: str, value: Any) -> float:
-    if not 0 <= value <= 1:
+    (number,) = _numbers(name, [value], 1, "in [0, 1]")
+    if not 0 <= number <= 1:
         raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")
-    return float(value)
+    return number
 
 
 def _positive_int(name: str, value: Any) -> int:

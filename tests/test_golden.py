@@ -325,7 +325,7 @@ def draw(rng, *shape):
 
 
 def drawn_weights(rng, shapes):
-    return [np.float64(np.float32(0.5 * draw(rng, *shape))) for shape in shapes]
+    return [np.float64(np.float32((0.5 if len(shape) > 1 else 0.1) * draw(rng, *shape))) for shape in shapes]
 
 
 def a_reference(case, encoder) -> Reference:
@@ -335,6 +335,8 @@ def a_reference(case, encoder) -> Reference:
     queue = np.float64(np.float32(unit_rows(draw(rng, case.queue_size, DIM)))) if case.queue_size else None
     statistics = [None, None]
     if encoder.has_norm:
+        for weights in (query_weights, key_weights):
+            weights[1] = np.abs(draw(rng, FEATURES))  # gamma
         statistics = [[draw(rng, FEATURES), 1 + np.abs(draw(rng, FEATURES))] for _ in range(2)]
     return Reference(case, encoder, query_weights, key_weights, queue, *statistics)
 
@@ -343,12 +345,13 @@ def batches(case) -> list[dict]:
     rng = np.random.default_rng(2)
     result = []
     for _ in range(STEPS):
-        views = {
-            "query": draw(rng, BATCH_SIZE, *IMAGE_SHAPE),
-            "keys": draw(rng, BATCH_SIZE, case.views, *IMAGE_SHAPE),
-        }
+        # views of an image are alike, so that some positives beat all negatives
+        noise = draw(rng, BATCH_SIZE, 1 + case.views, *IMAGE_SHAPE)
+        all_views = np.float64(np.float32(draw(rng, BATCH_SIZE, 1, *IMAGE_SHAPE) + 0.3 * noise))
+        views = {"query": all_views[:, 0], "keys": all_views[:, 1:]}
         if case.permuted:
             views["permutation"] = rng.permutation(BATCH_SIZE)
+            views["keys"] = views["keys"][views["permutation"]]
         result.append(views)
     return result
 
@@ -541,7 +544,7 @@ def five_losses(queue_size, momentum) -> list[float]:
     """Losses of five steps of a ResNet whose weights, queue and views NumPy drew."""
     rng = np.random.default_rng(3)
     backbone = kl.backbones.resnet_small((16, 16, 3), widths=(8, 16))
-    model = kl.LeOCLR(backbone, projection_dim=16, queue_size=queue_size, momentum=momentum, bn_groups=2)
+    model = kl.LeOCLR(backbone, projection_dim=16, queue_size=queue_size, momentum=momentum)
     weights = []
     for variable in model.query_encoder.variables:
         shape, name = tuple(variable.shape), variable.name

@@ -19,6 +19,11 @@ TEMPERATURES = (0.01, 0.2, 1.0)
 every_temperature = pytest.mark.parametrize("temperature", TEMPERATURES)
 
 
+@pytest.fixture(autouse=True)
+def fresh_state():
+    """Pure functions have no state to clear, which would take most of the time of these tests."""
+
+
 # === The equation, one number at a time, in float64 ===
 
 

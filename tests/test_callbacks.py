@@ -1,0 +1,79 @@
+"""Callbacks of `fit`."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_leoclr as kl
+from keras_leoclr import callbacks
+from keras_leoclr.results import Results
+from tests.case import batched, random_views, small_model, to_numpy
+
+
+def labelled(seed):
+    rng = np.random.default_rng(seed)
+    return [(rng.standard_normal((10, 8, 8, 3)).astype("float32"), rng.integers(0, 3, 10))]
+
+
+def test_monitor_puts_knn_accuracy_into_logs_and_results(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    monitor = callbacks.KNNMonitor(labelled(0), labelled(1), k=3, every=2, results=results)
+    model = small_model()
+    log = keras.callbacks.CSVLogger(str(tmp_path / "history.csv"))
+    model.fit(batched(random_views()), epochs=4, verbose=0, shuffle=False, callbacks=[monitor, log])
+    lines = results.read()
+    assert [line["epoch"] for line in lines] == [2, 4]
+    assert {line["name"] for line in lines} == {"monitor/knn_top1"}
+    assert lines[-1]["k"] == 3 and lines[-1]["bank"] == 10
+    features = [kl.evaluation.extract_features(model.backbone, labelled(seed)) for seed in (0, 1)]
+    assert lines[-1]["value"] == kl.evaluation.knn(*features[0], *features[1], k=3)["top1"]
+
+
+def test_monitor_does_not_change_training():
+    def weights(chosen):
+        keras.utils.set_random_seed(0)
+        model = small_model()
+        model.fit(batched(random_views()), epochs=2, verbose=0, shuffle=False, callbacks=chosen)
+        return model.get_weights()
+
+    plain, watched = weights([]), weights([callbacks.KNNMonitor(labelled(0), labelled(1))])
+    for mine, theirs in zip(plain, watched, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_non_finite_loss_stops_at_its_step_and_keeps_the_last_checkpoint(tmp_path):
+    views = random_views(batches=3)
+    poisoned = {name: value.copy() for name, value in views.items()}
+    poisoned["query"][9] = np.nan  # second of three batches
+    good, bad = batched(views), batched(poisoned)
+    passes = tf.Variable(0, dtype=tf.int64)
+    both = tf.data.Dataset.zip(good, bad).enumerate()
+
+    def choose(step, pair):  # the first pass is clean, the second is not
+        return tf.nest.map_structure(lambda g, b: tf.where(passes > 1, b, g), *pair)
+
+    counter = tf.data.Dataset.from_tensors(0).map(lambda _: passes.assign_add(1))
+    dataset = counter.flat_map(lambda _: both.map(choose)).apply(tf.data.experimental.assert_cardinality(3))
+    checkpoint = tmp_path / "model.keras"
+    model = small_model()
+    chosen = [callbacks.StopOnNonFinite(), keras.callbacks.ModelCheckpoint(str(checkpoint))]
+    with pytest.raises(callbacks.NonFiniteLossError, match="The loss is nan at step 2 of epoch 2"):
+        model.fit(dataset, epochs=3, verbose=0, shuffle=False, callbacks=chosen)
+    kept = keras.saving.load_model(checkpoint)
+    assert all(np.isfinite(np.asarray(w)).all() for w in kept.get_weights())
+    assert int(to_numpy(kept.key_queue.pointer)) == 3 * 16 % 24
+
+
+def test_results_are_one_line_each_and_survive_a_second_writer(tmp_path):
+    path = tmp_path / "results.jsonl"
+    Results(path).write("knn/top1", np.float32(0.5), k=200)
+    Results(path).write("knn/top1", 0.75, k=20)
+    assert [line["value"] for line in Results(path).read()] == [0.5, 0.75]
+    assert len(path.read_text().splitlines()) == 2
+    assert Results(tmp_path / "none.jsonl").read() == []
+
+
+def test_monitor_refuses_a_bad_period():
+    with pytest.raises(ValueError, match="`every` must be a whole number >= 1"):
+        callbacks.KNNMonitor([], [], every=0)

@@ -1,0 +1,299 @@
+"""LeOCLR as a Keras model: input, output, saving, freezing and errors."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import keras_leoclr as kl
+from tests.case import batched, random_views, small_model, to_numpy
+
+
+def weights(model):
+    return [np.array(w) for w in model.get_weights()]
+
+
+def test_fit_reports_the_named_diagnostics():
+    history = small_model().fit(batched(random_views()), epochs=2, verbose=0, shuffle=False).history
+    assert set(history) == {
+        "loss",
+        "positive_similarity",
+        "negative_similarity",
+        "contrast_accuracy",
+        "feature_std",
+        "loss_to_chance",
+    }
+    assert all(len(values) == 2 and np.isfinite(values).all() for values in history.values())
+
+
+def test_loss_falls_on_a_fixed_batch():
+    # without a queue: in a queue, past keys of this very batch would be negatives
+    model = small_model(queue_size=0, momentum=0.0)
+    images = random_views(batches=1)["query"]
+    views = {"query": images, "keys": np.stack([images, images[:, :, ::-1]], axis=1)}
+    loss = model.fit(batched(views).repeat(60), epochs=2, verbose=0, shuffle=False).history["loss_to_chance"]
+    assert loss[1] < 0.7
+
+
+@pytest.mark.parametrize("options", [{}, {"queue_size": 0, "momentum": 0.0}, {"bn_groups": 2}])
+def test_saved_model_continues_bit_for_bit(tmp_path, options):
+    views = batched(random_views())
+    model = small_model(**options)
+    model.fit(views, verbose=0, shuffle=False)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    for before, after in zip(weights(model), weights(loaded), strict=True):
+        np.testing.assert_array_equal(before, after)
+    model.fit(views, verbose=0, shuffle=False)
+    loaded.fit(views, verbose=0, shuffle=False)
+    for before, after in zip(weights(model), weights(loaded), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_weights_file_restores_queue_pointer_and_key_encoder(tmp_path):
+    model = small_model()
+    model.fit(batched(random_views(batches=1)), verbose=0, shuffle=False)
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = small_model()
+    assert int(to_numpy(other.key_queue.pointer)) == 0
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert int(to_numpy(other.key_queue.pointer)) == 16
+    np.testing.assert_array_equal(to_numpy(other.key_queue.keys), to_numpy(model.key_queue.keys))
+    for mine, theirs in zip(other.key_encoder.get_weights(), model.key_encoder.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_config_round_trip():
+    model = small_model(hidden_dim=12, enqueue="first", bn_groups=2, temperature=0.3)
+    copy = kl.LeOCLR.from_config(model.get_config())
+    for name in ("projection_dim", "hidden_dim", "queue_size", "temperature", "bn_groups", "enqueue"):
+        assert getattr(copy, name) == getattr(model, name)
+    assert copy.momentum == pytest.approx(model.momentum)
+    assert [w.shape for w in weights(copy)] == [w.shape for w in weights(model)]
+
+
+def test_evaluate_changes_nothing():
+    model = small_model()
+    views = batched(random_views())
+    model.fit(views, verbose=0, shuffle=False)
+    before = weights(model)
+    first = model.evaluate(views, verbose=0, return_dict=True)
+    second = model.evaluate(views, verbose=0, return_dict=True)
+    assert first == second
+    for old, new in zip(before, weights(model), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_predict_takes_images_and_views():
+    model = small_model()
+    views = random_views()
+    from_images = model.predict(views["query"], batch_size=8, verbose=0)
+    from_views = model.predict(batched(views), verbose=0)
+    assert from_images.shape == (16, 8)
+    np.testing.assert_allclose(from_images, from_views, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(from_images, axis=1), 1.0, rtol=1e-5)
+
+
+def test_summary_names_the_parts(capsys):
+    small_model().summary()
+    text = capsys.readouterr().out
+    assert all(name in text for name in ("query_encoder", "key_encoder", "key_queue"))
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_key_encoder_is_never_trained(trainable):
+    model = small_model()
+    model.trainable = trainable
+    model.trainable = True
+    trained = {id(v) for v in model.trainable_variables}
+    assert trained == {id(v) for v in model.query_encoder.trainable_variables}
+    assert not trained & {id(v) for v in model.key_encoder.variables}
+    assert len(model.trainable_variables) + len(model.non_trainable_variables) == len(model.variables)
+
+
+@pytest.mark.parametrize(("momentum", "moves"), [(1.0, False), (0.5, True)])
+def test_momentum_decides_whether_the_key_encoder_moves(momentum, moves):
+    model = small_model(momentum=momentum)
+    before = [to_numpy(v).copy() for _, v in model._pairs]
+    model.fit(batched(random_views()), verbose=0, shuffle=False)
+    changed = [not np.array_equal(old, to_numpy(v)) for old, (_, v) in zip(before, model._pairs, strict=True)]
+    assert all(changed) if moves else not any(changed)
+
+
+def test_momentum_can_be_set_while_training():
+    model = small_model(momentum=0.5)
+    model.fit(batched(random_views()), verbose=0, shuffle=False)
+    before = [to_numpy(v).copy() for _, v in model._pairs]
+    model.momentum = 1.0
+    model.fit(batched(random_views()), verbose=0, shuffle=False)
+    for old, (_, v) in zip(before, model._pairs, strict=True):
+        np.testing.assert_array_equal(old, to_numpy(v))
+
+
+def test_permuted_keys_give_the_same_loss():
+    views = random_views(batches=1)
+    order = np.random.default_rng(1).permutation(8)
+    permuted = {**views, "keys": views["keys"][order], "permutation": order.astype("int32")}
+    plain, shuffled = small_model(), small_model()
+    shuffled.set_weights(plain.get_weights())
+    results = [
+        model.train_on_batch(data, return_dict=True) for model, data in ((plain, views), (shuffled, permuted))
+    ]
+    assert float(results[0]["loss"]) == pytest.approx(float(results[1]["loss"]), rel=1e-5)
+    np.testing.assert_allclose(to_numpy(plain.key_queue.keys), to_numpy(shuffled.key_queue.keys), atol=1e-5)
+
+
+def test_mixed_precision_keeps_queue_and_loss_in_float32():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = small_model()
+        history = model.fit(batched(random_views()), verbose=0, shuffle=False).history
+        assert np.isfinite(history["loss"]).all()
+        assert model.key_queue.keys.dtype == "float32"
+        assert model.predict(random_views()["query"], verbose=0).dtype == np.float32
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        lambda: keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None, alpha=0.35),
+        lambda: keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(5, 3), layers.ReLU()]),
+        lambda: keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(5)]),
+    ],
+    ids=["keras.applications", "feature maps", "features"],
+)
+def test_any_keras_backbone_trains(backbone):
+    model = kl.LeOCLR(backbone(), projection_dim=8, queue_size=16)
+    model.compile(optimizer=kl.optimizers.SGD(0.01))
+    history = model.fit(batched(random_views(batches=1, size=32)), verbose=0, shuffle=False).history
+    assert np.isfinite(history["loss"]).all()
+    assert len(model.backbone.output_shape) == 2
+
+
+def test_keras_cv_backbone_is_accepted():
+    from keras_cv.models import ResNetV2Backbone
+
+    backbone = ResNetV2Backbone(
+        stackwise_filters=[8, 16],
+        stackwise_blocks=[2, 2],
+        stackwise_strides=[1, 2],
+        input_shape=(32, 32, 3),
+        include_rescaling=False,
+    )
+    model = kl.LeOCLR(backbone, projection_dim=8, queue_size=16)
+    assert model.predict(random_views(size=32)["query"], verbose=0).shape == (16, 8)
+
+
+def test_penalties_of_the_backbone_are_part_of_the_loss():
+    def model(penalty):
+        keras.utils.set_random_seed(0)
+        backbone = keras.Sequential(
+            [keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(4, kernel_regularizer=penalty)]
+        )
+        model = kl.LeOCLR(backbone, projection_dim=8, queue_size=16)
+        model.compile(optimizer=kl.optimizers.SGD(0.0))
+        return model
+
+    data = batched(random_views(batches=1))
+    plain = model(None).evaluate(data, verbose=0, return_dict=True)
+    penalised = model(keras.regularizers.L2(0.1))
+    kernel = to_numpy(penalised.backbone.layers[-1].kernel)
+    with_penalty = penalised.evaluate(data, verbose=0, return_dict=True)
+    expected = plain["loss"] + 0.1 * float((kernel**2).sum())
+    assert with_penalty["loss"] == pytest.approx(expected, rel=1e-4)
+    assert with_penalty["loss_to_chance"] == pytest.approx(plain["loss_to_chance"], rel=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+def test_two_mirrored_replicas_keep_one_queue_and_the_scale_of_the_loss():
+    devices = tf.config.list_logical_devices("CPU")
+    assert len(devices) >= 2, "conftest splits the CPU in two"
+    strategy = tf.distribute.MirroredStrategy([d.name for d in devices[:2]])
+    with strategy.scope():
+        replicated = small_model(queue_size=40)
+    single = small_model(queue_size=40, bn_groups=2)
+    single.set_weights(replicated.get_weights())
+    views = batched(random_views(batches=3))
+    losses = [model.fit(views, verbose=0, shuffle=False).history["loss"][0] for model in (single, replicated)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert int(replicated.key_queue.pointer.numpy()) == 3 * 16 % 40
+    for mine, theirs in zip(
+        single.query_encoder.trainable_variables, replicated.query_encoder.trainable_variables, strict=True
+    ):
+        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-5)
+    copies = strategy.experimental_local_results(replicated.key_queue.keys.value)
+    np.testing.assert_array_equal(copies[0].numpy(), copies[1].numpy())
+
+
+# === Bad input ===
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"queue_size": -1}, r"`queue_size` must be a whole number >= 0. Received: queue_size=-1"),
+        ({"queue_size": 2.5}, r"`queue_size` must be a whole number"),
+        ({"momentum": 1.5}, r"`momentum` must be in \[0, 1\]. Received: momentum=1.5"),
+        ({"momentum": -0.1}, r"`momentum` must be in \[0, 1\]"),
+        ({"temperature": 0}, r"`temperature` must be > 0. Received: temperature=0"),
+        ({"temperature": float("nan")}, r"`temperature` must be > 0"),
+        ({"bn_groups": 0}, r"`bn_groups` must be a whole number >= 1. Received: bn_groups=0"),
+        ({"projection_dim": 0}, r"`projection_dim` must be a whole number >= 1"),
+        ({"hidden_dim": 0}, r"`hidden_dim` must be a whole number >= 1"),
+        ({"enqueue": "last"}, r"`enqueue` must be \"both\" or \"first\". Received: enqueue='last'"),
+    ],
+)
+def test_bad_option_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        small_model(**options)
+
+
+def test_bn_groups_must_divide_the_batch():
+    model = small_model(bn_groups=3)
+    with pytest.raises(ValueError, match=r"`bn_groups` must divide the batch size. Received: bn_groups=3"):
+        model.fit(batched(random_views()), verbose=0, shuffle=False)
+
+
+def batchless():
+    images = keras.Input((8, 8, 3))
+    return keras.Model(images, keras.ops.mean(layers.Flatten()(images), axis=0))
+
+
+def fixed_batch():
+    images = keras.Input(batch_shape=(4, 8, 8, 3))
+    return keras.Model(images, layers.Flatten()(images))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "words"),
+    [
+        (batchless, r"`backbone` must return features \(None, F\).*Received: backbone.output_shape="),
+        (fixed_batch, r"`backbone` must take images.*free batch dimension. Received: backbone.input_shape="),
+        (lambda: keras.Sequential([layers.Flatten()]), r"`backbone` must be a Keras model with known inputs"),
+        (lambda: layers.Flatten(), r"`backbone` must be a Keras model with known inputs"),
+        (
+            lambda: keras.Sequential([keras.Input((8,)), layers.Dense(2)]),
+            r"`backbone` must take images of shape \(None, H, W, C\)",
+        ),
+    ],
+)
+def test_backbone_that_does_not_fit_is_refused(backbone, words):
+    with pytest.raises(ValueError, match=words):
+        kl.LeOCLR(backbone(), queue_size=8)
+
+
+def test_batch_without_keys_is_refused():
+    model = small_model()
+    data = tf.data.Dataset.from_tensors({"query": np.zeros((4, 8, 8, 3), "float32")})
+    with pytest.raises(ValueError, match='A batch must be a dictionary with "query" and "keys"'):
+        model.fit(data, verbose=0, shuffle=False)
+
+
+def test_loss_of_ones_own_is_refused():
+    model = small_model()
+    model.compile(optimizer="sgd", loss="mse")
+    with pytest.raises(ValueError, match="The loss is built in"):
+        model.fit(batched(random_views()), verbose=0, shuffle=False)

@@ -1,0 +1,176 @@
+"""Recipes from the command line, in this process, and what a run leaves behind."""
+
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from keras_leoclr import cli, report
+from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
+from keras_leoclr.results import Results
+
+FAST = [
+    "--preset",
+    "smoke",
+    "--max_images",
+    "96",
+    "--knn_bank",
+    "60",
+    "--knn_queries",
+    "30",
+    "--verbose",
+    "0",
+]
+
+
+def run(*arguments):
+    return cli.main(["leoclr", *map(str, arguments)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["leoclr", "moco_v2", "end_to_end"])
+def test_every_method_runs_from_the_command_line(tmp_path, method):
+    workdir = tmp_path / "run"
+    assert run("pretrain", "fashion_mnist", "--workdir", workdir, "--method", method, *FAST) == 0
+    assert json.loads((workdir / "recipe.json").read_text())["method"] == method
+    with (workdir / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2
+    assert {"loss", "loss_to_chance", "positive_similarity", "knn_top1"} <= set(rows[0])
+    results = Results(workdir / "results.jsonl").read()
+    subjects = {r["subject"] for r in results if r["name"] == "linear/top1"}
+    assert subjects == {"raw pixels", "random", "pretrained"}
+    assert all(r["dataset"] == "fashion_mnist" and r["test_images"] == 96 for r in results if "subject" in r)
+    backbone = keras.saving.load_model(workdir / "backbone.keras")
+    assert backbone.output_shape == (None, 128)
+    checkpoint = keras.saving.load_model(workdir / "checkpoints" / "model.keras")
+    assert (checkpoint.key_queue is None) == (method == "end_to_end")
+    page = (workdir / "report.html").read_text()
+    assert "data:image/png;base64," in page and "http" not in page.split("</style>")[1]
+
+
+@pytest.mark.slow
+def test_recipe_runs_as_a_script(tmp_path):
+    command = [
+        sys.executable,
+        "recipes/fashion_mnist.py",
+        "--workdir",
+        tmp_path / "run",
+        *FAST,
+        "--noevaluate",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "run" / "backbone.keras").is_file()
+
+
+def tiny(**changes):
+    return dataclasses.replace(
+        fashion_mnist.RECIPE.smoke(), max_images=64, evaluate=False, knn_every=0, epochs=1, **changes
+    )
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_backbone(tmp_path):
+    weights = []
+    for name in ("first", "second"):
+        pretrain(tiny(), tmp_path / name, verbose=0)
+        weights.append(keras.saving.load_model(tmp_path / name / "backbone.keras").get_weights())
+    assert all((a == b).all() for a, b in zip(*weights, strict=True))
+
+
+@pytest.mark.slow
+def test_bn_groups_run_with_permuted_keys(tmp_path):
+    pretrain(tiny(bn_groups=4), tmp_path / "run", verbose=0)
+    assert (tmp_path / "run" / "backbone.keras").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_is_not_overwritten_unasked(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    pretrain(tiny(), workdir, verbose=0)
+    before = (workdir / "backbone.keras").read_bytes()
+    assert run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST) == 1
+    assert "`workdir` must not hold a run already" in capsys.readouterr().err
+    assert (workdir / "backbone.keras").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
+    code = run(
+        "pretrain", "fashion_mnist", "--workdir", tmp_path, *FAST, "--learning_rate", 1e30, "--noevaluate"
+    )
+    assert code == 1
+    error = capsys.readouterr().err
+    assert "NonFiniteLossError" in error and "at step" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["pretrian"], "unknown command 'pretrian'. Did you mean pretrain?"),
+        (["pretrain"], "`pretrain` needs a recipe. Known: fashion_mnist"),
+        (["pretrain", "fashion_mnits"], "unknown recipe 'fashion_mnits'. Did you mean fashion_mnist?"),
+        (["pretrain", "fashion_mnist"], "`--workdir` must name a folder"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--method", "simclr"], "`method` must be one of"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--bogus", "1"], "bogus"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "many"], "--epochs"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "0"], "`epochs` must be >= 1"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--crop_scale", "a,b"], "comma-separated numbers"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "extra"], "takes flags after the recipe"),
+        (["report"], "`report` takes one folder"),
+        (["recipes", "x"], "`recipes` takes no arguments"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_says_why(arguments, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--batch_size", "97"], "`batch_size` must not be larger than the dataset"),
+        (["--crop_scale", "0.5,1.2"], "`crop_scale` must be two numbers with 0 < low <= high <= 1"),
+        (["--temperature", "0"], "`temperature` must be > 0"),
+        (["--backbone", "vgg"], "`backbone` must be one of"),
+    ],
+)
+def test_a_run_that_cannot_start_leaves_nothing(arguments, words, capsys, tmp_path):
+    workdir = tmp_path / "run"
+    assert run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST, *arguments) == 1
+    assert words in capsys.readouterr().err
+    assert not workdir.exists()
+
+
+def test_help_lists_every_field_with_its_default(capsys):
+    assert run("--help") == 0
+    assert "leoclr pretrain RECIPE" in capsys.readouterr().out
+    assert run("pretrain", "fashion_mnist", "--help") == 0
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(Recipe):
+        assert f"--{field.name}:" in text or f"--[no]{field.name}:" in text
+    assert run("recipes") == 0
+    assert "fashion_mnist" in capsys.readouterr().out
+
+
+def test_report_needs_a_run(tmp_path, capsys):
+    assert run("report", tmp_path) == 1
+    assert "`workdir` must hold a run" in capsys.readouterr().err
+
+
+def test_table_shows_each_subject_once():
+    lines = [
+        {"name": "linear/top1", "value": 0.8123, "subject": "random"},
+        {"name": "linear_few/top1", "value": 0.6, "subject": "random", "top1_std": 0.021},
+        {"name": "linear/top1", "value": 0.9, "subject": "pretrained"},
+    ]
+    text = report.table(lines).splitlines()
+    assert text[1].split() == ["random", "-", "81.2", "60.0", "±", "2.1"]
+    assert text[2].split() == ["pretrained", "-", "90.0", "-"]
