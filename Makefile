@@ -1,7 +1,7 @@
 # Everything runs in .venv; PYTHON may be any Python 3.10, 3.11 or 3.12.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
@@ -11,7 +11,7 @@ quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
 
 pretrain-long: $(VENV)/.core
-	$(BIN)/leoclr pretrain fashion_mnist --workdir runs/long --overwrite --epochs 100
+	$(BIN)/leoclr pretrain fashion_mnist --workdir runs/long --overwrite --epochs 60
 
 test: lint $(addprefix test-,$(BACKENDS))
 

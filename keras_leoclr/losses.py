@@ -62,5 +62,6 @@ def _contrast(query, keys, similarity, temperature) -> Contrast:
     shifted = ops.exp((similarity - hardest[:, None]) / temperature)
     log_sum = ops.log(ops.sum(shifted, axis=1)) + hardest / temperature
     logits = positive / temperature
-    loss = ops.sum(ops.logaddexp(logits, log_sum[:, None]) - logits, axis=1)
+    # -log(e^l / (e^l + e^s)) = softplus(s - l)
+    loss = ops.sum(ops.softplus(log_sum[:, None] - logits), axis=1)
     return Contrast(loss, ops.stop_gradient(positive), hardest)

@@ -170,7 +170,8 @@ class LeOCLR(keras.Model):
             batch_size: B, needed without a queue, where N = V * (B - 1).
         """
         negatives = self.queue_size or num_key_views * (batch_size - 1)
-        return num_key_views * math.log(negatives + 1)
+        log = math.log if isinstance(negatives, int) else lambda x: ops.log(ops.cast(x, "float32"))
+        return num_key_views * log(negatives + 1)
 
     # === Encoding ===
 
@@ -191,7 +192,9 @@ class LeOCLR(keras.Model):
             outputs = ops.concatenate(parts)
         else:
             outputs = encoder(images, training=training)
-        return ops.normalize(ops.cast(outputs, "float32"), axis=-1)
+        outputs = ops.cast(outputs, "float32")
+        # ops.normalize has a NaN gradient where a row is zero, as it is once all hidden units are off
+        return outputs * ops.rsqrt(ops.maximum(ops.sum(ops.square(outputs), axis=-1, keepdims=True), 1e-12))
 
     def _encode_keys(self, views, training):
         """{"keys": (B, V, H, W, C)} -> (B, V, D), in the order of the queries."""
@@ -275,6 +278,11 @@ class LeOCLR(keras.Model):
             )
         query, keys = y_pred, y
         if self.key_queue is None:
+            if query.shape[0] == 1:
+                raise ValueError(
+                    "`queue_size=0` takes the negatives from the batch, which must hold two images or more. "
+                    "Received: a batch of 1 image"
+                )
             contrast = losses.info_nce_in_batch(query, keys, self.temperature)
             mean_negative = ops.mean(keys, axis=(0, 1))
         else:
@@ -290,9 +298,10 @@ class LeOCLR(keras.Model):
     def _update_diagnostics(self, query, keys, contrast, mean_negative, loss):
         # the mean of q.n_j over all negatives is q times their mean
         negative = ops.mean(ops.matmul(query, mean_negative[:, None]))
+        batch_size = ops.shape(query)[0]
         if self.key_queue is None:
             # `mean_negative` contains the query's own keys, a share of 1/B: take them out
-            size = ops.cast(ops.shape(query)[0], "float32")
+            size = ops.cast(batch_size, "float32")
             negative = (negative * size - ops.mean(contrast.positive_similarity)) / (size - 1.0)
         correct = contrast.positive_similarity > contrast.hardest_negative[:, None]
         values = {
@@ -300,7 +309,7 @@ class LeOCLR(keras.Model):
             "negative_similarity": negative,
             "contrast_accuracy": ops.mean(ops.cast(correct, "float32")),
             "feature_std": ops.mean(ops.std(query, axis=0)),
-            "loss_to_chance": ops.stop_gradient(loss) / self.chance_level(keys.shape[1], query.shape[0]),
+            "loss_to_chance": ops.stop_gradient(loss) / self.chance_level(keys.shape[1], batch_size),
         }
         for name, value in values.items():
             self._diagnostics[name].update_state(value)

@@ -15,9 +15,12 @@ RECIPE = Recipe(
     # === Views ===
     image_size=28,
     crop_scale=(0.3, 1.0),
-    color_jitter=(0.2, 0.2, 0.0, 0.0),  # the images are grey: no saturation, no hue
+    # Strong and always: or the brightness of a picture gives away which crop is its own. The pictures
+    # are grey, so there is no saturation and no hue.
+    color_jitter=(0.8, 0.8, 0.0, 0.0),
+    jitter_probability=1.0,
     grayscale_probability=0.0,
-    blur_probability=0.0,  # as usual for small images
+    blur_sigma=(0.1, 1.0),
     mean=(0.286, 0.286, 0.286),  # of the training images
     std=(0.353, 0.353, 0.353),
     # === Model ===
@@ -26,9 +29,8 @@ RECIPE = Recipe(
     widths=(32, 64, 128),
     queue_size=4096,
     momentum=0.99,
-    temperature=0.1,
     # === Training ===
-    epochs=16,
+    epochs=14,
     batch_size=128,
     learning_rate=0.24,
     warmup_epochs=1.0,

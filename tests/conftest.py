@@ -1,6 +1,5 @@
 """The suite runs once per backend: `KERAS_BACKEND=jax pytest`."""
 
-import gc
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -17,14 +16,6 @@ tf.config.set_logical_device_configuration(
 )
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cheap_collection():
-    """`fresh_state` collects garbage before each test: it need not search what the imports made."""
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
-def fresh_state():
-    keras.utils.clear_session()
+def same_seed():
     keras.utils.set_random_seed(0)
-    yield

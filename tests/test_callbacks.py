@@ -39,7 +39,7 @@ def test_monitor_does_not_change_training():
 
     plain, watched = weights([]), weights([callbacks.KNNMonitor(labelled(0), labelled(1))])
     for mine, theirs in zip(plain, watched, strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)  # torch's threads round differently
 
 
 def test_non_finite_loss_stops_at_its_step_and_keeps_the_last_checkpoint(tmp_path):

@@ -7,21 +7,16 @@ import math
 import keras
 import numpy as np
 import pytest
-from case import to_numpy
 from keras import layers
 
 import keras_leoclr as kl
 from keras_leoclr.losses import info_nce, info_nce_in_batch
+from tests.case import to_numpy
 
 DIM = 6
 TEMPERATURES = (0.01, 0.2, 1.0)
 
 every_temperature = pytest.mark.parametrize("temperature", TEMPERATURES)
-
-
-@pytest.fixture(autouse=True)
-def fresh_state():
-    """Pure functions have no state to clear, which would take most of the time of these tests."""
 
 
 # === The equation, one number at a time, in float64 ===

@@ -27,12 +27,21 @@ def test_fit_reports_the_named_diagnostics():
     assert all(len(values) == 2 and np.isfinite(values).all() for values in history.values())
 
 
+def test_a_query_of_length_zero_has_a_finite_gradient():
+    model = small_model()
+    weights = model.query_encoder.get_weights()
+    weights[-2:] = [np.zeros_like(w) for w in weights[-2:]]  # kernel and bias of the projection
+    model.query_encoder.set_weights(weights)
+    model.fit(batched(random_views()), verbose=0, shuffle=False)
+    assert all(np.isfinite(np.asarray(w)).all() for w in model.get_weights())
+
+
 def test_loss_falls_on_a_fixed_batch():
     # without a queue: in a queue, past keys of this very batch would be negatives
-    model = small_model(queue_size=0, momentum=0.0)
+    model = small_model(queue_size=0, momentum=0.0, hidden_dim=32)
     images = random_views(batches=1)["query"]
     views = {"query": images, "keys": np.stack([images, images[:, :, ::-1]], axis=1)}
-    loss = model.fit(batched(views).repeat(60), epochs=2, verbose=0, shuffle=False).history["loss_to_chance"]
+    loss = model.fit(batched(views).repeat(40), epochs=2, verbose=0, shuffle=False).history["loss_to_chance"]
     assert loss[1] < 0.7
 
 
@@ -255,6 +264,12 @@ def test_bn_groups_must_divide_the_batch():
     model = small_model(bn_groups=3)
     with pytest.raises(ValueError, match=r"`bn_groups` must divide the batch size. Received: bn_groups=3"):
         model.fit(batched(random_views()), verbose=0, shuffle=False)
+
+
+def test_one_image_without_a_queue_is_refused():
+    model = small_model(queue_size=0, momentum=0.0)
+    with pytest.raises(ValueError, match="takes the negatives from the batch, which must hold two images"):
+        model.fit(batched(random_views(), batch_size=1), verbose=0, shuffle=False)
 
 
 def batchless():
