@@ -14,10 +14,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from case import to_numpy
 from keras import layers
 
 import keras_leoclr as kl
+from tests.case import to_numpy
 
 IMAGE_SHAPE = (5, 4, 2)
 BATCH_SIZE = 8

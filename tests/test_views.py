@@ -10,7 +10,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from case import random_images, to_numpy
 
 from keras_leoclr.views import (
     IMAGENET_MEAN,
@@ -20,6 +19,7 @@ from keras_leoclr.views import (
     RandomView,
     keras_cv_views,
 )
+from tests.case import random_images, to_numpy
 
 SEED = [0, 1]
 BYTES = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}  # undoes the normalisation
