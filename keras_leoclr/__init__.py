@@ -5,17 +5,16 @@ import os
 # TensorFlow's cost estimator warns of every crop_and_resize; level 2 shows errors only.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from keras_leoclr import distribution
+from keras_leoclr import distribution  # noqa: E402
 
 distribution.keep_tensorflow_off_accelerators()
 
-from keras_leoclr import backbones, data, evaluation, losses, optimizers, views  # noqa: E402
+from keras_leoclr import backbones, callbacks, data, evaluation, losses, optimizers, views  # noqa: E402
 from keras_leoclr.heads import projection_head  # noqa: E402
 from keras_leoclr.key_queue import KeyQueue  # noqa: E402
 from keras_leoclr.model import LeOCLR  # noqa: E402
 from keras_leoclr.views import LeOCLRViews, MoCoV2Views, RandomView, keras_cv_views  # noqa: E402
 
-# In the order of the data: pictures, views, model, evaluation.
 __all__ = [
     "KeyQueue",
     "LeOCLR",
@@ -23,6 +22,7 @@ __all__ = [
     "MoCoV2Views",
     "RandomView",
     "backbones",
+    "callbacks",
     "data",
     "evaluation",
     "keras_cv_views",

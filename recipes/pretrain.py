@@ -190,16 +190,18 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
     final = {}
 
     def write(name, values, **how):
-        for key, value in values.items():
-            if key.startswith("top"):
-                settings = {k: v for k, v in values.items() if not k.startswith("top")}
-                results.write(f"{name}/{key}", value, **protocol, **settings, **how)
-                final[f"{subject}/{name}/{key}"] = value
+        scores = ("top1", "top5")
+        about = {key: value for key, value in values.items() if key not in scores}
+        for score in scores:
+            results.write(f"{name}/{score}", values[score], **protocol, **about, **how)
+            final[f"{subject}/{name}/{score}"] = values[score]
 
     write("knn", evaluation.knn(*sets, k=20), k=20, temperature=0.07)
     write("linear", evaluation.linear_probe(*sets), labels="all")
     smallest = int(np.bincount(sets[1]).min())
     few = min(10, smallest)
     if few >= 2:
-        write("linear_few", evaluation.linear_probe_few_labels(*sets, per_class=few), per_class=few, draws=5)
+        draws = recipe.few_label_draws
+        probe = evaluation.linear_probe_few_labels(*sets, per_class=few, draws=draws)
+        write("linear_few", probe, per_class=few, draws=draws)
     return final

@@ -67,6 +67,7 @@ class Recipe:
     knn_every: int = setting(1, "epochs between kNN measurements; 0 for none")
     knn_bank: int = setting(10000, "training images that vote in the kNN measurement")
     knn_queries: int = setting(2000, "training images, others than those, that are classified")
+    few_label_draws: int = setting(5, "draws of 10 labelled images per class in the final evaluation")
     evaluate: bool = setting(True, "kNN and linear probes on the test split at the end")
 
     def __post_init__(self):
@@ -74,7 +75,7 @@ class Recipe:
             raise ValueError(
                 f"`method` must be one of {', '.join(METHODS)}. Received: method={self.method!r}"
             )
-        for name in ("epochs", "batch_size", "knn_bank", "knn_queries"):
+        for name in ("epochs", "batch_size", "knn_bank", "knn_queries", "few_label_draws"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
         for name in ("learning_rate", "warmup_epochs", "knn_every", "max_images"):
@@ -97,4 +98,5 @@ class Recipe:
             queue_size=min(self.queue_size, 256),
             knn_bank=200,
             knn_queries=100,
+            few_label_draws=1,
         )

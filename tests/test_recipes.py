@@ -35,22 +35,34 @@ def run(*arguments):
 @pytest.mark.parametrize("method", ["leoclr", "moco_v2", "end_to_end"])
 def test_every_method_runs_from_the_command_line(tmp_path, method):
     workdir = tmp_path / "run"
-    assert run("pretrain", "fashion_mnist", "--workdir", workdir, "--method", method, *FAST) == 0
+    arguments = ["--workdir", workdir, "--method", method, *FAST, "--noevaluate"]
+    assert run("pretrain", "fashion_mnist", *arguments) == 0
     assert json.loads((workdir / "recipe.json").read_text())["method"] == method
     with (workdir / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
     assert {"loss", "loss_to_chance", "positive_similarity", "knn_top1"} <= set(rows[0])
+    checkpoint = keras.saving.load_model(workdir / "checkpoints" / "model.keras")
+    assert (checkpoint.key_queue is None) == (method == "end_to_end")
+    assert [r["name"] for r in Results(workdir / "results.jsonl").read()] == ["monitor/knn_top1"] * 2
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_a_table_a_backbone_and_a_page(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    assert run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST, "--verbose", 2) == 0
+    printed = capsys.readouterr().out
+    assert "(loss_to_chance 1)" in printed and str(workdir) in printed
     results = Results(workdir / "results.jsonl").read()
-    subjects = {r["subject"] for r in results if r["name"] == "linear/top1"}
-    assert subjects == {"raw pixels", "random", "pretrained"}
+    for name in ("knn/top1", "linear/top1", "linear_few/top1"):
+        subjects = [r["subject"] for r in results if r["name"] == name]
+        assert subjects == ["raw pixels", "random", "pretrained"]
+    assert report.table(results) in printed and printed.count("±") == 3
     assert all(r["dataset"] == "fashion_mnist" and r["test_images"] == 96 for r in results if "subject" in r)
     backbone = keras.saving.load_model(workdir / "backbone.keras")
     assert backbone.output_shape == (None, 128)
-    checkpoint = keras.saving.load_model(workdir / "checkpoints" / "model.keras")
-    assert (checkpoint.key_queue is None) == (method == "end_to_end")
     page = (workdir / "report.html").read_text()
-    assert "data:image/png;base64," in page and "http" not in page.split("</style>")[1]
+    assert "data:image/png;base64," in page and "http" not in page
 
 
 @pytest.mark.slow
