@@ -5,7 +5,7 @@ import os
 # TensorFlow's cost estimator warns of every crop_and_resize; level 2 shows errors only.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from keras_leoclr import distribution  # noqa: E402
+from keras_leoclr import distribution
 
 distribution.keep_tensorflow_off_accelerators()
 

@@ -121,6 +121,17 @@ def test_features_do_not_depend_on_the_batch():
     assert whole[0].shape == (10, 8)
 
 
+def test_features_are_taken_from_tf_data_under_every_backend():
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).random((6, 8, 8, 3)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(6))).batch(4)
+    backbone = kl.backbones.resnet_small((8, 8, 3), widths=(8,))
+    features, labels = evaluation.extract_features(backbone, dataset)
+    np.testing.assert_allclose(features, backbone.predict(images, verbose=0), atol=1e-5)
+    assert labels.tolist() == list(range(6))
+
+
 def test_feature_maps_are_averaged():
     images = keras.Input((8, 8, 3))
     maps = keras.Model(images, keras.layers.Conv2D(5, 3)(images))

@@ -38,7 +38,8 @@ def extract_features(
                 f"`dataset` must yield images that fit the backbone, (B, *{expected}). "
                 f"Received: images.shape={tuple(images.shape)}"
             )
-        features.append(np.asarray(backbone.predict_on_batch(images), "float32"))
+        # tf.data yields TensorFlow tensors under every backend
+        features.append(np.asarray(backbone.predict_on_batch(np.asarray(images)), "float32"))
         labels.append(np.asarray(batch_labels, "int64"))
         bar.add(1)
     if not features:
