@@ -1,14 +1,23 @@
 """The suite runs once per backend: `KERAS_BACKEND=jax pytest`."""
 
+import atexit
 import os
+import shutil
+import tempfile
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-import keras
-import pytest
-import tensorflow as tf
+# Many tests compile the same small step: within a session JAX compiles it once.
+JAX_CACHE = tempfile.mkdtemp(prefix="keras_leoclr_jax_")
+atexit.register(shutil.rmtree, JAX_CACHE, ignore_errors=True)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", JAX_CACHE)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 # two devices for the tests of replicas, before anything touches the one that there is
 tf.config.set_logical_device_configuration(
