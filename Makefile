@@ -22,6 +22,7 @@ test-%: $(VENV)/.test
 test-minimum: VENV := .venv-minimum
 test-minimum:
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/pip install -q -e ".[test]" -c tests/minimum.txt
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests
 
