@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long test test-minimum lint format clean
+.PHONY: quickstart pretrain-long test test-minimum test-interop interop-fixtures lint format clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -15,8 +15,12 @@ pretrain-long: $(VENV)/.core
 
 test: lint $(addprefix test-,$(BACKENDS))
 
-test-%: $(VENV)/.test
-	KERAS_BACKEND=$* $(BIN)/python -m pytest tests
+# What does not touch the Keras backend runs once, with TensorFlow's.
+test-tensorflow: $(VENV)/.test
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 tests
+
+test-jax test-torch: test-%: $(VENV)/.test
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 -m "not backend_free" tests
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 test-minimum: VENV := .venv-minimum
@@ -25,6 +29,20 @@ test-minimum:
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/pip install -q -e ".[test]" -c tests/minimum.txt
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest tests
+
+# Beside the real torchvision, timm and lightly, which need another torch: about 6 GB to download.
+.venv-interop/.done: VENV := .venv-interop
+.venv-interop/.done: setup.cfg
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/pip install -q -e ".[test]" torch==2.14.1 torchvision==0.29.1 timm==1.0.31 lightly==1.6.0
+	touch $@
+
+test-interop: .venv-interop/.done
+	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=tensorflow .venv-interop/bin/python -m pytest tests/interop
+
+interop-fixtures: .venv-interop/.done
+	CUDA_VISIBLE_DEVICES= .venv-interop/bin/python tests/interop/make_fixtures.py
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
@@ -49,4 +67,4 @@ $(VENV)/.test: $(VENV)/.core
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-minimum build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-minimum .venv-interop build *.egg-info .pytest_cache .ruff_cache

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import keras
 
+from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation import extract_features, knn
 from keras_leoclr.results import Results
 
@@ -35,13 +36,11 @@ class KNNMonitor(keras.callbacks.Callback):
         results: Results | None = None,
     ):
         super().__init__()
-        if not isinstance(every, int) or every < 1:
-            raise ValueError(f"`every` must be a whole number >= 1. Received: every={every!r}")
         self.bank = bank
         self.queries = queries
         self.k = k
         self.temperature = temperature
-        self.every = every
+        self.every = whole_number("every", every, 1)
         self.results = results
 
     def on_epoch_end(self, epoch, logs=None):

@@ -9,7 +9,7 @@ from keras_leoclr import distribution
 
 distribution.keep_tensorflow_off_accelerators()
 
-from keras_leoclr import backbones, callbacks, data, evaluation, losses, optimizers, views  # noqa: E402
+from keras_leoclr import backbones, callbacks, data, evaluation, losses, optimizers, schedules, views  # noqa: E402
 from keras_leoclr.heads import projection_head  # noqa: E402
 from keras_leoclr.key_queue import KeyQueue  # noqa: E402
 from keras_leoclr.model import LeOCLR  # noqa: E402
@@ -29,6 +29,7 @@ __all__ = [
     "losses",
     "optimizers",
     "projection_head",
+    "schedules",
     "views",
 ]
 __version__ = "0.1.0"

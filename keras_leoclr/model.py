@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_leoclr import distribution, losses
+from keras_leoclr.checks import whole_number
 from keras_leoclr.heads import projection_head
 from keras_leoclr.key_queue import KeyQueue
 
@@ -47,7 +50,8 @@ class LeOCLR(keras.Model):
     - `contrast_accuracy`: share of positives with q.k_v > max_j q.n_j;
     - `feature_std`: standard deviation of q over the batch, mean over its D entries. It is
       1/sqrt(D) for directions spread evenly, and 0 for a collapsed encoder;
-    - `loss_to_chance`: `loss / chance_level`. At 1 the model does not tell a key from the negatives.
+    - `loss_to_chance`: `loss / chance_level`. At 1 the model does not tell a key from the negatives;
+    - `momentum`, where it follows a schedule.
 
     Args:
         backbone: a Keras model, (B, H, W, C) -> (B, features) or feature maps (B, h, w, features),
@@ -55,7 +59,8 @@ class LeOCLR(keras.Model):
         projection_dim: D >= 1, length of queries and keys.
         hidden_dim: width of the head's hidden layer; by default the number of features.
         queue_size: K >= 0, number of past keys; 0 takes the negatives from the batch.
-        momentum: in [0, 1], of the key encoder's moving average.
+        momentum: in [0, 1], of the key encoder's moving average; or a schedule of it by training step,
+            such as `schedules.CosineMomentum`.
         temperature: T > 0.
         bn_groups: G >= 1. In training, BatchNorm's statistics are taken over G equal parts of the
             batch, as G devices would. The batch size must be divisible by G.
@@ -82,18 +87,20 @@ class LeOCLR(keras.Model):
         projection_dim: int = 128,
         hidden_dim: int | None = None,
         queue_size: int = 65536,
-        momentum: float = 0.999,
+        momentum: float | LearningRateSchedule = 0.999,
         temperature: float = 0.2,
         bn_groups: int = 1,
         enqueue: str = "both",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        _at_least("projection_dim", projection_dim, 1)
-        _at_least("queue_size", queue_size, 0)
-        _at_least("bn_groups", bn_groups, 1)
+        whole_number("projection_dim", projection_dim, 1)
+        whole_number("queue_size", queue_size, 0)
+        whole_number("bn_groups", bn_groups, 1)
         if hidden_dim is not None:
-            _at_least("hidden_dim", hidden_dim, 1)
+            whole_number("hidden_dim", hidden_dim, 1)
+        schedule = momentum if isinstance(momentum, LearningRateSchedule) else None
+        momentum = float(ops.convert_to_numpy(schedule(0))) if schedule else momentum
         if not 0 <= momentum <= 1:
             raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={momentum}")
         if not (temperature > 0 and math.isfinite(temperature)):
@@ -107,6 +114,7 @@ class LeOCLR(keras.Model):
         self.bn_groups = bn_groups
         self.enqueue = enqueue
         self._initial_momentum = momentum
+        self._momentum_schedule = schedule
 
         self.backbone = with_pooled_features(backbone)
         self.query_encoder = self._encoder(self.backbone, "query_encoder")
@@ -118,6 +126,7 @@ class LeOCLR(keras.Model):
             zip(self.query_encoder.trainable_variables, self.key_encoder.trainable_variables, strict=True)
         )
         self._freeze_key_encoder()
+        self._check_batch_norm_and_precision()
         self.key_queue = KeyQueue(queue_size, projection_dim, name="key_queue") if queue_size else None
         # a variable, so that a schedule can change it while the compiled step runs
         self._momentum = self.add_weight(
@@ -128,7 +137,8 @@ class LeOCLR(keras.Model):
             aggregation="only_first_replica",
             name="momentum",
         )
-        self._diagnostics = {name: keras.metrics.Mean(name=name) for name in DIAGNOSTICS}
+        names = (*DIAGNOSTICS, "momentum") if schedule else DIAGNOSTICS
+        self._diagnostics = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
 
     def _encoder(self, backbone, name):
@@ -137,6 +147,32 @@ class LeOCLR(keras.Model):
         width = features.shape[-1]
         head = projection_head(width, self.hidden_dim or width, self.projection_dim, f"{name}_head")
         return keras.Model(images, head(features), name=name)
+
+    def _check_batch_norm_and_precision(self):
+        low = sorted({str(v.dtype) for _, v in self._pairs} & {"float16", "bfloat16"})
+        if low:
+            raise ValueError(
+                "`backbone` must keep its weights in float32: in half precision a moving average of momentum "
+                f"0.999 stands still. Use the policy mixed_{low[0]}. Received: weights in {low[0]}"
+            )
+        norms = [
+            layer
+            for layer in self.query_encoder._flatten_layers()
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        self._synchronized = any(layer.synchronized for layer in norms)
+        if self.bn_groups > 1:
+            self._warn_of_synchronized("bn_groups > 1")
+
+    def _warn_of_synchronized(self, what):
+        if self._synchronized:
+            self._synchronized = False  # once is enough
+            warnings.warn(
+                f"{what} does not hide the statistics of BatchNormalization(synchronized=True): they are "
+                "taken over all devices, the same for queries and keys in whatever order these come. Use "
+                "one of the two: statistics per device with shuffled keys, or synchronized ones without.",
+                stacklevel=4,
+            )
 
     def _freeze_key_encoder(self):
         for _, key_variable in self._pairs:
@@ -160,6 +196,8 @@ class LeOCLR(keras.Model):
 
     @momentum.setter
     def momentum(self, value: float) -> None:
+        if self._momentum_schedule is not None:
+            raise ValueError("`momentum` follows a schedule and cannot be set as well.")
         self._momentum.assign(value)
 
     def chance_level(self, num_key_views: int, batch_size: int | None = None) -> float:
@@ -205,6 +243,7 @@ class LeOCLR(keras.Model):
             ]
             keys = ops.stack(keys, axis=1)
             if "permutation" in views:
+                self._warn_of_synchronized('A "permutation" of the keys')
                 keys = ops.take(keys, ops.argsort(views["permutation"]), axis=0)
         return ops.stop_gradient(keys)
 
@@ -234,6 +273,8 @@ class LeOCLR(keras.Model):
 
     def _key_step(self, views):
         with _no_gradient():
+            if self._momentum_schedule is not None:
+                self._momentum.assign(self._momentum_schedule(self.optimizer.iterations))
             for query_variable, key_variable in self._pairs:
                 momentum = ops.cast(self._momentum, key_variable.dtype)
                 key_variable.assign(momentum * key_variable + (1.0 - momentum) * query_variable)
@@ -265,6 +306,8 @@ class LeOCLR(keras.Model):
             *zip(self.trainable_variables, trainable, strict=True),
             *zip(self.non_trainable_variables, non_trainable, strict=True),
         ]
+        if len(others) == 2:  # in training, the optimizer's variables and the metrics'
+            mapping += zip(self.optimizer.variables, others[0], strict=True)
         with keras.StatelessScope(state_mapping=mapping) as scope:
             outputs = function(*args)
         changed = [scope.get_current_value(v) for v in self.non_trainable_variables]
@@ -311,6 +354,8 @@ class LeOCLR(keras.Model):
             "feature_std": ops.mean(ops.std(query, axis=0)),
             "loss_to_chance": ops.stop_gradient(loss) / self.chance_level(keys.shape[1], batch_size),
         }
+        if self._momentum_schedule is not None:
+            values["momentum"] = ops.convert_to_tensor(self._momentum)
         for name, value in values.items():
             self._diagnostics[name].update_state(value)
 
@@ -323,7 +368,9 @@ class LeOCLR(keras.Model):
             "projection_dim": self.projection_dim,
             "hidden_dim": self.hidden_dim,
             "queue_size": self.queue_size,
-            "momentum": self._initial_momentum,
+            "momentum": self._initial_momentum
+            if self._momentum_schedule is None
+            else keras.saving.serialize_keras_object(self._momentum_schedule),
             "temperature": self.temperature,
             "bn_groups": self.bn_groups,
             "enqueue": self.enqueue,
@@ -335,6 +382,10 @@ class LeOCLR(keras.Model):
         config["backbone"] = keras.saving.deserialize_keras_object(
             config["backbone"], custom_objects=custom_objects
         )
+        if isinstance(config["momentum"], dict):
+            config["momentum"] = keras.saving.deserialize_keras_object(
+                config["momentum"], custom_objects=custom_objects
+            )
         return cls(**config)
 
 
@@ -391,8 +442,3 @@ def _no_gradient():
 
         return torch.no_grad()
     return contextlib.nullcontext()  # TensorFlow's tape is not open yet, JAX differentiates functions
-
-
-def _at_least(name: str, value: Any, low: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise ValueError(f"`{name}` must be a whole number >= {low}. Received: {name}={value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -51,6 +52,34 @@ class SGD(keras.optimizers.SGD):
             **kwargs,
         )
         self.coupled_weight_decay = float(weight_decay)
+        self._excluded_names: list[str] = []
+        self._excluded_rank: int | None = None
+
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[Any] | None = None,
+        var_names: Sequence[str] | None = None,
+        max_rank: int | None = None,
+    ) -> None:
+        """Names the variables that do not decay. Must be called before the first step.
+
+        Args:
+            var_list: variables. They are not saved with the optimizer; names and rank are.
+            var_names: strings; a variable with one of them in its name is excluded.
+            max_rank: variables with at most so many axes are excluded. 1 excludes biases and
+                BatchNorm's gamma and beta.
+
+        Raises:
+            ValueError: if the optimizer has taken a step already.
+        """
+        super().exclude_from_weight_decay(var_list, var_names)
+        self._excluded_names = list(var_names or [])
+        self._excluded_rank = max_rank
+
+    def _use_weight_decay(self, variable):
+        if self._excluded_rank is not None and len(variable.shape) <= self._excluded_rank:
+            return False
+        return super()._use_weight_decay(variable)
 
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = ops.cast(learning_rate, variable.dtype)
@@ -65,4 +94,82 @@ class SGD(keras.optimizers.SGD):
         self.assign_sub(variable, learning_rate * step)
 
     def get_config(self):
-        return {**super().get_config(), "weight_decay": self.coupled_weight_decay}
+        excluded = {"var_names": self._excluded_names, "max_rank": self._excluded_rank}
+        return {
+            **super().get_config(),
+            "weight_decay": self.coupled_weight_decay,
+            **({"excluded_from_weight_decay": excluded} if any(excluded.values()) else {}),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        excluded = config.pop("excluded_from_weight_decay", None)
+        optimizer = super().from_config(config, custom_objects)
+        if excluded:
+            optimizer.exclude_from_weight_decay(**excluded)
+        return optimizer
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class LARS(SGD):
+    """SGD whose step is scaled per variable, for large batches (arXiv 1708.03888, algorithm 1).
+
+    ```
+    rate = learning_rate * trust_coefficient * |w| / (|gradient| + weight_decay * |w|)
+    buffer = momentum * buffer + rate * (gradient + weight_decay * w)
+    w = w - buffer
+    ```
+
+    Variables that `exclude_from_weight_decay` names neither decay nor are scaled, as is usual for biases
+    and BatchNorm (`max_rank=1`). Where `w` or the gradient is zero, the scale is 1: by the formula a
+    variable that starts at zero would never move.
+
+    Args:
+        learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: in [0, 1].
+        weight_decay: >= 0.
+        trust_coefficient: > 0, eta of the paper.
+        **kwargs: other arguments of `keras.optimizers.SGD`, but for `nesterov`.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.3,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        trust_coefficient: float = 0.001,
+        name: str = "lars",
+        **kwargs: Any,
+    ):
+        if not trust_coefficient > 0:
+            raise ValueError(
+                f"`trust_coefficient` must be > 0. Received: trust_coefficient={trust_coefficient}"
+            )
+        if kwargs.pop("nesterov", False):
+            raise ValueError("`nesterov` is not defined for LARS. Received: nesterov=True")
+        super().__init__(learning_rate, momentum, False, weight_decay, name, **kwargs)
+        self.trust_coefficient = float(trust_coefficient)
+
+    def update_step(self, gradient, variable, learning_rate):
+        rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(gradient, variable.dtype)
+        if self._use_weight_decay(variable):
+            weight_norm, gradient_norm = _norm(variable), _norm(step)
+            scaled = self.trust_coefficient * weight_norm
+            scaled = scaled / (gradient_norm + self.coupled_weight_decay * weight_norm + 1e-30)
+            rate = rate * ops.where(weight_norm * gradient_norm > 0, scaled, 1.0)
+            step = step + self.coupled_weight_decay * variable
+        step = rate * step
+        if self.momentum:
+            buffer = self.momentums[self._get_variable_index(variable)]
+            step = self.momentum * buffer + step
+            self.assign(buffer, step)
+        self.assign_sub(variable, step)
+
+    def get_config(self):
+        return {**super().get_config(), "trust_coefficient": self.trust_coefficient}
+
+
+def _norm(x):
+    return ops.sqrt(ops.sum(ops.square(x)))

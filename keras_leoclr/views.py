@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
+from keras_leoclr.checks import whole_number
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -109,10 +111,10 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self._random_generator = None  # the base's stateful generator would make results depend on call order
-        self.image_size = _positive_int("image_size", image_size)
+        self.image_size = whole_number("image_size", image_size, 1)
         self.crop_scale = None if crop_scale is None else _range("crop_scale", crop_scale, high=1.0)
         self.crop_ratio = _range("crop_ratio", crop_ratio)
-        self.num_views = _positive_int("num_views", num_views)
+        self.num_views = whole_number("num_views", num_views, 1)
         self.color_jitter = _color_jitter(color_jitter)
         self.jitter_probability = _probability("jitter_probability", jitter_probability)
         self.grayscale_probability = _probability("grayscale_probability", grayscale_probability)
@@ -361,7 +363,7 @@ class LeOCLRViews(_Views):
         original_photometrics: bool = True,
         **photometrics: Any,
     ):
-        _positive_int("num_crops", num_crops)
+        whole_number("num_crops", num_crops, 1)
         layer_options, photometrics = _split_options(photometrics)
         original = {k: v for k, v in photometrics.items() if k != "crop_ratio"}
         if not original_photometrics:
@@ -444,8 +446,8 @@ def keras_cv_views(
     """
     layers = keras_cv.layers
     brightness, contrast, saturation, hue = _color_jitter(color_jitter)
-    _positive_int("image_size", image_size)
-    _positive_int("num_crops", num_crops)
+    whole_number("image_size", image_size, 1)
+    whole_number("num_crops", num_crops, 1)
     mean, std = tf.constant(_three("mean", mean)), tf.constant(_std(std))
 
     def sometimes(name, rate, layer):
@@ -630,9 +632,3 @@ def _probability(name: str, value: Any) -> float:
     if not 0 <= number <= 1:
         raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")
     return number
-
-
-def _positive_int(name: str, value: Any) -> int:
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
-    return int(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -43,7 +44,8 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
         source, views, recipe.batch_size, seed=recipe.seed, permute_keys=recipe.bn_groups > 1
     )
     steps = int(dataset.cardinality())
-    model = make_model(recipe)
+    with _precision(recipe.precision):
+        model = make_model(recipe, steps)
     model.compile(optimizer=make_optimizer(recipe, steps))
 
     workdir = _new_workdir(workdir, overwrite)
@@ -88,6 +90,17 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
     return final
 
 
+@contextlib.contextmanager
+def _precision(policy: str):
+    """Layers made within have this policy; it goes with them."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def make_views(recipe: Recipe) -> keras.layers.Layer:
     """The views of the recipe's method."""
     photometrics = {name: getattr(recipe, name) for name in kl.views.PHOTOMETRICS}
@@ -102,23 +115,32 @@ def make_views(recipe: Recipe) -> keras.layers.Layer:
     )
 
 
-def make_model(recipe: Recipe) -> kl.LeOCLR:
-    """The model of the recipe, not compiled."""
-    if recipe.backbone not in kl.backbones.__all__:
-        raise ValueError(
-            f"`backbone` must be one of {', '.join(kl.backbones.__all__)}. "
-            f"Received: backbone={recipe.backbone!r}"
-        )
+def make_backbone(recipe: Recipe) -> keras.Model:
+    """The backbone of the recipe, with random weights."""
+    build = kl.backbones.BUILDERS[recipe.backbone]
+    if recipe.backbone.startswith("vit"):
+        return build(recipe.patch_size, recipe.image_size)
     options = {"widths": recipe.widths} if recipe.widths else {}
+    return build((recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options)
+
+
+def make_model(recipe: Recipe, steps_per_epoch: int = 1) -> kl.LeOCLR:
+    """The model of the recipe, not compiled.
+
+    Args:
+        recipe: the settings.
+        steps_per_epoch: needed where the momentum follows a schedule.
+    """
     end_to_end = recipe.method == "end_to_end"
+    momentum = 0.0 if end_to_end else recipe.momentum
+    if recipe.momentum_schedule == "cosine" and not end_to_end:
+        momentum = kl.schedules.CosineMomentum(momentum, recipe.epochs * steps_per_epoch)
     return kl.LeOCLR(
-        getattr(kl.backbones, recipe.backbone)(
-            (recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options
-        ),
+        make_backbone(recipe),
         projection_dim=recipe.projection_dim,
         hidden_dim=recipe.hidden_dim or None,
         queue_size=0 if end_to_end else recipe.queue_size,
-        momentum=0.0 if end_to_end else recipe.momentum,
+        momentum=momentum,
         temperature=recipe.temperature,
         bn_groups=recipe.bn_groups,
         enqueue=recipe.enqueue,
@@ -126,7 +148,7 @@ def make_model(recipe: Recipe) -> kl.LeOCLR:
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """SGD with linear warm-up and a cosine to 0, per step."""
+    """SGD or LARS with linear warm-up and a cosine to 0, per step."""
     peak = recipe.learning_rate * recipe.batch_size / 256
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -135,7 +157,11 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
         warmup_target=peak if warmup else None,
         warmup_steps=warmup,
     )
-    return kl.optimizers.SGD(schedule, momentum=recipe.sgd_momentum, weight_decay=recipe.weight_decay)
+    make = {"sgd": kl.optimizers.SGD, "lars": kl.optimizers.LARS}[recipe.optimizer]
+    optimizer = make(schedule, momentum=recipe.sgd_momentum, weight_decay=recipe.weight_decay)
+    if not recipe.decay_all:
+        optimizer.exclude_from_weight_decay(max_rank=1)
+    return optimizer
 
 
 def _source(recipe: Recipe, split: str) -> tf.data.Dataset:

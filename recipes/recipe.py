@@ -5,7 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-METHODS = ("leoclr", "moco_v2", "end_to_end")
+from keras_leoclr import backbones
+
+CHOICES = {
+    "method": ("leoclr", "moco_v2", "end_to_end"),
+    "backbone": tuple(backbones.BUILDERS),
+    "momentum_schedule": ("constant", "cosine"),
+    "optimizer": ("sgd", "lars"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+}
 
 
 def setting(default: Any, help: str) -> Any:
@@ -45,23 +53,29 @@ class Recipe:
     mean: tuple[float, ...] = setting((0.485, 0.456, 0.406), "mean of the data per channel, in [0, 1]")
     std: tuple[float, ...] = setting((0.229, 0.224, 0.225), "standard deviation of the data, in [0, 1]")
 
-    backbone: str = setting("resnet50", "a function of keras_leoclr.backbones")
-    stem: str = setting("imagenet", "imagenet, cifar or patch")
+    backbone: str = setting("resnet50", f"one of {', '.join(backbones.BUILDERS)}")
+    stem: str = setting("imagenet", "of a ResNet: imagenet, cifar, patch or solo_learn")
+    patch_size: int = setting(16, "side of the patches of a ViT, pixels")
     widths: tuple[int, ...] = setting((), "channels per stage, for resnet_small only")
     projection_dim: int = setting(128, "length of queries and keys")
     hidden_dim: int = setting(0, "hidden layer of the projection head; 0 for the number of features")
     queue_size: int = setting(65536, "past keys that serve as negatives")
     momentum: float = setting(0.999, "of the key encoder's moving average")
+    momentum_schedule: str = setting("constant", "constant, or cosine: from momentum to 1 at the end")
     temperature: float = setting(0.2, "of the loss")
     bn_groups: int = setting(1, "parts of a batch with BatchNorm statistics of their own")
     enqueue: str = setting("both", "keys that enter the queue: both or first")
+
+    precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16")
 
     epochs: int = setting(200, "passes over the images")
     batch_size: int = setting(256, "images per step")
     learning_rate: float = setting(0.03, "per 256 images of a batch, after warm-up")
     warmup_epochs: float = setting(0.0, "epochs of linear warm-up")
-    sgd_momentum: float = setting(0.9, "momentum of SGD")
-    weight_decay: float = setting(1e-4, "coupled, on every parameter")
+    optimizer: str = setting("sgd", "sgd or lars")
+    sgd_momentum: float = setting(0.9, "momentum of the optimizer")
+    weight_decay: float = setting(1e-4, "coupled weight decay")
+    decay_all: bool = setting(True, "decay biases and BatchNorm too, as MoCo does")
     seed: int = setting(0, "of weights, order and views")
 
     knn_every: int = setting(1, "epochs between kNN measurements; 0 for none")
@@ -71,10 +85,10 @@ class Recipe:
     evaluate: bool = setting(True, "kNN and linear probes on the test split at the end")
 
     def __post_init__(self):
-        if self.method not in METHODS:
-            raise ValueError(
-                f"`method` must be one of {', '.join(METHODS)}. Received: method={self.method!r}"
-            )
+        for name, known in CHOICES.items():
+            value = getattr(self, name)
+            if value not in known:
+                raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}")
         for name in ("epochs", "batch_size", "knn_bank", "knn_queries", "few_label_draws"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")

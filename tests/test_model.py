@@ -1,5 +1,8 @@
 """LeOCLR as a Keras model: input, output, saving, freezing and errors."""
 
+import math
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -312,3 +315,87 @@ def test_loss_of_ones_own_is_refused():
     model.compile(optimizer="sgd", loss="mse")
     with pytest.raises(ValueError, match="The loss is built in"):
         model.fit(batched(random_views()), verbose=0, shuffle=False)
+
+
+# === Momentum that follows a schedule ===
+
+
+def test_a_momentum_schedule_is_followed_step_by_step_and_recorded():
+    schedule = kl.schedules.CosineMomentum(0.5, steps=8)
+    model = small_model(momentum=schedule)
+    history = model.fit(batched(random_views(4)), epochs=3, shuffle=False, verbose=0).history
+    steps = [1 - 0.5 * (math.cos(math.pi * min(step / 8, 1)) + 1) / 2 for step in range(12)]
+    np.testing.assert_allclose(history["momentum"], np.reshape(steps, (3, 4)).mean(axis=1), rtol=1e-6)
+    assert model.momentum == 1.0
+
+
+def test_a_schedule_moves_the_key_encoder_by_the_momentum_of_its_step():
+    model = small_model(momentum=kl.schedules.CosineMomentum(0.2, steps=2))
+    for step in range(2):
+        before = [to_numpy(k).copy() for _, k in model._pairs]
+        queries = [to_numpy(q).copy() for q, _ in model._pairs]
+        model.train_on_batch(random_views(1, seed=step))
+        m = [0.2, 0.6][step]
+        for (_, key), old, query in zip(model._pairs, before, queries, strict=True):
+            np.testing.assert_allclose(to_numpy(key), m * old + (1 - m) * query, rtol=1e-5, atol=1e-6)
+
+
+def test_a_saved_schedule_goes_on(tmp_path):
+    model = small_model(momentum=kl.schedules.CosineMomentum(0.5, steps=8))
+    dataset = batched(random_views(2))
+    model.fit(dataset, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    copy = keras.saving.load_model(tmp_path / "model.keras")
+    histories = [m.fit(dataset, shuffle=False, verbose=0).history for m in (model, copy)]
+    assert histories[0]["momentum"] == histories[1]["momentum"]
+    assert histories[0]["momentum"][0] > 0.5
+
+
+def test_a_schedule_and_a_value_of_ones_own_exclude_each_other():
+    model = small_model(momentum=kl.schedules.CosineMomentum(0.5, steps=8))
+    with pytest.raises(ValueError, match="`momentum` follows a schedule"):
+        model.momentum = 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"start": 0.9, "steps": 9, "end": 0.8}, "0 <= start <= end <= 1. Received: start=0.9, end=0.8"),
+        ({"start": 0.9, "steps": 0}, "`steps` must be >= 1. Received: steps=0"),
+    ],
+)
+def test_bad_schedule_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        kl.schedules.CosineMomentum(**options)
+
+
+# === BatchNorm across devices, and precision ===
+
+
+def synchronized_backbone():
+    norm = keras.layers.BatchNormalization(synchronized=True)
+    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(8), norm])
+
+
+def test_groups_with_synchronized_batchnorm_warn_and_say_why():
+    with pytest.warns(UserWarning, match="bn_groups > 1 does not hide .* taken over all devices"):
+        kl.LeOCLR(synchronized_backbone(), queue_size=8, bn_groups=2)
+
+
+def test_permuted_keys_with_synchronized_batchnorm_warn_once():
+    model = kl.LeOCLR(synchronized_backbone(), projection_dim=8, queue_size=8)
+    views = {k: keras.ops.convert_to_tensor(v) for k, v in random_views(1).items()}
+    views["permutation"] = keras.ops.arange(8)
+    with pytest.warns(UserWarning, match='"permutation" of the keys does not hide'):
+        model._encode_keys(views, training=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model._encode_keys(views, training=False)
+
+
+def test_weights_in_half_precision_are_refused():
+    backbone = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(8, dtype="bfloat16")]
+    )
+    with pytest.raises(ValueError, match="must keep its weights in float32.*mixed_bfloat16"):
+        kl.LeOCLR(backbone, queue_size=8)

@@ -1,5 +1,33 @@
 """Image encoders: functional models of stock Keras layers, (B, H, W, C) -> (B, features)."""
 
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
+from keras_leoclr.backbones.torch_weights import (
+    TorchReport,
+    TorchWeightsError,
+    from_torch,
+    load_torch,
+    to_torch,
+)
+from keras_leoclr.backbones.vit import vit_base, vit_small, vit_tiny
 
-__all__ = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet_small"]
+BUILDERS = {
+    function.__name__: function
+    for function in (resnet18, resnet34, resnet50, resnet101, resnet_small, vit_tiny, vit_small, vit_base)
+}
+
+__all__ = [
+    "BUILDERS",
+    "TorchReport",
+    "TorchWeightsError",
+    "from_torch",
+    "load_torch",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet_small",
+    "to_torch",
+    "vit_base",
+    "vit_small",
+    "vit_tiny",
+]

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-STEMS = ("imagenet", "cifar", "patch")
+STEMS = ("imagenet", "cifar", "patch", "solo_learn")
 
 
 def resnet18(
@@ -25,11 +25,12 @@ def resnet18(
     Args:
         input_shape: (H, W, C).
         stem: "imagenet": 7 x 7 convolution of stride 2 and max-pooling; "cifar": 3 x 3 convolution of
-            stride 1, no pooling.
+            stride 1, no pooling; "patch": 3 x 3 convolution of stride 2; "solo_learn": as "cifar", but
+            padded by 2 pixels, as solo-learn's networks for CIFAR are.
         width: channels of the first stage; each of the four stages doubles them.
         name: name of the model.
     """
-    return _resnet(input_shape, (2, 2, 2, 2), _doubling(width), False, stem, name)
+    return build_resnet(input_shape, (2, 2, 2, 2), _doubling(width), False, stem, name)
 
 
 def resnet34(
@@ -39,7 +40,7 @@ def resnet34(
     name: str = "resnet34",
 ) -> keras.Model:
     """ResNet-34; 512 features at width 64. Arguments as `resnet18`."""
-    return _resnet(input_shape, (3, 4, 6, 3), _doubling(width), False, stem, name)
+    return build_resnet(input_shape, (3, 4, 6, 3), _doubling(width), False, stem, name)
 
 
 def resnet50(
@@ -49,7 +50,7 @@ def resnet50(
     name: str = "resnet50",
 ) -> keras.Model:
     """ResNet-50; 2048 features at width 64. Arguments as `resnet18`."""
-    return _resnet(input_shape, (3, 4, 6, 3), _doubling(width), True, stem, name)
+    return build_resnet(input_shape, (3, 4, 6, 3), _doubling(width), True, stem, name)
 
 
 def resnet101(
@@ -59,7 +60,7 @@ def resnet101(
     name: str = "resnet101",
 ) -> keras.Model:
     """ResNet-101; 2048 features at width 64. Arguments as `resnet18`."""
-    return _resnet(input_shape, (3, 4, 23, 3), _doubling(width), True, stem, name)
+    return build_resnet(input_shape, (3, 4, 23, 3), _doubling(width), True, stem, name)
 
 
 def resnet_small(
@@ -75,17 +76,34 @@ def resnet_small(
         input_shape: (H, W, C).
         widths: channels of each stage; the last is the number of features.
         blocks: basic blocks per stage.
-        stem: "patch": 3 x 3 convolution of stride 2; or one of `resnet18`'s.
+        stem: see `resnet18`.
         name: name of the model.
     """
-    return _resnet(input_shape, (blocks,) * len(widths), tuple(widths), False, stem, name)
+    return build_resnet(input_shape, (blocks,) * len(widths), tuple(widths), False, stem, name)
 
 
 def _doubling(width: int) -> tuple[int, ...]:
     return tuple(width * 2**stage for stage in range(4))
 
 
-def _resnet(input_shape, depths, widths, bottleneck, stem, name) -> keras.Model:
+def build_resnet(
+    input_shape: Sequence[int],
+    depths: Sequence[int],
+    widths: Sequence[int],
+    bottleneck: bool,
+    stem: str,
+    name: str,
+) -> keras.Model:
+    """A ResNet of any size.
+
+    Args:
+        input_shape: (H, W, C).
+        depths: blocks per stage.
+        widths: channels per stage; bottleneck blocks return four times as many.
+        bottleneck: whether blocks are bottlenecks (1 x 1, 3 x 3, 1 x 1) or basic (3 x 3, 3 x 3).
+        stem: see `resnet18`.
+        name: name of the model.
+    """
     if stem not in STEMS:
         raise ValueError(f"`stem` must be one of {', '.join(map(repr, STEMS))}. Received: stem={stem!r}")
     inputs = keras.Input(tuple(input_shape), name="images")
@@ -95,7 +113,8 @@ def _resnet(input_shape, depths, widths, bottleneck, stem, name) -> keras.Model:
         x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after ReLU, zero is the smallest value
         x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
     else:
-        x = _conv_norm(inputs, widths[0], 3, 2 if stem == "patch" else 1, "stem")
+        padding = 2 if stem == "solo_learn" else None
+        x = _conv_norm(inputs, widths[0], 3, 2 if stem == "patch" else 1, "stem", padding)
         x = layers.ReLU(name="stem_relu")(x)
     block = _bottleneck_block if bottleneck else _basic_block
     for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
@@ -106,17 +125,19 @@ def _resnet(input_shape, depths, widths, bottleneck, stem, name) -> keras.Model:
     return keras.Model(inputs, x, name=name)
 
 
-def _conv_norm(x: Any, filters: int, kernel_size: int, stride: int, name: str) -> Any:
-    """Convolution without bias and BatchNorm, padded alike on all sides."""
+def _conv_norm(
+    x: Any, filters: int, kernel_size: int, stride: int, name: str, padding: int | None = None
+) -> Any:
+    """Convolution without bias and BatchNorm, padded alike on all sides, by half the kernel if not told."""
     # "same" pads unevenly at stride 2; at stride 1 it equals explicit padding and is faster on CPUs
-    padding = "same" if stride == 1 else "valid"
-    if stride > 1 and kernel_size > 1:
-        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+    same = stride == 1 and padding is None
+    if not same and kernel_size > 1:
+        x = layers.ZeroPadding2D(padding or kernel_size // 2, name=f"{name}_pad")(x)
     x = layers.Conv2D(
         filters,
         kernel_size,
         strides=stride,
-        padding=padding,
+        padding="same" if same else "valid",
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=f"{name}_conv",

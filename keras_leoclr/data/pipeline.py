@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_leoclr.checks import whole_number
+
 
 def view_dataset(
     source: tf.data.Dataset,
@@ -41,8 +43,7 @@ def view_dataset(
     Returns:
         tf.data of `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`.
     """
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"`batch_size` must be a whole number >= 1. Received: batch_size={batch_size!r}")
+    whole_number("batch_size", batch_size, 1)
     images = source
     if isinstance(source.element_spec, dict):
         images = source.map(lambda element: element["image"])

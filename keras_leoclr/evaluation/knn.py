@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from keras_leoclr.checks import whole_number
+
 CHUNK = 1000  # test images compared at a time
 
 
@@ -33,11 +35,9 @@ def knn(
         among the five labels with the most.
     """
     check_features(train_features, train_labels, test_features, test_labels)
-    if not isinstance(k, (int, np.integer)) or k < 1:
-        raise ValueError(f"`k` must be a whole number >= 1. Received: k={k}")
     if not temperature > 0:
         raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
-    k = min(int(k), len(train_features))
+    k = min(whole_number("k", k, 1), len(train_features))
     classes = int(max(train_labels.max(), test_labels.max())) + 1
     hits1 = hits5 = 0
     with tf.device("CPU"):

@@ -1,0 +1,134 @@
+"""Vision transformers as timm builds them, from stock Keras layers (arXiv 2010.11929)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+POOLS = ("token", "mean")
+
+
+def vit_tiny(
+    patch_size: int = 16,
+    image_size: int = 224,
+    pool: str = "token",
+    channels: int = 3,
+    name: str = "vit_tiny",
+) -> keras.Model:
+    """ViT-Ti: 12 blocks, 3 heads, 192 features.
+
+    Args:
+        patch_size: P, side of a patch in pixels; divides `image_size`.
+        image_size: S, side of the square images in pixels.
+        pool: "token" takes the class token as feature, "mean" the mean of the patches' tokens; then
+            there is no class token, and the normalisation comes after the mean.
+        channels: C, of the images.
+        name: name of the model.
+
+    Returns:
+        A model (B, S, S, C) -> (B, features).
+    """
+    return build_vit(patch_size, image_size, 192, 12, 3, pool, channels, name)
+
+
+def vit_small(
+    patch_size: int = 16,
+    image_size: int = 224,
+    pool: str = "token",
+    channels: int = 3,
+    name: str = "vit_small",
+) -> keras.Model:
+    """ViT-S: 12 blocks, 6 heads, 384 features. Arguments as `vit_tiny`."""
+    return build_vit(patch_size, image_size, 384, 12, 6, pool, channels, name)
+
+
+def vit_base(
+    patch_size: int = 16,
+    image_size: int = 224,
+    pool: str = "token",
+    channels: int = 3,
+    name: str = "vit_base",
+) -> keras.Model:
+    """ViT-B: 12 blocks, 12 heads, 768 features. Arguments as `vit_tiny`."""
+    return build_vit(patch_size, image_size, 768, 12, 12, pool, channels, name)
+
+
+def build_vit(
+    patch_size: int,
+    image_size: int,
+    dim: int,
+    depth: int,
+    num_heads: int,
+    pool: str = "token",
+    channels: int = 3,
+    name: str = "vit",
+) -> keras.Model:
+    """A vision transformer of any size: pre-norm blocks, learned position embeddings, MLPs 4 times as wide.
+
+    Args:
+        patch_size: side of a patch in pixels; divides `image_size`.
+        image_size: side of the square images in pixels.
+        dim: number of features, a multiple of `num_heads`.
+        depth: number of blocks.
+        num_heads: attention heads of a block.
+        pool: "token" or "mean", see `vit_tiny`.
+        channels: of the images.
+        name: name of the model.
+    """
+    if pool not in POOLS:
+        raise ValueError(f"`pool` must be one of {', '.join(map(repr, POOLS))}. Received: pool={pool!r}")
+    if image_size % patch_size:
+        raise ValueError(
+            "`image_size` must be a multiple of `patch_size`. "
+            f"Received: image_size={image_size}, patch_size={patch_size}"
+        )
+    if dim % num_heads:
+        raise ValueError(
+            f"`dim` must be a multiple of `num_heads`. Received: dim={dim}, num_heads={num_heads}"
+        )
+    inputs = keras.Input((image_size, image_size, channels), name="images")
+    patches = layers.Conv2D(
+        dim, patch_size, strides=patch_size, kernel_initializer=_initializer(), name="patch_embed"
+    )(inputs)
+    count = (image_size // patch_size) ** 2
+    tokens = layers.Reshape((count, dim), name="patches")(patches)
+    if pool == "token":
+        # A learned vector as a stock layer: an Embedding with one row, looked up for every image.
+        first = ops.zeros_like(tokens[:, :1, 0], dtype="int32")
+        token = layers.Embedding(1, dim, embeddings_initializer=_initializer(), name="class_token")(first)
+        tokens = layers.Concatenate(axis=1, name="tokens")([token, tokens])
+        count += 1
+    # row i of the embedding for token i, looked up once for the whole batch
+    positions = ops.cumsum(ops.ones_like(tokens[:1, :, 0], dtype="int32"), axis=1) - 1
+    embedding = layers.Embedding(count, dim, embeddings_initializer=_initializer(), name="pos_embed")(
+        positions
+    )
+    x = layers.Add(name="embedded")([tokens, embedding])
+    for index in range(depth):
+        x = _block(x, dim, num_heads, f"block{index + 1}")
+    if pool == "token":
+        x = layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
+        x = x[:, 0]
+    else:
+        x = layers.GlobalAveragePooling1D(name="pool")(x)
+        x = layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
+    return keras.Model(inputs, x, name=name)
+
+
+def _block(x: Any, dim: int, num_heads: int, name: str) -> Any:
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(x)
+    attention = layers.MultiHeadAttention(
+        num_heads, dim // num_heads, kernel_initializer=_initializer(), name=f"{name}_attention"
+    )
+    x = layers.Add(name=f"{name}_add1")([x, attention(y, y)])
+    y = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm2")(x)
+    y = layers.Dense(4 * dim, kernel_initializer=_initializer(), name=f"{name}_mlp1")(y)
+    y = layers.Activation("gelu", name=f"{name}_gelu")(y)
+    y = layers.Dense(dim, kernel_initializer=_initializer(), name=f"{name}_mlp2")(y)
+    return layers.Add(name=f"{name}_add2")([x, y])
+
+
+def _initializer() -> keras.initializers.Initializer:
+    return keras.initializers.TruncatedNormal(stddev=0.02)
