@@ -5,6 +5,7 @@ The only module that imports keras_cv.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ _QUARTER_TURN = (
 ).astype("float32")
 
 CROP_TRIES = 10  # as torchvision's RandomResizedCrop
+_PHOTOMETRIC_PARAMETERS = ("brightness", "contrast", "saturation", "hue", "grayscale", "sigma")
 
 
 @keras.saving.register_keras_serializable("keras_leoclr")
@@ -67,7 +69,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     - values are clipped once, after all colour operations, instead of after each;
     - a crop that is enlarged interpolates over up to half a pixel beyond its own border where the
       image goes on;
-    - reducing does not antialias.
+    - reducing does not antialias, unless `antialias` is set.
 
     Args:
         image_size: side of the square output in pixels.
@@ -83,6 +85,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         flip_probability: in [0, 1].
         mean: three numbers, mean of the data in [0, 1] units.
         std: three numbers, standard deviation of the data in [0, 1] units.
+        antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter.
 
     Call arguments:
         images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
@@ -106,6 +109,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         flip_probability: float = 0.5,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        antialias: bool = False,
         **kwargs: Any,
     ):
         kwargs.setdefault("dtype", "float32")
@@ -123,6 +127,16 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         self.flip_probability = _probability("flip_probability", flip_probability)
         self.mean = _three("mean", mean)
         self.std = _std(std)
+        if antialias and self.crop_scale is not None:
+            raise ValueError(
+                f"`antialias` is for whole images, crop_scale=None. Received: crop_scale={crop_scale}"
+            )
+        self.antialias = bool(antialias)
+        # one XLA program reads and writes the pixels once where single operations would many times
+        self._compiled = {
+            blurred: tf.function(functools.partial(self._photometrics, blurred=blurred), jit_compile=True)
+            for blurred in (False, True)
+        }
         self.built = True
 
     def call(self, images, seed):
@@ -131,6 +145,28 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         transformations = self.get_random_transformation_batch(batch_size, images=images, seed=seed)
         views = self.augment_images(images, transformations)
         return tf.reshape(views, [batch_size, self.num_views, self.image_size, self.image_size, 3])
+
+    def views_of_one(self, image, draws):
+        """The views of a single image of any size, for batches of images of many sizes.
+
+        The numbers are those of `call`, but a crop that is enlarged ends at its own border, as
+        torchvision's does.
+
+        Args:
+            image: (H, W, C), uint8 or float in [0, 255], C 1 or 3; H and W may be unknown.
+            draws: the rows of `draw` that belong to this image, num_views of them.
+
+        Returns:
+            (num_views, image_size, image_size, 3) float32.
+        """
+        shape = tf.shape(image)
+        transformations = self.parameters(draws, shape[0], shape[1])
+        views = []
+        for index in range(self.num_views):
+            own = {name: value[index : index + 1] for name, value in transformations.items()}
+            view = self._crop_and_flip_one(image, own)
+            views.append(self._finish(view, own, blurred=own["sigma"][0] > 0))
+        return tf.concat(views, axis=0)
 
     # === Sampling ===
 
@@ -148,11 +184,38 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
             of the input), `flip`, `brightness`, `contrast`, `saturation` (factors), `hue` (share of
             the colour circle), `grayscale`, `sigma` (pixels of the output, 0 where not blurred).
         """
-        count = batch_size * self.num_views
         shape = tf.shape(images)
+        return self.parameters(self.draw(batch_size * self.num_views, seed), shape[1], shape[2])
+
+    def draw(self, count, seed):
+        """Uniform numbers in [0, 1) for `count` views: all the randomness that they have.
+
+        Args:
+            count: number of views.
+            seed: int tensor (2,).
+
+        Returns:
+            Dictionary of tensors with `count` rows, for `parameters`.
+        """
         seeds = tf.random.split(tf.cast(seed, tf.int32), 2)
-        draws = tf.random.stateless_uniform([count, 9], seeds[0])
-        flip, jitter, gray, blur, sigma, *factors = tf.unstack(draws, axis=1)
+        draws = {"photometric": tf.random.stateless_uniform([count, 9], seeds[0])}
+        if self.crop_scale is not None:
+            box = tf.random.stateless_uniform([4, count, CROP_TRIES], seeds[1])
+            draws["box"] = tf.transpose(box, [1, 0, 2])
+        return draws
+
+    def parameters(self, draws, height, width):
+        """Parameters of views from uniform numbers.
+
+        Args:
+            draws: of N views, see `draw`.
+            height: of the images, scalar.
+            width: of the images, scalar.
+
+        Returns:
+            See `get_random_transformation_batch`, N rows.
+        """
+        flip, jitter, gray, blur, sigma, *factors = tf.unstack(draws["photometric"], axis=1)
         jitter = jitter < self.jitter_probability
 
         def factor(uniform, strength):
@@ -162,7 +225,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         low, high = self.blur_sigma
         hue = self.color_jitter[3]
         return {
-            "box": self._random_boxes(count, shape[1], shape[2], seeds[1]),
+            "box": self._boxes(draws, height, width),
             "flip": flip < self.flip_probability,
             "brightness": factor(factors[0], self.color_jitter[0]),
             "contrast": factor(factors[1], self.color_jitter[1]),
@@ -172,11 +235,11 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
             "sigma": tf.where(blur < self.blur_probability, low + sigma * (high - low), 0.0),
         }
 
-    def _random_boxes(self, count, height, width, seed):
+    def _boxes(self, draws, height, width):
         height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
         if self.crop_scale is None:
-            return tf.tile(tf.stack([[0.0, 0.0, height, width]]), [count, 1])
-        uniform = tf.random.stateless_uniform([4, count, CROP_TRIES], seed)
+            return tf.tile(tf.stack([[0.0, 0.0, height, width]]), [tf.shape(draws["photometric"])[0], 1])
+        uniform = tf.unstack(draws["box"], axis=1)
         low, high = self.crop_scale
         area = height * width * (low + uniform[0] * (high - low))
         log_low, log_high = np.log(self.crop_ratio)
@@ -208,16 +271,37 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         Returns:
             (B * num_views, image_size, image_size, 3) float32, normalised.
         """
-        views = self._crop_and_flip(tf.cast(images, tf.float32), transformations)
-        views = _adjust_colour(views, transformations)
-        if self.blur_probability > 0:
-            views = _blur_chosen(views, transformations["sigma"], self.blur_sigma[1])
+        views = self._crop_and_flip(images, transformations)
+        return self._finish(views, transformations, blurred=tf.reduce_any(transformations["sigma"] > 0))
+
+    def _finish(self, views, transformations, blurred):
+        """Colour, blur and normalisation, compiled where a graph is being built."""
+        parameters = {name: transformations[name] for name in _PHOTOMETRIC_PARAMETERS}
+        if not tf.inside_function():
+            return self._photometrics(views, parameters, blurred=bool(blurred))
+        if self.blur_probability == 0:
+            return self._compiled[False](views, parameters)
+        return tf.cond(
+            blurred,
+            lambda: self._compiled[True](views, parameters),
+            lambda: self._compiled[False](views, parameters),
+        )
+
+    def _photometrics(self, views, parameters, blurred):
+        views = _adjust_colour(views, parameters)
+        if blurred:
+            views = _gaussian_blur(views, parameters["sigma"], self.blur_sigma[1])
         scale = 1.0 / (255.0 * np.asarray(self.std, np.float32))
         offset = -np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
         return views * scale + offset
 
     def _crop_and_flip(self, images, transformations):
+        """All boxes of a batch of images of one size, in one operation."""
         size = self.image_size
+        if self.antialias:
+            views = tf.image.resize(images, (size, size), antialias=True)
+            views = tf.repeat(views, self.num_views, axis=0)
+            return tf.where(transformations["flip"][:, None, None, None], tf.reverse(views, [2]), views)
         shape = tf.shape(images)
         batch_size, height, width = shape[0], tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
         top, left, h, w = tf.unstack(transformations["box"], axis=1)
@@ -233,6 +317,14 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         image_of_view = tf.repeat(tf.range(batch_size), self.num_views)
         return tf.image.crop_and_resize(images, boxes, image_of_view, (size, size))
 
+    def _crop_and_flip_one(self, image, transformations):
+        """One box of an image: cut out, resized."""
+        size = (self.image_size, self.image_size)
+        top, left, height, width = tf.unstack(tf.cast(transformations["box"][0], tf.int32))
+        box = image[top : top + height, left : left + width][None]
+        view = tf.image.resize(tf.cast(box, tf.float32), size, antialias=self.antialias)
+        return tf.cond(transformations["flip"][0], lambda: tf.reverse(view, [2]), lambda: view)
+
     # === Config ===
 
     def compute_output_shape(self, input_shape, *args, **kwargs):
@@ -241,7 +333,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     def get_config(self):
         config = super().get_config()
         config.pop("seed", None)
-        names = ("image_size", "crop_scale", "crop_ratio", "num_views", *PHOTOMETRICS)
+        names = ("image_size", "crop_scale", "crop_ratio", "num_views", "antialias", *PHOTOMETRICS)
         return {**config, **{name: getattr(self, name) for name in names}}
 
 
@@ -293,6 +385,43 @@ class _Views(keras.layers.Layer):
             return views
         return {name: keras.ops.convert_to_tensor(view.numpy()) for name, view in views.items()}
 
+    def draw(self, count, seed):
+        """All the randomness of the views of `count` images, for `views_of_one`.
+
+        Args:
+            count: B.
+            seed: int tensor (2,), as in `call`.
+
+        Returns:
+            Nested dictionary of tensors; the rows of an image are row i of each.
+        """
+        seeds = tf.random.split(tf.cast(seed, tf.int32), 2)
+
+        def by_image(layer, seed):
+            draws = layer.draw(count * layer.num_views, seed)
+            return {
+                name: tf.reshape(value, [count, layer.num_views, *value.shape[1:]])
+                for name, value in draws.items()
+            }
+
+        return {"query": by_image(self.query_view, seeds[0]), "keys": by_image(self.key_view, seeds[1])}
+
+    def views_of_one(self, image, draws):
+        """The views of a single image of any size.
+
+        Args:
+            image: (H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            draws: a row of `draw`.
+
+        Returns:
+            `{"query": (S, S, 3), "keys": (V, S, S, 3)}`: up to the border of enlarged crops what
+            `call` makes of a batch that this image is part of.
+        """
+        return {
+            "query": self.query_view.views_of_one(image, draws["query"])[0],
+            "keys": self.key_view.views_of_one(image, draws["keys"]),
+        }
+
     def preprocess(self, images):
         """Images as evaluation sees them: resized and normalised, nothing random.
 
@@ -337,6 +466,8 @@ class LeOCLRViews(_Views):
         crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
         num_crops: V, crops (key views) of an image.
         original_photometrics: whether colour jitter, greyscale and blur apply to the original too.
+        antialias_original: whether the original is reduced with an antialiasing filter, as it should be
+            where it is much larger than `image_size`; `benchmarks/views.py` prints what it costs.
         **photometrics: options of `RandomView`, MoCo v2's by default: `color_jitter`,
             `jitter_probability`, `grayscale_probability`, `blur_sigma`, `blur_probability`,
             `flip_probability`, `mean`, `std`, `crop_ratio`.
@@ -361,6 +492,7 @@ class LeOCLRViews(_Views):
         crop_scale: Sequence[float] = (0.2, 1.0),
         num_crops: int = 2,
         original_photometrics: bool = True,
+        antialias_original: bool = False,
         **photometrics: Any,
     ):
         whole_number("num_crops", num_crops, 1)
@@ -369,13 +501,14 @@ class LeOCLRViews(_Views):
         if not original_photometrics:
             original |= _CLEAN
         super().__init__(
-            RandomView(image_size, crop_scale=None, **original),
+            RandomView(image_size, crop_scale=None, antialias=antialias_original, **original),
             RandomView(image_size, crop_scale=_crop_scale(crop_scale), num_views=num_crops, **photometrics),
             {
                 "image_size": image_size,
                 "crop_scale": crop_scale,
                 "num_crops": num_crops,
                 "original_photometrics": original_photometrics,
+                "antialias_original": antialias_original,
                 **photometrics,
             },
             **layer_options,
@@ -528,34 +661,35 @@ def _adjust_colour(images, transformations):
     return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), shape)
 
 
-def _blur_chosen(images, sigma, largest_sigma):
-    """Gaussian blur of the images whose sigma is > 0; the others are not touched."""
-    chosen = tf.where(sigma > 0)
-
-    def blur():
-        blurred = _gaussian_blur(tf.gather_nd(images, chosen), tf.gather_nd(sigma, chosen), largest_sigma)
-        return tf.tensor_scatter_nd_update(images, chosen, blurred)
-
-    # padding an empty batch is an error
-    return tf.cond(tf.size(chosen) > 0, blur, lambda: images)
-
-
 def _gaussian_blur(images, sigma, largest_sigma):
-    """Separable Gaussian blur, one sigma per image: images and channels are the channels of one
-    depthwise convolution per direction.
+    """Separable Gaussian blur, one sigma per image; where it is 0, the image stays as it is.
+
+    A sum of shifted rows, then of shifted columns, each weighted: compiled, it runs along the memory.
     """
-    size = images.shape[1]
+    size, channels = images.shape[1], images.shape[3]
+    batch_size = tf.shape(images)[0]
     radius = min(int(np.ceil(3.0 * largest_sigma)), size - 1)
-    shape = tf.shape(images)
-    batch_size, channels = shape[0], images.shape[3]
+    if radius == 0:
+        return images
     taps = tf.range(-radius, radius + 1, dtype=tf.float32)
-    kernel = tf.exp(-0.5 * (taps[:, None] / sigma[None]) ** 2)
-    kernel = tf.repeat(kernel / tf.reduce_sum(kernel, axis=0), channels, axis=1)
-    flat = tf.reshape(tf.transpose(images, [1, 2, 0, 3]), [1, size, size, batch_size * channels])
-    flat = tf.pad(flat, [[0, 0], [radius, radius], [radius, radius], [0, 0]], "REFLECT")
-    flat = tf.nn.depthwise_conv2d(flat, kernel[:, None, :, None], [1, 1, 1, 1], "VALID")
-    flat = tf.nn.depthwise_conv2d(flat, kernel[None, :, :, None], [1, 1, 1, 1], "VALID")
-    return tf.transpose(tf.reshape(flat, [size, size, batch_size, channels]), [2, 0, 1, 3])
+    # sigma 0: exp(-inf) = 0 but for the middle tap
+    kernel = tf.exp(-0.5 * (taps / tf.maximum(sigma, 1e-6)[:, None]) ** 2)
+    kernel = (kernel / tf.reduce_sum(kernel, axis=1, keepdims=True))[:, :, None, None]
+
+    def weighted_sum(shifted):
+        total = kernel[:, 0] * shifted(0)
+        for tap in range(1, 2 * radius + 1):
+            total += kernel[:, tap] * shifted(tap)
+        return total
+
+    padded = tf.pad(images, [[0, 0], [radius, radius], [0, 0], [0, 0]], "REFLECT")
+    rows = tf.reshape(padded, [batch_size, size + 2 * radius, size * channels])
+    blurred = weighted_sum(lambda tap: rows[:, tap : tap + size])
+    blurred = tf.reshape(blurred, [batch_size, size, size, channels])
+    padded = tf.pad(blurred, [[0, 0], [0, 0], [radius, radius], [0, 0]], "REFLECT")
+    columns = tf.reshape(padded, [batch_size, size, (size + 2 * radius) * channels])
+    blurred = weighted_sum(lambda tap: columns[:, :, tap * channels : (tap + size) * channels])
+    return tf.reshape(blurred, [batch_size, size, size, channels])
 
 
 # === Checks ===

@@ -377,11 +377,18 @@ def synchronized_backbone():
     return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(8), norm])
 
 
+no_synchronized = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="Keras synchronizes BatchNormalization on TensorFlow only"
+)
+
+
+@no_synchronized
 def test_groups_with_synchronized_batchnorm_warn_and_say_why():
     with pytest.warns(UserWarning, match="bn_groups > 1 does not hide .* taken over all devices"):
         kl.LeOCLR(synchronized_backbone(), queue_size=8, bn_groups=2)
 
 
+@no_synchronized
 def test_permuted_keys_with_synchronized_batchnorm_warn_once():
     model = kl.LeOCLR(synchronized_backbone(), projection_dim=8, queue_size=8)
     views = {k: keras.ops.convert_to_tensor(v) for k, v in random_views(1).items()}
