@@ -1,23 +1,27 @@
-"""Views from memory: the fused layer against the same views from stock keras-cv layers.
+"""Views from memory, beside stock keras-cv layers, torchvision's v2 transforms and lightly.
 
+    make .venv-interop/.done      # once, for torchvision and lightly; or --without-peers
     python benchmarks/views.py
 
-One MoCo v2 key view per image, made in `tf.data` from one batch in memory. The two take turns in one
-run; printed are the median images/s of each and the median of the ratios.
+Everything makes batches from one array in memory on the same cores, two parallel calls or workers.
+Candidates take turns; printed are medians, and medians of the ratios within a round.
 """
 
 import argparse
-import statistics
 import time
 
 import numpy as np
 import tensorflow as tf
+from turns import Peers, rounds, table
 
 import keras_leoclr as kl
 
+# side, batch size, batches timed for a fast candidate and for a slow one
+SIZES = ((32, 256, 24, 4), (96, 128, 10, 3), (224, 32, 12, 4))
+
 
 def images_per_second(make, images, batches):
-    """Speed of `make(images, seed)` over some batches, after two that warm it up."""
+    """Speed of `make(images, seed)` over some batches, after two that compile it."""
     dataset = tf.data.Dataset.range(batches + 2).map(
         lambda i: make(tf.constant(images), tf.stack([i, 0])), num_parallel_calls=2, deterministic=True
     )
@@ -29,33 +33,73 @@ def images_per_second(make, images, batches):
     return batches * len(images) / (time.perf_counter() - started)
 
 
+def pipeline_per_second(views, images, batch_size, batches):
+    """Speed of `view_dataset` from an array, shuffling included."""
+    array = np.concatenate([images] * -(-batch_size * (batches + 2) // len(images)))
+    dataset = kl.data.view_dataset(kl.data.load({"image": array}), views, batch_size, parallel_images=2)
+    iterator = iter(dataset)
+    next(iterator), next(iterator)
+    started = time.perf_counter()
+    done = 0
+    for _ in iterator:
+        done += batch_size
+    return done / (time.perf_counter() - started)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="turns of each, default 5")
-    runs = parser.parse_args().runs
-    rng = np.random.default_rng(0)
-    print(f"{'size, batch':>14}{'fused, images/s':>18}{'keras-cv, images/s':>20}{'ratio':>8}")
-    for size, batch_size, batches in ((32, 256, 20), (96, 128, 10), (224, 32, 10)):
-        images = rng.integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
-        fused_layer = kl.RandomView(size)
-        stock = kl.keras_cv_views(size, num_crops=1)
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each, default 5")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 96, 224])
+    parser.add_argument("--without-peers", action="store_true", help="leave out torchvision and lightly")
+    options = parser.parse_args()
+    peers = None if options.without_peers else Peers()
+    for size, batch_size, batches, few in SIZES:
+        if size in options.sizes:
+            compare(size, batch_size, batches, few, peers, options.rounds)
+    cost_of_antialiasing(options.rounds)
 
-        def fused(images, seed, layer=fused_layer):
-            return layer(images, seed)
 
-        def keras_cv(images, seed, make=stock):
-            return make(images, seed)["keys"]  # the query is not computed: the graph is pruned
+def compare(size, batch_size, batches, few, peers, count):
+    images = np.random.default_rng(0).integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
+    layer = kl.RandomView(size)
+    stock = kl.keras_cv_views(size, num_crops=1)
+    moco, leoclr = kl.MoCoV2Views(size), kl.LeOCLRViews(size)
 
-        pairs = [
-            (
-                images_per_second(fused, images, batches),
-                images_per_second(keras_cv, images, max(2, batches // 5)),
-            )
-            for _ in range(runs)
-        ]
-        ratio = statistics.median(a / b for a, b in pairs)
-        ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"{f'{size} px, {batch_size}':>14}{ours:18.0f}{theirs:20.0f}{ratio:8.1f}", flush=True)
+    def keras_cv(images, seed):
+        return stock(images, seed)["keys"]  # the query is not computed: the graph is pruned
+
+    def peer(kind):
+        return lambda: peers(kind=kind, size=size, batch_size=batch_size, batches=few)
+
+    def pipeline(views):
+        return lambda: pipeline_per_second(views, images, batch_size, batches)
+
+    one = {
+        "one view, fused": lambda: images_per_second(lambda i, seed: layer(i, seed), images, batches),
+        "one view, stock keras-cv": lambda: images_per_second(keras_cv, images, few),
+    }
+    pairs = {"MoCoV2Views through view_dataset": pipeline(moco)}
+    triples = {"LeOCLRViews through view_dataset": pipeline(leoclr)}
+    if peers:
+        one["one view, torchvision v2, DataLoader"] = peer("torchvision one view")
+        pairs["two views, lightly, DataLoader"] = peer("lightly two views")
+        triples["three views by hand, lightly, DataLoader"] = peer("lightly three views")
+    for title, candidates in (("one MoCo v2 view", one), ("MoCo v2", pairs), ("LeOCLR", triples)):
+        speeds = rounds(candidates, count)
+        print(table(f"{title}, {size} px, batch {batch_size}", speeds, next(iter(candidates))), flush=True)
+
+
+def cost_of_antialiasing(count):
+    images = np.random.default_rng(0).integers(0, 256, (32, 512, 512, 3), dtype=np.uint8)
+    plain, smooth = (
+        kl.RandomView(224, crop_scale=None, antialias=antialias, jitter_probability=0.0, blur_probability=0.0)
+        for antialias in (False, True)
+    )
+    candidates = {
+        "original, 512 to 224 px": lambda: images_per_second(plain, images, 6),
+        "original, 512 to 224 px, antialiased": lambda: images_per_second(smooth, images, 6),
+    }
+    print(table("resizing the original", rounds(candidates, count), "original, 512 to 224 px"))
 
 
 if __name__ == "__main__":

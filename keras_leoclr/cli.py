@@ -16,11 +16,13 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe; any field of it is a flag
   leoclr recipes                                             list the recipes
   leoclr report DIR                                          write DIR/report.html again
+  leoclr data NAME_OR_PATH [--split S] [--data_dir D] [--verify]
+                                                             what pictures are there, and which are damaged
 
   leoclr pretrain RECIPE --help                              all fields with their defaults
 
 The backend is the environment variable KERAS_BACKEND: tensorflow (default), jax or torch.
-Exit status: 0 done, 1 the run failed, 2 wrong usage."""
+Exit status: 0 done, 1 the run failed or `data` found damaged pictures, 2 wrong usage."""
 
 
 class UsageError(Exception):
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         Exit status.
     """
     _, *arguments = sys.argv if argv is None else argv
-    commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report}
+    commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report, "data": _data}
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             print(USAGE)
@@ -74,6 +76,28 @@ def _report(arguments: list[str]) -> int:
         raise UsageError(f"`report` takes one folder. Received: {len(arguments)} arguments")
     print(report.write_report(arguments[0]))
     return 0
+
+
+def _data(arguments: list[str]) -> int:
+    from keras_leoclr.data.summary import summarize
+
+    values = flags.FlagValues()
+    own = {"flag_values": values, "module_name": "data"}
+    flags.DEFINE_string("split", "train", 'such as "test" or "train[:10%]"', **own)
+    flags.DEFINE_string("data_dir", None, "where TensorFlow Datasets keeps its files", **own)
+    flags.DEFINE_bool("verify", False, "decode every picture", **own)
+    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
+    rest = values(["leoclr", *arguments])[1:]
+    if values["help"].value:
+        print(f"{USAGE}\n\nFlags of `leoclr data`:\n{values.get_help()}")
+        return 0
+    if len(rest) != 1:
+        raise UsageError(f"`data` takes one name or path. Received: {' '.join(rest) or 'none'}")
+    text, failures = summarize(
+        rest[0], values["split"].value, values["data_dir"].value, values["verify"].value
+    )
+    print(text)
+    return 1 if failures.count else 0
 
 
 def _pretrain(arguments: list[str]) -> int:

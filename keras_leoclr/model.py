@@ -66,10 +66,15 @@ class LeOCLR(keras.Model):
             batch, as G devices would. The batch size must be divisible by G.
         enqueue: "both" puts the keys of all views into the queue, "first" those of the first view.
             The paper does not say which.
+        views: a layer such as `LeOCLRViews` that makes the views within the step, on its device, from
+            batches of images; TensorFlow backend only. For where the host cannot make them fast enough
+            and the device has time to spare. The step is not compiled with XLA then.
 
     Input of `fit` and `evaluate`:
         `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`, and, where the key views were permuted
         against the queries, `"permutation": (B,)`: key row i belongs to query `permutation[i]`.
+        With `views`, `{"image": (B, H, W, C), "seed": (B, 2)}`, as `data.view_dataset(views=None)` makes
+        them; the seed of the first image is that of the batch.
         `evaluate` runs in inference mode and leaves encoders and queue as they are. `predict`
         takes such batches, or images (B, H, W, C), and returns queries (B, D).
 
@@ -91,9 +96,15 @@ class LeOCLR(keras.Model):
         temperature: float = 0.2,
         bn_groups: int = 1,
         enqueue: str = "both",
+        views: keras.layers.Layer | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if views is not None and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "`views` within the step need the TensorFlow backend, whose operations they are; make them "
+                f"in `data.view_dataset`. Received: the {keras.backend.backend()} backend"
+            )
         whole_number("projection_dim", projection_dim, 1)
         whole_number("queue_size", queue_size, 0)
         whole_number("bn_groups", bn_groups, 1)
@@ -113,6 +124,7 @@ class LeOCLR(keras.Model):
         self.temperature = temperature
         self.bn_groups = bn_groups
         self.enqueue = enqueue
+        self.views = views
         self._initial_momentum = momentum
         self._momentum_schedule = schedule
 
@@ -251,7 +263,7 @@ class LeOCLR(keras.Model):
 
     def train_step(self, *args):
         *state, data = args  # JAX passes its state before the data, and takes it back after the logs
-        views = _views_of(data)
+        views = self._views_of(data)
         # Keys are labels: made before the gradient is recorded, handed to the ordinary step as `y`.
         keys, state = self._run(state, self._key_step, views)
         logs, state = self._unpack(super().train_step(*state, (views["query"], keys)))
@@ -260,9 +272,26 @@ class LeOCLR(keras.Model):
 
     def test_step(self, *args):
         *state, data = args
-        views = _views_of(data)
+        views = self._views_of(data)
         keys, state = self._run(state, self._encode_keys, views, False)
         return super().test_step(*state, (views["query"], keys))
+
+    def _views_of(self, data) -> dict:
+        batch = keras.utils.unpack_x_y_sample_weight(data)[0]
+        names = set(batch) if isinstance(batch, dict) else set()
+        if self.views is not None and {"image", "seed"} <= names:
+            return self.views(batch["image"], batch["seed"][0])
+        if not {"query", "keys"} <= names:
+            expected = '"image" and "seed"' if self.views is not None else '"query" and "keys"'
+            received = sorted(names) if isinstance(batch, dict) else type(batch).__name__
+            raise ValueError(f"A batch must be a dictionary with {expected}. Received: {received}")
+        query, keys = batch["query"].shape, batch["keys"].shape
+        if len(keys) != 5 or len(query) != 4:
+            raise ValueError(
+                '"query" must be (B, H, W, C) and "keys" (B, V, H, W, C). '
+                f"Received: query {query}, keys {keys}"
+            )
+        return batch
 
     @staticmethod
     def _unpack(results):
@@ -374,18 +403,17 @@ class LeOCLR(keras.Model):
             "temperature": self.temperature,
             "bn_groups": self.bn_groups,
             "enqueue": self.enqueue,
+            "views": None if self.views is None else keras.saving.serialize_keras_object(self.views),
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
-        config["backbone"] = keras.saving.deserialize_keras_object(
-            config["backbone"], custom_objects=custom_objects
-        )
-        if isinstance(config["momentum"], dict):
-            config["momentum"] = keras.saving.deserialize_keras_object(
-                config["momentum"], custom_objects=custom_objects
-            )
+        for name in ("backbone", "momentum", "views"):
+            if isinstance(config.get(name), dict):
+                config[name] = keras.saving.deserialize_keras_object(
+                    config[name], custom_objects=custom_objects
+                )
         return cls(**config)
 
 
@@ -421,19 +449,6 @@ def with_pooled_features(backbone: keras.Model) -> keras.Model:
     images = keras.Input(inputs[1:], name="images")
     features = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(images))
     return keras.Model(images, features, name=f"{backbone.name}_pooled")
-
-
-def _views_of(data) -> dict:
-    views = keras.utils.unpack_x_y_sample_weight(data)[0]
-    if not isinstance(views, dict) or not {"query", "keys"} <= set(views):
-        names = sorted(views) if isinstance(views, dict) else type(views).__name__
-        raise ValueError(f'A batch must be a dictionary with "query" and "keys". Received: {names}')
-    query, keys = views["query"].shape, views["keys"].shape
-    if len(keys) != 5 or len(query) != 4:
-        raise ValueError(
-            f'"query" must be (B, H, W, C) and "keys" (B, V, H, W, C). Received: query {query}, keys {keys}'
-        )
-    return views
 
 
 def _no_gradient():

@@ -5,7 +5,6 @@ The only module that imports keras_cv.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -114,6 +113,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     ):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
+        self.supports_jit = False  # cropping has no XLA kernel; what has one is compiled here
         self._random_generator = None  # the base's stateful generator would make results depend on call order
         self.image_size = whole_number("image_size", image_size, 1)
         self.crop_scale = None if crop_scale is None else _range("crop_scale", crop_scale, high=1.0)
@@ -132,11 +132,9 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
                 f"`antialias` is for whole images, crop_scale=None. Received: crop_scale={crop_scale}"
             )
         self.antialias = bool(antialias)
-        # one XLA program reads and writes the pixels once where single operations would many times
-        self._compiled = {
-            blurred: tf.function(functools.partial(self._photometrics, blurred=blurred), jit_compile=True)
-            for blurred in (False, True)
-        }
+        # An XLA program reads and writes the pixels once where single operations would many times. The
+        # blur's two directions are programs of their own: in one they would be fused and slower.
+        self._compiled = [tf.function(stage, jit_compile=True) for stage in self._stages()]
         self.built = True
 
     def call(self, images, seed):
@@ -277,29 +275,37 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     def _finish(self, views, transformations, blurred):
         """Colour, blur and normalisation, compiled where a graph is being built."""
         parameters = {name: transformations[name] for name in _PHOTOMETRIC_PARAMETERS}
-        if not tf.inside_function():
-            return self._photometrics(views, parameters, blurred=bool(blurred))
-        if self.blur_probability == 0:
-            return self._compiled[False](views, parameters)
-        return tf.cond(
-            blurred,
-            lambda: self._compiled[True](views, parameters),
-            lambda: self._compiled[False](views, parameters),
-        )
+        unblurred, *stages = self._compiled if tf.inside_function() else self._stages()
 
-    def _photometrics(self, views, parameters, blurred):
-        views = _adjust_colour(views, parameters)
-        if blurred:
-            views = _gaussian_blur(views, parameters["sigma"], self.blur_sigma[1])
+        def blur():
+            made = views
+            for stage in stages:
+                made = stage(made, parameters)
+            return made
+
+        if self.blur_probability == 0:
+            return unblurred(views, parameters)
+        return tf.cond(blurred, blur, lambda: unblurred(views, parameters))
+
+    def _stages(self):
+        """What makes views without blur, and the three steps that make views with it."""
+        radius = min(int(np.ceil(3.0 * self.blur_sigma[1])), self.image_size - 1)
         scale = 1.0 / (255.0 * np.asarray(self.std, np.float32))
         offset = -np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
-        return views * scale + offset
+        return (
+            lambda views, parameters: _adjust_colour(views, parameters) * scale + offset,
+            lambda views, parameters: _mirror(_adjust_colour(views, parameters), radius),
+            lambda views, parameters: _blur_columns(views, parameters["sigma"], radius),
+            lambda views, parameters: _normalised(
+                _blur_rows(views, parameters["sigma"], radius), scale, offset
+            ),
+        )
 
     def _crop_and_flip(self, images, transformations):
         """All boxes of a batch of images of one size, in one operation."""
         size = self.image_size
-        if self.antialias:
-            views = tf.image.resize(images, (size, size), antialias=True)
+        if self.crop_scale is None:
+            views = tf.image.resize(tf.cast(images, tf.float32), (size, size), antialias=self.antialias)
             views = tf.repeat(views, self.num_views, axis=0)
             return tf.where(transformations["flip"][:, None, None, None], tf.reverse(views, [2]), views)
         shape = tf.shape(images)
@@ -360,6 +366,7 @@ class _Views(keras.layers.Layer):
     def __init__(self, query_view: RandomView, key_view: RandomView, options: dict, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
+        self.supports_jit = False
         self._convert_input_args = False  # runs in tf.data, on TensorFlow tensors, under every backend
         self._allow_non_tensor_positional_args = True
         self.query_view = query_view
@@ -637,6 +644,8 @@ def keras_cv_views(
 def _adjust_colour(images, transformations):
     """Brightness b, contrast c, saturation s, hue angle a and greyscale, clipped to [0, 255].
 
+    Grey images stay (N, S, S, 1).
+
     With Y the luma of a pixel, m the mean luma of the image and R(a) the rotation of the chroma:
     `x' = b * (c * (Y + s * R(a) (x - Y)) + (1 - c) * m)`, and s = 0 where greyscale is drawn.
     """
@@ -648,7 +657,7 @@ def _adjust_colour(images, transformations):
     bias = brightness * (1.0 - contrast) * mean_luma
     if channels == 1:  # no chroma: only gain and bias are left
         images = images * gain[:, None, None, None] + bias[:, None, None, None]
-        return tf.tile(tf.clip_by_value(images, 0.0, 255.0), [1, 1, 1, 3])
+        return tf.clip_by_value(images, 0.0, 255.0)
     saturation = tf.where(transformations["grayscale"], 0.0, transformations["saturation"])
     angle = 2.0 * np.pi * transformations["hue"]
     matrix = gain[:, None, None] * (
@@ -661,35 +670,51 @@ def _adjust_colour(images, transformations):
     return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), shape)
 
 
-def _gaussian_blur(images, sigma, largest_sigma):
-    """Separable Gaussian blur, one sigma per image; where it is 0, the image stays as it is.
+# A Gaussian blur is a sum of shifted rows, then of shifted columns, each weighted. An image is worked on
+# with its pixels in one line per row, so that compiled loops run along the memory.
 
-    A sum of shifted rows, then of shifted columns, each weighted: compiled, it runs along the memory.
-    """
-    size, channels = images.shape[1], images.shape[3]
-    batch_size = tf.shape(images)[0]
-    radius = min(int(np.ceil(3.0 * largest_sigma)), size - 1)
-    if radius == 0:
-        return images
+
+def _mirror(images, radius):
+    return tf.pad(images, [[0, 0], [radius, radius], [radius, radius], [0, 0]], "REFLECT")
+
+
+def _blur_columns(padded, sigma, radius):
+    """(N, S + 2r, S + 2r, C) -> (N, S, S + 2r, C), blurred along the first axis of the image."""
+    height, width, channels = padded.shape[1:]
+    lines = tf.reshape(padded, [-1, height, width * channels])
+    kernel = _gaussian_kernel(sigma, radius)
+    size = height - 2 * radius
+    blurred = sum(kernel[:, tap] * lines[:, tap : tap + size] for tap in range(2 * radius + 1))
+    return tf.reshape(blurred, [-1, size, width, channels])
+
+
+def _blur_rows(padded, sigma, radius):
+    """(N, S, S + 2r, C) -> (N, S, S, C), blurred along the second axis."""
+    size, width, channels = padded.shape[1:]
+    lines = tf.reshape(padded, [-1, size, width * channels])
+    kernel = _gaussian_kernel(sigma, radius)
+    starts = [tap * channels for tap in range(2 * radius + 1)]
+    blurred = sum(
+        kernel[:, t] * lines[:, :, start : start + size * channels] for t, start in enumerate(starts)
+    )
+    return tf.reshape(blurred, [-1, size, size, channels])
+
+
+def _gaussian_kernel(sigma, radius):
+    """(N,) -> (N, 2r + 1, 1, 1); a single 1 where sigma is 0."""
     taps = tf.range(-radius, radius + 1, dtype=tf.float32)
-    # sigma 0: exp(-inf) = 0 but for the middle tap
     kernel = tf.exp(-0.5 * (taps / tf.maximum(sigma, 1e-6)[:, None]) ** 2)
-    kernel = (kernel / tf.reduce_sum(kernel, axis=1, keepdims=True))[:, :, None, None]
+    return (kernel / tf.reduce_sum(kernel, axis=1, keepdims=True))[:, :, None, None]
 
-    def weighted_sum(shifted):
-        total = kernel[:, 0] * shifted(0)
-        for tap in range(1, 2 * radius + 1):
-            total += kernel[:, tap] * shifted(tap)
-        return total
 
-    padded = tf.pad(images, [[0, 0], [radius, radius], [0, 0], [0, 0]], "REFLECT")
-    rows = tf.reshape(padded, [batch_size, size + 2 * radius, size * channels])
-    blurred = weighted_sum(lambda tap: rows[:, tap : tap + size])
-    blurred = tf.reshape(blurred, [batch_size, size, size, channels])
-    padded = tf.pad(blurred, [[0, 0], [0, 0], [radius, radius], [0, 0]], "REFLECT")
-    columns = tf.reshape(padded, [batch_size, size, (size + 2 * radius) * channels])
-    blurred = weighted_sum(lambda tap: columns[:, :, tap * channels : (tap + size) * channels])
-    return tf.reshape(blurred, [batch_size, size, size, channels])
+def _normalised(images, scale, offset):
+    """`images * scale + offset` with three channels, scale and offset repeated along the line."""
+    size, channels = images.shape[2:]
+    if channels == 1:
+        return images * scale + offset
+    lines = tf.reshape(images, [-1, size, size * channels])
+    lines = lines * np.tile(scale, size) + np.tile(offset, size)
+    return tf.reshape(lines, [-1, size, size, channels])
 
 
 # === Checks ===

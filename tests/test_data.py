@@ -1,16 +1,11 @@
-"""Sources and the pipeline of views."""
-
-import pathlib
+"""The pipeline of views; tests/test_sources.py has the sources."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
-import tensorflow_datasets as tfds
 
 import keras_leoclr as kl
 from tests.case import random_images
-
-BUNDLED = pathlib.Path(kl.data.__file__).parent / "fashion_mnist"
 
 
 def views(size=8, **options):
@@ -34,87 +29,6 @@ def numbered(count):
 def first_pixel(images, seed):
     del seed
     return {"query": images, "keys": images[:, None]}
-
-
-# === Sources ===
-
-
-@pytest.mark.parametrize(("split", "per_class"), [("train", 1000), ("test", 200)])
-def test_bundled_set_is_whole_and_balanced(split, per_class):
-    elements = as_numpy(kl.data.load("fashion_mnist", split).batch(100_000))[0]
-    assert elements["image"].shape == (10 * per_class, 28, 28, 1)
-    assert elements["image"].dtype == np.uint8
-    assert np.bincount(elements["label"]).tolist() == [per_class] * 10
-
-
-def test_bundled_set_is_small_licensed_and_documented():
-    assert sum(path.stat().st_size for path in BUNDLED.glob("*.npz")) <= 6e6
-    assert "MIT" in (BUNDLED / "LICENSE").read_text()
-    assert "github.com/zalandoresearch/fashion-mnist" in (BUNDLED / "README.md").read_text()
-    assert (BUNDLED / "pack.py").is_file()
-
-
-def test_packing_script_keeps_the_first_images_of_each_class(tmp_path):
-    import gzip
-
-    from keras_leoclr.data.fashion_mnist import pack
-
-    labels = np.array([1, 0, 1, 1, 0, 0], np.uint8)
-    path = tmp_path / "labels.gz"
-    path.write_bytes(gzip.compress(bytes([0, 0, 8, 1, 0, 0, 0, 6]) + labels.tobytes()))
-    np.testing.assert_array_equal(pack.read_idx(path), labels)
-    np.testing.assert_array_equal(pack.first_of_each_class(labels, 2), [0, 1, 2, 4])
-
-
-def test_npz_with_splits(tmp_path):
-    np.savez(
-        tmp_path / "own.npz",
-        train_image=random_images(5),
-        train_label=np.arange(5),
-        test_image=random_images(3, channels=1),
-    )
-    train = as_numpy(kl.data.load(tmp_path / "own.npz", "train"))
-    assert [int(e["label"]) for e in train] == [0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(train[2]["image"], random_images(5)[2])
-    test = as_numpy(kl.data.load(tmp_path / "own.npz", "test"))
-    assert len(test) == 3 and set(test[0]) == {"image"}
-
-
-def test_tfds_builder_is_read():
-    with tfds.testing.mock_data(num_examples=6):
-        elements = as_numpy(kl.data.load("tfds:cifar10", "train"))
-    assert len(elements) == 6
-    assert elements[0]["image"].shape == (32, 32, 3) and set(elements[0]) == {"image", "label"}
-
-
-@pytest.mark.parametrize(
-    ("arrays", "words"),
-    [
-        ({"pictures": random_images()}, r"must hold an array `image` or `train_image`. Received: \['pict"),
-        ({"image": random_images()[0]}, r"must be \(N, H, W, C\) with C 1 or 3. Received: image.shape="),
-        ({"image": random_images(channels=2)}, r"must be \(N, H, W, C\) with C 1 or 3"),
-        ({"image": random_images().astype("int32")}, "must be uint8 or float. Received: image.dtype=int32"),
-        ({"image": random_images(), "label": np.arange(3)}, r"must be \(4,\), as many as images"),
-    ],
-)
-def test_arrays_that_are_no_images_are_refused(arrays, words):
-    with pytest.raises(ValueError, match=words):
-        kl.data.load(arrays)
-
-
-def test_npz_with_a_pickle_is_not_run(tmp_path):
-    np.savez(tmp_path / "bad.npz", image=np.array([{"code": 1}], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
-        kl.data.load(tmp_path / "bad.npz")
-
-
-def test_unknown_names_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"`name_or_path` must be one of.*Received: 'imagenot'"):
-        kl.data.load("imagenot")
-    with pytest.raises(FileNotFoundError, match=r"no such file. Received: .*none\.npz"):
-        kl.data.load(tmp_path / "none.npz")
-    with pytest.raises(ValueError, match=r'`split` of "fashion_mnist" must be .*split=.val'):
-        kl.data.load("fashion_mnist", "val")
 
 
 # === Pipeline ===

@@ -2,111 +2,280 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.images import ArrayImages
+
+# Images of one size that are larger than this are made into views one by one: an image and its views stay
+# in the cache of a core. Smaller ones are worked on as a batch.
+LARGE_SIDE = 128
 
 
 def view_dataset(
     source: tf.data.Dataset,
-    views: Callable[[Any, Any], dict],
+    views: Callable[[Any, Any], dict] | None,
     batch_size: int,
     seed: int = 0,
     shuffle_buffer: int | None = None,
     permute_keys: bool = False,
     initial_epoch: int = 0,
+    initial_batch: int = 0,
+    shard: tuple[int, int] = (0, 1),
     parallel_batches: int = 2,
+    parallel_images: int | None = None,
     prefetch: int = 2,
 ) -> tf.data.Dataset:
     """Batches of views for `LeOCLR.fit`.
 
     Each pass over the returned dataset is the next epoch: other order, other views. Order and views
-    depend on `(seed, epoch, batch)` alone, not on how many batches are made in parallel. At most
-    `parallel_batches + prefetch` batches are held at a time.
+    depend on `(seed, epoch, batch)` alone, not on how much is made in parallel, so that a run can start
+    at any batch of any epoch, and workers that each take a shard make the batches of one worker
+    together.
+
+    A source of `data.load` that can be read in any order is shuffled by number: nothing is held, and
+    only the pictures of the batches to come are read. Others (streams, and what was made of a source
+    with `take`, `map` and so on) go through a buffer of `shuffle_buffer` images; encoded pictures are
+    held as they are and decoded afterwards. Pictures are read anew in each epoch: the cache is the
+    operating system's, of files, and decoded images are kept only if the source is an array.
 
     Args:
-        source: images (H, W, C) of one size, or dictionaries with such an `image`; see `data.load`.
-        views: layer `(images, seed) -> views`, such as `LeOCLRViews`.
-        batch_size: images per batch, at most the number of images. A last, smaller batch is dropped.
+        source: images (H, W, C), or dictionaries with such an `image`; see `data.load`. They may be of
+            many sizes.
+        views: layer `(images, seed) -> views`, such as `LeOCLRViews`; None for batches of the images
+            themselves and seeds, from which `LeOCLR(views=...)` makes the views within the step.
+        batch_size: B, images per batch, at most the number of images. A last, smaller batch is dropped.
         seed: any whole number.
-        shuffle_buffer: images that are held and put into random order at a time; all of the source by
+        shuffle_buffer: images that are put into random order at a time; all of the source by
             default, which is needed for a uniform order. 1 keeps the order of the source.
         permute_keys: shuffle the key views of a batch against its queries and add `"permutation"`, as
             ShuffleBN (arXiv 1911.05722, section 3.3) needs; of use with `bn_groups` > 1.
         initial_epoch: epoch of the first pass.
-        parallel_batches: batches made at the same time.
+        initial_batch: batch that the first pass starts with; later passes start with batch 0.
+        shard: (index, count): this worker makes images index * B / count and following of each batch.
+        parallel_batches: batches made at the same time, of images of one small size.
+        parallel_images: images made into views at the same time, where they are large or of many sizes,
+            and pictures decoded at the same time; by default as many as there are cores.
         prefetch: finished batches that wait for the model.
 
     Returns:
-        tf.data of `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`.
+        tf.data of `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`, B / count of them in a shard; with
+        `views=None` of `{"image": (B, H, W, C), "seed": (B, 2)}`, images of one size.
     """
     whole_number("batch_size", batch_size, 1)
-    images = source
-    if isinstance(source.element_spec, dict):
-        images = source.map(lambda element: element["image"])
-    count = int(images.cardinality())
-    if 0 <= count < batch_size:
+    whole_number("initial_epoch", initial_epoch, 0)
+    whole_number("initial_batch", initial_batch, 0)
+    index, shards = shard
+    if not 0 <= index < shards or batch_size % shards:
+        raise ValueError(
+            "`shard` must be (index, count) with 0 <= index < count, and count must divide `batch_size`. "
+            f"Received: shard={shard}, batch_size={batch_size}"
+        )
+    if shards > 1 and (views is None or permute_keys):
+        raise ValueError(f"`shard` does not go with `views=None` or `permute_keys`. Received: shard={shard}")
+    parallel = parallel_images or os.cpu_count() or 1
+    ordered = _order(source, shuffle_buffer, parallel, _least_pixels(views))
+    if 0 <= ordered.count < batch_size:
         raise ValueError(
             "`batch_size` must not be larger than the dataset. "
-            f"Received: batch_size={batch_size}, a dataset of {count} images"
+            f"Received: batch_size={batch_size}, a dataset of {ordered.count} images"
         )
-    if shuffle_buffer is None:
-        if count < 0:
-            raise ValueError(
-                "`shuffle_buffer` must be given for a source of unknown size. Received: shuffle_buffer=None"
-            )
-        shuffle_buffer = count
+    if views is None and ordered.by_image and not ordered.fixed:
+        raise ValueError("`views=None` needs images of one size. Received: images of many sizes")
+    by_image = ordered.by_image and hasattr(views, "views_of_one")
+    if ordered.by_image and not ordered.fixed and not by_image:
+        raise ValueError(
+            "`views` must have `draw` and `views_of_one`, as LeOCLRViews has, for images of many sizes. "
+            f"Received: views={views!r}"
+        )
+    size = batch_size // shards
     root = tf.constant([seed, 0], tf.int64)
     passes = tf.Variable(initial_epoch - 1, dtype=tf.int64, trainable=False)
 
+    def permuted(made, batch_seed):
+        if not permute_keys:
+            return made
+        # key row i belongs to query permutation[i]
+        permutation = tf.random.experimental.stateless_shuffle(tf.range(batch_size), batch_seed)
+        return {**made, "keys": tf.gather(made["keys"], permutation), "permutation": permutation}
+
     def one_epoch(epoch):
         epoch_seed = tf.random.fold_in(root, epoch)
+        first = tf.where(epoch == initial_epoch, tf.constant(initial_batch, tf.int64), 0)
 
-        # Dataset.shuffle would depend on TensorFlow's global seed as well
-        def shuffle(index, chunk):
-            return tf.random.experimental.stateless_shuffle(chunk, tf.random.fold_in(epoch_seed, -1 - index))
+        def seed_of(batch):
+            return tf.random.fold_in(epoch_seed, batch)
 
-        ordered = images.batch(shuffle_buffer).enumerate().map(shuffle)
+        if not by_image:
+            images = ordered.batches(epoch_seed, first, batch_size)
 
-        def make_views(batch, batch_images):
-            batch_seed = tf.random.fold_in(epoch_seed, batch)
-            made = views(batch_images, batch_seed)
-            if permute_keys:
-                # key row i belongs to query permutation[i]
-                permutation = tf.random.experimental.stateless_shuffle(tf.range(batch_size), batch_seed)
-                made = {
-                    **made,
-                    "keys": tf.gather(made["keys"], permutation),
-                    "permutation": permutation,
-                }
-            return made
+            def make(batch, batch_images):
+                if views is None:
+                    seeds = tf.random.split(tf.cast(seed_of(batch), tf.int32), batch_size)
+                    return {"image": batch_images, "seed": seeds}
+                made = permuted(views(batch_images, seed_of(batch)), seed_of(batch))
+                return {name: value[index * size : (index + 1) * size] for name, value in made.items()}
 
-        batches = ordered.rebatch(batch_size, drop_remainder=True).enumerate()
-        return batches.map(make_views, num_parallel_calls=parallel_batches, deterministic=True)
+            return _numbered(images, first).map(make, num_parallel_calls=parallel_batches, deterministic=True)
+
+        images = ordered.images(epoch_seed, first * batch_size, index * size, size, batch_size)
+        draws = tf.data.Dataset.range(first, tf.int64.max).map(
+            lambda batch: tf.nest.map_structure(
+                lambda rows: rows[index * size : (index + 1) * size], views.draw(batch_size, seed_of(batch))
+            )
+        )
+        made = tf.data.Dataset.zip((images, draws.unbatch())).map(
+            views.views_of_one, num_parallel_calls=parallel, deterministic=True
+        )
+        batches = made.batch(size, drop_remainder=True)
+        if not permute_keys:
+            return batches
+        return _numbered(batches, first).map(lambda batch, made: permuted(made, seed_of(batch)))
 
     # One element, made anew at each pass, counts the passes.
     counter = tf.data.Dataset.from_tensors(0).map(lambda _: passes.assign_add(1))
-    dataset = counter.flat_map(one_epoch)
-    if count >= 0:
-        dataset = dataset.apply(tf.data.experimental.assert_cardinality(count // batch_size))
+    dataset = counter.flat_map(tf.autograph.experimental.do_not_convert(one_epoch))
+    if ordered.count >= 0 and not initial_batch:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(ordered.count // batch_size))
     dataset = dataset.prefetch(prefetch)
     dataset.passes = passes  # keeps the variable alive as long as the dataset
     return dataset
+
+
+def _numbered(batches: tf.data.Dataset, first: Any) -> tf.data.Dataset:
+    return tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), batches))
+
+
+def _least_pixels(views: Any) -> int | None:
+    """Pixels that an image must keep for its smallest crop to be as large as the view."""
+    key_view = getattr(views, "key_view", None)
+    if key_view is None or key_view.crop_scale is None:
+        return None
+    ratio = max(key_view.crop_ratio[1], 1 / key_view.crop_ratio[0])
+    return round(key_view.image_size**2 * ratio / key_view.crop_scale[0])
+
+
+def _order(source: tf.data.Dataset, shuffle_buffer: int | None, parallel: int, least_pixels: int | None):
+    """How the images of a source are put into the order of an epoch."""
+    images = getattr(source, "images", None)
+    if images is not None:
+        return _ByNumber(images, shuffle_buffer, parallel, least_pixels)
+    return _Buffered(source, shuffle_buffer, parallel, least_pixels)
+
+
+def _shuffled(rows: Any, epoch_seed: Any, chunk: Any) -> Any:
+    """A random order of the rows of a chunk; Dataset.shuffle would depend on TensorFlow's global seed."""
+    return tf.random.experimental.stateless_shuffle(rows, tf.random.fold_in(epoch_seed, -1 - chunk))
+
+
+class _ByNumber:
+    """Order of a source that can be read in any order: of numbers, nothing else is held."""
+
+    def __init__(self, images, shuffle_buffer, parallel, least_pixels):
+        self.source = images
+        self.count = images.count
+        self.chunk = min(shuffle_buffer or self.count, self.count)
+        self.parallel = parallel
+        self.least_pixels = least_pixels
+        shape = images.image_shape
+        self.fixed = None not in shape
+        self.by_image = not self.fixed or max(shape[:2]) > LARGE_SIDE
+
+    def _numbers(self, epoch_seed):
+        chunks = tf.data.Dataset.range(self.count).batch(self.chunk)
+        return chunks.enumerate().map(lambda chunk, rows: _shuffled(rows, epoch_seed, chunk))
+
+    def batches(self, epoch_seed, first, batch_size):
+        numbers = self._numbers(epoch_seed).rebatch(batch_size, drop_remainder=True).skip(first)
+        if not isinstance(self.source, ArrayImages):
+            images = self.source.fetch(numbers.unbatch(), self.least_pixels, self.parallel)
+            return images.map(lambda element: element["image"]).batch(batch_size, drop_remainder=True)
+        return self.source.fetch(numbers).map(lambda element: element["image"])
+
+    def images(self, epoch_seed, first, start, size, batch_size):
+        numbers = self._numbers(epoch_seed).rebatch(batch_size, drop_remainder=True).skip(first // batch_size)
+        numbers = numbers.map(lambda rows: rows[start : start + size]).unbatch()
+        return self.source.fetch(numbers, self.least_pixels, self.parallel).map(
+            lambda element: element["image"]
+        )
+
+
+class _Buffered:
+    """Order of a stream: chunks of `shuffle_buffer` images are held and shuffled."""
+
+    def __init__(self, source, shuffle_buffer, parallel, least_pixels):
+        encoded = getattr(source, "encoded", None)
+        self.decode = None
+        if encoded is not None:
+            self.decode = lambda held: source.decode(held, least_pixels, parallel)
+        self.source = source if encoded is None else encoded
+        spec = source.element_spec
+        image = spec["image"] if isinstance(spec, dict) else spec
+        self.shape, self.dtype = image.shape, image.dtype
+        if self.decode is None and isinstance(spec, dict):
+            self.source = source.map(lambda element: element["image"])
+        self.count = int(self.source.cardinality())
+        if shuffle_buffer is None and self.count < 0:
+            raise ValueError(
+                "`shuffle_buffer` must be given for a source of unknown size. Received: shuffle_buffer=None"
+            )
+        self.chunk = shuffle_buffer or max(self.count, 1)
+        self.fixed = self.shape.is_fully_defined()
+        self.by_image = not self.fixed or max(self.shape[:2]) > LARGE_SIDE
+
+    def _shuffled_images(self, epoch_seed):
+        if self.decode is not None:
+            held = self.source.batch(self.chunk).enumerate().map(self._shuffle(epoch_seed)).unbatch()
+            return self.decode(held).map(lambda element: element["image"])
+        if self.fixed:
+            return self.source.batch(self.chunk).enumerate().map(self._shuffle(epoch_seed)).unbatch()
+        # images of many sizes do not fit into one tensor, but their bytes do
+        held = self.source.map(tf.io.serialize_tensor).batch(self.chunk).enumerate()
+        held = held.map(self._shuffle(epoch_seed)).unbatch()
+        return held.map(lambda data: tf.ensure_shape(tf.io.parse_tensor(data, self.dtype), self.shape))
+
+    @staticmethod
+    def _shuffle(epoch_seed):
+        def shuffle(chunk, held):
+            rows = tf.range(tf.shape(tf.nest.flatten(held)[0])[0])
+            order = _shuffled(rows, epoch_seed, chunk)
+            return tf.nest.map_structure(lambda values: tf.gather(values, order), held)
+
+        return shuffle
+
+    def batches(self, epoch_seed, first, batch_size):
+        return self._shuffled_images(epoch_seed).batch(batch_size, drop_remainder=True).skip(first)
+
+    def images(self, epoch_seed, first, start, size, batch_size):
+        images = self._shuffled_images(epoch_seed).skip(first)
+        if size == batch_size:
+            return images
+        batches = images.window(batch_size, drop_remainder=True)
+        return batches.flat_map(lambda batch: batch.skip(start).take(size))
 
 
 def image_batches(source: tf.data.Dataset, views: Any, batch_size: int = 256) -> tf.data.Dataset:
     """Batches for evaluation: images resized and normalised as `views` do, nothing random.
 
     Args:
-        source: dictionaries `{"image": (H, W, C), "label": ()}`, see `data.load`.
+        source: dictionaries `{"image": (H, W, C), "label": ()}`, see `data.load`; of any sizes.
         views: the layer that made the views for training, for its size, mean and deviation.
         batch_size: images per batch; the last batch may be smaller.
 
     Returns:
         tf.data of `(images (B, S, S, 3) float32, labels (B,))`.
     """
+    shape = source.element_spec["image"].shape
+    if not shape.is_fully_defined():
+        # one by one to the same size, where a batch does it otherwise
+        single = source.map(
+            lambda element: (views.preprocess(element["image"][None])[0], element["label"]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        return single.batch(batch_size).prefetch(2)
     batches = source.batch(batch_size)
     return batches.map(lambda batch: (views.preprocess(batch["image"]), batch["label"])).prefetch(2)

@@ -1,0 +1,68 @@
+"""Fair turns: candidates run one after the other, several times, and ratios are taken within a round."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+from collections.abc import Callable
+
+PEERS_PYTHON = pathlib.Path(__file__).parents[1] / ".venv-interop" / "bin" / "python"
+
+
+class Peers:
+    """The process of `peers.py`, if its environment is there (`make .venv-interop/.done`)."""
+
+    def __init__(self):
+        if not PEERS_PYTHON.is_file():
+            raise SystemExit(
+                "lightly and torchvision are missing: `make .venv-interop/.done`, or `--without-peers`."
+            )
+        script = pathlib.Path(__file__).with_name("peers.py")
+        self.process = subprocess.Popen(
+            [PEERS_PYTHON, "-W", "ignore", script],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        )
+        self._answer()
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit("The process of peers.py ended; run it by hand to see why.")
+        return json.loads(line)
+
+    def __call__(self, **request) -> float:
+        """images/s, see `peers.images_per_second`."""
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+
+def rounds(candidates: dict[str, Callable[[], float]], count: int) -> dict[str, list[float]]:
+    """Speeds of each candidate, one per round; the order alternates from round to round."""
+    speeds = {name: [] for name in candidates}
+    for number in range(count):
+        names = list(candidates)
+        for name in names if number % 2 == 0 else reversed(names):
+            speeds[name].append(candidates[name]())
+    return speeds
+
+
+def table(title: str, speeds: dict[str, list[float]], ours: str) -> str:
+    """Median speed of each, and the median over the rounds of ours / theirs with its range."""
+    lines = [title]
+    for name, values in speeds.items():
+        line = f"  {name:44}{statistics.median(values):10.0f} images/s"
+        if name != ours:
+            ratios = [a / b for a, b in zip(speeds[ours], values, strict=True)]
+            line += (
+                f"   ours / this: {statistics.median(ratios):6.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
+        lines.append(line)
+    return "\n".join(lines)

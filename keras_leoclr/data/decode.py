@@ -1,0 +1,282 @@
+"""Encoded pictures to RGB pixels: in the graph where it is plain, by Pillow for all the rest.
+
+Whatever the file, the result is RGB, 8 bits: grey becomes three equal channels, CMYK is converted as
+Pillow does, a palette is looked up, transparency is laid on `background`, of 16 bits the upper 8 are
+kept, an EXIF orientation is applied, of an animation the first frame is taken.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
+
+from keras_leoclr.data.failures import ImageError, shown
+
+# What Pillow is allowed to try: nothing that starts another program, as EPS does.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+# Twice Image.MAX_IMAGE_PIXELS: where Pillow itself refuses.
+MAX_PIXELS = 178_956_970
+WHITE = (255, 255, 255)
+
+# How a file is decoded: the graph's two formats, or Pillow.
+PILLOW, JPEG, PNG = 0, 1, 2
+
+_ORIENTATION = 0x0112
+_TRANSPOSED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_REDUCTIONS = (8, 4, 2)
+
+
+class Header(NamedTuple):
+    """What a file says of its picture before any pixel is decoded.
+
+    `width` and `height` are those of the stored pixels, before `orientation` (1 to 8, EXIF) is applied.
+    """
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    orientation: int
+    route: int
+
+
+def read_header(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Header:
+    """Reads a picture's header; the content decides on the format, never the name.
+
+    Args:
+        file: an open file, or `io.BytesIO` of the bytes.
+        max_pixels: largest width times height.
+
+    Raises:
+        ImageError: if this is no picture, or a larger one; the message is the reason alone.
+    """
+    with _open(file, max_pixels) as image:
+        orientation = _orientation(image)
+        header = (image.format, image.mode, *image.size, orientation)
+        return Header(*header, route=_route(image, orientation))
+
+
+def decode_image(
+    file: BinaryIO,
+    least_pixels: int | None = None,
+    background: tuple[int, int, int] = WHITE,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Decodes any picture with Pillow.
+
+    Args:
+        file: an open file, or `io.BytesIO` of the bytes.
+        least_pixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least so many
+            pixels remain.
+        background: RGB in [0, 255] behind transparent pixels.
+        max_pixels: largest width times height, judged before any pixel is decoded.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ImageError: if it cannot be decoded; the message is the reason alone.
+    """
+    with _open(file, max_pixels) as image, _reasons():
+        orientation = _orientation(image)
+        if image.format in ("JPEG", "MPO"):
+            factor = reduction(*image.size, least_pixels)
+            if factor > 1:
+                image.draft(None, (image.width // factor, image.height // factor))
+        picture = _to_rgb(image, background)
+        if orientation in _TRANSPOSED:
+            picture = picture.transpose(_TRANSPOSED[orientation])
+        return np.array(picture, np.uint8)
+
+
+def reduction(width: int, height: int, least_pixels: int | None) -> int:
+    """Largest of 8, 4, 2 and 1 by which both sides may be divided so that `least_pixels` remain."""
+    for factor in _REDUCTIONS if least_pixels is not None else ():
+        if (width // factor) * (height // factor) >= max(1, least_pixels):
+            return factor
+    return 1
+
+
+def decode_in_graph(
+    encoded: tf.Tensor, header: dict[str, tf.Tensor], least_pixels: int | None = None
+) -> tf.Tensor:
+    """Decodes a plain JPEG or PNG in the graph.
+
+    Args:
+        encoded: bytes, ().
+        header: `route`, `orientation`, `height`, `width` of a `Header`, each () int.
+        least_pixels: see `decode_image`.
+
+    Returns:
+        (H, W, 3) uint8; an error for a picture that is left to Pillow.
+    """
+
+    def jpeg(ratio):
+        return lambda: tf.io.decode_jpeg(encoded, channels=3, ratio=ratio, dct_method="INTEGER_FAST")
+
+    def scaled_jpeg():
+        if least_pixels is None:
+            return jpeg(1)()
+        fits = [
+            (header["width"] // factor) * (header["height"] // factor) >= max(1, least_pixels)
+            for factor in _REDUCTIONS
+        ]
+        cases = [(fit, jpeg(factor)) for fit, factor in zip(fits, _REDUCTIONS, strict=True)]
+        return tf.case(cases, default=jpeg(1))
+
+    routes = {
+        PILLOW: lambda: tf.io.decode_png("", channels=3),  # fails: `in_order` goes on to Python
+        JPEG: scaled_jpeg,
+        PNG: lambda: tf.io.decode_png(encoded, channels=3),
+    }
+    image = tf.switch_case(tf.cast(header["route"], tf.int32), routes)
+    return _transpose_in_graph(image, header["orientation"])
+
+
+def in_order(
+    elements: tf.data.Dataset,
+    in_graph: Callable[[Any], Any],
+    in_python: Callable[[Any], Any],
+    parallel: int,
+) -> tf.data.Dataset:
+    """Maps each element with `in_graph`, or where that fails, with `in_python`.
+
+    The order is that of `elements`. Only what the graph cannot do reaches Python, whose calls exclude
+    one another.
+
+    Args:
+        elements: what the functions take.
+        in_graph: graph function; its errors are not seen.
+        in_python: graph function that calls Python; its errors are raised.
+        parallel: elements in the making at a time.
+    """
+
+    def one(element):
+        single = tf.data.Dataset.from_tensors(element)
+        return single.map(in_graph).ignore_errors().concatenate(single.map(in_python)).take(1)
+
+    return elements.interleave(
+        tf.autograph.experimental.do_not_convert(one),
+        cycle_length=2 * parallel,
+        block_length=1,
+        num_parallel_calls=parallel,
+        deterministic=True,
+    )
+
+
+def check_options(
+    on_error: str, max_pixels: int, background: Sequence[int], least_pixels: int | None, parallel: int
+) -> None:
+    """Raises ValueError for an option of `load` or `decode_dataset` that cannot be meant."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f'`on_error` must be "raise" or "skip". Received: on_error={on_error!r}')
+    if not isinstance(max_pixels, int) or not 1 <= max_pixels <= MAX_PIXELS:
+        raise ValueError(
+            f"`max_pixels` must be a whole number in [1, {MAX_PIXELS}]. Received: max_pixels={max_pixels!r}"
+        )
+    colour = tuple(background)
+    if len(colour) != 3 or not all(isinstance(v, int) and 0 <= v <= 255 for v in colour):
+        raise ValueError(
+            f"`background` must be three whole numbers in [0, 255]. Received: background={background!r}"
+        )
+    for name, value in (("least_pixels", least_pixels), ("parallel", parallel)):
+        if not (value is None and name == "least_pixels") and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"`{name}` must be a whole number >= 1. Received: {name}={value!r}")
+
+
+def advice(name: str | bytes, reason: str) -> str:
+    """The message for a picture that cannot be decoded."""
+    return f"{shown(name)}: {reason}. Repair or remove it, or let `on_error` skip it."
+
+
+def raise_if(message: tf.Tensor) -> None:
+    """Fails the step of a tf.data pipeline with the message alone, without Python's stack."""
+    tf.debugging.Assert(tf.equal(message, ""), [message])
+
+
+def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
+    with _reasons():
+        image = Image.open(file, formats=FORMATS)
+    if not image.width or not image.height:
+        raise ImageError("no pixels, of size 0")
+    if image.width * image.height > max_pixels:
+        raise ImageError(
+            f"{image.width} x {image.height} pixels are more than `max_pixels`, {max_pixels:,}, allows"
+        )
+    return image
+
+
+@contextlib.contextmanager
+def _reasons():
+    """Whatever Pillow raises becomes an ImageError with a short reason."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"more pixels than `max_pixels`, {MAX_PIXELS:,}, allows") from error
+    except Exception as error:  # Pillow's parsers raise a dozen types on damaged files
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(f"cannot be opened: {error.strerror}") from error
+        words = str(error).strip() or type(error).__name__
+        raise ImageError(f"damaged: {words.splitlines()[0][:120]}") from error
+
+
+def _orientation(image: Image.Image) -> int:
+    # PNG's getexif decodes all pixels in search of a late chunk
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # EXIF is often damaged in pictures that are fine
+        return 1
+    return orientation if orientation in _TRANSPOSED else 1
+
+
+def _route(image: Image.Image, orientation: int) -> int:
+    if image.mode not in ("RGB", "L"):
+        return PILLOW
+    if image.format in ("JPEG", "MPO"):
+        return JPEG
+    plain = image.format == "PNG" and "transparency" not in image.info and orientation == 1
+    return PNG if plain else PILLOW
+
+
+def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        return Image.fromarray((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise ImageError(f"pixels of 32 bits (mode {image.mode}), whose range is not known")
+    if image.has_transparency_data:
+        opaque = Image.new("RGBA", image.size, (*background, 255))
+        return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _transpose_in_graph(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    def among(*values):
+        return tf.reduce_any(tf.equal(orientation, values))
+
+    def turned():
+        turned = tf.cond(orientation >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
+        turned = tf.cond(among(2, 3, 6, 7), lambda: tf.reverse(turned, [1]), lambda: turned)
+        return tf.cond(among(3, 4, 7, 8), lambda: tf.reverse(turned, [0]), lambda: turned)
+
+    image = tf.cond(orientation > 1, turned, lambda: image)
+    image.set_shape([None, None, 3])
+    return image

@@ -1,0 +1,245 @@
+"""What a folder holds: its pictures with their headers, read once and kept in the user's cache."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import os
+import pathlib
+import tempfile
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+
+import keras
+import numpy as np
+import PIL
+
+from keras_leoclr.data.decode import Header, read_header
+from keras_leoclr.data.failures import ImageError
+
+SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
+HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
+# Folders that programs leave behind, next to the hidden ones.
+_LITTER = (b"__MACOSX", b"@eaDir")
+_FORMAT_OF_CACHE = f"1 {PIL.__version__}"
+_THREADS = 8
+_SILENT_SECONDS = 1.0
+
+
+@dataclasses.dataclass
+class Scan:
+    """The names below a folder.
+
+    Attributes:
+        files: path relative to the folder -> (size in bytes, time of change in ns), pictures only.
+        problems: path relative to the folder -> reason, what cannot be looked at.
+        ignored: extension, or another reason -> number of files.
+        folders: names of the first-level folders, sorted.
+    """
+
+    files: dict[bytes, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    problems: dict[bytes, str] = dataclasses.field(default_factory=dict)
+    ignored: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    folders: list[bytes] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
+class Index:
+    """The pictures below a folder; paths are relative to it.
+
+    Attributes:
+        headers: path -> Header, in the order of the hash of the path: neither by class nor by date,
+            the same on every machine.
+        failures: path -> reason.
+        ignored: extension, or another reason -> number of files.
+        folders: names of the first-level folders, sorted.
+    """
+
+    headers: dict[bytes, Header]
+    failures: dict[bytes, str]
+    ignored: collections.Counter
+    folders: list[bytes]
+
+
+def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: bool = True) -> Index:
+    """Finds the pictures below a folder and reads their headers.
+
+    Headers of files whose name, size and time of change are those of the last call come from the cache.
+
+    Args:
+        folder: any depth is searched; links are followed.
+        max_pixels: largest width times height of a picture; larger ones fail.
+        progress: whether a bar is shown if it takes longer than a second.
+    """
+    root = os.path.abspath(os.fsencode(folder))
+    scan = scan_folder(root)
+    known = _read_cache(root)
+    headers, failures = {}, dict(scan.problems)
+    missing = []
+    for path, state in scan.files.items():
+        cached_state, header = known.get(path, (None, None))
+        if cached_state == state:
+            headers[path] = header
+        elif state[0] == 0:
+            failures[path] = "empty, 0 bytes"
+        else:
+            missing.append(path)
+    for path, outcome in _read_headers(root, missing, progress):
+        if isinstance(outcome, Header):
+            headers[path] = outcome
+        else:
+            failures[path] = outcome
+    rows = {path: (scan.files[path], header) for path, header in headers.items()}
+    if rows != known:
+        _write_cache(root, rows)
+    for path, header in list(headers.items()):
+        if header.width * header.height > max_pixels:
+            failures[path] = (
+                f"{header.width} x {header.height} pixels are more than `max_pixels`, {max_pixels:,}, allows"
+            )
+            del headers[path]
+    ordered = {path: headers[path] for path in sorted(headers, key=_place)}
+    return Index(ordered, dict(sorted(failures.items())), scan.ignored, scan.folders)
+
+
+def scan_folder(root: bytes) -> Scan:
+    """Lists the pictures below `root` by their names; none is opened."""
+    scan = Scan()
+    waiting = [(b"", frozenset([_identity(os.stat(root))]))]
+    while waiting:
+        below, around = waiting.pop()
+        try:
+            with os.scandir(os.path.join(root, below)) as listing:
+                entries = list(listing)
+        except OSError as error:
+            if not below:
+                raise
+            scan.problems[below] = f"cannot be listed: {error.strerror}"
+            continue
+        for entry in entries:
+            path = os.path.join(below, entry.name)
+            if entry.name.startswith(b".") or entry.name in _LITTER:
+                scan.ignored[HIDDEN] += 1
+            elif entry.is_dir():
+                identity = _identity(entry.stat())
+                if identity in around:
+                    scan.ignored[LOOP] += 1
+                    continue
+                waiting.append((path, around | {identity}))
+                if not below:
+                    scan.folders.append(entry.name)
+            elif entry.name.lower().endswith(SUFFIXES):
+                _add_file(scan, entry, path)
+            else:
+                suffix = os.path.splitext(entry.name)[1].lower()
+                scan.ignored[os.fsdecode(suffix) or NO_SUFFIX] += 1
+    scan.folders.sort()
+    return scan
+
+
+def cache_file(root: bytes) -> pathlib.Path:
+    """Where the index of a folder is kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return pathlib.Path(base, "keras_leoclr", "index", hashlib.sha256(root).hexdigest()[:32] + ".npz")
+
+
+def _add_file(scan: Scan, entry: os.DirEntry, path: bytes) -> None:
+    try:
+        stat = entry.stat()
+    except OSError as error:
+        broken = entry.is_symlink()
+        scan.problems[path] = "a link to nothing" if broken else f"cannot be opened: {error.strerror}"
+        return
+    if entry.is_file():
+        scan.files[path] = (stat.st_size, stat.st_mtime_ns)
+    else:
+        scan.problems[path] = "neither a file nor a folder"  # reading a pipe would wait for ever
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino
+
+
+def _place(path: bytes) -> tuple[bytes, bytes]:
+    return hashlib.blake2b(path, digest_size=8).digest(), path
+
+
+def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[tuple[bytes, Header | str]]:
+    """Pairs of path and header, or path and reason."""
+
+    def one(path):
+        try:
+            with open(os.path.join(root, path), "rb") as file:
+                return path, read_header(file)
+        except OSError as error:
+            return path, f"cannot be opened: {error.strerror}"
+        except ImageError as error:
+            return path, str(error)
+
+    # Threads hide the latency of the disk; Pillow warns of much that is none of our business here.
+    executor = concurrent.futures.ThreadPoolExecutor(_THREADS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            chunks = [paths[start : start + 64] for start in range(0, len(paths), 64)]
+            done = executor.map(lambda chunk: [one(path) for path in chunk], chunks)
+            yield from with_progress((pair for chunk in done for pair in chunk), len(paths), progress)
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def with_progress(items: Iterable, total: int | None, progress: bool = True) -> Iterator:
+    """The items, with a bar of files once it has taken longer than a second."""
+    started = time.monotonic()
+    bar = None
+    for count, item in enumerate(items, 1):
+        yield item
+        if progress and bar is None and time.monotonic() - started > _SILENT_SECONDS:
+            bar = keras.utils.Progbar(total, unit_name="file")
+        if bar is not None and (count % 64 == 0 or count == total):
+            bar.update(count)
+
+
+def _read_cache(root: bytes) -> dict[bytes, tuple[tuple[int, int], Header]]:
+    """path -> ((size, time), header) as last written; empty where there is nothing sound."""
+    try:
+        with np.load(cache_file(root), allow_pickle=False) as file:
+            if str(file["about"]) != _FORMAT_OF_CACHE:
+                return {}
+            columns = {name: file[name].tolist() for name in file.files if name not in ("about", "paths")}
+            names = file["paths"].tobytes()
+        ends = np.cumsum(columns.pop("lengths")).tolist()
+        paths = [names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        fields = [columns[name] for name in Header._fields]
+        headers = (Header(*values) for values in zip(*fields, strict=True))
+        states = zip(columns["size"], columns["changed"], strict=True)
+        return dict(zip(paths, zip(states, headers, strict=True), strict=True))
+    except Exception:  # a damaged file fails in a dozen ways and is written again
+        return {}
+
+
+def _write_cache(root: bytes, rows: dict[bytes, tuple[tuple[int, int], Header]]) -> None:
+    path = cache_file(root)
+    sizes, changed = zip(*(state for state, _ in rows.values()), strict=True) if rows else ((), ())
+    columns = {name: np.array([getattr(h, name) for _, h in rows.values()]) for name in Header._fields}
+    columns |= {
+        "about": np.array(_FORMAT_OF_CACHE),
+        "paths": np.frombuffer(b"".join(rows), np.uint8),
+        "lengths": np.array([len(name) for name in rows], np.int64),
+        "size": np.array(sizes, np.int64),
+        "changed": np.array(changed, np.int64),
+    }
+    # Without a cache everything works, more slowly: a full or read-only disk is no error.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
+            try:
+                np.savez(file, **columns)
+                file.close()
+                os.replace(file.name, path)
+            except OSError:
+                os.unlink(file.name)

@@ -1,0 +1,130 @@
+"""What a source holds, in words: the command `leoclr data`."""
+
+from __future__ import annotations
+
+import collections
+import io
+import os
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.data import decode
+from keras_leoclr.data.failures import Failures, ImageError, files, shown
+from keras_leoclr.data.folder import FolderImages
+from keras_leoclr.data.from_tfds import RecordImages
+from keras_leoclr.data.index import read_index, with_progress
+from keras_leoclr.data.sources import load, split_folder
+
+LISTED = 20  # files that would be skipped
+SAMPLED = 1000  # pictures of a stream that are looked at without `verify`
+
+
+def summarize(
+    name_or_path: str, split: str = "train", data_dir: str | None = None, verify: bool = False
+) -> tuple[str, Failures]:
+    """Describes a source of images.
+
+    Args:
+        name_or_path: see `load`.
+        split: see `load`.
+        data_dir: see `load`.
+        verify: decode every picture, with a progress bar; otherwise the headers alone are read, of a
+            stream those of the first 1,000 pictures.
+
+    Returns:
+        The text, and the pictures that `on_error="skip"` would skip.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the text says it all
+        dataset = load(name_or_path, split, data_dir, on_error="skip", max_failures=1.0)
+        images, count = dataset.images, int(dataset.cardinality())
+        if verify:
+            collections.deque(with_progress(dataset, max(count, 0) or None), maxlen=0)
+        lines = {"source": f"{shown(name_or_path)}, split {split}"}
+        lines["pictures"] = f"{count:,}" if count >= 0 else "number unknown"
+        if isinstance(images, FolderImages):
+            lines |= _of_folder(images, split_folder(os.path.expanduser(name_or_path), split))
+        elif isinstance(images, RecordImages) and images.image_shape == (None, None, 3):
+            lines |= _of_encoded(
+                images.encoded(tf.data.Dataset.range(images.count)), dataset.failures, verify
+            )
+        elif dataset.encoded is not None:
+            lines |= _of_encoded(dataset.encoded, dataset.failures, verify)
+        else:
+            spec = dataset.element_spec["image"]
+            lines["sizes"] = f"{' x '.join(str(side or '?') for side in spec.shape)}, {spec.dtype.name}"
+        lines |= _of_labels(dataset, images)
+        lines["would skip"] = _skipped(dataset.failures, verify)
+    return "\n".join(f"{title:<12}{text}" for title, text in lines.items()), dataset.failures
+
+
+def _of_folder(images: FolderImages, root: str) -> dict[str, str]:
+    found = read_index(root, decode.MAX_PIXELS)
+    headers = [found.headers[os.path.relpath(os.fsencode(path), images.root)] for path in images.paths]
+    lines = _of_headers(headers)
+    if found.ignored:
+        lines["ignored"] = f"{files(sum(found.ignored.values()))}: {_counts(found.ignored)}"
+    return lines
+
+
+def _of_encoded(encoded: tf.data.Dataset, failures: Failures, verify: bool) -> dict[str, str]:
+    headers = []
+    for element in encoded.take(-1 if verify else SAMPLED).as_numpy_iterator():
+        try:
+            headers.append(decode.read_header(io.BytesIO(element["image"])))
+        except ImageError as error:
+            failures.add(element["name"], str(error))
+    of = "" if verify else f" (of the first {SAMPLED:,})"
+    return {title: text + of for title, text in _of_headers(headers).items()}
+
+
+def _of_headers(headers: Iterable[decode.Header]) -> dict[str, str]:
+    headers = list(headers)
+    if not headers:
+        return {}
+    sizes = np.array([(h.height, h.width) if h.orientation >= 5 else (h.width, h.height) for h in headers])
+    least, middle, most = sizes.min(0), np.median(sizes, 0).astype(int), sizes.max(0)
+    return {
+        "width": f"min {least[0]}, median {middle[0]}, max {most[0]}",
+        "height": f"min {least[1]}, median {middle[1]}, max {most[1]}",
+        "formats": _counts(h.format for h in headers),
+        "modes": _counts(h.mode for h in headers),
+        "turned": f"{sum(h.orientation > 1 for h in headers):,} by their EXIF orientation",
+    }
+
+
+def _of_labels(dataset: tf.data.Dataset, images: Any) -> dict[str, str]:
+    if "label" not in dataset.element_spec:
+        return {"labels": "none"}
+    names = getattr(images, "class_names", ())
+    labels = getattr(images, "labels", None)
+    if labels is None:
+        return {"labels": "yes" + (f", {len(names)} classes" if names else "")}
+    counts = np.bincount(labels, minlength=len(names))
+    names = names or range(len(counts))
+
+    def one(number):
+        return f"{names[number]} ({counts[number]:,} pictures)"
+
+    if counts.min() == counts.max():
+        return {"labels": "yes", "classes": f"{len(counts):,} of {counts[0]:,} pictures each"}
+    extremes = f"smallest {one(counts.argmin())}, largest {one(counts.argmax())}"
+    return {"labels": "yes", "classes": f"{len(counts):,}; {extremes}"}
+
+
+def _skipped(failures: Failures, verify: bool) -> str:
+    if not failures.count:
+        return "nothing" + ("" if verify else ", by the headers; --verify decodes every picture")
+    items = failures.items()
+    lines = [f"{failures.count:,}", *(f"  {shown(path)}: {reason}" for path, reason in items[:LISTED])]
+    if len(items) > LISTED:
+        lines.append(f"  and {len(items) - LISTED:,} more")
+    return "\n".join(lines)
+
+
+def _counts(values: Any) -> str:
+    return ", ".join(f"{shown(kind)} {count:,}" for kind, count in collections.Counter(values).most_common())
