@@ -107,10 +107,15 @@ def write_views(views: Any, source: tf.data.Dataset, path: str | pathlib.Path, c
         path: of the PNG.
         count: images shown.
     """
-    images = next(iter(source.map(lambda element: element["image"]).batch(count)))
-    made = views(images, tf.zeros([2], tf.int32))
-    query, keys = (np.asarray(_cpu(made[name])) for name in ("query", "keys"))
-    rows = np.concatenate([query[:, None], keys], axis=1)  # (N, 1 + V, S, S, 3)
+    images = [element["image"] for element in source.take(count)]
+    draws = views.draw(len(images), tf.zeros([2], tf.int32))
+    made = [
+        views.views_of_one(image, tf.nest.map_structure(lambda values, row=row: values[row], draws))
+        for row, image in enumerate(images)
+    ]
+    rows = np.stack(
+        [np.concatenate([view["query"][None], view["keys"]]) for view in made]
+    )  # (N, 1 + V, S, S, 3)
     layer = views.key_view
     rows = np.clip((rows * np.array(layer.std) + np.array(layer.mean)) * 255.0, 0, 255).round()
     scale = max(1, 96 // layer.image_size)
@@ -118,10 +123,6 @@ def write_views(views: Any, source: tf.data.Dataset, path: str | pathlib.Path, c
     rows = np.pad(rows, [(0, 0), (0, 0), (2, 2), (2, 2), (0, 0)], constant_values=255)
     sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
     pathlib.Path(path).write_bytes(tf.io.encode_png(sheet).numpy())
-
-
-def _cpu(tensor: Any) -> Any:
-    return tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
 
 
 def _rows(results):

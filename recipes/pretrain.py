@@ -36,14 +36,26 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
         FileExistsError: if `workdir` holds a run and `overwrite` is false.
         NonFiniteLossError: if the loss is not finite at some step.
     """
+    if not recipe.dataset:
+        raise ValueError("`dataset` must name a data set, a folder or a file. Received: dataset=''")
     started = time.time()
     keras.utils.set_random_seed(recipe.seed)
     source = _source(recipe, recipe.train_split)
     views = make_views(recipe)
     dataset = kl.data.view_dataset(
-        source, views, recipe.batch_size, seed=recipe.seed, permute_keys=recipe.bn_groups > 1
+        source,
+        views,
+        recipe.batch_size,
+        seed=recipe.seed,
+        shuffle_buffer=recipe.shuffle_buffer or None,
+        permute_keys=recipe.bn_groups > 1,
     )
     steps = int(dataset.cardinality())
+    if steps < 0:
+        raise ValueError(
+            f"`dataset` must have a known number of images. Received: dataset={recipe.dataset!r}, "
+            "a stream of unknown length; TFRecord files without compression and folders have one"
+        )
     with _precision(recipe.precision):
         model = make_model(recipe, steps)
     model.compile(optimizer=make_optimizer(recipe, steps))
@@ -77,6 +89,10 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
         callbacks=_callbacks(recipe, source, views, workdir, results),
     )
     model.backbone.save(workdir / "backbone.keras")
+    failures = getattr(source, "failures", None)
+    if failures is not None and failures.count:
+        failures.write(workdir / "skipped.txt")
+        say(f"{failures.count} pictures could not be read and were skipped: {workdir / 'skipped.txt'}")
     if recipe.evaluate:
         say("\nAfter training: the pretrained backbone")
         final |= _evaluate(
@@ -110,6 +126,7 @@ def make_views(recipe: Recipe) -> keras.layers.Layer:
         recipe.image_size,
         recipe.crop_scale,
         num_crops=recipe.num_crops,
+        antialias_original=recipe.antialias_original,
         original_photometrics=recipe.original_photometrics,
         **photometrics,
     )
@@ -165,8 +182,17 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
 
 
 def _source(recipe: Recipe, split: str) -> tf.data.Dataset:
-    source = kl.data.load(recipe.dataset, split, recipe.data_dir)
-    return source.take(recipe.max_images) if recipe.max_images else source
+    source = kl.data.load(recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error)
+    return _part(source, 0, recipe.max_images) if recipe.max_images else source
+
+
+def _part(source: tf.data.Dataset, start: int, count: int) -> tf.data.Dataset:
+    """Some images of a source; by number where it can be read by number."""
+    images = getattr(source, "images", None)
+    if images is None:
+        return source.skip(start).take(count)
+    rows = np.arange(start, min(start + count, images.count))
+    return kl.data.sources.dataset_of(images.subset(rows), source.failures)
 
 
 def _new_workdir(workdir: str | pathlib.Path, overwrite: bool) -> pathlib.Path:
@@ -186,8 +212,8 @@ def _callbacks(recipe, source, views, workdir, results) -> list:
     # is in the logs before they are written.
     chosen = [callbacks.StopOnNonFinite()]
     if recipe.knn_every and "label" in source.element_spec:
-        bank = kl.data.image_batches(source.take(recipe.knn_bank), views)
-        queries = kl.data.image_batches(source.skip(recipe.knn_bank).take(recipe.knn_queries), views)
+        bank = kl.data.image_batches(_part(source, 0, recipe.knn_bank), views)
+        queries = kl.data.image_batches(_part(source, recipe.knn_bank, recipe.knn_queries), views)
         chosen.append(callbacks.KNNMonitor(bank, queries, every=recipe.knn_every, results=results))
     chosen.append(keras.callbacks.CSVLogger(str(workdir / "history.csv")))
     chosen.append(keras.callbacks.ModelCheckpoint(str(workdir / "checkpoints" / "model.keras")))

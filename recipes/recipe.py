@@ -8,6 +8,7 @@ from typing import Any
 from keras_leoclr import backbones
 
 CHOICES = {
+    "on_error": ("raise", "skip"),
     "method": ("leoclr", "moco_v2", "end_to_end"),
     "backbone": tuple(backbones.BUILDERS),
     "momentum_schedule": ("constant", "cosine"),
@@ -33,6 +34,8 @@ class Recipe:
     data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files")
     train_split: str = setting("train", "split to pretrain on")
     test_split: str = setting("test", "split of the final evaluation")
+    on_error: str = setting("raise", "at a picture that cannot be read: raise, or skip and count")
+    shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all")
     max_images: int = setting(0, "use only the first images of each split; 0 for all")
 
     method: str = setting("leoclr", "leoclr, moco_v2 or end_to_end")
@@ -40,6 +43,7 @@ class Recipe:
     crop_scale: tuple[float, ...] = setting((0.2, 1.0), "area of the crops, share of the image, low and high")
     num_crops: int = setting(2, "key views of an image (LeOCLR)")
     original_photometrics: bool = setting(True, "colour and blur for the original too (LeOCLR)")
+    antialias_original: bool = setting(False, "reduce the original with an antialiasing filter (LeOCLR)")
     color_jitter: tuple[float, ...] = setting(
         (0.4, 0.4, 0.4, 0.1), "strength of brightness, contrast, saturation, hue"
     )

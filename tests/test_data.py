@@ -142,22 +142,21 @@ def test_image_batches_are_resized_and_normalised():
 
 
 @pytest.mark.slow
+@pytest.mark.backend_free
 def test_memory_does_not_grow_from_epoch_to_epoch():
+    """Each pass is traced and compiled anew, which costs some MiB at first; its views are let go."""
     import gc
     import resource
 
-    from tests.case import small_model
-
-    def peak():
+    def peak_after(passes):
+        for _ in range(passes):
+            for _ in dataset:
+                pass
         gc.collect()
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # MiB on Linux
 
-    images = np.random.default_rng(0).integers(0, 256, (512, 32, 32, 3), dtype=np.uint8)
-    layer = kl.LeOCLRViews(16)
-    dataset = kl.data.view_dataset(kl.data.load({"image": images}), layer, 64)
-    model = small_model(size=16)
-    model.fit(dataset, epochs=3, verbose=0, shuffle=False)
-    before = peak()
-    model.fit(dataset, epochs=12, verbose=0, shuffle=False)
-    views_of_one_epoch = 512 * 3 * 16 * 16 * 3 * 4 / 2**20
-    assert peak() - before < 4 * views_of_one_epoch  # keeping every view would take 12 times as much
+    images = np.random.default_rng(0).integers(0, 256, (4096, 32, 32, 3), dtype=np.uint8)
+    dataset = kl.data.view_dataset(kl.data.load({"image": images}), kl.LeOCLRViews(32), 256)
+    before = peak_after(4)
+    views_of_one_pass = 4096 * 3 * 32 * 32 * 3 * 4 / 2**20
+    assert peak_after(8) - before < 1.5 * views_of_one_pass  # keeping every view would take 8 times as much
