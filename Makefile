@@ -38,8 +38,9 @@ test-minimum:
 	$(BIN)/pip install -q -e ".[test]" torch==2.14.1 torchvision==0.29.1 timm==1.0.31 lightly==1.6.0
 	touch $@
 
+# -p torchvision: this build of torch crashes when it is imported after TensorFlow.
 test-interop: .venv-interop/.done
-	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=tensorflow .venv-interop/bin/python -m pytest tests/interop
+	CUDA_VISIBLE_DEVICES= KERAS_BACKEND=tensorflow .venv-interop/bin/python -m pytest -p torchvision tests/interop
 
 interop-fixtures: .venv-interop/.done
 	CUDA_VISIBLE_DEVICES= .venv-interop/bin/python tests/interop/make_fixtures.py

@@ -58,7 +58,7 @@ class Recipe:
     std: tuple[float, ...] = setting((0.229, 0.224, 0.225), "standard deviation of the data, in [0, 1]")
 
     backbone: str = setting("resnet50", f"one of {', '.join(backbones.BUILDERS)}")
-    stem: str = setting("imagenet", "of a ResNet: imagenet, cifar, patch or solo_learn")
+    stem: str = setting("imagenet", "of a ResNet: imagenet, cifar, patch, solo_learn or lightly")
     patch_size: int = setting(16, "side of the patches of a ViT, pixels")
     widths: tuple[int, ...] = setting((), "channels per stage, for resnet_small only")
     projection_dim: int = setting(128, "length of queries and keys")

@@ -104,7 +104,7 @@ def test_safetensors_say_which_encoder_and_stem_they_hold(tmp_path):
     np.testing.assert_allclose(features(backbone), features(key_backbone), atol=1e-6)
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "cifar", "patch", "solo_learn"])
+@pytest.mark.parametrize("stem", ["imagenet", "cifar", "patch", "solo_learn", "lightly"])
 def test_every_stem_comes_back(tmp_path, stem):
     backbone = small_backbone(stem=stem)
     to_torch(backbone, tmp_path / "b.safetensors")
@@ -278,6 +278,13 @@ def test_a_queue_of_another_size_is_refused(tmp_path):
     model = kl.LeOCLR(small_backbone(), projection_dim=8, queue_size=32)
     with pytest.raises(TorchWeightsError, match=r"queue \(8, 64\), model \(8, 32\)"):
         load_torch(model, saved(tmp_path / "moco.pth", content))
+
+
+def test_another_stem_of_the_same_shapes_is_refused(tmp_path):
+    to_torch(small_backbone(stem="patch"), tmp_path / "b.safetensors")
+    refused(
+        small_backbone(stem="cifar"), tmp_path / "b.safetensors", "stem='patch', a model with stem='cifar'"
+    )
 
 
 def test_grouped_convolutions_are_refused(tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-STEMS = ("imagenet", "cifar", "patch", "solo_learn")
+STEMS = ("imagenet", "cifar", "patch", "solo_learn", "lightly")
 
 
 def resnet18(
@@ -26,7 +26,8 @@ def resnet18(
         input_shape: (H, W, C).
         stem: "imagenet": 7 x 7 convolution of stride 2 and max-pooling; "cifar": 3 x 3 convolution of
             stride 1, no pooling; "patch": 3 x 3 convolution of stride 2; "solo_learn": as "cifar", but
-            padded by 2 pixels, as solo-learn's networks for CIFAR are.
+            padded by 2 pixels, as solo-learn's networks for CIFAR are; "lightly": as "cifar", without the
+            first ReLU, as lightly's own ResNets are once an `nn.Sequential` is made of their parts.
         width: channels of the first stage; each of the four stages doubles them.
         name: name of the model.
     """
@@ -115,7 +116,8 @@ def build_resnet(
     else:
         padding = 2 if stem == "solo_learn" else None
         x = _conv_norm(inputs, widths[0], 3, 2 if stem == "patch" else 1, "stem", padding)
-        x = layers.ReLU(name="stem_relu")(x)
+        if stem != "lightly":
+            x = layers.ReLU(name="stem_relu")(x)
     block = _bottleneck_block if bottleneck else _basic_block
     for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
         for index in range(depth):

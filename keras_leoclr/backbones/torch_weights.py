@@ -87,8 +87,8 @@ def from_torch(
         input_shape: (H, W, C) of the images; by default 224 x 224 for the "imagenet" stem and 32 x 32
             for the others. A ViT's follows from its position embeddings.
         stem: of a ResNet, see `resnet18`. By default what the file or the size of its first kernel
-            says: 7 x 7 "imagenet", 3 x 3 "cifar". solo-learn's networks for CIFAR need
-            `stem="solo_learn"`: their first convolution pads by 2.
+            says: 7 x 7 "imagenet", 3 x 3 "cifar", or "lightly" where the names are those of its own
+            ResNets. solo-learn's networks for CIFAR need `stem="solo_learn"`: they pad by 2 there.
         encoder: "query", or "key" for the momentum encoder of a checkpoint that has one.
         num_heads: of a ViT; by default its width / 64, as in all of timm's.
         allow_missing: keys, or beginnings of keys, that the file may lack.
@@ -143,6 +143,12 @@ def load_torch(
     if encoder not in PRE:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
     entries = _model_entries(model) if _is_leoclr(model) else _backbone_entries(model, PRE[encoder])
+    stem = _stem_of(_backbone_of(model, "query") if _is_leoclr(model) else model)
+    if checkpoint.metadata.get("stem", stem) != stem:
+        raise TorchWeightsError(
+            f"{path} must fit the model. Nothing was loaded. Received: a file of a network with "
+            f"stem={checkpoint.metadata['stem']!r}, a model with stem={stem!r}"
+        )
     return _fill(entries, checkpoint, allow_missing, allow_unexpected)
 
 
@@ -242,6 +248,8 @@ def _read(path: str | os.PathLike) -> _Checkpoint:
             f"`path` must end in .safetensors or {', '.join(TORCH_SUFFIXES)}. Received: path={path}"
         )
     original = _moco_names(arrays, path)
+    if any(re.search(r"(^|\.)2\.0\.conv1\.weight$", key) for key in arrays):
+        metadata = {"stem": "lightly", **metadata}  # an nn.Sequential of the parts of lightly's own ResNet
     return _Checkpoint(str(path), {new: arrays[old] for new, old in original.items()}, original, metadata)
 
 
@@ -586,6 +594,8 @@ def _stem_of(backbone) -> str | None:
         return None
     if "stem_pool" in layers:
         return "imagenet"
+    if "stem_relu" not in layers:
+        return "lightly"
     if layers["stem_conv"].strides[0] == 2:
         return "patch"
     return "solo_learn" if "stem_pad" in layers else "cifar"

@@ -135,7 +135,7 @@ def test_from_lightly_with_its_own_cifar_resnet(tmp_path):
     torch.save({"state_dict": model.state_dict()}, tmp_path / "last.ckpt")
     backbone = from_torch(tmp_path / "last.ckpt", (32, 32, 3))
     assert_same_features(backbone, model.backbone, size=32)
-    leoclr = kl.LeOCLR(kl.backbones.resnet18((32, 32, 3), stem="cifar"), queue_size=64)
+    leoclr = kl.LeOCLR(kl.backbones.resnet18((32, 32, 3), stem="lightly"), queue_size=64)
     report = load_torch(leoclr, tmp_path / "last.ckpt", allow_missing=["queue"])
     assert report.missing == ("queue", "queue_ptr")
     expected = model.projection_head(torch.from_numpy(backbone.predict(torch_rule.images(2, 32), verbose=0)))
