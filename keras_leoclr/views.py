@@ -85,6 +85,8 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         mean: three numbers, mean of the data in [0, 1] units.
         std: three numbers, standard deviation of the data in [0, 1] units.
         antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter.
+        jit_compile: whether colour, blur and normalisation are compiled with XLA where the layer is part
+            of a graph, as in tf.data. Without it a data set starts some seconds sooner and is slower.
 
     Call arguments:
         images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
@@ -109,6 +111,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         antialias: bool = False,
+        jit_compile: bool = True,
         **kwargs: Any,
     ):
         kwargs.setdefault("dtype", "float32")
@@ -134,6 +137,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         self.antialias = bool(antialias)
         # An XLA program reads and writes the pixels once where single operations would many times. The
         # blur's two directions are programs of their own: in one they would be fused and slower.
+        self.jit_compile = bool(jit_compile)
         self._compiled = [tf.function(stage, jit_compile=True) for stage in self._stages()]
         self.built = True
 
@@ -275,7 +279,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     def _finish(self, views, transformations, blurred):
         """Colour, blur and normalisation, compiled where a graph is being built."""
         parameters = {name: transformations[name] for name in _PHOTOMETRIC_PARAMETERS}
-        unblurred, *stages = self._compiled if tf.inside_function() else self._stages()
+        unblurred, *stages = self._compiled if self.jit_compile and tf.inside_function() else self._stages()
 
         def blur():
             made = views
@@ -339,7 +343,15 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     def get_config(self):
         config = super().get_config()
         config.pop("seed", None)
-        names = ("image_size", "crop_scale", "crop_ratio", "num_views", "antialias", *PHOTOMETRICS)
+        names = (
+            "image_size",
+            "crop_scale",
+            "crop_ratio",
+            "num_views",
+            "antialias",
+            "jit_compile",
+            *PHOTOMETRICS,
+        )
         return {**config, **{name: getattr(self, name) for name in names}}
 
 
@@ -477,7 +489,7 @@ class LeOCLRViews(_Views):
             where it is much larger than `image_size`; `benchmarks/views.py` prints what it costs.
         **photometrics: options of `RandomView`, MoCo v2's by default: `color_jitter`,
             `jitter_probability`, `grayscale_probability`, `blur_sigma`, `blur_probability`,
-            `flip_probability`, `mean`, `std`, `crop_ratio`.
+            `flip_probability`, `mean`, `std`, `crop_ratio`, `jit_compile`.
 
     Call arguments:
         images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
@@ -737,7 +749,7 @@ def _split_options(options: dict) -> tuple[dict, dict]:
     """Options of keras.layers.Layer, and those of RandomView."""
     layer_options = {k: v for k, v in options.items() if k in ("name", "dtype", "trainable")}
     photometrics = {k: v for k, v in options.items() if k not in layer_options}
-    known = ("crop_ratio", *PHOTOMETRICS)
+    known = ("crop_ratio", "jit_compile", *PHOTOMETRICS)
     for name in photometrics:
         if name not in known:
             raise TypeError(f"`{name}` is not an option of the views. Known options: {', '.join(known)}")

@@ -120,6 +120,7 @@ def _precision(policy: str):
 def make_views(recipe: Recipe) -> keras.layers.Layer:
     """The views of the recipe's method."""
     photometrics = {name: getattr(recipe, name) for name in kl.views.PHOTOMETRICS}
+    photometrics["jit_compile"] = recipe.compile_views
     if recipe.method == "moco_v2":
         return kl.MoCoV2Views(recipe.image_size, recipe.crop_scale, **photometrics)
     return kl.LeOCLRViews(

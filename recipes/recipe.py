@@ -57,6 +57,8 @@ class Recipe:
     mean: tuple[float, ...] = setting((0.485, 0.456, 0.406), "mean of the data per channel, in [0, 1]")
     std: tuple[float, ...] = setting((0.229, 0.224, 0.225), "standard deviation of the data, in [0, 1]")
 
+    compile_views: bool = setting(True, "compile the views with XLA: faster, but a run starts later")
+
     backbone: str = setting("resnet50", f"one of {', '.join(backbones.BUILDERS)}")
     stem: str = setting("imagenet", "of a ResNet: imagenet, cifar, patch, solo_learn or lightly")
     patch_size: int = setting(16, "side of the patches of a ViT, pixels")
@@ -117,4 +119,5 @@ class Recipe:
             knn_bank=200,
             knn_queries=100,
             few_label_draws=1,
+            compile_views=False,
         )

@@ -15,9 +15,18 @@ atexit.register(shutil.rmtree, JAX_CACHE, ignore_errors=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", JAX_CACHE)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
+# One thread each where two processes share two cores: their pools would wait for each other.
+PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
+if PARALLEL:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 import keras  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
+
+if PARALLEL:
+    tf.config.threading.set_intra_op_parallelism_threads(1)
 
 # two devices for the tests of replicas, before anything touches the one that there is
 tf.config.set_logical_device_configuration(

@@ -9,7 +9,7 @@ from tests.case import random_images
 
 
 def views(size=8, **options):
-    return kl.LeOCLRViews(size, crop_scale=(0.3, 1.0), **options)
+    return kl.LeOCLRViews(size, crop_scale=(0.3, 1.0), jit_compile=False, **options)
 
 
 def as_numpy(dataset):
@@ -159,4 +159,4 @@ def test_memory_does_not_grow_from_epoch_to_epoch():
     dataset = kl.data.view_dataset(kl.data.load({"image": images}), kl.LeOCLRViews(32), 256)
     before = peak_after(4)
     views_of_one_pass = 4096 * 3 * 32 * 32 * 3 * 4 / 2**20
-    assert peak_after(8) - before < 1.5 * views_of_one_pass  # keeping every view would take 8 times as much
+    assert peak_after(8) - before < 3 * views_of_one_pass  # keeping every view would take 8 times as much

@@ -8,10 +8,12 @@ import sys
 
 import keras
 import pytest
+from PIL import Image
 
 from keras_leoclr import cli, report
 from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
 from keras_leoclr.results import Results
+from tests.case import random_images
 
 FAST = [
     "--preset",
@@ -129,6 +131,7 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
         (["pretrain", "fashion_mnits"], "unknown recipe 'fashion_mnits'. Did you mean fashion_mnist?"),
         (["pretrain", "fashion_mnist"], "`--workdir` must name a folder"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--method", "simclr"], "`method` must be one of"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--backbone", "vgg"], "`backbone` must be one of"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--bogus", "1"], "bogus"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "many"], "--epochs"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "0"], "`epochs` must be >= 1"),
@@ -151,7 +154,7 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, words, capsys, monkeyp
         (["--batch_size", "97"], "`batch_size` must not be larger than the dataset"),
         (["--crop_scale", "0.5,1.2"], "`crop_scale` must be two numbers with 0 < low <= high <= 1"),
         (["--temperature", "0"], "`temperature` must be > 0"),
-        (["--backbone", "vgg"], "`backbone` must be one of"),
+        (["--dataset", ""], "`dataset` must name a data set, a folder or a file"),
     ],
 )
 def test_a_run_that_cannot_start_leaves_nothing(arguments, words, capsys, tmp_path):
@@ -170,6 +173,26 @@ def test_help_lists_every_field_with_its_default(capsys):
         assert f"--{field.name}:" in text or f"--[no]{field.name}:" in text
     assert run("recipes") == 0
     assert "fashion_mnist" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_skipped(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, image in enumerate(random_images(120, 20, 24)):
+        Image.fromarray(image).save(pictures / f"{number}.png")
+    (pictures / "broken.jpg").write_bytes(b"no picture")
+    workdir = tmp_path / "run"
+    vit = ["--backbone", "vit_tiny", "--patch_size", "8", "--image_size", "16", "--optimizer", "lars"]
+    how = ["--precision", "mixed_bfloat16", "--momentum_schedule", "cosine", "--nodecay_all", *vit]
+    source = ["--dataset", pictures, "--on_error", "skip"]
+    assert run("pretrain", "folder", "--workdir", workdir, *FAST, *source, *how, "--epochs", 1) == 0
+    assert "broken.jpg\t" in (workdir / "skipped.txt").read_text()
+    with (workdir / "history.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["momentum"]) > 0.99
+    backbone = keras.saving.load_model(workdir / "backbone.keras")
+    assert backbone.dtype_policy.name == "mixed_bfloat16" or backbone.layers[1].compute_dtype == "bfloat16"
 
 
 def test_report_needs_a_run(tmp_path, capsys):

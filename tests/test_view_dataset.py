@@ -30,7 +30,7 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def views_layer(size=16, **options):
-    return kl.LeOCLRViews(size, **{"crop_scale": (0.3, 1.0), **options})
+    return kl.LeOCLRViews(size, **{"crop_scale": (0.3, 1.0), "jit_compile": False, **options})
 
 
 def collect(dataset) -> dict[str, np.ndarray]:
@@ -130,7 +130,7 @@ def test_an_epoch_shows_every_picture_once(folder):
 
 @backend_free
 def test_a_folder_of_equal_pictures_gives_the_views_of_an_array(tmp_path):
-    """Picture by picture and as a batch: the same views but for rounding, where nothing is enlarged."""
+    """Picture by picture and as a batch: the same but for rounding, where nothing is enlarged; compiled."""
     images = random_images(8, 64, 64)
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -138,7 +138,7 @@ def test_a_folder_of_equal_pictures_gives_the_views_of_an_array(tmp_path):
         Image.fromarray(image).save(folder / f"{number}.png")
     source = kl.data.load(folder, progress=False)
     in_order = np.stack([element["image"] for element in source.as_numpy_iterator()])
-    layer = views_layer(16)
+    layer = views_layer(16, jit_compile=True)
     actual, expected = (
         collect(kl.data.view_dataset(kind, layer, 4, seed=1))
         for kind in (source, kl.data.load({"image": in_order}))
