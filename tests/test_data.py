@@ -34,12 +34,14 @@ def first_pixel(images, seed):
 # === Pipeline ===
 
 
+@pytest.mark.backend_free
 def test_batches_have_the_documented_shapes():
     batch = next(iter(kl.data.view_dataset(numbered(10), views(num_crops=3), 4)))
     assert batch["query"].shape == (4, 8, 8, 3)
     assert batch["keys"].shape == (4, 3, 8, 8, 3)
 
 
+@pytest.mark.backend_free
 def test_an_epoch_holds_every_image_once_in_an_order_of_its_own():
     dataset = kl.data.view_dataset(numbered(12), first_pixel, 4)
     epochs = [[number(i) for batch in as_numpy(dataset) for i in batch["query"]] for _ in range(3)]
@@ -48,6 +50,7 @@ def test_an_epoch_holds_every_image_once_in_an_order_of_its_own():
     assert list(range(12)) not in epochs
 
 
+@pytest.mark.backend_free
 def test_a_smaller_last_batch_is_dropped():
     dataset = kl.data.view_dataset(numbered(10), first_pixel, 4)
     assert int(dataset.cardinality()) == 2
@@ -66,6 +69,7 @@ def equal(first, second):
     )
 
 
+@pytest.mark.backend_free
 def test_views_depend_on_seed_epoch_and_batch_alone():
     one = epochs_of(parallel_batches=1, prefetch=1)
     tf.random.set_seed(123)  # must not matter
@@ -75,6 +79,7 @@ def test_views_depend_on_seed_epoch_and_batch_alone():
     assert not equal(one[0], epochs_of(seed=6)[0])
 
 
+@pytest.mark.backend_free
 def test_a_run_can_start_at_any_epoch():
     assert equal(epochs_of(3)[2], epochs_of(1, initial_epoch=2)[0])
 
@@ -87,6 +92,7 @@ def test_fit_sees_epochs_in_order_from_the_first():
     assert int(dataset.passes) == 1  # epochs 0 and 1: no batch was taken to look at
 
 
+@pytest.mark.backend_free
 def test_permuted_keys_belong_to_the_queries_that_the_permutation_names():
     dataset = kl.data.view_dataset(numbered(12), first_pixel, 6, permute_keys=True)
     seen = []
@@ -99,6 +105,7 @@ def test_permuted_keys_belong_to_the_queries_that_the_permutation_names():
     assert seen[0] != seen[1]
 
 
+@pytest.mark.backend_free
 def test_pipeline_holds_only_a_few_batches():
     made = []
 
@@ -118,6 +125,7 @@ def test_pipeline_holds_only_a_few_batches():
     assert len(made) <= taken + 2 + 2 + 1
 
 
+@pytest.mark.backend_free
 def test_a_stream_of_unknown_length_needs_a_buffer():
     stream = numbered(20).filter(lambda element: True)
     with pytest.raises(ValueError, match="`shuffle_buffer` must be given for a source of unknown size"):
@@ -125,6 +133,7 @@ def test_a_stream_of_unknown_length_needs_a_buffer():
     assert len(as_numpy(kl.data.view_dataset(stream, first_pixel, 4, shuffle_buffer=8))) == 5
 
 
+@pytest.mark.backend_free
 def test_batch_larger_than_the_dataset_is_refused():
     with pytest.raises(ValueError, match=r"`batch_size` must not be larger.*batch_size=11, a dataset of 10"):
         kl.data.view_dataset(numbered(10), views(), 11)
@@ -132,6 +141,7 @@ def test_batch_larger_than_the_dataset_is_refused():
         kl.data.view_dataset(numbered(10), views(), 0)
 
 
+@pytest.mark.backend_free
 def test_image_batches_are_resized_and_normalised():
     source = kl.data.load({"image": random_images(5, 8, 8), "label": np.arange(5)})
     layer = views(8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

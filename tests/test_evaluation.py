@@ -31,6 +31,7 @@ def slow_knn(train, train_labels, test, test_labels, k, temperature):
     return {"top1": hits1 / len(test), "top5": hits5 / len(test)}
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (5, 0.07), (30, 0.5), (10_000, 0.07)])
 @pytest.mark.parametrize("classes", [2, 9])
 def test_knn_follows_its_definition(k, temperature, classes):
@@ -40,6 +41,7 @@ def test_knn_follows_its_definition(k, temperature, classes):
     )
 
 
+@pytest.mark.backend_free
 def test_knn_in_chunks_counts_every_test_image(monkeypatch):
     from keras_leoclr.evaluation import knn as module
 
@@ -51,6 +53,7 @@ def test_knn_in_chunks_counts_every_test_image(monkeypatch):
     assert module(*sets, k=7) == whole
 
 
+@pytest.mark.backend_free
 def test_knn_survives_a_low_temperature():
     sets = (*blobs(), *blobs(per_class=15, seed=1))
     assert evaluation.knn(*sets, k=3, temperature=1e-3) == pytest.approx(
@@ -58,6 +61,7 @@ def test_knn_survives_a_low_temperature():
     )
 
 
+@pytest.mark.backend_free
 def test_linear_probe_agrees_with_scikit_learn():
     from sklearn.linear_model import LogisticRegression
 
@@ -73,6 +77,7 @@ def test_linear_probe_agrees_with_scikit_learn():
     assert ours == pytest.approx(theirs, abs=0.015)
 
 
+@pytest.mark.backend_free
 def test_linear_probe_is_repeatable_and_names_its_choice():
     sets = (*blobs(), *blobs(seed=1))
     first, second = (evaluation.linear_probe(*sets, seed=3) for _ in range(2))
@@ -81,6 +86,7 @@ def test_linear_probe_is_repeatable_and_names_its_choice():
     assert first["weight_decay"] in evaluation.linear.WEIGHT_DECAYS
 
 
+@pytest.mark.backend_free
 def test_linear_probe_does_not_look_at_test_labels():
     train, test = blobs(spread=2.5), blobs(spread=2.5, seed=1)
     honest = evaluation.linear_probe(*train, *test)
@@ -90,6 +96,7 @@ def test_linear_probe_does_not_look_at_test_labels():
     assert wrong["top1"] < honest["top1"]
 
 
+@pytest.mark.backend_free
 def test_few_labels_are_drawn_evenly(monkeypatch):
     import sys
 
@@ -140,6 +147,7 @@ def test_feature_maps_are_averaged():
     np.testing.assert_allclose(features, maps.predict(batch, verbose=0).mean(axis=(1, 2)), atol=1e-5)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("score", [evaluation.knn, evaluation.linear_probe])
 def test_unusable_features_are_refused(score):
     train, labels = blobs()
@@ -157,6 +165,7 @@ def test_unusable_features_are_refused(score):
             score(*arguments)
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("score", "options", "words"),
     [

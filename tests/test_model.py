@@ -171,7 +171,7 @@ def test_mixed_precision_keeps_queue_and_loss_in_float32():
 @pytest.mark.parametrize(
     "backbone",
     [
-        lambda: keras.applications.MobileNetV2((32, 32, 3), include_top=False, weights=None, alpha=0.35),
+        lambda: keras.applications.MobileNet((32, 32, 3), include_top=False, weights=None, alpha=0.25),
         lambda: keras.Sequential([keras.Input((32, 32, 3)), layers.Conv2D(5, 3), layers.ReLU()]),
         lambda: keras.Sequential([keras.Input((32, 32, 3)), layers.Flatten(), layers.Dense(5)]),
     ],

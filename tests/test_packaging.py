@@ -17,6 +17,7 @@ def config():
     return parser
 
 
+@pytest.mark.backend_free
 def test_every_package_is_listed():
     folders = {p.parent.relative_to(ROOT) for p in (ROOT / "keras_leoclr").rglob("*.py")}
     folders.discard(pathlib.Path("keras_leoclr/data/fashion_mnist"))  # data and its script
@@ -25,6 +26,7 @@ def test_every_package_is_listed():
     assert set(config()["options"]["packages"].split()) == expected
 
 
+@pytest.mark.backend_free
 @pytest.mark.slow
 def test_wheel_holds_code_data_and_licences(tmp_path):
     import zipfile
@@ -44,6 +46,7 @@ def test_wheel_holds_code_data_and_licences(tmp_path):
     assert not any(name.startswith(("callbacks/", "recipes/", "tests/")) for name in names)
 
 
+@pytest.mark.backend_free
 def test_keras_cv_is_imported_in_one_module():
     sources = [
         *(ROOT / "keras_leoclr").rglob("*.py"),
@@ -54,6 +57,7 @@ def test_keras_cv_is_imported_in_one_module():
     assert users == {"views.py"}
 
 
+@pytest.mark.backend_free
 def test_core_does_not_import_recipes_or_callbacks():
     core = [p for p in (ROOT / "keras_leoclr").rglob("*.py") if p.name != "cli.py"]
     pattern = r"^\s*(import|from) keras_leoclr\.(recipes|callbacks)"
@@ -65,6 +69,7 @@ def snippets():
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
+@pytest.mark.backend_free
 def test_readme_has_snippets():
     assert len(snippets()) >= 2
 
@@ -77,6 +82,7 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
         exec(compile(snippet, "README.md", "exec"), scope)
 
 
+@pytest.mark.backend_free
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text()
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)

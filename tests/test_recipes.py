@@ -34,7 +34,14 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["leoclr", "moco_v2", "end_to_end"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "leoclr",
+        pytest.param("moco_v2", marks=pytest.mark.backend_free),
+        pytest.param("end_to_end", marks=pytest.mark.backend_free),
+    ],
+)
 def test_every_method_runs_from_the_command_line(tmp_path, method):
     workdir = tmp_path / "run"
     arguments = ["--workdir", workdir, "--method", method, *FAST, "--noevaluate"]
@@ -67,6 +74,7 @@ def test_a_run_ends_with_a_table_a_backbone_and_a_page(tmp_path, capsys):
     assert "data:image/png;base64," in page and "http" not in page
 
 
+@pytest.mark.backend_free
 @pytest.mark.slow
 def test_recipe_runs_as_a_script(tmp_path):
     command = [
@@ -97,12 +105,14 @@ def test_the_same_seed_gives_the_same_backbone(tmp_path):
     assert all((a == b).all() for a, b in zip(*weights, strict=True))
 
 
+@pytest.mark.backend_free
 @pytest.mark.slow
 def test_bn_groups_run_with_permuted_keys(tmp_path):
     pretrain(tiny(bn_groups=4), tmp_path / "run", verbose=0)
     assert (tmp_path / "run" / "backbone.keras").is_file()
 
 
+@pytest.mark.backend_free
 @pytest.mark.slow
 def test_a_run_is_not_overwritten_unasked(tmp_path, capsys):
     workdir = tmp_path / "run"
@@ -123,6 +133,7 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
     assert "NonFiniteLossError" in error and "at step" in error
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -148,6 +159,7 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, words, capsys, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -164,6 +176,7 @@ def test_a_run_that_cannot_start_leaves_nothing(arguments, words, capsys, tmp_pa
     assert not workdir.exists()
 
 
+@pytest.mark.backend_free
 def test_help_lists_every_field_with_its_default(capsys):
     assert run("--help") == 0
     assert "leoclr pretrain RECIPE" in capsys.readouterr().out
@@ -195,11 +208,13 @@ def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_ski
     assert backbone.dtype_policy.name == "mixed_bfloat16" or backbone.layers[1].compute_dtype == "bfloat16"
 
 
+@pytest.mark.backend_free
 def test_report_needs_a_run(tmp_path, capsys):
     assert run("report", tmp_path) == 1
     assert "`workdir` must hold a run" in capsys.readouterr().err
 
 
+@pytest.mark.backend_free
 def test_table_shows_each_subject_once():
     lines = [
         {"name": "linear/top1", "value": 0.8123, "subject": "random"},

@@ -8,11 +8,12 @@ import pickle
 import keras
 import numpy as np
 import pytest
-import torch
 
 import keras_leoclr as kl
 from keras_leoclr.backbones import TorchWeightsError, from_torch, load_torch, to_torch
 from tests import torch_rule
+
+torch = pytest.importorskip("torch")  # an environment with the lowest versions may be without
 
 FIXTURES = np.load(pathlib.Path(__file__).parent / "fixtures" / "torch.npz", allow_pickle=False)
 SHAPES = json.loads(str(FIXTURES["shapes"]))
@@ -67,7 +68,7 @@ def test_features_equal_those_of_the_library_that_defines_the_layout(tmp_path, n
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "vit_tiny", "vit_tiny_mean"])
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny"])
 def test_what_is_written_is_what_was_read(tmp_path, name, suffix):
     state = state_of(name)
     backbone = from_torch(saved(tmp_path / "in.pth", state), verbose=False)

@@ -202,6 +202,15 @@ def test_pictures_of_many_sizes_need_views_that_can_take_them_one_by_one(folder)
         kl.data.view_dataset(source, None, 4)
 
 
+@pytest.mark.parametrize("make", [kl.LeOCLRViews, kl.MoCoV2Views])
+def test_eager_views_are_tensors_of_the_backend_and_those_of_a_dataset_are_tensorflows(make):
+    layer = make(8, jit_compile=False)
+    made = layer(random_images(), [0, 1])
+    assert all(keras.ops.is_tensor(view) and view.shape[0] == 4 for view in made.values())
+    batch = next(iter(kl.data.view_dataset(kl.data.load({"image": random_images()}), layer, 4)))
+    assert all(isinstance(view, tf.Tensor) for view in batch.values())
+
+
 # === Views within the step ===
 
 

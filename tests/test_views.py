@@ -21,6 +21,9 @@ from keras_leoclr.views import (
 )
 from tests.case import random_images, to_numpy
 
+# TensorFlow under every backend; what the layers return there is tested in test_view_dataset.py
+pytestmark = pytest.mark.backend_free
+
 SEED = [0, 1]
 BYTES = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}  # undoes the normalisation
 NO_COLOUR = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
