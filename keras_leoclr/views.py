@@ -64,10 +64,11 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     - hue is a rotation of the chroma in YIQ by the same share of a turn, with the luma unchanged, not
       a shift in HSV. The four colour operations then commute, so their random order has no effect.
       The direction agrees, the pixels do not: at the largest shift of 0.1, smooth random colours
-      differ by 17 of 255 on average, where the HSV shift itself moves them by 19;
-    - values are clipped once, after all colour operations, instead of after each;
-    - a crop that is enlarged interpolates over up to half a pixel beyond its own border where the
-      image goes on;
+      differ by 17 of 255 on average, where the HSV shift itself moves them by 19; over MoCo v2's
+      draws by 6.9, while mean, contrast and chroma of a thousand views agree to 2 %;
+    - values are clipped once, after all colour operations, instead of after each: 0.5 of 255;
+    - in batches of small images, a crop that is enlarged interpolates over up to half a pixel beyond
+      its own border where the image goes on: 0.25 of 255 for crops of images of 32 pixels;
     - reducing does not antialias, unless `antialias` is set.
 
     Args:

@@ -59,6 +59,15 @@ CASES = {
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """For so small a network two threads gain nothing, and on busy cores they wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 # === The reference: encoder ===
 
 
@@ -433,16 +442,6 @@ def test_moving_the_key_encoder_first_is_algorithm_1(views, momentum, dtype, tol
 
 
 # === Comparison ===
-
-
-def test_both_encoders_return_the_same_queries_before_training():
-    case = CASES["MoCo v2"]
-    model = a_model(case)
-    reference = a_reference(case, model)
-    query, keys = next(views_of_steps(case))
-    with torch.no_grad():
-        expected = reference.f_q(in_torch_layout(query, keys)[0])
-    assert deviation(to_numpy(model(query, training=True)), expected.numpy()) < 1e-5
 
 
 @every_case

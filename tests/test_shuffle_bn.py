@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from keras import layers
 
@@ -14,6 +15,20 @@ IMAGE_SHAPE = (8, 8, 16)
 IMAGES = 384
 GROUPS, GROUP_SIZE = 8, 4
 BATCH_SIZE = GROUPS * GROUP_SIZE
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """For so small a network torch's threads gain nothing, and on busy cores they wait for each other."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def cheat() -> keras.Model:
