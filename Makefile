@@ -48,7 +48,7 @@ interop-fixtures: .venv-interop/.done
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell README.md keras_leoclr callbacks recipes tests
+	$(BIN)/codespell README.md docs keras_leoclr callbacks recipes tests
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

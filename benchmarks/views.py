@@ -62,6 +62,7 @@ def main():
 def compare(size, batch_size, batches, few, peers, count):
     images = np.random.default_rng(0).integers(0, 256, (batch_size, size, size, 3), dtype=np.uint8)
     layer = kl.RandomView(size)
+    loose = kl.RandomView(size, jit_compile=False)
     stock = kl.keras_cv_views(size, num_crops=1)
     moco, leoclr = kl.MoCoV2Views(size), kl.LeOCLRViews(size)
 
@@ -76,6 +77,7 @@ def compare(size, batch_size, batches, few, peers, count):
 
     one = {
         "one view, fused": lambda: images_per_second(lambda i, seed: layer(i, seed), images, batches),
+        "one view, not compiled": lambda: images_per_second(lambda i, seed: loose(i, seed), images, few),
         "one view, stock keras-cv": lambda: images_per_second(keras_cv, images, few),
     }
     pairs = {"MoCoV2Views through view_dataset": pipeline(moco)}

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import ops
+from keras import layers, ops
 
 import keras_leoclr as kl
 from tests.case import to_numpy
@@ -140,7 +140,10 @@ class Recording(kl.LeOCLR):
 def recording_model(policy) -> Recording:
     keras.utils.set_random_seed(0)
     with dtype_policy(policy):
-        backbone = kl.backbones.resnet_small(IMAGE_SHAPE, widths=(8, 16))
+        convolution = layers.Conv2D(8, 3, use_bias=False)
+        backbone = keras.Sequential(
+            [keras.Input(IMAGE_SHAPE), convolution, layers.BatchNormalization(), layers.ReLU()]
+        )
         model = Recording(
             backbone, projection_dim=DIM, queue_size=24, momentum=MOMENTUM, temperature=TEMPERATURE
         )
