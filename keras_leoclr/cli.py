@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import pathlib
+import re
 import sys
 import typing
 
@@ -51,6 +52,18 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ArithmeticError) as error:
         print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        message = _of_the_pipeline(error)
+        if message is None:
+            raise
+        print(f"leoclr: {message}", file=sys.stderr)
+        return 1
+
+
+def _of_the_pipeline(error: Exception) -> str | None:
+    """What `data.decode.raise_if` says, out of the frame that TensorFlow puts around it."""
+    found = re.search(r"assertion failed: \[(.*?)\]\s*$", str(error), re.S | re.M)
+    return found[1] if found and type(error).__name__ == "InvalidArgumentError" else None
 
 
 def recipe_names() -> list[str]:

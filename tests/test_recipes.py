@@ -209,6 +209,22 @@ def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_ski
 
 
 @pytest.mark.backend_free
+def test_a_picture_that_breaks_in_the_middle_of_a_run_is_named_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number, image in enumerate(random_images(40, 32, 32)):
+        Image.fromarray(image).save(pictures / f"{number}.jpg")
+    whole = (pictures / "7.jpg").read_bytes()
+    (pictures / "7.jpg").write_bytes(whole[:-100])
+    small = ["--image_size", 16, "--backbone", "resnet_small", "--stem", "patch", "--knn_every", 0]
+    assert run("pretrain", "folder", "--workdir", tmp_path / "run", *FAST, *small, "--dataset", pictures) == 1
+    error = capsys.readouterr().err
+    assert "7.jpg: damaged" in error and "Repair or remove it" in error
+    assert "Traceback" not in error and "assertion" not in error
+
+
+@pytest.mark.backend_free
 def test_report_needs_a_run(tmp_path, capsys):
     assert run("report", tmp_path) == 1
     assert "`workdir` must hold a run" in capsys.readouterr().err
