@@ -3,9 +3,9 @@
     leoclr data DIR                                        # what is in there, and what cannot be read
     leoclr pretrain folder --dataset DIR --workdir runs/mine
 
-The settings are those of MoCo v2 and the paper for ImageNet-1K, with a ResNet-18 at 96 pixels: a few images
-per second and core. With a GPU take `--backbone resnet50 --image_size 224`, with fewer than about 50,000
-pictures a shorter queue (`--queue_size 4096 --momentum 0.99`), so that it does not hold keys of an epoch ago.
+The settings are those of MoCo v2 and the paper for ImageNet-1K, with a ResNet-18 at 96 pixels. With a GPU
+take `--backbone resnet50 --image_size 224`, with fewer than about 50,000 pictures a shorter queue
+(`--queue_size 4096 --momentum 0.99`), so that it does not hold keys of an epoch ago.
 With one sub-folder per class the kNN accuracy of the backbone is measured after each epoch; with `train` and
 `test` sub-folders `--evaluate` adds linear probes on the test pictures.
 """

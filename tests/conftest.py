@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -37,3 +38,16 @@ tf.config.set_logical_device_configuration(
 @pytest.fixture(autouse=True)
 def same_seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread():
+    """For so small a network torch's threads gain nothing, and on busy cores they wait for each other."""
+    torch = sys.modules.get("torch")  # the backend, or a reference that a test computes with
+    if torch is None:
+        yield
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

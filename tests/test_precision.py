@@ -22,18 +22,7 @@ DIM = 16
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """For so small a network torch's threads gain nothing, and on busy cores they wait for each other."""
-    if keras.backend.backend() != "torch":
-        yield
-        return
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @contextlib.contextmanager

@@ -17,18 +17,7 @@ GROUPS, GROUP_SIZE = 8, 4
 BATCH_SIZE = GROUPS * GROUP_SIZE
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """For so small a network torch's threads gain nothing, and on busy cores they wait for each other."""
-    if keras.backend.backend() != "torch":
-        yield
-        return
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def cheat() -> keras.Model:

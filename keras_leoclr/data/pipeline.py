@@ -229,23 +229,21 @@ class _Buffered:
 
     def _shuffled_images(self, epoch_seed):
         if self.decode is not None:
-            held = self.source.batch(self.chunk).enumerate().map(self._shuffle(epoch_seed)).unbatch()
+            held = self._through_the_buffer(self.source, epoch_seed)
             return self.decode(held).map(lambda element: element["image"])
         if self.fixed:
-            return self.source.batch(self.chunk).enumerate().map(self._shuffle(epoch_seed)).unbatch()
+            return self._through_the_buffer(self.source, epoch_seed)
         # images of many sizes do not fit into one tensor, but their bytes do
-        held = self.source.map(tf.io.serialize_tensor).batch(self.chunk).enumerate()
-        held = held.map(self._shuffle(epoch_seed)).unbatch()
+        held = self._through_the_buffer(self.source.map(tf.io.serialize_tensor), epoch_seed)
         return held.map(lambda data: tf.ensure_shape(tf.io.parse_tensor(data, self.dtype), self.shape))
 
-    @staticmethod
-    def _shuffle(epoch_seed):
+    def _through_the_buffer(self, source, epoch_seed):
         def shuffle(chunk, held):
             rows = tf.range(tf.shape(tf.nest.flatten(held)[0])[0])
             order = _shuffled(rows, epoch_seed, chunk)
             return tf.nest.map_structure(lambda values: tf.gather(values, order), held)
 
-        return shuffle
+        return source.batch(self.chunk).enumerate().map(shuffle).unbatch()
 
     def batches(self, epoch_seed, first, batch_size):
         return self._shuffled_images(epoch_seed).batch(batch_size, drop_remainder=True).skip(first)
