@@ -24,6 +24,7 @@ __all__ = [
     "backbones",
     "callbacks",
     "data",
+    "distribution",
     "evaluation",
     "keras_cv_views",
     "losses",

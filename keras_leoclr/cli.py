@@ -12,6 +12,8 @@ import typing
 
 from absl import flags
 
+from keras_leoclr.distribution import WorkerLostError
+
 USAGE = """leoclr: self-supervised pretraining of image encoders
 
   leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe; any field of it is a flag
@@ -49,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     except (UsageError, flags.Error) as error:
         print(f"leoclr: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError, ArithmeticError) as error:
+    except (ValueError, OSError, ArithmeticError, WorkerLostError) as error:
         print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except Exception as error:

@@ -37,19 +37,23 @@ def info_nce(query: Any, keys: Any, negatives: Any, temperature: float) -> Contr
     return _contrast(query, keys, similarity, temperature)
 
 
-def info_nce_in_batch(query: Any, keys: Any, temperature: float) -> Contrast:
+def info_nce_in_batch(
+    query: Any, keys: Any, temperature: float, batch_keys: Any = None, first: Any = 0
+) -> Contrast:
     """InfoNCE with the keys of the batch's other images as negatives; no queue.
 
     Args:
         query: (B, D), unit rows.
         keys: (B, V, D), unit rows; row i holds the positives of query i and negatives of all others.
         temperature: T > 0.
+        batch_keys: (N, V, D), keys of the whole batch, where `keys` are one device's part of it.
+        first: row of `batch_keys` where `keys` begin.
     """
-    batch_size, views, dim = keys.shape[0], keys.shape[1], keys.shape[2]
-    if batch_size is None:
-        batch_size = ops.shape(keys)[0]
-    similarity = ops.matmul(query, ops.transpose(ops.reshape(keys, (-1, dim))))
-    own = ops.repeat(ops.eye(batch_size, dtype="bool"), views, axis=1)
+    batch_keys = keys if batch_keys is None else batch_keys
+    views, dim = keys.shape[1], keys.shape[2]
+    similarity = ops.matmul(query, ops.transpose(ops.reshape(batch_keys, (-1, dim))))
+    images = ops.repeat(ops.arange(ops.shape(batch_keys)[0]), views)
+    own = images[None, :] == (first + ops.arange(ops.shape(query)[0]))[:, None]
     # -inf would make the gradient of the maximum NaN on some backends
     similarity = ops.where(own, -1e9, similarity)
     return _contrast(query, keys, similarity, temperature)

@@ -42,6 +42,15 @@ class LeOCLR(keras.Model):
     `queue_size=0, momentum=0` is the end-to-end framework: the keys come from the query encoder's
     current weights and the negatives are the keys of the batch's other images. They carry no gradient.
 
+    On many devices (`distribution.connect`, `tf.distribute`, `keras.distribution.DataParallel`) the
+    mathematics is that of one device with as many `bn_groups`: the loss is the mean over the whole
+    batch, and keys, nothing else of the images, are gathered, so that every device holds the same queue.
+    With `tf.distribute` make backbone and optimizer inside the strategy's scope, and this model outside
+    of it: it takes on the strategy of the backbone's variables.
+
+    With the optimizer's `gradient_accumulation_steps` = n every batch is enqueued, and the key encoder
+    moves when the query encoder's weights have changed, every n batches.
+
     `fit` reports, as means over the steps of an epoch, with q and k unit vectors:
 
     - `loss`: `sum_v -log(exp(q.k_v/T) / (exp(q.k_v/T) + sum_j exp(q.n_j/T)))`;
@@ -63,7 +72,8 @@ class LeOCLR(keras.Model):
             such as `schedules.CosineMomentum`.
         temperature: T > 0.
         bn_groups: G >= 1. In training, BatchNorm's statistics are taken over G equal parts of the
-            batch, as G devices would. The batch size must be divisible by G.
+            batch, as G devices would; where a batch is divided among devices, over G parts of each
+            device's share. The batch size must be divisible by G times the number of devices.
         enqueue: "both" puts the keys of all views into the queue, "first" those of the first view.
             The paper does not say which.
         views: a layer such as `LeOCLRViews` that makes the views within the step, on its device, from
@@ -128,7 +138,18 @@ class LeOCLR(keras.Model):
         self._initial_momentum = momentum
         self._momentum_schedule = schedule
 
-        self.backbone = with_pooled_features(backbone)
+        self._strategy = distribution.strategy_of(backbone)
+        if distribution.spans_workers(self._strategy) and distribution.in_scope():
+            # of a model that was made inside, fit means a first batch over the workers, and fails
+            raise ValueError(
+                "For several workers LeOCLR must be made outside of `strategy.scope()`, of a backbone that "
+                "was made inside. Received: a LeOCLR made inside"
+            )
+        with self._scope():
+            self._build_from(with_pooled_features(backbone), momentum)
+
+    def _build_from(self, backbone, momentum):
+        self.backbone = backbone
         self.query_encoder = self._encoder(self.backbone, "query_encoder")
         self.key_encoder = self._encoder(keras.models.clone_model(self.backbone), "key_encoder")
         self.key_encoder.set_weights(self.query_encoder.get_weights())
@@ -139,7 +160,9 @@ class LeOCLR(keras.Model):
         )
         self._freeze_key_encoder()
         self._check_batch_norm_and_precision()
-        self.key_queue = KeyQueue(queue_size, projection_dim, name="key_queue") if queue_size else None
+        self.key_queue = (
+            KeyQueue(self.queue_size, self.projection_dim, name="key_queue") if self.queue_size else None
+        )
         # a variable, so that a schedule can change it while the compiled step runs
         self._momentum = self.add_weight(
             shape=(),
@@ -149,9 +172,47 @@ class LeOCLR(keras.Model):
             aggregation="only_first_replica",
             name="momentum",
         )
-        names = (*DIAGNOSTICS, "momentum") if schedule else DIAGNOSTICS
+        names = (*DIAGNOSTICS, "momentum") if self._momentum_schedule else DIAGNOSTICS
         self._diagnostics = {name: keras.metrics.Mean(name=name) for name in names}
+        self._moved_at = None
         self.built = True
+
+    @property
+    def distribute_strategy(self) -> Any:
+        """The tf.distribute strategy of the variables (TensorFlow backend)."""
+        return self._strategy or super().distribute_strategy
+
+    def _scope(self):
+        return self._strategy.scope() if self._strategy is not None else contextlib.nullcontext()
+
+    def compile(self, optimizer: Any = "rmsprop", loss: None = None, **kwargs: Any) -> None:
+        """As `keras.Model.compile`, without a loss: it is built in."""
+        if loss is not None:
+            raise ValueError(f"The loss is built in: `compile` must not be given one. Received: loss={loss}")
+        optimizer = keras.optimizers.get(optimizer)
+        made_for = getattr(optimizer.iterations, "value", None)
+        if self._strategy is not None and getattr(made_for, "distribute_strategy", None) is None:
+            raise ValueError(
+                "`optimizer` must be made inside `strategy.scope()`, as the backbone was. Received: an "
+                "optimizer that was made outside"
+            )
+        with self._scope():
+            super().compile(optimizer=optimizer, **kwargs)
+            self.optimizer.build(self.trainable_variables)
+            if self.optimizer.gradient_accumulation_steps and self._moved_at is None:
+                # number of weight updates at which the key encoder last moved
+                self._moved_at = self.add_weight(
+                    shape=(),
+                    initializer=keras.initializers.Constant(-1),
+                    dtype="int32",
+                    trainable=False,
+                    aggregation="only_first_replica",
+                    name="moved_at",
+                )
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compiles a model that is loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
 
     def _encoder(self, backbone, name):
         images = keras.Input(backbone.input_shape[1:], name="images")
@@ -231,32 +292,48 @@ class LeOCLR(keras.Model):
 
     def _encode(self, encoder, images, training):
         """(B, H, W, C) -> (B, D), unit rows in float32."""
-        if training and self.bn_groups > 1:
-            size = images.shape[0]
-            if size is not None and size % self.bn_groups:
-                raise ValueError(
-                    "`bn_groups` must divide the batch size. "
-                    f"Received: bn_groups={self.bn_groups}, a batch of {size} images"
-                )
-            parts = [encoder(part, training=True) for part in ops.split(images, self.bn_groups)]
-            outputs = ops.concatenate(parts)
+        if not training:
+            outputs = encoder(images, training=False)
+        elif distribution.data_axis() is not None:
+            outputs = distribution.per_device(self._stateless(encoder), encoder, images)
         else:
-            outputs = encoder(images, training=training)
+            outputs = ops.concatenate([encoder(part, training=True) for part in self._groups(images)])
         outputs = ops.cast(outputs, "float32")
         # ops.normalize has a NaN gradient where a row is zero, as it is once all hidden units are off
         return outputs * ops.rsqrt(ops.maximum(ops.sum(ops.square(outputs), axis=-1, keepdims=True), 1e-12))
 
+    def _groups(self, images):
+        """The parts of a batch over which BatchNorm takes its statistics."""
+        size = images.shape[0]
+        if size is not None and size % self.bn_groups:
+            raise ValueError(
+                "`bn_groups` must divide the batch size. "
+                f"Received: bn_groups={self.bn_groups}, a batch of {size} images"
+            )
+        return ops.split(images, self.bn_groups) if self.bn_groups > 1 else [images]
+
+    def _stateless(self, encoder):
+        def function(trainable, non_trainable, images):
+            outputs = []
+            for part in self._groups(images):
+                made, non_trainable = encoder.stateless_call(trainable, non_trainable, part, training=True)
+                outputs.append(made)
+            return ops.concatenate(outputs), non_trainable
+
+        return function
+
     def _encode_keys(self, views, training):
-        """{"keys": (B, V, H, W, C)} -> (B, V, D), in the order of the queries."""
+        """{"keys": (B, V, H, W, C)} -> keys (B, V, D) in the order of the queries, of all replicas."""
         images = views["keys"]
         with _no_gradient():
             keys = [
                 self._encode(self.key_encoder, images[:, view], training) for view in range(images.shape[1])
             ]
-            keys = ops.stack(keys, axis=1)
+            keys = distribution.gather(ops.stack(keys, axis=1))
             if "permutation" in views:
                 self._warn_of_synchronized('A "permutation" of the keys')
-                keys = ops.take(keys, ops.argsort(views["permutation"]), axis=0)
+                order = ops.argsort(distribution.gather(views["permutation"]))
+                keys = ops.take(keys, order, axis=0)
         return ops.stop_gradient(keys)
 
     # === Steps ===
@@ -266,15 +343,26 @@ class LeOCLR(keras.Model):
         views = self._views_of(data)
         # Keys are labels: made before the gradient is recorded, handed to the ordinary step as `y`.
         keys, state = self._run(state, self._key_step, views)
-        logs, state = self._unpack(super().train_step(*state, (views["query"], keys)))
+        own = distribution.own_rows(views["query"], keys)
+        logs, state = self._unpack(super().train_step(*state, (views["query"], own)))
         _, state = self._run(state, self._enqueue, keys)
+        logs = self._per_worker(logs)
         return (logs, *state) if state else logs
 
     def test_step(self, *args):
         *state, data = args
         views = self._views_of(data)
         keys, state = self._run(state, self._encode_keys, views, False)
-        return super().test_step(*state, (views["query"], keys))
+        own = distribution.own_rows(views["query"], keys)
+        logs, state = self._unpack(super().test_step(*state, (views["query"], own)))
+        logs = self._per_worker(logs)
+        return (logs, *state) if state else logs
+
+    def _per_worker(self, logs):
+        # Keras takes the mean over axis 0 of the workers' logs, which scalars do not have
+        if not distribution.spans_workers(self._strategy):
+            return logs
+        return {name: ops.reshape(value, (1,)) for name, value in logs.items()}
 
     def _views_of(self, data) -> dict:
         batch = keras.utils.unpack_x_y_sample_weight(data)[0]
@@ -304,8 +392,13 @@ class LeOCLR(keras.Model):
         with _no_gradient():
             if self._momentum_schedule is not None:
                 self._momentum.assign(self._momentum_schedule(self.optimizer.iterations))
+            momentum = ops.convert_to_tensor(self._momentum)
+            if self._moved_at is not None:  # with momentum 1 the key encoder stays where it is
+                updates = ops.cast(self.optimizer.iterations, "int32")
+                momentum = ops.where(updates > self._moved_at, momentum, 1.0)
+                self._moved_at.assign(updates)
             for query_variable, key_variable in self._pairs:
-                momentum = ops.cast(self._momentum, key_variable.dtype)
+                momentum = ops.cast(momentum, key_variable.dtype)
                 key_variable.assign(momentum * key_variable + (1.0 - momentum) * query_variable)
         return self._encode_keys(views, training=True)
 
@@ -315,7 +408,7 @@ class LeOCLR(keras.Model):
         keys = keys[:, :1] if self.enqueue == "first" else keys
         keys = ops.reshape(ops.transpose(keys, (1, 0, 2)), (-1, self.projection_dim))
         with _no_gradient():
-            self.key_queue.enqueue(distribution.gather(keys))
+            self.key_queue.enqueue(keys)
 
     def _run(self, state, function, *args):
         """Calls a function that changes variables; under JAX on a state that is passed and returned.
@@ -344,33 +437,33 @@ class LeOCLR(keras.Model):
         return outputs, [(trainable, non_trainable, *others)]
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if self.loss is not None:
-            raise ValueError(
-                f"The loss is built in: `compile` must not be given one. Received: loss={self.loss}"
-            )
         query, keys = y_pred, y
         if self.key_queue is None:
-            if query.shape[0] == 1:
+            everyone = distribution.gather(keys)
+            if everyone.shape[0] == 1:
                 raise ValueError(
                     "`queue_size=0` takes the negatives from the batch, which must hold two images or more. "
                     "Received: a batch of 1 image"
                 )
-            contrast = losses.info_nce_in_batch(query, keys, self.temperature)
-            mean_negative = ops.mean(keys, axis=(0, 1))
+            contrast = losses.info_nce_in_batch(
+                query, keys, self.temperature, everyone, distribution.first_row(keys, everyone)
+            )
+            mean_negative = ops.mean(everyone, axis=(0, 1))
+            batch_size = ops.shape(everyone)[0]
         else:
             negatives = ops.stop_gradient(ops.convert_to_tensor(self.key_queue.keys))
             contrast = losses.info_nce(query, keys, negatives, self.temperature)
             mean_negative = ops.mean(negatives, axis=0)
+            batch_size = ops.shape(query)[0]
         loss = ops.mean(contrast.loss)
-        self._update_diagnostics(ops.stop_gradient(query), keys, contrast, mean_negative, loss)
+        self._update_diagnostics(ops.stop_gradient(query), keys, contrast, mean_negative, loss, batch_size)
         for penalty in self.query_encoder.losses:
             loss = loss + penalty
         return distribution.scale_loss(loss)
 
-    def _update_diagnostics(self, query, keys, contrast, mean_negative, loss):
+    def _update_diagnostics(self, query, keys, contrast, mean_negative, loss, batch_size):
         # the mean of q.n_j over all negatives is q times their mean
         negative = ops.mean(ops.matmul(query, mean_negative[:, None]))
-        batch_size = ops.shape(query)[0]
         if self.key_queue is None:
             # `mean_negative` contains the query's own keys, a share of 1/B: take them out
             size = ops.cast(batch_size, "float32")

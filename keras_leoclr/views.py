@@ -145,10 +145,21 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
 
     def call(self, images, seed):
         images = _check_images(images)
-        batch_size = tf.shape(images)[0]
-        transformations = self.get_random_transformation_batch(batch_size, images=images, seed=seed)
-        views = self.augment_images(images, transformations)
-        return tf.reshape(views, [batch_size, self.num_views, self.image_size, self.image_size, 3])
+        return self.views_of_batch(images, self.draw(tf.shape(images)[0] * self.num_views, seed))
+
+    def views_of_batch(self, images, draws):
+        """The views of images of one size.
+
+        Args:
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            draws: the rows of `draw` that belong to these images, num_views of each.
+
+        Returns:
+            (B, num_views, image_size, image_size, 3) float32.
+        """
+        shape = tf.shape(images)
+        views = self.augment_images(images, self.parameters(draws, shape[1], shape[2]))
+        return tf.reshape(views, [shape[0], self.num_views, self.image_size, self.image_size, 3])
 
     def views_of_one(self, image, draws):
         """The views of a single image of any size, for batches of images of many sizes.
@@ -400,14 +411,13 @@ class _Views(keras.layers.Layer):
 
     def call(self, images, seed):
         images = _check_images(images)
-        seeds = tf.random.split(tf.cast(seed, tf.int32), 2)
-        views = {"query": self.query_view(images, seeds[0])[:, 0], "keys": self.key_view(images, seeds[1])}
+        views = self.views_of_batch(images, self.draw(tf.shape(images)[0], seed))
         if tf.inside_function() or keras.backend.backend() == "tensorflow":
             return views
         return {name: keras.ops.convert_to_tensor(view.numpy()) for name, view in views.items()}
 
     def draw(self, count, seed):
-        """All the randomness of the views of `count` images, for `views_of_one`.
+        """All the randomness of the views of `count` images, for `views_of_batch` and `views_of_one`.
 
         Args:
             count: B.
@@ -426,6 +436,26 @@ class _Views(keras.layers.Layer):
             }
 
         return {"query": by_image(self.query_view, seeds[0]), "keys": by_image(self.key_view, seeds[1])}
+
+    def views_of_batch(self, images, draws):
+        """The views of images of one size; what `call` makes, or a part of a batch of it.
+
+        Args:
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            draws: the rows of `draw` that belong to these images.
+
+        Returns:
+            `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`.
+        """
+
+        def made(layer, rows):
+            flat = {name: tf.reshape(v, [-1, *v.shape[2:]]) for name, v in rows.items()}
+            return layer.views_of_batch(images, flat)
+
+        return {
+            "query": made(self.query_view, draws["query"])[:, 0],
+            "keys": made(self.key_view, draws["keys"]),
+        }
 
     def views_of_one(self, image, draws):
         """The views of a single image of any size.

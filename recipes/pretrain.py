@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr import callbacks, evaluation, report
+from keras_leoclr import callbacks, distribution, evaluation, report
 from keras_leoclr.recipes.recipe import Recipe
 from keras_leoclr.results import Results
 
@@ -39,6 +39,8 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
     if not recipe.dataset:
         raise ValueError("`dataset` must name a data set, a folder or a file. Received: dataset=''")
     started = time.time()
+    devices = distribution.connect(recipe.strategy)
+    devices.check_batch_size(recipe.batch_size)
     keras.utils.set_random_seed(recipe.seed)
     source = _source(recipe, recipe.train_split)
     views = make_views(recipe)
@@ -48,7 +50,9 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
         recipe.batch_size,
         seed=recipe.seed,
         shuffle_buffer=recipe.shuffle_buffer or None,
-        permute_keys=recipe.bn_groups > 1,
+        # among the parts of a batch, of this worker's devices, with statistics of their own
+        permute_keys=recipe.bn_groups * devices.replicas > devices.workers,
+        shard=devices.shard,
     )
     steps = int(dataset.cardinality())
     if steps < 0:
@@ -56,9 +60,10 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
             f"`dataset` must have a known number of images. Received: dataset={recipe.dataset!r}, "
             "a stream of unknown length; TFRecord files without compression and folders have one"
         )
-    with _precision(recipe.precision):
-        model = make_model(recipe, steps)
-    model.compile(optimizer=make_optimizer(recipe, steps))
+    model = _compiled(recipe, devices, steps)
+    if devices.worker > 0:  # worker 0 writes, measures and speaks
+        _fit(model, recipe, devices, dataset, [callbacks.StopOnNonFinite()], verbose=0)
+        return {}
 
     workdir = _new_workdir(workdir, overwrite)
     (workdir / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")
@@ -72,7 +77,9 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
     chance = model.chance_level(views.num_key_views, recipe.batch_size)
     say(
         f"{recipe.method} on {recipe.dataset}: {int(source.cardinality())} images, {recipe.epochs} epochs of "
-        f"{steps} steps, batch {recipe.batch_size}, {keras.backend.backend()} backend\n"
+        f"{steps} steps, {keras.backend.backend()} backend\n"
+        f"{devices.describe(recipe.batch_size)} Learning rate {peak_learning_rate(recipe):.4g} "
+        f"({recipe.learning_rate:g} per 256 images of an update).\n"
         f"The loss of a model that has learned nothing is {chance:.2f} (loss_to_chance 1).\n"
     )
     final = {}
@@ -81,13 +88,7 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
         test_source = _source(recipe, recipe.test_split)
         final |= _evaluate(recipe, "raw pixels", None, source, test_source, views, results, epoch=0)
         final |= _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
-    model.fit(
-        dataset,
-        epochs=recipe.epochs,
-        shuffle=False,  # the dataset does
-        verbose=verbose,
-        callbacks=_callbacks(recipe, source, views, workdir, results),
-    )
+    _fit(model, recipe, devices, dataset, _callbacks(recipe, source, views, workdir, results), verbose)
     model.backbone.save(workdir / "backbone.keras")
     failures = getattr(source, "failures", None)
     if failures is not None and failures.count:
@@ -104,6 +105,33 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
     say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, history.csv, results.jsonl.")
     say(f"To look at: {page}")
     return final
+
+
+def _compiled(recipe, devices, steps):
+    # With tf.distribute what has variables is made inside the scope, and LeOCLR outside, see there.
+    with _precision(recipe.precision):
+        with devices.scope():
+            backbone = make_backbone(recipe)
+        model = make_model(recipe, steps, backbone)
+    with devices.scope():
+        optimizer = make_optimizer(recipe, steps)
+    model.compile(
+        optimizer=optimizer,
+        jit_compile={"auto": "auto", "on": True, "off": False}[recipe.jit_compile],
+        steps_per_execution=recipe.steps_per_execution,
+    )
+    return model
+
+
+def _fit(model, recipe, devices, dataset, chosen, verbose):
+    with devices.together():
+        model.fit(
+            devices.distribute(dataset, recipe.batch_size),
+            epochs=recipe.epochs,
+            shuffle=False,  # the dataset does
+            verbose=verbose,
+            callbacks=chosen,
+        )
 
 
 @contextlib.contextmanager
@@ -142,19 +170,21 @@ def make_backbone(recipe: Recipe) -> keras.Model:
     return build((recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options)
 
 
-def make_model(recipe: Recipe, steps_per_epoch: int = 1) -> kl.LeOCLR:
+def make_model(recipe: Recipe, steps_per_epoch: int = 1, backbone: keras.Model | None = None) -> kl.LeOCLR:
     """The model of the recipe, not compiled.
 
     Args:
         recipe: the settings.
         steps_per_epoch: needed where the momentum follows a schedule.
+        backbone: what `make_backbone` makes, by default.
     """
     end_to_end = recipe.method == "end_to_end"
     momentum = 0.0 if end_to_end else recipe.momentum
     if recipe.momentum_schedule == "cosine" and not end_to_end:
-        momentum = kl.schedules.CosineMomentum(momentum, recipe.epochs * steps_per_epoch)
+        updates = recipe.epochs * steps_per_epoch // recipe.gradient_accumulation_steps
+        momentum = kl.schedules.CosineMomentum(momentum, updates)
     return kl.LeOCLR(
-        make_backbone(recipe),
+        backbone or make_backbone(recipe),
         projection_dim=recipe.projection_dim,
         hidden_dim=recipe.hidden_dim or None,
         queue_size=0 if end_to_end else recipe.queue_size,
@@ -165,9 +195,14 @@ def make_model(recipe: Recipe, steps_per_epoch: int = 1) -> kl.LeOCLR:
     )
 
 
+def peak_learning_rate(recipe: Recipe) -> float:
+    """Learning rate after warm-up: in proportion to the images of an update."""
+    return recipe.learning_rate * recipe.batch_size * recipe.gradient_accumulation_steps / 256
+
+
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """SGD or LARS with linear warm-up and a cosine to 0, per step."""
-    peak = recipe.learning_rate * recipe.batch_size / 256
+    peak = peak_learning_rate(recipe)
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else peak,
@@ -176,7 +211,13 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
         warmup_steps=warmup,
     )
     make = {"sgd": kl.optimizers.SGD, "lars": kl.optimizers.LARS}[recipe.optimizer]
-    optimizer = make(schedule, momentum=recipe.sgd_momentum, weight_decay=recipe.weight_decay)
+    accumulated = recipe.gradient_accumulation_steps
+    optimizer = make(
+        schedule,  # by batches, also where several make one update
+        momentum=recipe.sgd_momentum,
+        weight_decay=recipe.weight_decay,
+        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
+    )
     if not recipe.decay_all:
         optimizer.exclude_from_weight_decay(max_rank=1)
     return optimizer

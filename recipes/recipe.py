@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from keras_leoclr import backbones
+from keras_leoclr import backbones, distribution
 
 CHOICES = {
     "on_error": ("raise", "skip"),
@@ -14,6 +14,8 @@ CHOICES = {
     "momentum_schedule": ("constant", "cosine"),
     "optimizer": ("sgd", "lars"),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
+    "strategy": tuple(dict.fromkeys(s for known in distribution.STRATEGIES.values() for s in known)),
+    "jit_compile": ("auto", "on", "off"),
 }
 
 
@@ -69,14 +71,20 @@ class Recipe:
     momentum: float = setting(0.999, "of the key encoder's moving average")
     momentum_schedule: str = setting("constant", "constant, or cosine: from momentum to 1 at the end")
     temperature: float = setting(0.2, "of the loss")
-    bn_groups: int = setting(1, "parts of a batch with BatchNorm statistics of their own")
+    bn_groups: int = setting(1, "parts of a device's batch with BatchNorm statistics of their own")
     enqueue: str = setting("both", "keys that enter the queue: both or first")
 
     precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16")
+    strategy: str = setting(
+        "auto", "auto, none, mirrored or multi_worker (TensorFlow), data_parallel (JAX); auto: all GPUs"
+    )
+    jit_compile: str = setting("auto", "compile the step with XLA: auto (as Keras decides), on or off")
+    steps_per_execution: int = setting(1, "steps that run without returning to Python")
+    gradient_accumulation_steps: int = setting(1, "batches whose gradients are averaged for one update")
 
     epochs: int = setting(200, "passes over the images")
-    batch_size: int = setting(256, "images per step")
-    learning_rate: float = setting(0.03, "per 256 images of a batch, after warm-up")
+    batch_size: int = setting(256, "images per step, of all devices together")
+    learning_rate: float = setting(0.03, "per 256 images of an update, after warm-up")
     warmup_epochs: float = setting(0.0, "epochs of linear warm-up")
     optimizer: str = setting("sgd", "sgd or lars")
     sgd_momentum: float = setting(0.9, "momentum of the optimizer")
@@ -95,7 +103,15 @@ class Recipe:
             value = getattr(self, name)
             if value not in known:
                 raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}")
-        for name in ("epochs", "batch_size", "knn_bank", "knn_queries", "few_label_draws"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "steps_per_execution",
+            "gradient_accumulation_steps",
+            "knn_bank",
+            "knn_queries",
+            "few_label_draws",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
         for name in ("learning_rate", "warmup_epochs", "knn_every", "max_images"):

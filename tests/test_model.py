@@ -311,10 +311,8 @@ def test_batch_without_keys_is_refused():
 
 
 def test_loss_of_ones_own_is_refused():
-    model = small_model()
-    model.compile(optimizer="sgd", loss="mse")
-    with pytest.raises(ValueError, match="The loss is built in"):
-        model.fit(batched(random_views()), verbose=0, shuffle=False)
+    with pytest.raises(ValueError, match="The loss is built in.*Received: loss=mse"):
+        small_model().compile(optimizer="sgd", loss="mse")
 
 
 # === Momentum that follows a schedule ===

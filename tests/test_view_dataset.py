@@ -103,7 +103,7 @@ def test_permuted_keys_are_restarted_too(folder, kind):
 
 
 @backend_free
-@pytest.mark.parametrize("kind", ["array", "folder", "stream of many sizes"])
+@every_source
 def test_shards_make_the_batches_of_one_worker_together(folder, kind):
     whole = collect(made_from(folder, kind))
     parts = [collect(made_from(folder, kind, shard=(index, 2))) for index in range(2)]
@@ -184,7 +184,6 @@ def test_a_model_trains_on_a_folder(folder):
     [
         ({"shard": (2, 2)}, r"`shard` must be \(index, count\).*Received: shard=\(2, 2\), batch_size=4"),
         ({"shard": (0, 3)}, r"count must divide `batch_size`.*Received: shard=\(0, 3\), batch_size=4"),
-        ({"shard": (0, 2), "permute_keys": True}, "`shard` does not go with .*`permute_keys`"),
         ({"initial_batch": -1}, "`initial_batch` must be a whole number >= 0. Received: initial_batch=-1"),
     ],
 )

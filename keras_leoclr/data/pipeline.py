@@ -56,7 +56,8 @@ def view_dataset(
             ShuffleBN (arXiv 1911.05722, section 3.3) needs; of use with `bn_groups` > 1.
         initial_epoch: epoch of the first pass.
         initial_batch: batch that the first pass starts with; later passes start with batch 0.
-        shard: (index, count): this worker makes images index * B / count and following of each batch.
+        shard: (index, count): this worker makes images index * B / count and following of each batch,
+            and permutes keys among these. Of a source that can be read in any order it reads nothing else.
         parallel_batches: batches made at the same time, of images of one small size.
         parallel_images: images made into views at the same time, where they are large or of many sizes,
             and pictures decoded at the same time; by default as many as there are cores.
@@ -75,8 +76,11 @@ def view_dataset(
             "`shard` must be (index, count) with 0 <= index < count, and count must divide `batch_size`. "
             f"Received: shard={shard}, batch_size={batch_size}"
         )
-    if shards > 1 and (views is None or permute_keys):
-        raise ValueError(f"`shard` does not go with `views=None` or `permute_keys`. Received: shard={shard}")
+    if shards > 1 and not hasattr(views, "views_of_batch"):
+        raise ValueError(
+            "`shard` needs views that have `draw` and `views_of_batch`, as LeOCLRViews has. "
+            f"Received: shard={shard}, views={views!r}"
+        )
     parallel = parallel_images or os.cpu_count() or 1
     ordered = _order(source, shuffle_buffer, parallel, _least_pixels(views))
     if 0 <= ordered.count < batch_size:
@@ -93,6 +97,7 @@ def view_dataset(
             f"Received: views={views!r}"
         )
     size = batch_size // shards
+    start = index * size
     root = tf.constant([seed, 0], tf.int64)
     passes = tf.Variable(initial_epoch - 1, dtype=tf.int64, trainable=False)
 
@@ -100,8 +105,9 @@ def view_dataset(
         if not permute_keys:
             return made
         # key row i belongs to query permutation[i]
-        permutation = tf.random.experimental.stateless_shuffle(tf.range(batch_size), batch_seed)
-        return {**made, "keys": tf.gather(made["keys"], permutation), "permutation": permutation}
+        permutation = tf.random.experimental.stateless_shuffle(tf.range(size), batch_seed)
+        keys = tf.gather(made["keys"], permutation)
+        return {**made, "keys": keys, "permutation": start + permutation}
 
     def one_epoch(epoch):
         epoch_seed = tf.random.fold_in(root, epoch)
@@ -110,24 +116,25 @@ def view_dataset(
         def seed_of(batch):
             return tf.random.fold_in(epoch_seed, batch)
 
+        def draws_of(batch):
+            draws = views.draw(batch_size, seed_of(batch))
+            return tf.nest.map_structure(lambda rows: rows[start : start + size], draws)
+
         if not by_image:
-            images = ordered.batches(epoch_seed, first, batch_size)
+            images = ordered.batches(epoch_seed, first, batch_size, start, size)
 
             def make(batch, batch_images):
                 if views is None:
                     seeds = tf.random.split(tf.cast(seed_of(batch), tf.int32), batch_size)
                     return {"image": batch_images, "seed": seeds}
-                made = permuted(views(batch_images, seed_of(batch)), seed_of(batch))
-                return {name: value[index * size : (index + 1) * size] for name, value in made.items()}
+                if shards == 1:
+                    return permuted(views(batch_images, seed_of(batch)), seed_of(batch))
+                return permuted(views.views_of_batch(batch_images, draws_of(batch)), seed_of(batch))
 
             return _numbered(images, first).map(make, num_parallel_calls=parallel_batches, deterministic=True)
 
-        images = ordered.images(epoch_seed, first * batch_size, index * size, size, batch_size)
-        draws = tf.data.Dataset.range(first, tf.int64.max).map(
-            lambda batch: tf.nest.map_structure(
-                lambda rows: rows[index * size : (index + 1) * size], views.draw(batch_size, seed_of(batch))
-            )
-        )
+        images = ordered.images(epoch_seed, first, batch_size, start, size)
+        draws = tf.data.Dataset.range(first, tf.int64.max).map(draws_of)
         made = tf.data.Dataset.zip((images, draws.unbatch())).map(
             views.views_of_one, num_parallel_calls=parallel, deterministic=True
         )
@@ -189,16 +196,19 @@ class _ByNumber:
         chunks = tf.data.Dataset.range(self.count).batch(self.chunk)
         return chunks.enumerate().map(lambda chunk, rows: _shuffled(rows, epoch_seed, chunk))
 
-    def batches(self, epoch_seed, first, batch_size):
+    def _own_numbers(self, epoch_seed, first, batch_size, start, size):
+        """Batches of the numbers `start` to `start + size` of each batch from `first` on."""
         numbers = self._numbers(epoch_seed).rebatch(batch_size, drop_remainder=True).skip(first)
+        return numbers.map(lambda rows: rows[start : start + size])
+
+    def batches(self, epoch_seed, first, batch_size, start, size):
         if not isinstance(self.source, ArrayImages):
-            images = self.source.fetch(numbers.unbatch(), self.least_pixels, self.parallel)
-            return images.map(lambda element: element["image"]).batch(batch_size, drop_remainder=True)
+            return self.images(epoch_seed, first, batch_size, start, size).batch(size, drop_remainder=True)
+        numbers = self._own_numbers(epoch_seed, first, batch_size, start, size)
         return self.source.fetch(numbers).map(lambda element: element["image"])
 
-    def images(self, epoch_seed, first, start, size, batch_size):
-        numbers = self._numbers(epoch_seed).rebatch(batch_size, drop_remainder=True).skip(first // batch_size)
-        numbers = numbers.map(lambda rows: rows[start : start + size]).unbatch()
+    def images(self, epoch_seed, first, batch_size, start, size):
+        numbers = self._own_numbers(epoch_seed, first, batch_size, start, size).unbatch()
         return self.source.fetch(numbers, self.least_pixels, self.parallel).map(
             lambda element: element["image"]
         )
@@ -245,11 +255,12 @@ class _Buffered:
 
         return source.batch(self.chunk).enumerate().map(shuffle).unbatch()
 
-    def batches(self, epoch_seed, first, batch_size):
-        return self._shuffled_images(epoch_seed).batch(batch_size, drop_remainder=True).skip(first)
+    def batches(self, epoch_seed, first, batch_size, start, size):
+        batches = self._shuffled_images(epoch_seed).batch(batch_size, drop_remainder=True).skip(first)
+        return batches.map(lambda images: images[start : start + size])
 
-    def images(self, epoch_seed, first, start, size, batch_size):
-        images = self._shuffled_images(epoch_seed).skip(first)
+    def images(self, epoch_seed, first, batch_size, start, size):
+        images = self._shuffled_images(epoch_seed).skip(first * batch_size)
         if size == batch_size:
             return images
         batches = images.window(batch_size, drop_remainder=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
+from keras_leoclr.distribution import on_one_device
 from keras_leoclr.model import with_pooled_features
 
 
@@ -26,7 +27,11 @@ def extract_features(
     Raises:
         ValueError: if the dataset is empty or the images do not fit the backbone.
     """
-    backbone = with_pooled_features(backbone)
+    with on_one_device(with_pooled_features(backbone)) as backbone:
+        return _extract(backbone, dataset, verbose)
+
+
+def _extract(backbone, dataset, verbose):
     expected = backbone.input_shape[1:]
     features, labels = [], []
     bar = keras.utils.Progbar(None, verbose=int(verbose), unit_name="batch")
