@@ -446,11 +446,6 @@ def per_device(function: Callable, model: keras.Model, images: Any) -> Any:
     from jax.sharding import PartitionSpec
 
     mesh, axis = data_axis()
-    if images.shape[0] % mesh.devices.size:
-        raise ValueError(
-            "The batch size must be divisible by the number of replicas. "
-            f"Received: a batch of {images.shape[0]} images, {mesh.devices.size} replicas"
-        )
     trainable = [keras.ops.convert_to_tensor(v) for v in model.trainable_variables]
     before = [keras.ops.convert_to_tensor(v) for v in model.non_trainable_variables]
     changed = []

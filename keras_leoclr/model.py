@@ -203,7 +203,7 @@ class LeOCLR(keras.Model):
                 # number of weight updates at which the key encoder last moved
                 self._moved_at = self.add_weight(
                     shape=(),
-                    initializer=keras.initializers.Constant(-1),
+                    initializer="zeros",
                     dtype="int32",
                     trainable=False,
                     aggregation="only_first_replica",

@@ -16,8 +16,11 @@ atexit.register(shutil.rmtree, JAX_CACHE, ignore_errors=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", JAX_CACHE)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
-# four devices for the tests of replicas, before anything touches the one that there is
-os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+REPLICAS = os.environ.get("REPLICAS", "2")
+# devices for the tests of replicas, before anything touches the one that there is
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={REPLICAS}"
+)
 
 # One thread each where two processes share two cores: their pools would wait for each other.
 PARALLEL = "PYTEST_XDIST_WORKER" in os.environ
@@ -33,7 +36,7 @@ if PARALLEL:
     tf.config.threading.set_intra_op_parallelism_threads(1)
 
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * int(REPLICAS)
 )
 
 

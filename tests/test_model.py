@@ -219,27 +219,6 @@ def test_penalties_of_the_backbone_are_part_of_the_loss():
     assert with_penalty["loss_to_chance"] == pytest.approx(plain["loss_to_chance"], rel=1e-5)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
-def test_two_mirrored_replicas_keep_one_queue_and_the_scale_of_the_loss():
-    devices = tf.config.list_logical_devices("CPU")
-    assert len(devices) >= 2, "conftest splits the CPU in two"
-    strategy = tf.distribute.MirroredStrategy([d.name for d in devices[:2]])
-    with strategy.scope():
-        replicated = small_model(queue_size=40)
-    single = small_model(queue_size=40, bn_groups=2)
-    single.set_weights(replicated.get_weights())
-    views = batched(random_views(batches=3))
-    losses = [model.fit(views, verbose=0, shuffle=False).history["loss"][0] for model in (single, replicated)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert int(replicated.key_queue.pointer.numpy()) == 3 * 16 % 40
-    for mine, theirs in zip(
-        single.query_encoder.trainable_variables, replicated.query_encoder.trainable_variables, strict=True
-    ):
-        np.testing.assert_allclose(mine.numpy(), theirs.numpy(), atol=1e-5)
-    copies = strategy.experimental_local_results(replicated.key_queue.keys.value)
-    np.testing.assert_array_equal(copies[0].numpy(), copies[1].numpy())
-
-
 # === Bad input ===
 
 
