@@ -15,7 +15,8 @@ import time
 
 import tensorflow as tf
 from PIL import Image
-from turns import Peers, rounds, table
+from turns import peers as start_peers
+from turns import rounds, table
 
 import keras_leoclr as kl
 
@@ -118,7 +119,7 @@ def run(folder, records, options):
         "decoding two crops instead of the whole": lambda: speed(crops, 1),
     }
     if not options.without_peers:
-        peers = Peers()
+        peers = start_peers()
 
         def peer(kind, batches):
             request = {"size": SIZE, "batch_size": BATCH, "folder": str(folder)}

@@ -12,36 +12,51 @@ from collections.abc import Callable
 PEERS_PYTHON = pathlib.Path(__file__).parents[1] / ".venv-interop" / "bin" / "python"
 
 
-class Peers:
-    """The process of `peers.py`, if its environment is there (`make .venv-interop/.done`)."""
+class Server:
+    """A script in a process of its own that answers a line of JSON with a line of JSON.
 
-    def __init__(self):
-        if not PEERS_PYTHON.is_file():
+    Args:
+        script: file in this folder.
+        python: interpreter.
+        environment: variables in addition to those of this process.
+    """
+
+    def __init__(self, script: str, python: str | pathlib.Path, environment: dict[str, str]):
+        if not pathlib.Path(python).is_file():
             raise SystemExit(
                 "lightly and torchvision are missing: `make .venv-interop/.done`, or `--without-peers`."
             )
-        script = pathlib.Path(__file__).with_name("peers.py")
+        self.script = script
         self.process = subprocess.Popen(
-            [PEERS_PYTHON, "-W", "ignore", script],
+            [python, "-W", "ignore", pathlib.Path(__file__).with_name(script)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+            env={**os.environ, **environment},
         )
         self._answer()
 
     def _answer(self):
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("The process of peers.py ended; run it by hand to see why.")
+            raise SystemExit(f"The process of {self.script} ended; run it by hand to see why.")
         return json.loads(line)
 
     def __call__(self, **request) -> float:
-        """images/s, see `peers.images_per_second`."""
+        """Sends a request and waits for the answer."""
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         return self._answer()
+
+    def __del__(self):
+        if hasattr(self, "process"):
+            self.process.kill()
+
+
+def peers() -> Server:
+    """The process of `peers.py`: images/s, see `peers.images_per_second`."""
+    return Server("peers.py", PEERS_PYTHON, {"CUDA_VISIBLE_DEVICES": ""})
 
 
 def rounds(candidates: dict[str, Callable[[], float]], count: int) -> dict[str, list[float]]:

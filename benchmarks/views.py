@@ -12,7 +12,8 @@ import time
 
 import numpy as np
 import tensorflow as tf
-from turns import Peers, rounds, table
+from turns import peers as start_peers
+from turns import rounds, table
 
 import keras_leoclr as kl
 
@@ -52,7 +53,7 @@ def main():
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 96, 224])
     parser.add_argument("--without-peers", action="store_true", help="leave out torchvision and lightly")
     options = parser.parse_args()
-    peers = None if options.without_peers else Peers()
+    peers = None if options.without_peers else start_peers()
     for size, batch_size, batches, few in SIZES:
         if size in options.sizes:
             compare(size, batch_size, batches, few, peers, options.rounds)
