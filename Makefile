@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long test test-minimum test-interop interop-fixtures lint format clean
+.PHONY: quickstart pretrain-long test test-slow test-minimum test-interop interop-fixtures lint format clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -21,6 +21,12 @@ test-tensorflow: $(VENV)/.test
 
 test-jax test-torch: test-%: $(VENV)/.test
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 -m "not backend_free" tests
+
+# Four replicas instead of two.
+test-slow: $(VENV)/.test
+	for backend in tensorflow jax; do \
+		REPLICAS=4 KERAS_BACKEND=$$backend $(BIN)/python -m pytest tests/test_distribution.py || exit 1; \
+	done
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 test-minimum: VENV := .venv-minimum
