@@ -150,7 +150,8 @@ class _Evaluation:
         self.views = LeOCLRViews(size, mean=mean, std=std)
         self.results = Results(self.workdir / "results.jsonl")
         self.load = data.load
-        self._sources = self._sets = None
+        self._sources = self._sets = self.shared = None
+        self.identities = []
 
     def _setting(self, name, default):
         given = self.given[name]
@@ -188,10 +189,14 @@ class _Evaluation:
 
     def sources(self):
         """Training and test images with labels."""
+        from keras_leoclr.evaluation import data_identity
+
         if self._sources is None:
             if not self.dataset:
                 raise flags.Error("`--dataset` must name a data set, a folder or a file. Received: none")
             self._sources = [self._part(self.load(self.dataset, s, self.data_dir)) for s in self.splits]
+            for source, split in zip(self._sources, self.splits, strict=True):
+                self.identities.append(data_identity(source, self.dataset, split))
         return self._sources
 
     def _part(self, source):
@@ -211,11 +216,8 @@ class _Evaluation:
         if self._sets is not None:
             return self._sets
         self._sets, batches = [], []
-        self.content = []
-        for source, split in zip(self.sources(), self.splits, strict=True):
-            identity = evaluation.data_identity(source, self.dataset, split)
-            self.content.append(identity.get("content"))
-            identity |= {"size": self.views.image_size}
+        for source, split, identity in zip(self.sources(), self.splits, self.identities, strict=True):
+            identity = identity | {"size": self.views.image_size}
             identity |= {name: list(getattr(self.views.key_view, name)) for name in ("mean", "std")}
             part = evaluation.labelled_batches(source, preprocessing(self.views), self.given["batch_size"])
             batches.append(part)
@@ -228,7 +230,8 @@ class _Evaluation:
                 identity,
                 self.given["precision"],
             )
-        self.shared = evaluation.shared_images(*batches) if self.given["check_shared"] else None
+        if self.given["check_shared"]:
+            self.shared = evaluation.shared_images(*batches)
         if self.shared:
             warnings.warn(
                 f"{self.shared} of {len(self._sets[3])} test images are in the training set too, pixel by "
@@ -270,16 +273,13 @@ class _Evaluation:
             options = {"learning_rates": _numbers("learning_rates", given["learning_rates"])}
             options |= {"epochs": given["epochs"] or 100, **images}
             return evaluation.LinearProbe(self.backbone, *self.sources(), views, **options).run()
-        if what == "finetune":
-            return self._finetune(images)
-        return self._transfer(images)
+        return self._finetune() if what == "finetune" else self._transfer(images)
 
-    def _finetune(self, images):
+    def _finetune(self):
         from keras_leoclr import evaluation
         from keras_leoclr.evaluation.finetune import published_list
 
-        given = self.given
-        train, test = self.sources()
+        given, (train, test) = self.given, self.sources()
         fraction = given["fraction"]
         published = published_list(self.dataset, fraction)
         if published:
@@ -310,20 +310,18 @@ class _Evaluation:
 
         from keras_leoclr.evaluation import write_scores
 
-        # first what may refuse, then the first line
-        scores = self.scores(what)
+        scores = self.scores(what)  # loads the data
         self.workdir.mkdir(parents=True, exist_ok=True)
         protocol = {"subject": self.subject, "epoch": self.epoch, "backend": keras.backend.backend()}
         protocol |= {"features": "backbone", "image_size": self.views.image_size}
         if what != "transfer":
             protocol |= {"dataset": self.dataset}
             protocol |= {"train_split": self.splits[0], "test_split": self.splits[1]}
-        if self._sets is not None and what != "transfer":
-            protocol |= {"train_images": len(self._sets[1]), "test_images": len(self._sets[3])}
-            if self.content[1]:
-                protocol |= {"test_content": self.content[1]}
-            if self.shared is not None:
-                protocol |= {"shared_images": self.shared}
+            protocol |= {
+                f"{one}_images": i["count"] for one, i in zip(("train", "test"), self.identities, strict=True)
+            }
+            protocol |= {"test_content": self.identities[1].get("content")}
+            protocol |= {} if self.shared is None else {"shared_images": self.shared}
         write_scores((self._shown(score) for score in scores), self.results, **protocol)
 
     def _shown(self, score):
