@@ -234,6 +234,7 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
             sets += evaluation.extract_features(backbone, batches)
     protocol = {
         "subject": subject,
+        "features": "pixels" if backbone is None else "backbone",
         "dataset": recipe.dataset,
         "train_split": recipe.train_split,
         "test_split": recipe.test_split,

@@ -10,7 +10,7 @@ from typing import Any
 
 from absl import flags
 
-WHATS = {
+EVALUATORS = {
     "knn": "nearest neighbours vote (cosine, weighted)",
     "linear": "softmax regression on features, weight decay chosen on held-out training images",
     "few": "the same with a few labelled images per class",
@@ -25,7 +25,7 @@ OF_ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality")
 USAGE = (
     "leoclr evaluate WHAT --workdir DIR [--backbone FILE|random] [--dataset NAME] [--FLAG VALUE ...]\n\n"
     "WHAT is one of\n"
-    + "\n".join(f"  {name:14}{text}" for name, text in WHATS.items())
+    + "\n".join(f"  {name:14}{text}" for name, text in EVALUATORS.items())
     + f"""
   {"all":14}{", ".join(OF_ALL)}
 
@@ -51,9 +51,9 @@ def run(arguments: list[str]) -> int:
     if values["help"].value:
         print(f"{USAGE}\n\nFlags of `leoclr evaluate`:\n{values.get_help()}")
         return 0
-    if len(rest) != 1 or rest[0] not in (*WHATS, "all"):
+    if len(rest) != 1 or rest[0] not in (*EVALUATORS, "all"):
         raise flags.Error(
-            f"`evaluate` takes one of {', '.join((*WHATS, 'all'))}. Received: {' '.join(rest) or 'none'}"
+            f"`evaluate` takes one of {', '.join((*EVALUATORS, 'all'))}. Received: {' '.join(rest) or 'none'}"
         )
     if values["workdir"].value is None:
         raise flags.Error("`--workdir` must name a folder for the results. Received: no --workdir")

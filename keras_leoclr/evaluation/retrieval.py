@@ -60,7 +60,6 @@ class Retrieval:
 
     def run(self) -> Iterator[Score]:
         originals = self._features(preprocessing(self.views))
-        check_finite("features", originals)
         count = len(originals)
         for scale in self.crop_scales:
             crops = self._features(clean_view(self.views, (scale, scale)))
@@ -75,4 +74,6 @@ class Retrieval:
 
     def _features(self, view):
         batches = labelled_batches(self.source, view, self.batch_size, self.seed)
-        return extract_features(self.backbone, batches, self.verbose)[0]
+        features = extract_features(self.backbone, batches, self.verbose)[0]
+        check_finite("features", features)
+        return features
