@@ -14,8 +14,6 @@ import time
 import keras
 
 import keras_leoclr as kl
-from keras_leoclr.evaluation import labelled_batches
-from keras_leoclr.evaluation.batches import preprocessing
 from keras_leoclr.recipes import fashion_mnist
 from keras_leoclr.recipes.pretrain import make_model, make_optimizer, make_views
 
@@ -48,8 +46,8 @@ def main():
     dataset = kl.data.view_dataset(source, views, recipe.batch_size)
     model = make_model(recipe)
     model.compile(optimizer=make_optimizer(recipe, int(dataset.cardinality())))
-    queries = labelled_batches(kl.data.load("fashion_mnist", "train[6000:7000]"), preprocessing(views))
-    images = labelled_batches(source, preprocessing(views), options.images, epochs=1000)
+    queries = kl.data.image_batches(kl.data.load("fashion_mnist", "train[6000:7000]"), views)
+    images = kl.data.image_batches(source, views, options.images)
     probe = Timed(images, queries, 10, every=options.every)
     probe.shares = []
     model.fit(dataset, epochs=1 + options.rounds, verbose=0, shuffle=False, callbacks=[probe])

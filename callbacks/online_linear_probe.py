@@ -9,7 +9,6 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.model import with_pooled_features
 from keras_leoclr.results import Results
 
 MOMENTUM = 0.9
@@ -66,8 +65,8 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the weights are elsewhere while JAX trains
         images, labels = self._next()
-        backbone = with_pooled_features(self.model.backbone)
-        self._learn(np.asarray(backbone.predict_on_batch(images), "float32"), labels)
+        features = self.model.backbone.predict_on_batch(images)
+        self._learn(np.asarray(features, "float32"), labels)
 
     def on_epoch_end(self, epoch, logs=None):
         if self._weights is None:  # an epoch shorter than `every`

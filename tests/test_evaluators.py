@@ -32,9 +32,7 @@ def as_stream(source):
 
 
 def features(backbone, source):
-    return evaluation.extract_features(
-        backbone, evaluation.labelled_batches(source, batches.preprocessing(VIEWS), 16)
-    )
+    return evaluation.extract_features(backbone, kl.data.image_batches(source, VIEWS, 16))
 
 
 # Computed once with the TensorFlow backend: `{label: value}`, see the test.
@@ -133,7 +131,7 @@ def test_head_and_backbone_have_learning_rates_of_their_own():
 
 def test_online_probe_reports_accuracy_and_does_not_change_training(one_torch_thread, tmp_path):
     results = Results(tmp_path / "results.jsonl")
-    source = evaluation.labelled_batches(pictures(), batches.preprocessing(VIEWS), 12)
+    source = kl.data.image_batches(pictures(), VIEWS, 12)
 
     def train(chosen):
         keras.utils.set_random_seed(0)
@@ -205,14 +203,14 @@ def test_images_of_many_sizes_are_batched_one_by_one(tmp_path):
         evaluation.labelled_batches(source, batches.clean_view(VIEWS), 4, epochs=1).as_numpy_iterator()
     )
     assert [images.shape for images, _ in found] == [(4, 8, 8, 3)]
-    found = list(evaluation.labelled_batches(source, batches.preprocessing(VIEWS), 4).as_numpy_iterator())
+    found = list(evaluation.labelled_batches(source, batches.clean_view(VIEWS), 4).as_numpy_iterator())
     assert [images.shape for images, _ in found] == [(4, 8, 8, 3), (2, 8, 8, 3)]
 
 
 @pytest.mark.backend_free
 def test_images_that_train_and_test_share_are_counted():
     def same_view(source):
-        return evaluation.labelled_batches(source, batches.preprocessing(VIEWS), 7)
+        return kl.data.image_batches(source, VIEWS, 7)
 
     train = pictures()
     test = kl.data.load({**next(iter(pictures(seed=1).batch(36).as_numpy_iterator()))})

@@ -210,8 +210,7 @@ class _Evaluation:
 
     def sets(self):
         """Training features and labels, test features and labels."""
-        from keras_leoclr import evaluation
-        from keras_leoclr.evaluation.batches import preprocessing
+        from keras_leoclr import data, evaluation
 
         if self._sets is not None:
             return self._sets
@@ -219,7 +218,7 @@ class _Evaluation:
         for source, split, identity in zip(self.sources(), self.splits, self.identities, strict=True):
             identity = identity | {"size": self.views.image_size}
             identity |= {name: list(getattr(self.views.key_view, name)) for name in ("mean", "std")}
-            part = evaluation.labelled_batches(source, preprocessing(self.views), self.given["batch_size"])
+            part = data.image_batches(source, self.views, self.given["batch_size"])
             batches.append(part)
             self._say(f"Features of {self.dataset}, {split}")
             self._sets += evaluation.extract_features(

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_leoclr.data.folder import FolderImages
 from keras_leoclr.data.images import ArrayImages
+from keras_leoclr.data.pipeline import check_labelled
 from keras_leoclr.data.sources import dataset_of, with_attributes
 from keras_leoclr.views import RandomView
 
@@ -24,21 +25,13 @@ def labels_of(source: tf.data.Dataset) -> np.ndarray:
     Raises:
         ValueError: if it has none.
     """
-    _check_labelled(source)
+    check_labelled(source)
     images = getattr(source, "images", None)
     if getattr(images, "labels", None) is not None:
         return np.asarray(images.labels, "int64")
     encoded = getattr(source, "encoded", None)
     labels = (source if encoded is None else encoded).map(lambda element: element["label"])
     return np.array(list(labels.as_numpy_iterator()), "int64")
-
-
-def _check_labelled(source):
-    if "label" not in source.element_spec:
-        raise ValueError(
-            "`source` must have labels to be evaluated on. "
-            f"Received: elements with {', '.join(sorted(source.element_spec))} alone"
-        )
 
 
 def rows_of(source: tf.data.Dataset, rows: np.ndarray) -> tf.data.Dataset:
@@ -118,7 +111,7 @@ def labelled_batches(
     Returns:
         tf.data of `(images (B, S, S, 3), labels (B,))`.
     """
-    _check_labelled(source)
+    check_labelled(source)
     root = tf.constant([seed, 1], tf.int64)
     images = getattr(source, "images", None)
     fixed = source.element_spec["image"].shape.is_fully_defined()
@@ -154,11 +147,6 @@ def labelled_batches(
         each = count // batch_size if whole else -(-count // batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(each * max(1, epochs)))
     return batches.prefetch(2)
-
-
-def preprocessing(views: Any) -> Callable[[Any, Any], Any]:
-    """`views.preprocess` in the form that `labelled_batches` takes: nothing random."""
-    return lambda images, seed: views.preprocess(images)
 
 
 def image_hashes(batches: Iterable) -> np.ndarray:

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_leoclr.evaluation.batches import clean_view, labelled_batches, preprocessing
+from keras_leoclr.data.pipeline import image_batches
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.common import check_finite, unit_rows
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.knn import knn_ranking
@@ -116,7 +117,7 @@ class Quality:
         self.seed = seed
 
     def run(self) -> Iterator[Score]:
-        batches = labelled_batches(self.test, preprocessing(self.views))
+        batches = image_batches(self.test, self.views)
         clean, labels = extract_features(self.backbone, batches)
         check_finite("test_features", clean)
         crop = clean_view(self.views, self.crop_scale, flip_probability=0.5)

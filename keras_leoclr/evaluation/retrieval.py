@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_leoclr.evaluation.batches import clean_view, labelled_batches, preprocessing
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.common import check_finite
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.neighbours import nearest
@@ -59,7 +59,7 @@ class Retrieval:
         self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
 
     def run(self) -> Iterator[Score]:
-        originals = self._features(preprocessing(self.views))
+        originals = self._features(clean_view(self.views))
         count = len(originals)
         for scale in self.crop_scales:
             crops = self._features(clean_view(self.views, (scale, scale)))

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_leoclr.evaluation import corruptions
-from keras_leoclr.evaluation.batches import clean_view, labelled_batches, preprocessing
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.common import check_features
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.knn import knn_ranking
@@ -76,7 +76,7 @@ class Robustness:
         self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
 
     def run(self) -> Iterator[Score]:
-        features, labels = self._features(preprocessing(self.views))
+        features, labels = self._features(clean_view(self.views))
         check_features(self.train_features, self.train_labels, features, labels)
         linear = fit_linear(self.train_features, self.train_labels, seed=self.seed)
         clean = {}

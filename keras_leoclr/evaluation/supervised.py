@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_leoclr.evaluation.batches import labelled_batches, preprocessing
+from keras_leoclr.data.pipeline import image_batches
+from keras_leoclr.evaluation.batches import labelled_batches
 from keras_leoclr.evaluation.common import check_finite
 from keras_leoclr.model import with_pooled_features
 from keras_leoclr.optimizers import SGD
@@ -123,7 +124,7 @@ def logits_of(
         ValueError: if the training diverged.
     """
     logits, labels = [], []
-    for images, batch_labels in labelled_batches(source, preprocessing(views), batch_size):
+    for images, batch_labels in image_batches(source, views, batch_size):
         logits.append(np.asarray(classifier.predict_on_batch(np.asarray(images)), "float32"))
         labels.append(np.asarray(batch_labels, "int64"))
     logits, labels = np.concatenate(logits), np.concatenate(labels)

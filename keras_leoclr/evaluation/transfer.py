@@ -9,8 +9,9 @@ from typing import Any
 
 import keras
 
+from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.data.sources import load
-from keras_leoclr.evaluation.batches import data_identity, labelled_batches, preprocessing
+from keras_leoclr.evaluation.batches import data_identity
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.probes import Linear
 from keras_leoclr.evaluation.scores import Score
@@ -103,7 +104,7 @@ class Transfer:
             sets = []
             splits = (target.train_split, target.test_split)
             for source, split in zip(sources, splits, strict=True):
-                batches = labelled_batches(source, preprocessing(self.views), self.batch_size)
+                batches = image_batches(source, self.views, self.batch_size)
                 identity = data_identity(source, target.dataset, split) | {"size": self.views.image_size}
                 identity |= {name: list(getattr(self.views.key_view, name)) for name in ("mean", "std")}
                 sets += extract_features(self.backbone, batches, self.verbose, self.cache, identity)
