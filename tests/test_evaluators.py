@@ -315,7 +315,9 @@ def run(*arguments):
     return cli.main(["leoclr", *map(str, arguments)])
 
 
-def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys):
+@pytest.fixture
+def files(tmp_path):
+    """Flags of `evaluate` for a backbone and a data set in files; four images are in both splits."""
     data = {}
     for split, seed in (("train", 0), ("test", 1)):
         batch = next(iter(pictures(seed=seed).batch(36).as_numpy_iterator()))
@@ -323,9 +325,23 @@ def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys):
     data["test_image"] = np.concatenate([data["train_image"][:4], data["test_image"][4:]])
     np.savez(tmp_path / "data.npz", **data)
     backbone_with().save(tmp_path / "mine.keras")
-    common = ["--workdir", tmp_path / "run", "--dataset", tmp_path / "data.npz", "--noverbose", "--k", "3"]
+    flags = ["--workdir", tmp_path / "run", "--dataset", tmp_path / "data.npz", "--noverbose", "--k", "3"]
+    return [*flags, "--backbone", tmp_path / "mine.keras"]
+
+
+@pytest.mark.backend_free
+def test_commands_that_need_images_write_their_lines(tmp_path, files):
+    quick = ["--fraction", "0.5", "--seeds", "0", "--epochs", "1", "--crop_scales", "0.5"]
+    for what in ("finetune", "retrieval", "transfer"):
+        assert run("evaluate", what, *files, *quick, "--targets", tmp_path / "data.npz") == 0
+    lines = {line["name"]: line for line in Results(tmp_path / "run" / "results.jsonl").read()}
+    names = {"finetune/top1", "retrieval/recall@1", "transfer/data.npz"}
+    assert names <= set(lines) and lines["finetune/top1"]["test_images"] == 36
+
+
+def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys, files):
     with pytest.warns(UserWarning, match="4 of 36 test images are in the training set too"):
-        assert run("evaluate", "knn", "--backbone", tmp_path / "mine.keras", *common) == 0
+        assert run("evaluate", "knn", *files) == 0
     lines = Results(tmp_path / "run" / "results.jsonl").read()
     assert [line["name"] for line in lines] == ["knn/top1", "knn/top5"]
     protocol = {

@@ -309,7 +309,9 @@ class _Evaluation:
 
         from keras_leoclr.evaluation import write_scores
 
-        scores = self.scores(what)  # loads the data
+        if what != "transfer":
+            self.sources()
+        scores = self.scores(what)
         self.workdir.mkdir(parents=True, exist_ok=True)
         protocol = {"subject": self.subject, "epoch": self.epoch, "backend": keras.backend.backend()}
         protocol |= {"features": "backbone", "image_size": self.views.image_size}
