@@ -32,7 +32,7 @@ def as_stream(source):
 
 
 def features(backbone, source):
-    return evaluation.extract_features(backbone, kl.data.image_batches(source, VIEWS, 16))
+    return evaluation.extract_features(backbone, kl.data.image_batches(source, VIEWS, 36))
 
 
 # Computed once with the TensorFlow backend: `{label: value}`, see the test.
@@ -44,9 +44,9 @@ def measured():
     backbone = backbone_with()
     train, test = pictures(seed=1, noise=300), pictures(seed=2, noise=300)
     sets = (*features(backbone, train), *features(backbone, test))
-    retrieval = evaluation.Retrieval(backbone, test, VIEWS, (0.3, 1.0), batch_size=16)
+    retrieval = evaluation.Retrieval(backbone, test, VIEWS, (0.3, 1.0), batch_size=36)
     changes = ("occlusion",)
-    robustness = evaluation.Robustness(backbone, *sets[:2], test, VIEWS, changes, k=5, batch_size=16)
+    robustness = evaluation.Robustness(backbone, *sets[:2], test, VIEWS, changes, k=5, batch_size=36)
     quality = evaluation.Quality(backbone, *sets[:2], test, VIEWS, k=5)
     evaluators = (evaluation.KNN(*sets, k=(1, 5)), evaluation.Linear(*sets), retrieval, robustness, quality)
     return [score for evaluator in evaluators for score in evaluator.run()]
