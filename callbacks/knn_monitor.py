@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import keras
+import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation import extract_features, knn
@@ -13,6 +14,8 @@ from keras_leoclr.results import Results
 
 class KNNMonitor(keras.callbacks.Callback):
     """Adds `knn_top1`, the kNN accuracy of the backbone's features, to the logs of an epoch.
+
+    Images of a single class are not measured.
 
     Take both datasets from the training images: whoever stops or picks a run by this number must not
     have seen the test set.
@@ -48,6 +51,8 @@ class KNNMonitor(keras.callbacks.Callback):
             return
         backbone = self.model.backbone
         bank, queries = (extract_features(backbone, images) for images in (self.bank, self.queries))
+        if len(np.unique(bank[1])) < 2:  # nothing to tell apart: no reason to stop a run
+            return
         accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)
         if logs is not None:
             logs["knn_top1"] = accuracy["top1"]

@@ -12,6 +12,7 @@ import typing
 
 from absl import flags
 
+from keras_leoclr.commands import compare, evaluate
 from keras_leoclr.distribution import WorkerLostError
 
 USAGE = """leoclr: self-supervised pretraining of image encoders
@@ -19,6 +20,8 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe; any field of it is a flag
   leoclr recipes                                             list the recipes
   leoclr report DIR                                          write DIR/report.html again
+  leoclr evaluate WHAT --workdir DIR [--FLAG VALUE ...]      judge a backbone: knn, linear, robustness, ...
+  leoclr compare RUN [RUN ...]                               results of runs in one table, with differences
   leoclr data NAME_OR_PATH [--split S] [--data_dir D] [--verify]
                                                              what pictures are there, and which are damaged
 
@@ -43,6 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     _, *arguments = sys.argv if argv is None else argv
     commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report, "data": _data}
+    commands |= {"evaluate": evaluate.run, "compare": compare.run}
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             print(USAGE)

@@ -132,7 +132,12 @@ def _rows(results):
     for subject in subjects:
         cells = []
         for name in COLUMNS:
-            found = [r for r in results if r.get("subject") == subject and r["name"] == name]
+            # of several numbers of neighbours the one that the column names
+            found = [
+                r
+                for r in results
+                if r.get("subject") == subject and r["name"] == name and r.get("k", 20) == 20
+            ]
             cells.append(_cell(found[-1]) if found else "-")
         rows.append((subject, cells))
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import pathlib
 import shutil
@@ -274,6 +275,7 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
             sets += evaluation.extract_features(backbone, batches)
     protocol = {
         "subject": subject,
+        "features": "pixels" if backbone is None else "backbone",
         "dataset": recipe.dataset,
         "train_split": recipe.train_split,
         "test_split": recipe.test_split,
@@ -281,21 +283,10 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
         "test_images": len(sets[3]),
         "epoch": epoch,
     }
-    final = {}
-
-    def write(name, values, **how):
-        scores = ("top1", "top5")
-        about = {key: value for key, value in values.items() if key not in scores}
-        for score in scores:
-            results.write(f"{name}/{score}", values[score], **protocol, **about, **how)
-            final[f"{subject}/{name}/{score}"] = values[score]
-
-    write("knn", evaluation.knn(*sets, k=20), k=20, temperature=0.07)
-    write("linear", evaluation.linear_probe(*sets), labels="all")
-    smallest = int(np.bincount(sets[1]).min())
-    few = min(10, smallest)
+    evaluators = [evaluation.KNN(*sets, k=(20,)), evaluation.Linear(*sets)]
+    few = min(10, int(np.unique(sets[1], return_counts=True)[1].min()))
     if few >= 2:
-        draws = recipe.few_label_draws
-        probe = evaluation.linear_probe_few_labels(*sets, per_class=few, draws=draws)
-        write("linear_few", probe, per_class=few, draws=draws)
-    return final
+        evaluators.append(evaluation.FewLabels(*sets, per_class=few, draws=recipe.few_label_draws))
+    scores = itertools.chain.from_iterable(evaluator.run() for evaluator in evaluators)
+    values = evaluation.write_scores(scores, results, **protocol)
+    return {f"{subject}/{name}": value for name, value in values.items()}

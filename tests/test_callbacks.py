@@ -30,6 +30,17 @@ def test_monitor_puts_knn_accuracy_into_logs_and_results(tmp_path):
     assert lines[-1]["value"] == kl.evaluation.knn(*features[0], *features[1], k=3)["top1"]
 
 
+def test_monitor_does_not_stop_a_run_on_a_single_class():
+    import types
+
+    one_class = [(np.zeros((4, 8, 8, 3), "float32"), np.zeros(4, int))]
+    monitor = callbacks.KNNMonitor(one_class, one_class)
+    monitor.set_model(types.SimpleNamespace(backbone=kl.backbones.resnet_small((8, 8, 3), widths=(8,))))
+    logs = {}
+    monitor.on_epoch_end(0, logs)
+    assert logs == {}
+
+
 def test_monitor_does_not_change_training():
     def weights(chosen):
         keras.utils.set_random_seed(0)

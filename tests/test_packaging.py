@@ -64,8 +64,8 @@ def test_core_does_not_import_recipes_or_callbacks():
     assert not [p for p in core if re.search(pattern, p.read_text(), re.M)]
 
 
-def snippets():
-    text = (ROOT / "README.md").read_text()
+def snippets(document="README.md"):
+    text = (ROOT / document).read_text()
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
@@ -80,6 +80,16 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
     scope = {}
     for snippet in snippets():  # in order, as a reader would type them
         exec(compile(snippet, "README.md", "exec"), scope)
+
+
+@pytest.mark.backend_free
+@pytest.mark.slow
+def test_snippets_of_the_evaluation_page_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    for snippet in snippets("docs/evaluation.md"):
+        exec(compile(snippet, "docs/evaluation.md", "exec"), scope)
+    assert "linear/top1" in capsys.readouterr().out
 
 
 @pytest.mark.backend_free

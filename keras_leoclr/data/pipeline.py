@@ -267,6 +267,15 @@ class _Buffered:
         return batches.flat_map(lambda batch: batch.skip(start).take(size))
 
 
+def check_labelled(source: tf.data.Dataset) -> None:
+    """Raises ValueError if the images of a source have no labels."""
+    if "label" not in source.element_spec:
+        raise ValueError(
+            "`source` must have labels to be evaluated on. "
+            f"Received: elements with {', '.join(sorted(source.element_spec))} alone"
+        )
+
+
 def image_batches(source: tf.data.Dataset, views: Any, batch_size: int = 256) -> tf.data.Dataset:
     """Batches for evaluation: images resized and normalised as `views` do, nothing random.
 
@@ -278,6 +287,7 @@ def image_batches(source: tf.data.Dataset, views: Any, batch_size: int = 256) ->
     Returns:
         tf.data of `(images (B, S, S, 3) float32, labels (B,))`.
     """
+    check_labelled(source)
     shape = source.element_spec["image"].shape
     if not shape.is_fully_defined():
         # one by one to the same size, where a batch does it otherwise

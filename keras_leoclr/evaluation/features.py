@@ -1,8 +1,15 @@
-"""Features of a frozen backbone."""
+"""Features of a frozen backbone, computed once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,32 +17,129 @@ import numpy as np
 from keras_leoclr.distribution import on_one_device
 from keras_leoclr.model import with_pooled_features
 
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+SAVE_EVERY = 20  # batches after which what was computed is safe
+
 
 def extract_features(
-    backbone: keras.Model, dataset: Iterable, verbose: bool = False
+    backbone: keras.Model,
+    dataset: Iterable,
+    verbose: bool = False,
+    cache: str | os.PathLike | None = None,
+    identity: dict[str, Any] | None = None,
+    precision: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of every image, with BatchNorm in inference mode.
 
+    With `cache` they are kept in a folder whose name is a checksum of the backbone (configuration and
+    weights), of `identity` and of the precision: asked for again, they are mapped from there. Interrupted
+    in the middle, the next call goes on after the last batch that was saved. The folder appears under
+    its name only when it is complete.
+
     Args:
         backbone: (B, H, W, C) -> (B, F), or feature maps, which are averaged.
-        dataset: batches `(images, labels)`, see `data.image_batches`.
+        dataset: batches `(images, labels)`, see `data.image_batches`; the same at every pass.
         verbose: whether to show a progress bar.
+        cache: folder of caches; None keeps nothing.
+        identity: what `dataset` is made of, anything JSON can hold: the data's identity, see
+            `evaluation.data_identity`, the split, size, mean and deviation. Needed with `cache`.
+        precision: policy that the backbone computes in, such as "mixed_bfloat16"; None for its own.
 
     Returns:
-        features (N, F) float32 and labels (N,) int64.
+        features (N, F) float32 and labels (N,) int64; mapped from files, read-only, with `cache`.
 
     Raises:
         ValueError: if the dataset is empty or the images do not fit the backbone.
     """
     with on_one_device(with_pooled_features(backbone)) as backbone:
-        return _extract(backbone, dataset, verbose)
+        return _extract(in_precision(backbone, precision), dataset, verbose, cache, identity)
 
 
-def _extract(backbone, dataset, verbose):
+def _extract(backbone, dataset, verbose, cache, identity):
+    if cache is None:
+        parts = list(_feature_batches(backbone, dataset, verbose))
+        features, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return features, labels
+    if not identity:
+        raise ValueError("`identity` must say what `dataset` is made of, with `cache`. Received: none")
+    about = {"identity": identity, "backend": keras.backend.backend(), "backbone": checksum(backbone)}
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    folder = pathlib.Path(cache) / key
+    if not folder.is_dir():
+        with _locked(folder):
+            if not folder.is_dir():  # another process may have made it meanwhile
+                _fill(folder, backbone, dataset, verbose, about)
+    return tuple(
+        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("features", "labels")
+    )
+
+
+def checksum(backbone: keras.Model) -> str:
+    """SHA-256 of a model's configuration and weights; equal only if they are equal to the bit.
+
+    Names, which Keras numbers through, do not count, nor does whether layers are trained.
+    """
+    config = backbone.get_config()
+    names = {}
+    _collect_names(config, names)
+    text = json.dumps(_renamed(config, names), sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode())
+    for weight in backbone.get_weights():
+        digest.update(f"{weight.dtype}{weight.shape}".encode())
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def _collect_names(config: Any, names: dict[str, str]) -> None:
+    if isinstance(config, dict):
+        if isinstance(config.get("name"), str):
+            names.setdefault(config["name"], f"layer {len(names)}")
+        for value in config.values():
+            _collect_names(value, names)
+    elif isinstance(config, (list, tuple)):
+        for value in config:
+            _collect_names(value, names)
+
+
+def _renamed(config: Any, names: dict[str, str]) -> Any:
+    """The configuration with layers called by their number, also where they are wired together."""
+    if isinstance(config, dict):
+        return {key: _renamed(value, names) for key, value in config.items() if key != "trainable"}
+    if isinstance(config, (list, tuple)):
+        return [_renamed(value, names) for value in config]
+    return names.get(config, config) if isinstance(config, str) else config
+
+
+def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
+    """The backbone itself, or a copy of it whose layers compute in another precision.
+
+    Args:
+        backbone: any Keras model.
+        precision: "float32", "mixed_bfloat16", "mixed_float16" or None for the backbone's own.
+    """
+    if precision is None:
+        return backbone
+    if precision not in PRECISIONS:
+        raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
+
+    def copy(layer):
+        return type(layer).from_config({**layer.get_config(), "dtype": precision})
+
+    clone = keras.models.clone_model(backbone, clone_function=copy, recursive=True)
+    clone.set_weights(backbone.get_weights())
+    return clone
+
+
+def _feature_batches(backbone, dataset, verbose, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features and labels of each batch after the first `skip`."""
     expected = backbone.input_shape[1:]
-    features, labels = [], []
-    bar = keras.utils.Progbar(None, verbose=int(verbose), unit_name="batch")
-    for images, batch_labels in dataset:
+    target = getattr(dataset, "cardinality", None)
+    target = int(target()) if target else (len(dataset) if hasattr(dataset, "__len__") else None)
+    bar = keras.utils.Progbar(
+        target if target and target > 0 else None, verbose=int(verbose), unit_name="batch"
+    )
+    number = 0
+    for number, (images, labels) in enumerate(dataset, 1):
         if len(images.shape) != 4 or any(
             e is not None and s != e for s, e in zip(images.shape[1:], expected, strict=True)
         ):
@@ -43,10 +147,67 @@ def _extract(backbone, dataset, verbose):
                 f"`dataset` must yield images that fit the backbone, (B, *{expected}). "
                 f"Received: images.shape={tuple(images.shape)}"
             )
-        # tf.data yields TensorFlow tensors under every backend
-        features.append(np.asarray(backbone.predict_on_batch(np.asarray(images)), "float32"))
-        labels.append(np.asarray(batch_labels, "int64"))
-        bar.add(1)
-    if not features:
+        if number > skip:
+            # tf.data yields TensorFlow tensors under every backend
+            features = np.asarray(backbone.predict_on_batch(np.asarray(images)), "float32")
+            yield features, np.asarray(labels, "int64")
+        bar.update(number)
+    if not number:
         raise ValueError("`dataset` must hold at least one batch. Received: an empty dataset")
-    return np.concatenate(features), np.concatenate(labels)
+
+
+def _fill(folder, backbone, dataset, verbose, about):
+    """Makes the folder: raw rows and a count of them while it grows, .npy files at the end."""
+    partial = folder.with_suffix(".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    progress = partial / "progress.json"
+    done = json.loads(progress.read_text()) if progress.is_file() else {"batches": 0, "rows": 0}
+    width, rows = backbone.output_shape[-1], done["rows"]
+    sizes = {"features": 4 * width, "labels": 8}
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context((partial / f"{name}.raw").open("ab")) for name in sizes}
+        for name, file in files.items():
+            file.truncate(rows * sizes[name])  # rows that were written after the last count
+        number = done["batches"]
+        for features, labels in _feature_batches(backbone, dataset, verbose, skip=number):
+            files["features"].write(np.ascontiguousarray(features).tobytes())
+            files["labels"].write(labels.tobytes())
+            number, rows = number + 1, rows + len(labels)
+            if number % SAVE_EVERY == 0:
+                for file in files.values():
+                    file.flush()
+                    os.fsync(file.fileno())
+                _replace(progress, json.dumps({"batches": number, "rows": rows}))
+    whole = folder.with_suffix(".whole")
+    shutil.rmtree(whole, ignore_errors=True)
+    whole.mkdir()
+    for name, dtype, shape in (("features", "float32", (rows, width)), ("labels", "int64", (rows,))):
+        source = np.memmap(partial / f"{name}.raw", dtype, "r", shape=shape)
+        target = np.lib.format.open_memmap(whole / f"{name}.npy", "w+", dtype=dtype, shape=shape)
+        for first in range(0, rows, 65536):
+            target[first : first + 65536] = source[first : first + 65536]
+        target.flush()
+        del source, target
+    (whole / "about.json").write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
+    os.replace(whole, folder)
+    shutil.rmtree(partial)
+
+
+def _replace(path: pathlib.Path, text: str) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(text)
+    os.replace(new, path)
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path):
+    """One process fills a folder; others wait for it. Without a lock where the system has none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with folder.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.checks import whole_number
-
-CHUNK = 1000  # test images compared at a time
+from keras_leoclr.evaluation.common import accuracies, check_features, ranking
+from keras_leoclr.evaluation.neighbours import MEMORY, nearest
 
 
 def knn(
@@ -15,9 +16,10 @@ def knn(
     train_labels: np.ndarray,
     test_features: np.ndarray,
     test_labels: np.ndarray,
-    k: int = 200,
+    k: int | Sequence[int] = 200,
     temperature: float = 0.07,
-) -> dict[str, float]:
+    memory: int = MEMORY,
+) -> dict:
     """Accuracy of a weighted kNN vote, the usual protocol (arXiv 1805.01978, section 3.4).
 
     Each of the `k` most similar training features votes for its label with `exp(cosine / T)`.
@@ -27,74 +29,86 @@ def knn(
         train_labels: (N,), integers >= 0.
         test_features: (M, F).
         test_labels: (M,), integers >= 0.
-        k: neighbours that vote; at most N of them.
+        k: neighbours that vote, at most N of them; or several such numbers, judged in one pass.
         temperature: T > 0.
+        memory: bytes for similarities held at a time, besides a copy of the training features.
 
     Returns:
         `{"top1", "top5"}`, shares of the test images in [0, 1] whose label has the most votes, or is
-        among the five labels with the most.
+        among the five labels with the most; for several `k` a dictionary of these by `k`.
+
+    Raises:
+        ValueError: if the features, the labels or an option cannot be used.
     """
     check_features(train_features, train_labels, test_features, test_labels)
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
-    k = min(whole_number("k", k, 1), len(train_features))
-    classes = int(max(train_labels.max(), test_labels.max())) + 1
-    hits1 = hits5 = 0
-    with tf.device("CPU"):
-        bank = tf.constant(unit_rows(train_features).T)
-        bank_labels = tf.constant(train_labels, tf.int32)
-        for start in range(0, len(test_features), CHUNK):
-            queries = tf.constant(unit_rows(test_features[start : start + CHUNK]))
-            similarity, neighbours = tf.math.top_k(queries @ bank, k, sorted=False)
-            # the largest weight is 1: exp(1 / T) itself may overflow
-            best = tf.reduce_max(similarity, axis=1, keepdims=True)
-            weights = tf.exp((similarity - best) / temperature)
-            rows = tf.repeat(tf.range(tf.shape(queries)[0])[:, None], k, axis=1)
-            cells = tf.stack([rows, tf.gather(bank_labels, neighbours)], axis=-1)
-            votes = tf.scatter_nd(cells, weights, [tf.shape(queries)[0], classes])
-            top1, top5 = count_hits(votes.numpy(), test_labels[start : start + CHUNK])
-            hits1, hits5 = hits1 + top1, hits5 + top5
-    return {"top1": hits1 / len(test_labels), "top5": hits5 / len(test_labels)}
+    ks = (k,) if np.ndim(k) == 0 else tuple(k)
+    ranked = knn_ranking(train_features, train_labels, test_features, ks, temperature, memory)
+    scores = {one: accuracies(ranked[one], test_labels) for one in ks}
+    return scores[k] if np.ndim(k) == 0 else scores
 
 
-def count_hits(scores: np.ndarray, labels: np.ndarray) -> tuple[int, int]:
-    """How many labels have the highest score, and one of the five highest.
+def knn_leave_one_out(
+    features: np.ndarray,
+    labels: np.ndarray,
+    k: int | Sequence[int] = 200,
+    temperature: float = 0.07,
+    memory: int = MEMORY,
+) -> dict:
+    """Accuracy of the kNN vote on the training images themselves, each classified by the others.
 
     Args:
-        scores: (M, C); equal scores are ordered by class.
-        labels: (M,), integers in [0, C).
+        features: (N, F), N >= 2.
+        labels: (N,), integers >= 0.
+        k: see `knn`; at most N - 1 vote.
+        temperature: see `knn`.
+        memory: see `knn`.
+
+    Returns:
+        As `knn`.
     """
-    ranking = np.argsort(-scores, axis=1, kind="stable")[:, :5]
-    hits = ranking == labels[:, None]
-    return int(hits[:, 0].sum()), int(hits.any(axis=1).sum())
+    check_features(features, labels, features, labels)
+    ks = (k,) if np.ndim(k) == 0 else tuple(k)
+    ranked = knn_ranking(features, labels, None, ks, temperature, memory)
+    scores = {one: accuracies(ranked[one], labels) for one in ks}
+    return scores[k] if np.ndim(k) == 0 else scores
 
 
-def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1; zero rows stay zero."""
-    features = np.asarray(features, "float32")
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+def knn_ranking(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray | None,
+    ks: Sequence[int],
+    temperature: float = 0.07,
+    memory: int = MEMORY,
+) -> dict[int, np.ndarray]:
+    """The five classes with the most votes, for each test image.
 
+    Args:
+        train_features: (N, F).
+        train_labels: (N,), integers >= 0.
+        test_features: (M, F); None for the training images, each classified by the others.
+        ks: numbers of neighbours that vote.
+        temperature: T > 0.
+        memory: see `knn`.
 
-def check_features(train_features, train_labels, test_features, test_labels) -> None:
-    """Raises ValueError unless features are finite (N, F) and labels integers (N,) >= 0."""
-    for name, features, labels in (
-        ("train", train_features, train_labels),
-        ("test", test_features, test_labels),
-    ):
-        if np.ndim(features) != 2 or len(features) == 0:
-            raise ValueError(f"`{name}_features` must be (N, F), N >= 1. Received: {np.shape(features)}")
-        if np.shape(labels) != (len(features),) or np.asarray(labels).dtype.kind not in "iu":
-            raise ValueError(
-                f"`{name}_labels` must be integers, one for each of the {len(features)} rows of "
-                f"`{name}_features`. Received: {np.asarray(labels).dtype} {np.shape(labels)}"
+    Returns:
+        `{k: (M, min(5, classes)) int64}`, the class with the most votes first.
+    """
+    if not temperature > 0:
+        raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
+    if not len(ks):
+        raise ValueError(f"`k` must be a whole number >= 1, or several. Received: k={ks}")
+    most = len(train_features) - (test_features is None)
+    used = {k: min(whole_number("k", k, 1), most) for k in ks}
+    classes = int(np.max(train_labels)) + 1
+    parts = {k: [] for k in ks}
+    for _, similarity, neighbours in nearest(train_features, test_features, max(used.values()), memory):
+        # the largest weight is 1: exp(1 / T) itself may overflow
+        weights = np.exp((similarity - similarity[:, :1]) / np.float32(temperature))
+        cells = np.arange(len(weights))[:, None] * classes + train_labels[neighbours]
+        for k, count in used.items():
+            votes = np.bincount(
+                cells[:, :count].ravel(), weights[:, :count].ravel(), minlength=len(weights) * classes
             )
-        if np.min(labels) < 0:
-            raise ValueError(f"`{name}_labels` must be >= 0. Received: {np.min(labels)}")
-        if not np.isfinite(features).all():
-            bad = int((~np.isfinite(features)).any(axis=1).sum())
-            raise ValueError(f"`{name}_features` must be finite. Received: {bad} rows with NaN or infinity")
-    if np.shape(train_features)[1] != np.shape(test_features)[1]:
-        raise ValueError(
-            "`train_features` and `test_features` must be equally wide. "
-            f"Received: {np.shape(train_features)} and {np.shape(test_features)}"
-        )
+            parts[k].append(ranking(votes.reshape(-1, classes)))
+    return {k: np.concatenate(part) for k, part in parts.items()}

@@ -1,0 +1,197 @@
+"""Labelled images for evaluation: parts of a source, its identity, and batches of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.data.folder import FolderImages
+from keras_leoclr.data.images import ArrayImages
+from keras_leoclr.data.pipeline import check_labelled
+from keras_leoclr.data.sources import dataset_of, with_attributes
+from keras_leoclr.views import RandomView
+
+STREAM_BUFFER = 10_000  # images of a source without numbers that are shuffled at a time
+
+
+def labels_of(source: tf.data.Dataset) -> np.ndarray:
+    """The labels (N,) int64 of a source, without decoding its pictures where they are encoded.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    check_labelled(source)
+    images = getattr(source, "images", None)
+    if getattr(images, "labels", None) is not None:
+        return np.asarray(images.labels, "int64")
+    encoded = getattr(source, "encoded", None)
+    labels = (source if encoded is None else encoded).map(lambda element: element["label"])
+    return np.array(list(labels.as_numpy_iterator()), "int64")
+
+
+def rows_of(source: tf.data.Dataset, rows: np.ndarray) -> tf.data.Dataset:
+    """The images of a source with the given numbers, in ascending order.
+
+    Args:
+        source: of `data.load`, or what was made of one with `take`, `map` and so on.
+        rows: (N,) distinct numbers.
+    """
+    rows = np.sort(rows)
+    images = getattr(source, "images", None)
+    if images is not None:
+        return dataset_of(images.subset(rows), source.failures)
+    mask = np.zeros(rows[-1] + 1, bool)
+    mask[rows] = True
+    encoded = getattr(source, "encoded", None)
+    stream = source if encoded is None else encoded
+    stream = stream.take(len(mask)).enumerate().filter(lambda number, _: tf.gather(mask, number))
+    stream = stream.map(lambda _, element: element)
+    stream = stream.apply(tf.data.experimental.assert_cardinality(len(rows)))
+    if encoded is None:
+        return stream
+    dataset = source.decode(stream, None, 2)
+    return with_attributes(
+        dataset, images=None, encoded=stream, decode=source.decode, failures=source.failures
+    )
+
+
+def data_identity(source: tf.data.Dataset, name: str, split: str) -> dict[str, Any]:
+    """What a cache of features is bound to, besides the backbone.
+
+    Arrays are known by their content, pictures of a folder by path, size and time of change, others by
+    name, split and number alone.
+
+    Args:
+        source: of `data.load`.
+        name: as `data.load` takes it.
+        split: as `data.load` takes it.
+    """
+    about = {"dataset": str(name), "split": split, "count": int(source.cardinality())}
+    images = getattr(source, "images", None)
+    digest = hashlib.blake2b(digest_size=16)
+    if isinstance(images, ArrayImages):
+        for element in source.batch(1024).as_numpy_iterator():
+            for array in element.values():
+                digest.update(array.tobytes())
+    elif isinstance(images, FolderImages):
+        for path in images.paths:
+            found = os.stat(path)
+            digest.update(
+                f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
+            )
+    else:
+        return about
+    return about | {"content": digest.hexdigest()}
+
+
+def labelled_batches(
+    source: tf.data.Dataset,
+    view: Callable[[Any, Any], Any],
+    batch_size: int = 256,
+    seed: int = 0,
+    epochs: int = 0,
+) -> tf.data.Dataset:
+    """Batches of changed images with their labels; a pure function of the arguments.
+
+    Args:
+        source: dictionaries `{"image": (H, W, C), "label": ()}`, see `data.load`; of any sizes.
+        view: (images (B, H, W, C), seed (2,)) -> (B, S, S, 3); called with one image at a time where
+            images are of many sizes.
+        batch_size: B.
+        seed: of the views and of the order.
+        epochs: 0: the images once, in their order, the last batch may be smaller. Otherwise so many
+            passes, each shuffled anew; a last, smaller batch of a pass is dropped unless it is the only
+            one. Sources without numbers are shuffled in a buffer of 10,000 images.
+
+    Returns:
+        tf.data of `(images (B, S, S, 3), labels (B,))`.
+    """
+    check_labelled(source)
+    root = tf.constant([seed, 1], tf.int64)
+    images = getattr(source, "images", None)
+    fixed = source.element_spec["image"].shape.is_fully_defined()
+    whole = epochs > 0 and int(source.cardinality()) >= batch_size
+
+    def one_pass(epoch):
+        epoch_seed = tf.random.fold_in(root, epoch)
+        if epochs and images is not None:
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(images.count, dtype=tf.int64), epoch_seed
+            )
+            elements = images.fetch(tf.data.Dataset.from_tensor_slices(order))
+        elif epochs:
+            elements = source.shuffle(STREAM_BUFFER, seed=seed)
+        else:
+            elements = source
+
+        def make(number, element):
+            own = tf.cast(tf.random.fold_in(epoch_seed, number), tf.int32)
+            if fixed:
+                return view(element["image"], own), element["label"]
+            return view(element["image"][None], own)[0], element["label"]
+
+        if fixed:
+            elements = elements.batch(batch_size, drop_remainder=whole)
+        made = elements.enumerate().map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        return made if fixed else made.batch(batch_size, drop_remainder=whole)
+
+    passes = tf.data.Dataset.range(max(1, epochs))
+    batches = passes.flat_map(tf.autograph.experimental.do_not_convert(one_pass))
+    count = int(source.cardinality())
+    if count >= 0:
+        each = count // batch_size if whole else -(-count // batch_size)
+        batches = batches.apply(tf.data.experimental.assert_cardinality(each * max(1, epochs)))
+    return batches.prefetch(2)
+
+
+def image_hashes(batches: Iterable) -> np.ndarray:
+    """(N,) 64-bit hashes of the images of batches `(images, labels)`."""
+    hashes = []
+    for images, _ in batches:
+        for image in np.asarray(images):
+            digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8)
+            hashes.append(int.from_bytes(digest.digest(), "big"))
+    return np.array(hashes, np.uint64)
+
+
+def shared_images(train: Iterable, test: Iterable) -> int:
+    """How many images of the test set are, to the bit, in the training set.
+
+    Args:
+        train: batches `(images, labels)`, preprocessed alike.
+        test: batches `(images, labels)`.
+    """
+    return int(np.isin(image_hashes(test), image_hashes(train)).sum())
+
+
+def clean_view(
+    views: Any,
+    crop_scale: tuple[float, float] | None = None,
+    flip_probability: float = 0.0,
+    normalised: bool = True,
+) -> Callable[[Any, Any], Any]:
+    """Crop and flip alone, with the size and the normalisation of `views`, for `labelled_batches`.
+
+    Args:
+        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        crop_scale: see `RandomView`; None for the whole image.
+        flip_probability: in [0, 1].
+        normalised: False leaves the values in [0, 255].
+    """
+    view = RandomView(
+        views.image_size,
+        crop_scale=crop_scale,
+        flip_probability=flip_probability,
+        jitter_probability=0.0,
+        grayscale_probability=0.0,
+        blur_probability=0.0,
+        mean=views.key_view.mean if normalised else (0.0,) * 3,
+        std=views.key_view.std if normalised else (1 / 255,) * 3,
+        jit_compile=False,
+    )
+    return lambda images, seed: view(images, seed)[:, 0]

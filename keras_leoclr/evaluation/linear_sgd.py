@@ -1,0 +1,119 @@
+"""The linear protocol of MoCo and the paper: a head trained on crops of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.checks import whole_number
+from keras_leoclr.evaluation.batches import clean_view, labels_of, rows_of
+from keras_leoclr.evaluation.common import ranking
+from keras_leoclr.evaluation.features import checksum
+from keras_leoclr.evaluation.linear import balanced_sample
+from keras_leoclr.evaluation.scores import Score, accuracy_scores, mean_per_class
+from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
+
+
+class LinearProbe:
+    """A linear head on a frozen backbone, trained on random crops.
+
+    MoCo's protocol (arXiv 1911.05722, section 4.1): SGD with momentum 0.9, no weight decay, 100 epochs,
+    batch 256, learning rate 30, times 0.1 at epochs 60 and 80, weights of the head from N(0, 0.01),
+    random resized crops and flips, BatchNorm in inference mode. Differences: test images are resized as
+    a whole, not cropped at the centre; of several learning rates the best is chosen on a part held out
+    of the training set, then the head is trained on all of it.
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps; a copy of it is used.
+        train: source of images and labels, see `data.load`.
+        test: source of images and labels.
+        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        learning_rates: candidates, > 0.
+        epochs: passes over the training images; the milestones are at 60 % and 80 % of them.
+        batch_size: images per step.
+        crop_scale: area of the training crops, share of the image.
+        held_out: share of the training images that chooses the learning rate, in (0, 1).
+        seed: of head, order, crops and held-out part.
+        verbose: whether to show progress bars.
+
+    `run` yields linear_sgd/top1, linear_sgd/top5 and linear_sgd/mean_per_class. It raises RuntimeError if
+    a single bit of the backbone's weights changed.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        train: tf.data.Dataset,
+        test: tf.data.Dataset,
+        views: Any,
+        learning_rates: Sequence[float] = (30.0,),
+        epochs: int = 100,
+        batch_size: int = 256,
+        crop_scale: tuple[float, float] = (0.08, 1.0),
+        held_out: float = 0.1,
+        seed: int = 0,
+        verbose: bool = False,
+    ):
+        if not len(learning_rates) or min(learning_rates) <= 0:
+            raise ValueError(f"`learning_rates` must be numbers > 0. Received: {learning_rates}")
+        if not 0 < held_out < 1:
+            raise ValueError(f"`held_out` must be in (0, 1). Received: held_out={held_out}")
+        self.backbone, self.train, self.test, self.views = backbone, train, test, views
+        self.learning_rates = tuple(map(float, learning_rates))
+        self.epochs = whole_number("epochs", epochs, 1)
+        self.batch_size = whole_number("batch_size", batch_size, 1)
+        self.crop_scale = tuple(crop_scale)
+        self.held_out, self.seed, self.verbose = held_out, seed, verbose
+
+    def run(self) -> Iterator[Score]:
+        labels = labels_of(self.train)
+        self.classes = check_labels(labels, labels_of(self.test))
+        how = {"solver": "sgd", "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed}
+        how |= {"crop_scale": self.crop_scale, "learning_rates_tried": self.learning_rates}
+        rate = self.learning_rates[0]
+        if len(self.learning_rates) > 1:
+            part = balanced_sample(labels, self.held_out, np.random.default_rng(self.seed))
+            fit_on, choose_on = (rows_of(self.train, np.flatnonzero(rows)) for rows in (~part, part))
+            accuracy = {one: self._accuracy(fit_on, choose_on, one) for one in self.learning_rates}
+            rate = max(accuracy, key=accuracy.get)
+            how |= {"held_out": self.held_out, "held_out_top1": accuracy[rate]}
+        logits, test_labels = self._logits(self.train, self.test, rate)
+        ranked = ranking(logits)
+        yield from accuracy_scores("linear_sgd", ranked, test_labels, learning_rate=rate, **how)
+        value, interval = mean_per_class(ranked[:, 0] == test_labels, test_labels)
+        yield Score("linear_sgd/mean_per_class", value, interval, learning_rate=rate, **how)
+
+    def _accuracy(self, train, test, rate):
+        logits, labels = self._logits(train, test, rate)
+        return float((logits.argmax(1) == labels).mean())
+
+    def _logits(self, train, test, rate):
+        frozen, classifier = classifier_on(self.backbone, self.classes, True, 0.01, self.seed)
+        before = checksum(frozen)
+        train_classifier(
+            classifier,
+            train,
+            clean_view(self.views, self.crop_scale, flip_probability=0.5),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            head_rate=rate,
+            backbone_rate=0.0,
+            milestones=milestones(self.epochs, (0.6, 0.8)),
+            gamma=0.1,
+            seed=self.seed,
+            verbose=self.verbose,
+        )
+        if checksum(frozen) != before:
+            raise RuntimeError(
+                "The backbone changed while its head was trained: this is no linear evaluation."
+            )
+        return logits_of(classifier, test, self.views, self.batch_size)
+
+
+def milestones(epochs: int, shares: Sequence[float]) -> tuple[int, ...]:
+    """Epochs at which a rate falls; none at the very start."""
+    return tuple(sorted({round(share * epochs) for share in shares} - {0, epochs}))

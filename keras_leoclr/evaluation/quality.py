@@ -1,0 +1,150 @@
+"""What features look like: alignment, uniformity, rank, classes that are confused, neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.data.pipeline import image_batches
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
+from keras_leoclr.evaluation.common import check_finite, unit_rows
+from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.knn import knn_ranking
+from keras_leoclr.evaluation.neighbours import nearest
+from keras_leoclr.evaluation.scores import Score, per_class
+
+CHUNK = 1024
+
+
+def alignment(features: np.ndarray, others: np.ndarray, alpha: float = 2.0) -> float:
+    """Mean of `|x - y| ** alpha` over pairs of unit vectors (arXiv 2005.10242, equation 5).
+
+    Args:
+        features: (N, F), scaled to length 1 here.
+        others: (N, F), row i of the same image as row i of `features`.
+        alpha: > 0.
+
+    Returns:
+        In [0, 2 ** alpha]; 0 if both views of each image have the same features.
+    """
+    distances = np.linalg.norm(unit_rows(features) - unit_rows(others), axis=1)
+    return float(np.mean(distances**alpha))
+
+
+def uniformity(features: np.ndarray, t: float = 2.0) -> float:
+    """Log of the mean of `exp(-t |x - y| ** 2)` over all pairs (arXiv 2005.10242, equation 6).
+
+    Args:
+        features: (N, F), N >= 2, scaled to length 1 here.
+        t: > 0.
+
+    Returns:
+        In [-4 t, 0]; 0 for collapsed features.
+    """
+    features = unit_rows(features)
+    count, total = len(features), 0.0
+    for first in range(0, count, CHUNK):
+        part = features[first : first + CHUNK]
+        # |x - y|^2 = 2 - 2 x.y; each chunk with itself and with what follows
+        pairs = np.exp(2 * t * (part @ features[first:].T - 1.0))
+        own = pairs[:, : len(part)]
+        total += np.triu(own, 1).sum(dtype="float64") + pairs[:, len(part) :].sum(dtype="float64")
+    return float(np.log(total / (count * (count - 1) / 2)))
+
+
+def rankme(features: np.ndarray) -> float:
+    """Smooth rank of the features (arXiv 2210.02885, equation 1).
+
+    `exp(-sum_i p_i log p_i)` with `p_i = s_i / sum(s) + 1e-7`, s the singular values.
+
+    Args:
+        features: (N, F), as they are: not centred, not scaled.
+
+    Returns:
+        About 1 for collapsed features, at most min(N, F).
+    """
+    values = np.linalg.svd(np.asarray(features, "float64"), compute_uv=False)
+    shares = values / max(values.sum(), 1e-30) + 1e-7
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+class Quality:
+    """Measures that need no classifier, and which classes and images lie together.
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps.
+        train_features: (N, F), clean.
+        train_labels: (N,).
+        test: source of images and labels, see `data.load`.
+        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        crop_scale: area of the random crops whose alignment is measured, share of the image.
+        k: neighbours that vote for the per-class accuracies and the confusion matrix.
+        temperature: of the votes.
+        neighbours: training images listed for each test image.
+        seed: of the crops.
+
+    `run` yields
+    - quality/alignment between two random crops of each test image, and quality/alignment_original
+      between each test image and a random crop of it: LeOCLR's own pairs;
+    - quality/uniformity and quality/rankme of the clean test features, RankMe of at most 25,600 of them;
+    - quality/class_accuracy for each class, with `class`, and quality/worst_class, by kNN; that is
+      `worst`. With it lie the arrays `confusion` (C, C), rows the true classes, and `neighbours`
+      (M, `neighbours`), numbers of training images, nearest first.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        train_features: np.ndarray,
+        train_labels: np.ndarray,
+        test: tf.data.Dataset,
+        views: Any,
+        crop_scale: tuple[float, float] = (0.2, 1.0),
+        k: int = 20,
+        temperature: float = 0.07,
+        neighbours: int = 10,
+        seed: int = 0,
+    ):
+        self.backbone = backbone
+        self.train_features, self.train_labels = train_features, train_labels
+        self.test, self.views = test, views
+        self.crop_scale = tuple(crop_scale)
+        self.k, self.temperature, self.neighbours = k, temperature, neighbours
+        self.seed = seed
+
+    def run(self) -> Iterator[Score]:
+        batches = image_batches(self.test, self.views)
+        clean, labels = extract_features(self.backbone, batches)
+        check_finite("test_features", clean)
+        crop = clean_view(self.views, self.crop_scale, flip_probability=0.5)
+        first, second = (
+            extract_features(self.backbone, labelled_batches(self.test, crop, seed=2 * self.seed + draw))[0]
+            for draw in (0, 1)
+        )
+        crops = {"crop_scale": self.crop_scale, "alpha": 2, "seed": self.seed, "images": len(clean)}
+        yield Score("quality/alignment", alignment(first, second), **crops)
+        yield Score("quality/alignment_original", alignment(clean, first), **crops)
+        yield Score("quality/uniformity", uniformity(clean), t=2, images=len(clean))
+        used = clean[:25600]  # as many as the paper finds enough
+        yield Score("quality/rankme", rankme(used), images=len(used), features=clean.shape[1])
+        yield from self._classes(clean, labels)
+
+    def _classes(self, clean, labels):
+        ranked = knn_ranking(self.train_features, self.train_labels, clean, (self.k,), self.temperature)
+        predicted = ranked[self.k][:, 0]
+        accuracy, counts = per_class(predicted == labels, labels)
+        how = {"k": min(self.k, len(self.train_features)), "temperature": self.temperature}
+        for label in np.flatnonzero(counts):
+            own = {"class": int(label), "images": int(counts[label])}
+            yield Score("quality/class_accuracy", accuracy[label], **how, **own)
+        classes = int(max(labels.max(), self.train_labels.max())) + 1
+        confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+        listed = min(self.neighbours, len(self.train_features))
+        lists = np.concatenate([found for *_, found in nearest(self.train_features, clean, listed)])
+        arrays = {"confusion": confusion, "neighbours": lists}
+        worst = int(np.nanargmin(accuracy))
+        yield Score("quality/worst_class", accuracy[worst], None, None, arrays, worst=worst, **how)

@@ -1,0 +1,79 @@
+"""From a crop to the image that it was cut from: what LeOCLR is trained for, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
+from keras_leoclr.evaluation.common import check_finite
+from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.neighbours import nearest
+from keras_leoclr.evaluation.scores import Score, wilson
+
+CROP_SCALES = (0.08, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+class Retrieval:
+    """Recall of the original among N images, given a random crop of it.
+
+    LeOCLR (arXiv 2403.06813) pulls the features of a crop towards those of its original; this counts
+    how often the original is the nearest image to its crop, by cosine.
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps.
+        source: images, see `data.load`; labels are not used.
+        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        crop_scales: areas of the crops, shares of the image in (0, 1]; aspect ratio 3/4 to 4/3
+            where it fits. 1 is the whole image, a check: all but equal images are found.
+        batch_size: images per call of the backbone.
+        seed: of the crops.
+        verbose: whether to show progress bars.
+
+    `run` yields retrieval/recall@1 and retrieval/recall@5 for each crop scale, with `crop_scale` and
+    `images`, N; by chance they are 1 / N and 5 / N.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        source: tf.data.Dataset,
+        views: Any,
+        crop_scales: Sequence[float] = CROP_SCALES,
+        batch_size: int = 256,
+        seed: int = 0,
+        verbose: bool = False,
+    ):
+        if not len(crop_scales) or not all(0 < scale <= 1 for scale in crop_scales):
+            raise ValueError(f"`crop_scales` must be numbers in (0, 1]. Received: crop_scales={crop_scales}")
+        self.backbone = backbone
+        self.source = source.map(
+            lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)}
+        )
+        self.views = views
+        self.crop_scales = tuple(crop_scales)
+        self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
+
+    def run(self) -> Iterator[Score]:
+        originals = self._features(clean_view(self.views))
+        count = len(originals)
+        for scale in self.crop_scales:
+            crops = self._features(clean_view(self.views, (scale, scale)))
+            found = np.concatenate([rows for *_, rows in nearest(originals, crops, min(5, count))])
+            own = found == np.arange(count)[:, None]
+            for k in (1, 5):
+                hits = own[:, :k].any(axis=1)
+                how = {"crop_scale": scale, "seed": self.seed, "similarity": "cosine"}
+                yield Score(
+                    f"retrieval/recall@{k}", hits.mean(), wilson(int(hits.sum()), count), hits, None, **how
+                )
+
+    def _features(self, view):
+        batches = labelled_batches(self.source, view, self.batch_size, self.seed)
+        features = extract_features(self.backbone, batches, self.verbose)[0]
+        check_finite("features", features)
+        return features

@@ -1,0 +1,132 @@
+"""Accuracy on changed test images: cropped, shrunk, occluded, corrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.evaluation import corruptions
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
+from keras_leoclr.evaluation.common import check_features
+from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.knn import knn_ranking
+from keras_leoclr.evaluation.linear import fit_linear
+from keras_leoclr.evaluation.scores import Score, accuracy_scores
+
+SHARES = {
+    "centre_crop": (0.75, 0.5, 0.25, 0.1),  # of the image's area
+    "random_crop": (0.75, 0.5, 0.25, 0.1),
+    "shrink": (0.75, 0.5, 0.25, 0.1),
+    "occlusion": (0.05, 0.1, 0.2, 0.4, 0.6),  # of the image's area, covered
+}
+
+
+class Robustness:
+    """Curves of kNN and linear accuracy over the strength of a change to the test images.
+
+    Both classifiers are fitted to clean training features.
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps.
+        train_features: (N, F), clean.
+        train_labels: (N,).
+        test: source of images and labels, see `data.load`.
+        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        changes: some of centre_crop, random_crop, shrink, occlusion and, see
+            `evaluation.corruptions`, gaussian_noise, shot_noise, gaussian_blur, contrast, brightness,
+            jpeg; None for all.
+        k: neighbours that vote.
+        temperature: of the votes.
+        batch_size: images per call of the backbone.
+        seed: of crops, patches and noise, and of the linear classifier's held-out part.
+        verbose: whether to show progress bars.
+
+    `run` yields robustness/knn/top1 and robustness/linear/top1: for the clean images, with `change`
+    "none", and for each change with `change`, `strength`, `severity` (1 the weakest) and `clean`, the
+    value of the clean images; then robustness/knn/mean and robustness/linear/mean over its strengths.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        train_features: np.ndarray,
+        train_labels: np.ndarray,
+        test: tf.data.Dataset,
+        views: Any,
+        changes: Sequence[str] | None = None,
+        k: int = 20,
+        temperature: float = 0.07,
+        batch_size: int = 256,
+        seed: int = 0,
+        verbose: bool = False,
+    ):
+        known = {**SHARES, **corruptions.strengths(views.image_size)}
+        unknown = sorted(set(changes or ()) - set(known))
+        if unknown:
+            raise ValueError(f"`changes` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
+        self.changes = {name: known[name] for name in changes or known}
+        self.backbone = backbone
+        self.train_features, self.train_labels = train_features, train_labels
+        self.test, self.views = test, views
+        self.k, self.temperature = k, temperature
+        self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
+
+    def run(self) -> Iterator[Score]:
+        features, labels = self._features(clean_view(self.views))
+        check_features(self.train_features, self.train_labels, features, labels)
+        linear = fit_linear(self.train_features, self.train_labels, seed=self.seed)
+        clean = {}
+        for score in self._scores(linear, features, labels, change="none", strength=0.0, severity=0):
+            clean[score.name] = score.value
+            yield score
+        for change, values in self.changes.items():
+            curves = {name: [] for name in clean}
+            for severity, strength in enumerate(values, 1):
+                features, _ = self._features(self._view(change, strength))
+                how = {"change": change, "strength": strength, "severity": severity}
+                for score in self._scores(linear, features, labels, **how):
+                    score.protocol["clean"] = clean[score.name]
+                    curves[score.name].append(score.value)
+                    yield score
+            for name, curve in curves.items():
+                how = {"change": change, "clean": clean[name], "strengths": values, "seed": self.seed}
+                yield Score(name.replace("top1", "mean"), np.mean(curve), **how)
+
+    def _features(self, view):
+        batches = labelled_batches(self.test, view, self.batch_size, self.seed)
+        return extract_features(self.backbone, batches, self.verbose)
+
+    def _scores(self, linear, features, labels, **how):
+        ranked = knn_ranking(self.train_features, self.train_labels, features, (self.k,), self.temperature)
+        of_knn = {"k": min(self.k, len(self.train_features)), "temperature": self.temperature}
+        of_linear = {"weight_decay": linear.weight_decay}
+        how["seed"] = self.seed
+        yield from accuracy_scores("robustness/knn", ranked[self.k], labels, (1,), **of_knn, **how)
+        yield from accuracy_scores(
+            "robustness/linear", linear.ranking(features), labels, (1,), **of_linear, **how
+        )
+
+    def _view(self, change, strength):
+        """What makes changed images: resize to pixels, change, normalise."""
+        if change == "random_crop":
+            return clean_view(self.views, (strength, strength))
+        mean, std = (255.0 * np.array(getattr(self.views.key_view, name)) for name in ("mean", "std"))
+        whole = clean_view(self.views, normalised=False)
+
+        def view(images, seed):
+            pixels = whole(images, seed)
+            if change == "occlusion":
+                pixels = corruptions.occlude(pixels, strength, seed, mean)
+            elif change == "centre_crop":
+                pixels = corruptions.centre_crop(pixels, strength)
+            elif change == "shrink":
+                pixels = corruptions.shrink(pixels, strength, mean)
+            else:
+                pixels = corruptions.corrupt(pixels, change, strength, seed)
+            return (pixels - tf.cast(mean, tf.float32)) / tf.cast(std, tf.float32)
+
+        return view

@@ -1,0 +1,180 @@
+"""A measured value with its confidence interval and its protocol, and how it is written down."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.results import Results
+
+FOLDER = "evaluation"  # of a workdir
+CONFIDENCE = 0.95
+Z = 1.959964  # of the normal distribution, two-sided
+# of Student's distribution with 1, 2, ... degrees of freedom, two-sided
+STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+
+
+class Score(tuple):
+    """The pair (name, value), with how it was measured.
+
+    Attributes:
+        name: such as "knn/top1".
+        value: its value.
+        protocol: whatever JSON can hold: k, temperature, crop scale and so on.
+        interval: (low, high) of the 95 % confidence interval, or None.
+        hits: (M,) bool, which test images are classified correctly, or None.
+        arrays: further arrays by name, to be kept in files of their own.
+    """
+
+    def __new__(
+        cls,
+        name: str,
+        value: float,
+        interval: tuple[float, float] | None = None,
+        hits: np.ndarray | None = None,
+        arrays: dict[str, np.ndarray] | None = None,
+        /,
+        **protocol: Any,
+    ):
+        self = super().__new__(cls, (name, float(value)))
+        self.name, self.value = self
+        self.interval, self.hits, self.arrays, self.protocol = interval, hits, arrays or {}, protocol
+        return self
+
+
+def accuracy_scores(
+    name: str, ranked: np.ndarray, labels: np.ndarray, top: Sequence[int] = (1, 5), /, **protocol: Any
+) -> Iterable[Score]:
+    """`name/top1` and so on, with Wilson's intervals and the hits of each image.
+
+    Args:
+        name: of the classifier, such as "knn".
+        ranked: (M, R), classes, best first.
+        labels: (M,).
+        top: ranks that count, such as 1 and 5.
+        **protocol: how it was measured.
+    """
+    found = ranked == np.asarray(labels)[:, None]
+    for rank in top:
+        hits = found[:, :rank].any(axis=1)
+        yield Score(
+            f"{name}/top{rank}", hits.mean(), wilson(int(hits.sum()), len(hits)), hits, None, **protocol
+        )
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a share (Wilson, 1927): unlike the normal one it stays in [0, 1].
+
+    Args:
+        hits: in [0, count].
+        count: >= 1.
+    """
+    share, spread = hits / count, Z * Z / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mean_per_class(hits: np.ndarray, labels: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Mean of the classes' accuracies, and its 95 % interval by the normal approximation.
+
+    Args:
+        hits: (M,) bool.
+        labels: (M,); classes without an image do not count.
+    """
+    accuracy, counts = per_class(hits, labels)
+    accuracy, counts = accuracy[counts > 0], counts[counts > 0]
+    # (h + 1) / (n + 2) keeps the variance of a class above 0 where all or none of its images are hit
+    smooth = (accuracy * counts + 1) / (counts + 2)
+    half = Z * math.sqrt((smooth * (1 - smooth) / counts).sum()) / len(counts)
+    mean = float(accuracy.mean())
+    return mean, (max(0.0, mean - half), min(1.0, mean + half))
+
+
+def per_class(hits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy (C,) and number of images (C,) of each class; NaN for one without an image."""
+    counts = np.bincount(labels)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(labels, hits) / counts, counts
+
+
+def mean_of_runs(values: Sequence[float]) -> tuple[float, float, tuple[float, float] | None]:
+    """Mean, standard deviation and Student's 95 % interval of the mean, of accuracies of repeated runs.
+
+    The deviation of one run is 0 and it has no interval.
+    """
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, 0.0, None
+    std, freedom = float(np.std(values, ddof=1)), len(values) - 1
+    # beyond the table: Cornish and Fisher's expansion, which is good to three digits there
+    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else Z + (Z**3 + Z) / (4 * freedom)
+    half = quantile * std / math.sqrt(len(values))
+    return mean, std, (max(0.0, mean - half), min(1.0, mean + half))
+
+
+def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) -> dict[str, float]:
+    """Writes scores as they come, one line each, and the hits of the images beside them.
+
+    Hits are packed, eight images a byte, in `evaluation/` next to the file of results; their line names
+    the file. Lines that differ in their protocol have hits of their own.
+
+    Args:
+        scores: of an evaluator's `run()`.
+        results: where to.
+        **protocol: what all of them share: subject, data, splits, epoch.
+
+    Returns:
+        Values by name.
+    """
+    folder = results.path.parent / FOLDER
+    values = {}
+    for score in scores:
+        line = {**protocol, **score.protocol}
+        if score.interval is not None:
+            low, high = score.interval
+            line |= {"low": float(low), "high": float(high), "confidence": CONFIDENCE}
+        arrays = {**score.arrays}
+        if score.hits is not None:
+            arrays["hits"] = np.packbits(np.asarray(score.hits, bool))
+            line["images"] = len(score.hits)
+        for kind, array in arrays.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            words = [protocol.get(key, "") for key in ("subject", "dataset", "epoch")]
+            stem = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(map(str, [score.name, *words, kind]))).strip("-")
+            path = _unused(folder, stem)
+            np.save(path, array, allow_pickle=False)
+            line[f"{kind}_file"] = f"{FOLDER}/{path.name}"
+        results.write(score.name, score.value, **line)
+        values[score.name] = score.value
+    return values
+
+
+def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
+    """(M,) bool, the hits that belong to a line of results; None if it has none.
+
+    Raises:
+        ValueError: if the file is not what was written.
+    """
+    if "hits_file" not in line:
+        return None
+    path = workdir / FOLDER / pathlib.PurePosixPath(line["hits_file"]).name
+    packed = np.load(path, allow_pickle=False)
+    if packed.dtype != np.uint8 or packed.ndim != 1 or len(packed) != -(-line["images"] // 8):
+        raise ValueError(
+            f"{path} must hold the packed hits of {line['images']} images. Received: {packed.shape}"
+        )
+    return np.unpackbits(packed, count=line["images"]).astype(bool)
+
+
+def _unused(folder: pathlib.Path, stem: str) -> pathlib.Path:
+    number, path = 1, folder / f"{stem}.npy"
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.npy"
+    return path

@@ -1,0 +1,144 @@
+"""Softmax regression by L-BFGS, along a path of weight decays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+BLOCK = 2**19  # logits computed at a time; they stay in the cache
+HISTORY = 10
+SMALLEST = 1e-7  # share of the largest variance below which a direction is rounding error
+
+
+def principal_directions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Directions in which features vary, and their variances.
+
+    Softmax regression with an L2 penalty has its solution in the span of the centred features and does
+    not change under rotation: in these coordinates it is the same problem, no wider than the features'
+    rank, and its curvature is nearly diagonal.
+
+    Args:
+        features: (N, F), centred.
+
+    Returns:
+        (F, R) orthonormal columns float32 and variances (R,) float32, R <= min(N, F).
+    """
+    count, width = features.shape
+    narrow = count < width
+    square = features @ features.T if narrow else features.T @ features
+    values, vectors = np.linalg.eigh(square.astype("float64"))
+    kept = values > SMALLEST * max(values[-1], 1e-30)
+    values, vectors = values[kept], vectors[:, kept].astype("float32")
+    if narrow:
+        vectors = features.T @ (vectors / np.sqrt(values).astype("float32"))
+    return vectors, (values / count).astype("float32")
+
+
+def decay_path(
+    inputs: np.ndarray,
+    variances: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    decays: Sequence[float],
+    start: np.ndarray | None = None,
+    max_steps: int = 300,
+    tolerance: float = 1e-4,
+) -> Iterator[np.ndarray]:
+    """Minimises `mean cross-entropy + decay / 2 * sum(weights ** 2)` for each decay.
+
+    L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5) that starts from the diagonal of
+    the curvature at zero weights; each decay starts from the solution of the one before. The bias does
+    not decay.
+
+    Args:
+        inputs: (N, R) float32, in the coordinates of `principal_directions`.
+        variances: (R,), of the columns of `inputs`.
+        labels: (N,), in [0, classes).
+        classes: C.
+        decays: >= 0, from the largest on for good starts.
+        start: (R + 1, C); zeros by default.
+        max_steps: of L-BFGS, per decay.
+        tolerance: largest entry of the gradient at which to stop.
+
+    Yields:
+        (R + 1, C) float32 for each decay, the bias last.
+    """
+    weights = np.zeros((inputs.shape[1] + 1, classes), "float32") if start is None else start.copy()
+    for decay in decays:
+        curvature = np.append(variances / classes + decay, 1 / classes)[:, None].astype("float32")
+        weights = _minimise(
+            lambda w, decay=decay: _loss(w, inputs, labels, decay), weights, curvature, max_steps, tolerance
+        )
+        yield weights
+
+
+def _loss(weights, inputs, labels, decay):
+    """Loss and gradient."""
+    gradient = np.zeros_like(weights)
+    total = 0.0
+    rows = max(1, BLOCK // weights.shape[1])
+    for first in range(0, len(inputs), rows):
+        x, y = inputs[first : first + rows], labels[first : first + rows]
+        logits = x @ weights[:-1] + weights[-1]
+        logits -= logits.max(axis=1, keepdims=True)
+        each = np.arange(len(y))
+        of_label = logits[each, y]
+        np.exp(logits, out=logits)
+        sums = logits.sum(axis=1, keepdims=True)
+        total += float(np.log(sums).sum(dtype="float64") - of_label.sum(dtype="float64"))
+        logits /= sums
+        logits[each, y] -= 1.0
+        gradient[:-1] += x.T @ logits
+        gradient[-1] += logits.sum(axis=0)
+    gradient /= len(inputs)
+    gradient[:-1] += np.float32(decay) * weights[:-1]
+    return total / len(inputs) + 0.5 * decay * _dot(weights[:-1], weights[:-1]), gradient
+
+
+def _dot(a, b):
+    return float(np.vdot(a, b))
+
+
+def _minimise(function, weights, curvature, max_steps, tolerance):
+    loss, gradient = function(weights)
+    pairs = []  # (step, change of the gradient, 1 / their product)
+    for _ in range(max_steps):
+        if np.abs(gradient).max() <= tolerance:
+            break
+        direction = -_inverse_curvature_times(gradient, pairs, curvature)
+        slope = _dot(direction, gradient)
+        if slope >= 0:  # rounding: nothing is left to gain
+            break
+        rate = 1.0
+        while True:
+            new = weights + np.float32(rate) * direction
+            new_loss, new_gradient = function(new)
+            if new_loss <= loss + 1e-4 * rate * slope:
+                break
+            rate *= 0.5
+            if rate < 1e-3:
+                return weights
+        step, change = new - weights, new_gradient - gradient
+        product = _dot(step, change)
+        if product > 1e-12 * _dot(change, change):
+            pairs = [*pairs[1 - HISTORY :], (step, change, 1.0 / product)]
+        weights, loss, gradient = new, new_loss, new_gradient
+    return weights
+
+
+def _inverse_curvature_times(gradient, pairs, curvature):
+    """L-BFGS's two loops."""
+    result = gradient.copy()
+    factors = []
+    for step, change, inverse in reversed(pairs):
+        factor = inverse * _dot(step, result)
+        result -= np.float32(factor) * change
+        factors.append(factor)
+    result /= curvature
+    if pairs:
+        _, change, inverse = pairs[-1]
+        result *= np.float32(1.0 / (inverse * _dot(change, change / curvature)))
+    for (step, change, inverse), factor in zip(pairs, reversed(factors), strict=True):
+        result += np.float32(factor - inverse * _dot(change, result)) * step
+    return result

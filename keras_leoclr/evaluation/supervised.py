@@ -1,0 +1,153 @@
+"""A classifier on a copy of a backbone, trained on images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.data.pipeline import image_batches
+from keras_leoclr.evaluation.batches import labelled_batches
+from keras_leoclr.evaluation.common import check_finite
+from keras_leoclr.model import with_pooled_features
+from keras_leoclr.optimizers import SGD
+
+
+class TwoRatesSGD(SGD):
+    """SGD whose learning rate is multiplied by `factor` for all but the variables of the head.
+
+    Args:
+        learning_rate: of the head.
+        factor: >= 0, of the others.
+        head: its variables.
+        **kwargs: other arguments of `SGD`.
+    """
+
+    def __init__(self, learning_rate: Any, factor: float, head: list, **kwargs: Any):
+        super().__init__(learning_rate, **kwargs)
+        self.factor = factor
+        self.head = {variable.path for variable in head}
+        self._head_indices = set()
+
+    def build(self, variables):
+        # by number: TensorFlow's optimizers are given variables without a path
+        self._head_indices = {i for i, variable in enumerate(variables) if variable.path in self.head}
+        super().build(variables)
+
+    def update_step(self, gradient, variable, learning_rate):
+        own = self._get_variable_index(variable) in self._head_indices
+        super().update_step(gradient, variable, learning_rate if own else learning_rate * self.factor)
+
+
+def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: float, seed: int):
+    """A copy of the backbone, and a model of it with a linear head that returns logits.
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps.
+        classes: C.
+        frozen: whether the copy stays in inference mode, BatchNorm included, and is not trained.
+        head_std: standard deviation of the head's initial weights.
+        seed: of these.
+
+    Returns:
+        The copy, and the classifier (B, S, S, 3) -> (B, C) float32.
+    """
+    backbone = with_pooled_features(backbone)
+    copy = keras.models.clone_model(backbone)
+    copy.set_weights(backbone.get_weights())
+    copy.trainable = not frozen
+    images = keras.Input(copy.input_shape[1:])
+    features = copy(images, training=False) if frozen else copy(images)
+    head = keras.layers.Dense(
+        classes,
+        kernel_initializer=keras.initializers.RandomNormal(0.0, head_std, seed=seed),
+        dtype="float32",
+        name="head",
+    )
+    return copy, keras.Model(images, head(features))
+
+
+def train_classifier(
+    classifier: keras.Model,
+    train: tf.data.Dataset,
+    view: Any,
+    epochs: int,
+    batch_size: int,
+    head_rate: float,
+    backbone_rate: float,
+    milestones: tuple[int, ...],
+    gamma: float,
+    seed: int,
+    verbose: bool,
+) -> None:
+    """Trains with SGD, momentum 0.9 and no weight decay; rates times `gamma` at each milestone.
+
+    Args:
+        classifier: of `classifier_on`.
+        train: source of images and labels.
+        view: see `labelled_batches`.
+        epochs: passes over the images.
+        batch_size: images per step, at most as many as there are.
+        head_rate: learning rate of the head, > 0.
+        backbone_rate: of the rest, 0 where it is frozen.
+        milestones: epochs, counted from 0, at whose start the rates fall.
+        gamma: factor.
+        seed: of order and views.
+        verbose: whether to show a progress bar.
+    """
+    batches = labelled_batches(train, view, batch_size, seed, epochs)
+    steps = int(batches.cardinality()) // epochs
+    schedule = head_rate
+    if milestones:
+        values = [head_rate * gamma**number for number in range(len(milestones) + 1)]
+        boundaries = [epoch * steps - 1 for epoch in milestones]
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    head = classifier.get_layer("head").trainable_variables
+    optimizer = TwoRatesSGD(schedule, backbone_rate / head_rate, head, momentum=0.9)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    classifier.compile(optimizer=optimizer, loss=loss)
+    if keras.backend.backend() != "tensorflow":
+        batches = batches.map(lambda images, labels: (images, tf.cast(labels, tf.int32)))
+    classifier.fit(
+        batches.repeat(), epochs=epochs, steps_per_epoch=steps, verbose=int(verbose), shuffle=False
+    )
+
+
+def logits_of(
+    classifier: keras.Model, source: tf.data.Dataset, views: Any, batch_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (M, C) and labels (M,) of clean images.
+
+    Raises:
+        ValueError: if the training diverged.
+    """
+    logits, labels = [], []
+    for images, batch_labels in image_batches(source, views, batch_size):
+        logits.append(np.asarray(classifier.predict_on_batch(np.asarray(images)), "float32"))
+        labels.append(np.asarray(batch_labels, "int64"))
+    logits, labels = np.concatenate(logits), np.concatenate(labels)
+    try:
+        check_finite("logits", logits)
+    except ValueError as error:
+        raise ValueError(
+            f"The training of the classifier diverged; try a lower learning rate. {error}"
+        ) from error
+    return logits, labels
+
+
+def check_labels(train_labels: np.ndarray, test_labels: np.ndarray) -> int:
+    """The number of classes of both, after a check.
+
+    Raises:
+        ValueError: if a class occurs in the test set alone, or there is only one.
+    """
+    missing = np.setdiff1d(test_labels, train_labels)
+    if len(missing):
+        raise ValueError(
+            f"`train` must have images of every class of `test`. Received: none of {missing[:5].tolist()}"
+        )
+    if len(np.unique(train_labels)) < 2:
+        raise ValueError(f"`train` must have two classes or more. Received: only {train_labels[0]}")
+    return int(max(train_labels.max(), test_labels.max())) + 1

@@ -1,0 +1,118 @@
+"""Linear accuracy on several data sets that the backbone was not trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from keras_leoclr.data.pipeline import image_batches
+from keras_leoclr.data.sources import load
+from keras_leoclr.evaluation.batches import data_identity
+from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.probes import Linear
+from keras_leoclr.evaluation.scores import Score
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A data set to transfer to.
+
+    Attributes:
+        dataset: as `data.load` takes it.
+        train_split: where the classifier is fitted.
+        test_split: where it is judged.
+        metric: "top1", or "mean_per_class" where that is usual.
+    """
+
+    dataset: str
+    train_split: str = "train"
+    test_split: str = "test"
+    metric: str = "top1"
+
+
+# Splits and metrics as in arXiv 1805.08974 (table 1) where it has the data set; the birds as published.
+TARGETS = {
+    target.dataset.removeprefix("tfds:"): target
+    for target in (
+        Target("tfds:cifar10"),
+        Target("tfds:cifar100"),
+        Target("tfds:cars196"),
+        Target("tfds:caltech_birds2011"),
+        Target("tfds:food101", test_split="validation"),
+        Target("tfds:oxford_flowers102", "train+validation", metric="mean_per_class"),
+        Target("tfds:oxford_iiit_pet", metric="mean_per_class"),
+        Target("tfds:dtd", "train+validation"),
+    )
+}
+
+
+class Transfer:
+    """Softmax regression on the frozen features of each data set (the linear protocol of arXiv 1805.08974).
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps.
+        views: layer with `preprocess`, such as `LeOCLRViews`, with the backbone's size and normalisation.
+        targets: data sets; by default all of `TARGETS`.
+        data_dir: where TensorFlow Datasets keeps its files.
+        batch_size: images per call of the backbone.
+        cache: folder of cached features, see `extract_features`.
+        seed: of the part that chooses the weight decay.
+        verbose: whether to show progress bars.
+
+    `run` yields transfer/NAME for each data set, with its `metric`, and transfer/mean over those that are
+    there; those that are not are in `missing`, {name: why}.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        views: Any,
+        targets: Sequence[Target] = tuple(TARGETS.values()),
+        data_dir: str | os.PathLike | None = None,
+        batch_size: int = 256,
+        cache: str | os.PathLike | None = None,
+        seed: int = 0,
+        verbose: bool = False,
+    ):
+        bad = [target for target in targets if target.metric not in ("top1", "mean_per_class")]
+        if bad or not len(targets):
+            raise ValueError(
+                "`targets` must be data sets with the metric top1 or mean_per_class. "
+                f"Received: {bad[0] if bad else 'none'}"
+            )
+        self.backbone, self.views, self.targets = backbone, views, tuple(targets)
+        self.data_dir, self.batch_size, self.cache = data_dir, batch_size, cache
+        self.seed, self.verbose = seed, verbose
+        self.missing: dict[str, str] = {}
+
+    def run(self) -> Iterator[Score]:
+        values = []
+        for target in self.targets:
+            name = os.path.basename(target.dataset.removeprefix("tfds:").rstrip("/"))
+            try:
+                sources = [
+                    load(target.dataset, split, self.data_dir)
+                    for split in (target.train_split, target.test_split)
+                ]
+            except OSError as error:  # not there and not to be downloaded
+                self.missing[name] = str(error)
+                continue
+            sets = []
+            splits = (target.train_split, target.test_split)
+            for source, split in zip(sources, splits, strict=True):
+                batches = image_batches(source, self.views, self.batch_size)
+                identity = data_identity(source, target.dataset, split) | {"size": self.views.image_size}
+                identity |= {name: list(getattr(self.views.key_view, name)) for name in ("mean", "std")}
+                sets += extract_features(self.backbone, batches, self.verbose, self.cache, identity)
+            found = {score.name: score for score in Linear(*sets, seed=self.seed).run()}
+            score = found[f"linear/{target.metric}"]
+            values.append(score.value)
+            how = dataclasses.asdict(target) | {"train_images": len(sets[1]), "test_images": len(sets[3])}
+            hits = found["linear/top1"].hits if target.metric == "top1" else None
+            yield Score(f"transfer/{name}", score.value, score.interval, hits, **score.protocol, **how)
+        if values:
+            yield Score("transfer/mean", sum(values) / len(values), data_sets=len(values))

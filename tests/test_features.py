@@ -1,0 +1,140 @@
+"""The cache of features, on every backend."""
+
+import itertools
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_leoclr as kl
+from keras_leoclr import evaluation
+from keras_leoclr.evaluation import features as module
+
+IDENTITY = {"dataset": "random", "split": "test"}
+
+
+def backbone_with(seed=0):
+    """A convolution, BatchNorm with statistics and feature maps, weights drawn by NumPy."""
+    images = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(8, 3, activation="relu")(images)
+    backbone = keras.Model(images, keras.layers.BatchNormalization(epsilon=1e-3)(maps))
+    rng = np.random.default_rng(seed)
+    backbone.set_weights([0.1 + rng.random(w.shape) - 0.5 * (w.ndim == 4) for w in backbone.get_weights()])
+    return backbone
+
+
+def batches(count=10, size=3, seed=0):
+    rng = np.random.default_rng(seed)
+    images = rng.standard_normal((count, 8, 8, 3)).astype("float32")
+    return [(images[i : i + size], np.arange(i, min(i + size, count))) for i in range(0, count, size)]
+
+
+def numpy_features(backbone, images):
+    kernel, bias, gamma, beta, mean, variance = backbone.get_weights()
+    windows = np.lib.stride_tricks.sliding_window_view(images, (3, 3), axis=(1, 2))
+    maps = np.maximum(np.einsum("nhwcyx,yxcf->nhwf", windows, kernel) + bias, 0)
+    return ((maps - mean) / np.sqrt(variance + 1e-3) * gamma + beta).mean(axis=(1, 2))
+
+
+def test_features_are_those_of_numpy_on_every_backend():
+    backbone = backbone_with()
+    features, labels = evaluation.extract_features(backbone, batches())
+    images = np.concatenate([images for images, _ in batches()])
+    np.testing.assert_allclose(features, numpy_features(backbone, images), atol=1e-4)
+    assert labels.tolist() == list(range(10))
+
+
+def test_cached_features_are_mapped_and_not_computed_again(tmp_path, monkeypatch):
+    backbone = backbone_with()
+    plain, labels = evaluation.extract_features(backbone, batches())
+    made = evaluation.extract_features(backbone, batches(), cache=tmp_path, identity=IDENTITY)
+    monkeypatch.setattr(module, "_fill", lambda *_: pytest.fail("computed again"))
+    # another model object, its layers numbered otherwise, with the same weights
+    again = evaluation.extract_features(backbone_with(), [], cache=tmp_path, identity=IDENTITY)
+    for features, found in (made, again):
+        assert isinstance(features, np.memmap) and not features.flags.writeable
+        np.testing.assert_array_equal(features, plain)
+        np.testing.assert_array_equal(found, labels)
+    (folder,) = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert json.loads((folder / "about.json").read_text())["identity"] == IDENTITY
+
+
+def test_another_backbone_or_other_data_have_features_of_their_own(tmp_path):
+    backbone = backbone_with()
+    changed = backbone_with()
+    weights = changed.get_weights()
+    weights[0][0, 0, 0, 0] = np.nextafter(weights[0][0, 0, 0, 0], 1)  # a single bit
+    changed.set_weights(weights)
+    for one, identity in ((backbone, IDENTITY), (changed, IDENTITY), (backbone, {"split": "train"})):
+        evaluation.extract_features(one, batches(), cache=tmp_path, identity=identity)
+    assert sum(path.is_dir() for path in tmp_path.iterdir()) == 3
+    with pytest.raises(ValueError, match="`identity` must say what `dataset` is made of"):
+        evaluation.extract_features(backbone, batches(), cache=tmp_path)
+
+
+def test_checksum_sees_the_wiring():
+    def model(crossed):
+        images = keras.Input((4, 4, 3))
+        a, b = (keras.layers.Conv2D(3, 1, kernel_initializer="ones", name=name) for name in "ab")
+        out = b(keras.layers.ReLU()(a(images))) if not crossed else keras.layers.ReLU()(b(a(images)))
+        return keras.Model(images, out)
+
+    same, again, crossed = model(False), model(False), model(True)
+    assert module.checksum(same) == module.checksum(again) != module.checksum(crossed)
+
+
+def test_an_interrupted_extraction_goes_on_where_it_was_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SAVE_EVERY", 2)
+    backbone = backbone_with()
+    how = {"cache": tmp_path, "identity": IDENTITY}
+
+    def breaks():
+        yield from itertools.islice(batches(), 3)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.extract_features(backbone, breaks(), **how)
+    assert not list(tmp_path.rglob("*.npy"))  # nothing looks finished
+    computed = []
+    predict = keras.Model.predict_on_batch
+
+    def counted(self, images):
+        computed.append(len(images))
+        return predict(self, images)
+
+    monkeypatch.setattr(keras.Model, "predict_on_batch", counted)
+    features, labels = evaluation.extract_features(backbone, batches(), **how)
+    assert computed == [3, 1]  # of four batches two were saved, the third was lost
+    monkeypatch.undo()
+    plain = evaluation.extract_features(backbone, batches())
+    np.testing.assert_array_equal(features, plain[0])
+    np.testing.assert_array_equal(labels, plain[1])
+
+
+def test_features_in_lower_precision_are_close_and_leave_the_backbone_alone(tmp_path):
+    backbone = backbone_with()
+    exact, _ = evaluation.extract_features(backbone, batches())
+    rounded, _ = evaluation.extract_features(backbone, batches(), precision="mixed_bfloat16")
+    assert rounded.dtype == np.float32
+    assert 0 < np.abs(exact - rounded).max() < 0.05 * np.abs(exact).max()
+    assert backbone.layers[1].compute_dtype == "float32"
+    with pytest.raises(ValueError, match="`precision` must be one of float32, mixed_bfloat16"):
+        evaluation.extract_features(backbone, batches(), precision="float8")
+
+
+@pytest.mark.backend_free
+def test_identity_follows_the_content_of_arrays_and_folders(tmp_path):
+    from PIL import Image
+
+    arrays = {"image": np.zeros((3, 4, 4, 3), np.uint8), "label": np.arange(3)}
+    first = evaluation.data_identity(kl.data.load(arrays), "mine", "train")
+    arrays["image"][0, 0, 0, 0] = 1
+    assert evaluation.data_identity(kl.data.load(arrays), "mine", "train") != first
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / "x.png"
+    Image.new("RGB", (4, 4)).save(path)
+    first = evaluation.data_identity(kl.data.load(tmp_path), tmp_path, "train")
+    assert evaluation.data_identity(kl.data.load(tmp_path), tmp_path, "train") == first
+    Image.new("RGB", (5, 5)).save(path)
+    assert evaluation.data_identity(kl.data.load(tmp_path), tmp_path, "train") != first
