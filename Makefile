@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long test test-minimum test-interop interop-fixtures lint format clean
+.PHONY: quickstart pretrain-long test test-faults test-minimum test-interop interop-fixtures lint format clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -21,6 +21,12 @@ test-tensorflow: $(VENV)/.test
 
 test-jax test-torch: test-%: $(VENV)/.test
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 -m "not backend_free" tests
+
+# Real processes, killed and starved, on each backend; writes the table of docs/reliability.md.
+test-faults: $(VENV)/.test
+	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/faults.py
+	KERAS_BACKEND=jax $(BIN)/python benchmarks/faults.py --kills 4 --only kill
+	KERAS_BACKEND=torch $(BIN)/python benchmarks/faults.py --kills 4 --only kill
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 test-minimum: VENV := .venv-minimum

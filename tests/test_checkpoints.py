@@ -1,6 +1,5 @@
 """Checkpoint files, and training that goes on from them."""
 
-import functools
 import itertools
 import json
 import os
@@ -20,7 +19,7 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import callbacks, checkpoints
-from tests.case import random_views, small_model, to_numpy
+from tests.case import fresh_model, random_views, small_model, to_numpy
 
 backend_free = pytest.mark.backend_free
 ROOT = pathlib.Path(__file__).parent.parent
@@ -148,20 +147,6 @@ def dataset_at(epoch, batch):
     return dataset if batch else dataset.apply(tf.data.experimental.assert_cardinality(STEPS))
 
 
-@functools.cache
-def compiled_model():
-    model = small_model(momentum=kl.schedules.CosineMomentum(0.9, STEPS * EPOCHS))
-    return model, checkpoints.arrays_of(model)
-
-
-def new_model():
-    """The one model, whose step is compiled already, with the numbers of a new one."""
-    keras.utils.set_random_seed(1)
-    model, initial = compiled_model()
-    checkpoints.restore(model, initial, ("model", "optimizer", "metrics"))
-    return model
-
-
 def checkpoint_in(folder, **options):
     options = {"minutes": 0, "budget": 1, "files": [folder / "history.csv"], **options}
     return callbacks.Checkpoint(folder / "checkpoints", **options)
@@ -170,7 +155,7 @@ def checkpoint_in(folder, **options):
 def train(folder, model=None, crash=None, epochs=EPOCHS, checkpoint=None, others=()):
     """Trains in a folder, from where it was; with `crash` only so many steps."""
     folder.mkdir(exist_ok=True)
-    model = model or new_model()
+    model = model or fresh_model()
     checkpoint = checkpoint or checkpoint_in(folder)
     chosen = [callbacks.HistoryFile(folder / "history.csv"), *others]
     if crash is None:
@@ -217,7 +202,7 @@ def test_the_middle_of_an_epoch_comes_back_with_its_metrics_and_files(tmp_path):
         file.write("a line that the checkpoint does not know\n")
     arrays, state = checkpoints.read(checkpoints.paths(tmp_path / "checkpoints")[-1])
     assert state["position"] == [1, 2] and state["steps"] == STEPS
-    model, checkpoint = new_model(), checkpoint_in(tmp_path)
+    model, checkpoint = fresh_model(), checkpoint_in(tmp_path)
     assert checkpoint.restore(model) == (1, 2)
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
     for name, value in checkpoints.arrays_of(model).items():
@@ -238,7 +223,7 @@ def test_random_states_come_back(tmp_path):
 def test_with_a_fit_of_ones_own_it_resumes_at_whole_epochs(tmp_path, uninterrupted):
     history = tmp_path / "history.csv"
     for _ in range(2):
-        model = new_model()
+        model = fresh_model()
         checkpoint = checkpoint_in(tmp_path, minutes=None)
         start = checkpoint.restore(model)
         chosen = [callbacks.HistoryFile(history), checkpoint, StopAfter(STEPS + 2)]
@@ -261,7 +246,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tm
     *_, before, newest = checkpoints.paths(tmp_path / "checkpoints")
     newest.write_bytes(newest.read_bytes()[:-1])
     with pytest.warns(UserWarning, match=f"{newest.name} is damaged and set aside.*SHA-256"):
-        start = checkpoint_in(tmp_path).restore(new_model())
+        start = checkpoint_in(tmp_path).restore(fresh_model())
     assert start == tuple(checkpoints.read_state(before)["position"])
     for path in checkpoints.paths(tmp_path / "checkpoints"):
         path.write_bytes(b"")
@@ -269,7 +254,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tm
         pytest.warns(UserWarning, match="ends in its header"),
         pytest.raises(checkpoints.DamagedCheckpointError, match="`folder` must hold a whole checkpoint"),
     ):
-        checkpoint_in(tmp_path).restore(new_model())
+        checkpoint_in(tmp_path).restore(fresh_model())
 
 
 def test_another_model_is_refused_and_left_as_it_is(tmp_path):
@@ -347,7 +332,7 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, capfd,
         train(tmp_path, checkpoint=checkpoint, others=[SendSignal(number, step), Wait()])
     assert raised.value.code == 128 + number
     assert f"{name}: stopping after this step" in capfd.readouterr().err
-    assert checkpoint_in(tmp_path).restore(new_model()) == position
+    assert checkpoint_in(tmp_path).restore(fresh_model()) == position
     assert signal.getsignal(number) == handler
 
 

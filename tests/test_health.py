@@ -12,7 +12,7 @@ import tensorflow as tf
 import keras_leoclr as kl
 from keras_leoclr import callbacks
 from keras_leoclr.results import Results
-from tests.case import batched, random_views, small_model
+from tests.case import batched, fresh_model, random_views, small_model
 
 HEALTHY = {"loss": 1.0, "feature_std": 0.3, "loss_to_chance": 0.5}
 
@@ -131,8 +131,8 @@ def test_a_device_that_waits_for_data_is_reported(tmp_path, starved):
             time.sleep(0 if starved else 0.05)
 
     feed = callbacks.Feed(8, 2, 12, waiting.seconds)
-    health = callbacks.Health(feed, Results(path))
-    small_model(queue_size=8).fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[Step(), health])
+    health = callbacks.Health(feed, Results(path), starved=0.01 if starved else 0.2)
+    fresh_model().fit(dataset, epochs=1, verbose=0, shuffle=False, callbacks=[Step(), health])
     assert found(path) == (["health/starved"] if starved else [])
     speeds = {line["name"]: line["value"] for line in Results(path).read()}
     assert speeds["speed/images_per_second"] > 0
@@ -144,7 +144,7 @@ def test_a_device_that_waits_for_data_is_reported(tmp_path, starved):
 def test_a_healthy_run_stays_quiet(tmp_path):
     path = tmp_path / "results.jsonl"
     health = callbacks.Health(callbacks.Feed(8, 2, 3), Results(path), patience=2)
-    model = small_model(queue_size=32)
+    model = fresh_model()
     with warnings.catch_warnings():
         warnings.simplefilter("error", callbacks.HealthWarning)
         history = model.fit(
@@ -161,7 +161,7 @@ def test_non_finite_loss_stops_at_its_step_and_keeps_the_last_checkpoint(tmp_pat
                 bias = self.model.query_encoder.trainable_variables[-1]
                 bias.assign(np.full(bias.shape, np.nan))
 
-    model = small_model()
+    model = fresh_model()
     checkpoint = callbacks.Checkpoint(tmp_path, minutes=0, budget=1)
     with pytest.raises(callbacks.NonFiniteLossError, match="The loss is nan at step 1 of epoch 2"):
         checkpoint.fit(

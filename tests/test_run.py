@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from keras_leoclr import checkpoints, cli
+from keras_leoclr import checkpoints, cli, evaluation
 from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
 from keras_leoclr.recipes.run import SAFE, ChangedRecipeError, Run, RunInProgressError
 from keras_leoclr.results import Results
@@ -173,18 +173,17 @@ def test_a_run_that_died_in_its_evaluation_has_every_result_once(tmp_path, monke
     recipe = dataclasses.replace(
         RECIPE.smoke(), max_images=64, image_size=16, widths=(8, 16), knn_every=0, epochs=1
     )
-    import keras_leoclr.recipes.pretrain as module
-
-    probe = module.evaluation.linear_probe
+    scores = {"top1": 0.5, "top5": 0.9}
     calls = []
 
     def die(*arguments):
         calls.append(arguments)
         if len(calls) in (2, 5):  # before training, and after it in the process that went on
             raise MemoryError
-        return probe(*arguments)
+        return scores
 
-    monkeypatch.setattr(module.evaluation, "linear_probe", die)
+    monkeypatch.setattr(evaluation, "linear_probe", die)
+    monkeypatch.setattr(evaluation, "linear_probe_few_labels", lambda *_, **how: scores)
     for _ in range(2):
         with pytest.raises(MemoryError):
             pretrain(recipe, tmp_path, verbose=0)
