@@ -35,11 +35,9 @@ from keras_leoclr import checkpoints
 ROOT = pathlib.Path(__file__).parents[1]
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 MAIN = "import sys; from keras_leoclr.cli import main; sys.exit(main())"
-EPOCHS = 40
 SETTINGS = (
     "--preset smoke --noevaluate --image_size 16 --widths 8,16 --max_images 256 --knn_every 5 "
-    "--knn_bank 60 --knn_queries 30 --verbose 0 --deterministic --checkpoint_minutes 0 --checkpoint_budget 1 "
-    f"--epochs {EPOCHS}"
+    "--knn_bank 60 --knn_queries 30 --verbose 0 --deterministic --checkpoint_minutes 0 --checkpoint_budget 1"
 ).split()
 
 
@@ -320,8 +318,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--only", nargs="*", choices=FAULTS, default=list(FAULTS))
+    parser.add_argument("--epochs", type=int, default=40, help="of a run, 8 steps each")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    SETTINGS.extend(["--epochs", str(options.epochs)])
     rng = random.Random(options.seed)
     rows = []
     with tempfile.TemporaryDirectory(prefix="keras_leoclr_faults_") as folder:

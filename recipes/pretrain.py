@@ -124,7 +124,8 @@ def _pretrain(recipe: Recipe, run: Run, checkpoint: callbacks.Checkpoint, verbos
     checkpoint.stateful = {"health": health}
     at = checkpoint.restore(model)
     if not checkpoint.resumed:
-        results.path.unlink(missing_ok=True)  # of a start that did not come to its first checkpoint
+        for path in checkpoint.files:  # of a start that did not come to its first checkpoint
+            path.unlink(missing_ok=True)
         report.write_views(views, source, workdir / "views.png")
         if recipe.evaluate:
             say("Before training: raw pixels and the randomly initialised backbone")

@@ -379,6 +379,7 @@ def leoclr(workdir, *arguments, before="", **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, **options)
 
 
+@backend_free  # on the other backends: `make test-faults`
 @pytest.mark.slow
 def test_a_killed_deterministic_run_ends_with_the_same_bits(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
