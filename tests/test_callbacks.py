@@ -41,6 +41,17 @@ def test_monitor_does_not_change_training():
         np.testing.assert_allclose(mine, theirs, atol=1e-6)  # torch's threads round differently
 
 
+@pytest.mark.backend_free
+def test_history_goes_on_under_the_columns_that_it_began_with(tmp_path):
+    path = tmp_path / "history.csv"
+    for epoch, logs in enumerate([{"loss": 2.0, "val_loss": 3.0}, {"knn_top1": 0.5, "loss": 1.0}]):
+        history = callbacks.HistoryFile(path)  # a process each
+        history.on_train_begin()
+        history.on_epoch_end(epoch, logs)
+        history.on_train_end()
+    assert path.read_text().split() == ["epoch,loss,val_loss", "0,2.0,3.0", "1,1.0,NA"]
+
+
 def test_results_are_one_line_each_and_survive_a_second_writer(tmp_path):
     path = tmp_path / "results.jsonl"
     Results(path).write("knn/top1", np.float32(0.5), k=200)
