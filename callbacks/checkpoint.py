@@ -163,21 +163,25 @@ class Checkpoint(keras.callbacks.Callback):
     def _newest_whole(self):
         for leftover in self.folder.glob(f"*{checkpoints.PARTIAL}"):
             leftover.unlink()  # of a process that died while it wrote
-        found = checkpoints.paths(self.folder)
-        for path in reversed(found):
+        damaged = []
+        for path in reversed(checkpoints.paths(self.folder)):
             try:
-                return checkpoints.read(path)
+                whole = checkpoints.read(path)
             except checkpoints.DamagedCheckpointError as error:
-                path.rename(path.with_name(path.name + ".damaged"))
+                damaged.append(path)
+                warnings.warn(f"The checkpoint {path} is damaged: {error}.", stacklevel=4)
+                continue
+            for each in damaged:
+                each.rename(each.with_name(each.name + ".damaged"))
+            if damaged:
                 warnings.warn(
-                    f"The checkpoint {path} is damaged and set aside as {path.name}.damaged: {error}. "
-                    "The one before it is taken.",
-                    stacklevel=4,
+                    f"Going on from {path.name}; what is damaged was set aside as *.damaged.", stacklevel=4
                 )
-        if found:
+            return whole
+        if damaged:  # they stay where they are, so that another start does not begin anew
             raise checkpoints.DamagedCheckpointError(
-                f"`folder` must hold a whole checkpoint; all {len(found)} of them are damaged and were set "
-                f"aside as *.damaged. Received: folder={self.folder}"
+                f"`folder` must hold a whole checkpoint; all {len(damaged)} of them are damaged. "
+                f"Received: folder={self.folder}"
             )
         return None
 

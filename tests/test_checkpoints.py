@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import resource
 import subprocess
 import sys
@@ -241,20 +242,24 @@ def test_a_folder_with_checkpoints_must_be_restored_first(tmp_path):
         model.fit(dataset_at(0, 0), verbose=0, callbacks=[checkpoint_in(tmp_path)])
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path, recwarn):
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
     train(tmp_path, crash=6)
     *_, before, newest = checkpoints.paths(tmp_path / "checkpoints")
     newest.write_bytes(newest.read_bytes()[:-1])
-    with pytest.warns(UserWarning, match=f"{newest.name} is damaged and set aside.*SHA-256"):
+    with pytest.warns(UserWarning) as warned:
         start = checkpoint_in(tmp_path).restore(fresh_model())
+    said = " ".join(str(each.message) for each in warned)
+    assert re.search(f"{newest.name} is damaged: SHA-256.*Going on from {before.name}", said)
+    assert not newest.exists() and newest.with_name(newest.name + ".damaged").exists()
     assert start == tuple(checkpoints.read_state(before)["position"])
     for path in checkpoints.paths(tmp_path / "checkpoints"):
         path.write_bytes(b"")
-    with (
-        pytest.warns(UserWarning, match="ends in its header"),
-        pytest.raises(checkpoints.DamagedCheckpointError, match="`folder` must hold a whole checkpoint"),
-    ):
-        checkpoint_in(tmp_path).restore(fresh_model())
+    for _ in range(2):  # the second start does not begin anew either
+        with (
+            pytest.warns(UserWarning, match="ends in its header"),
+            pytest.raises(checkpoints.DamagedCheckpointError, match="`folder` must hold a whole checkpoint"),
+        ):
+            checkpoint_in(tmp_path).restore(fresh_model())
 
 
 def test_another_model_is_refused_and_left_as_it_is(tmp_path):
