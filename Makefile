@@ -25,8 +25,8 @@ test-jax test-torch: test-%: $(VENV)/.test
 # Real processes, killed and starved, on each backend; writes the table of docs/reliability.md.
 test-faults: $(VENV)/.test
 	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/faults.py
-	KERAS_BACKEND=jax $(BIN)/python benchmarks/faults.py --kills 4 --only kill
-	KERAS_BACKEND=torch $(BIN)/python benchmarks/faults.py --kills 4 --only kill
+	KERAS_BACKEND=jax $(BIN)/python benchmarks/faults.py --kills 4 --only kill --epochs 15
+	KERAS_BACKEND=torch $(BIN)/python benchmarks/faults.py --kills 4 --only kill --epochs 15
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 test-minimum: VENV := .venv-minimum

@@ -1,7 +1,7 @@
 """What a run survives: real processes are killed, starved of disk and memory, and lied to.
 
     python benchmarks/faults.py                              # all of it, 10 to 20 minutes
-    KERAS_BACKEND=jax python benchmarks/faults.py --kills 4 --only kill signal
+    KERAS_BACKEND=jax python benchmarks/faults.py --kills 4 --only kill --epochs 15
 
 All runs have the same settings and `--deterministic`, so that each must end like the one that nothing
 happened to. Compared are every bit of the last checkpoint (weights, BatchNorm, queue, optimizer, metrics,
