@@ -26,7 +26,7 @@ test-jax test-torch: test-%: $(VENV)/.test
 test-faults: $(VENV)/.test
 	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/faults.py
 	KERAS_BACKEND=jax $(BIN)/python benchmarks/faults.py --kills 4 --only kill --epochs 15
-	KERAS_BACKEND=torch $(BIN)/python benchmarks/faults.py --kills 4 --only kill --epochs 15
+	KERAS_BACKEND=torch $(BIN)/python benchmarks/faults.py --kills 3 --only kill --epochs 3
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 test-minimum: VENV := .venv-minimum

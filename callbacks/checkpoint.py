@@ -110,6 +110,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._offset = 0
         self._steps = None
         self._metrics = None
+        self._random = None
         self._position = None
         self._restored = False
         self._last_cost = 0.0
@@ -158,6 +159,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._steps = state["steps"]
         # Keras resets the metrics when an epoch begins
         self._metrics = arrays if self._start.batch else None
+        self._random = arrays, state["random"]
         return self._start
 
     def _newest_whole(self):
@@ -279,6 +281,17 @@ class Checkpoint(keras.callbacks.Callback):
         if self._metrics is not None and epoch == self._start.epoch:
             checkpoints.restore(self.model, self._metrics, ("metrics",))
         self._metrics = None
+        if not self._start.batch:
+            self._restore_random_states()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # torch's loaders draw a number when an epoch begins; in its middle that is done already
+        self._restore_random_states()
+
+    def _restore_random_states(self):
+        if self._random is not None:
+            checkpoints.restore_random_states(*self._random)
+            self._random = None
 
     def _steps_of_an_epoch(self, epoch):
         first = epoch == self._start.epoch
