@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long test test-slow test-minimum test-interop interop-fixtures lint format clean
+.PHONY: quickstart pretrain-long test test-slow test-faults test-minimum test-interop interop-fixtures lint format clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -27,6 +27,12 @@ test-slow: $(VENV)/.test
 	for backend in tensorflow jax; do \
 		REPLICAS=4 KERAS_BACKEND=$$backend $(BIN)/python -m pytest tests/test_distribution.py || exit 1; \
 	done
+
+# Real processes, killed and starved, on each backend; writes the table of docs/reliability.md.
+test-faults: $(VENV)/.test
+	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/faults.py
+	KERAS_BACKEND=jax $(BIN)/python benchmarks/faults.py --kills 4 --only kill --epochs 15
+	KERAS_BACKEND=torch $(BIN)/python benchmarks/faults.py --kills 3 --only kill --epochs 3
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 test-minimum: VENV := .venv-minimum

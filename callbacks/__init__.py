@@ -1,7 +1,20 @@
 """Callbacks for `LeOCLR.fit`."""
 
+from keras_leoclr.callbacks.checkpoint import Checkpoint, Interrupted, Position
+from keras_leoclr.callbacks.health import Feed, Health, HealthWarning, NonFiniteLossError
+from keras_leoclr.callbacks.history_file import HistoryFile
 from keras_leoclr.callbacks.knn_monitor import KNNMonitor
 from keras_leoclr.callbacks.online_linear_probe import OnlineLinearProbe
-from keras_leoclr.callbacks.stop_on_non_finite import NonFiniteLossError, StopOnNonFinite
 
-__all__ = ["KNNMonitor", "NonFiniteLossError", "OnlineLinearProbe", "StopOnNonFinite"]
+__all__ = [
+    "Checkpoint",
+    "Feed",
+    "Health",
+    "HealthWarning",
+    "HistoryFile",
+    "Interrupted",
+    "KNNMonitor",
+    "NonFiniteLossError",
+    "OnlineLinearProbe",
+    "Position",
+]

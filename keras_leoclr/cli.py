@@ -17,7 +17,8 @@ from keras_leoclr.distribution import WorkerLostError
 
 USAGE = """leoclr: self-supervised pretraining of image encoders
 
-  leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe; any field of it is a flag
+  leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe, or go on with it where it was
+                                                             interrupted; any field of it is a flag
   leoclr recipes                                             list the recipes
   leoclr report DIR                                          write DIR/report.html again
   leoclr evaluate WHAT --workdir DIR [--FLAG VALUE ...]      judge a backbone: knn, linear, robustness, ...
@@ -28,7 +29,20 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr pretrain RECIPE --help                              all fields with their defaults
 
 The backend is the environment variable KERAS_BACKEND: tensorflow (default), jax or torch.
-Exit status: 0 done, 1 the run failed or `data` found damaged pictures, 2 wrong usage."""
+Exit status: 0 done, 1 the run failed or `data` found damaged pictures, 2 wrong usage or other settings
+than those of the run that is to go on, 128 + n stopped by signal n (130 SIGINT, 143 SIGTERM)."""
+
+
+# flags that are arguments of `pretrain`, beside the fields of the recipe
+RUN_FLAGS = (
+    "overwrite",
+    "verbose",
+    "checkpoint_minutes",
+    "checkpoint_budget",
+    "keep",
+    "deterministic",
+    "override",
+)
 
 
 class UsageError(Exception):
@@ -58,6 +72,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, ArithmeticError, WorkerLostError) as error:
         print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # outside of the training, which answers signals itself
+        return 130
     except Exception as error:
         message = _of_the_pipeline(error)
         if message is None:
@@ -75,7 +91,7 @@ def _of_the_pipeline(error: Exception) -> str | None:
 def recipe_names() -> list[str]:
     """Names of the modules in `keras_leoclr.recipes` that hold a recipe."""
     folder = pathlib.Path(importlib.import_module("keras_leoclr.recipes").__file__).parent
-    shared = {"__init__", "recipe", "pretrain"}
+    shared = {"__init__", "recipe", "pretrain", "run"}
     return sorted(path.stem for path in folder.glob("*.py") if path.stem not in shared)
 
 
@@ -121,6 +137,7 @@ def _data(arguments: list[str]) -> int:
 
 def _pretrain(arguments: list[str]) -> int:
     from keras_leoclr.recipes import pretrain
+    from keras_leoclr.recipes.run import ChangedRecipeError
 
     if not arguments:
         raise UsageError(f"`pretrain` needs a recipe. Known: {', '.join(recipe_names())}")
@@ -145,8 +162,10 @@ def _pretrain(arguments: list[str]) -> int:
         recipe = dataclasses.replace(recipe, **_given(values, recipe))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    verbose = values["verbose"].value
-    pretrain(recipe, values["workdir"].value, overwrite=values["overwrite"].value, verbose=verbose)
+    try:
+        pretrain(recipe, values["workdir"].value, **{name: values[name].value for name in RUN_FLAGS})
+    except ChangedRecipeError as error:
+        raise UsageError(str(error)) from error
     return 0
 
 
@@ -157,6 +176,13 @@ def _flags_of(recipe: object) -> flags.FlagValues:
     flags.DEFINE_string("workdir", None, "folder for the results of the run", **own)
     flags.DEFINE_enum("preset", "full", ["full", "smoke"], "smoke: the same run in under a minute", **own)
     flags.DEFINE_bool("overwrite", False, "delete a run that is already in workdir", **own)
+    flags.DEFINE_float("checkpoint_minutes", 10.0, "between checkpoints within an epoch", 0.0, **own)
+    flags.DEFINE_float(
+        "checkpoint_budget", 0.02, "largest share of the time for checkpoints; 1: no limit", 0.0, 1.0, **own
+    )
+    flags.DEFINE_integer("keep", 3, "newest checkpoints to keep, beside the best by kNN", 1, **own)
+    flags.DEFINE_bool("deterministic", False, "the same bits every time; slower on GPUs", **own)
+    flags.DEFINE_bool("override", False, "resume with other settings, as far as that is safe", **own)
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line per epoch", 0, 2, **own)
     flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
     own["module_name"] = "recipe"

@@ -50,6 +50,28 @@ class Devices:
         with self.engine.scope() if self.engine is not None else contextlib.nullcontext():
             yield
 
+    def __enter__(self) -> Devices:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends what `connect` has set for the whole of Keras."""
+        if self.strategy == "data_parallel":
+            keras.distribution.set_distribution(None)
+
+    def meet(self) -> None:
+        """Returns when all workers have come here."""
+        if self.strategy == "data_parallel" and self.workers > 1:
+            from jax.experimental import multihost_utils
+
+            multihost_utils.sync_global_devices("keras_leoclr")
+        if self.strategy == "multi_worker":
+            import tensorflow as tf
+
+            def count():
+                return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, 1.0)
+
+            tf.function(lambda: self.engine.run(count))()
+
     @contextlib.contextmanager
     def together(self):
         """Training within ends with `WorkerLostError` where another worker is gone."""
@@ -60,7 +82,7 @@ class Devices:
                 raise
             raise WorkerLostError(
                 f"Another of the {self.workers} workers stopped, so worker {self.worker} cannot go on. "
-                "Start all of them again."
+                "Start all of them again: a run with checkpoints goes on from the last one."
             ) from error
 
     def check_batch_size(self, batch_size: int) -> None:

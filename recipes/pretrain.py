@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
-import json
+import os
 import pathlib
-import shutil
 import time
 
 import keras
@@ -17,59 +15,121 @@ import tensorflow as tf
 import keras_leoclr as kl
 from keras_leoclr import callbacks, distribution, evaluation, report
 from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.recipes.run import Run, make_deterministic
 from keras_leoclr.results import Results
 
 
-def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = False, verbose: int = 1) -> dict:
-    """Runs a recipe.
+def pretrain(
+    recipe: Recipe,
+    workdir: str | pathlib.Path,
+    overwrite: bool = False,
+    verbose: int = 1,
+    checkpoint_minutes: float = 10.0,
+    checkpoint_budget: float = 0.02,
+    keep: int = 3,
+    deterministic: bool = False,
+    override: bool = False,
+) -> dict:
+    """Runs a recipe, or goes on with it where it was interrupted.
 
     Args:
         recipe: the settings.
-        workdir: folder for `recipe.json`, `history.csv`, `results.jsonl`, `checkpoints/model.keras`,
+        workdir: folder for `recipe.json`, `run.json`, `history.csv`, `results.jsonl`, `checkpoints`,
             `backbone.keras`, `views.png` and `report.html`.
         overwrite: whether a run that is already there may be deleted.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+        checkpoint_minutes: >= 0, from one checkpoint to the next within an epoch.
+        checkpoint_budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
+        keep: >= 1, newest checkpoints that are kept, beside the one of the best `knn_top1`.
+        deterministic: ask the backend for the same bits every time. An interrupted run then ends exactly
+            like one that was not.
+        override: resume although settings have changed, as far as that is safe (see `run.SAFE`). With
+            other `epochs`, the learning rate goes on along the cosine of the new length.
 
     Returns:
-        The final results, `{"pretrained/linear/top1": 0.8, ...}`; empty without evaluation.
+        The final results, `{"pretrained/linear/top1": 0.8, ...}`; empty without evaluation. Of a finished
+        run, those that it has written.
 
     Raises:
-        FileExistsError: if `workdir` holds a run and `overwrite` is false.
+        ChangedRecipeError: if `workdir` holds a run with other settings.
+        RunInProgressError: if another process runs in `workdir`.
+        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
         NonFiniteLossError: if the loss is not finite at some step.
     """
     if not recipe.dataset:
         raise ValueError("`dataset` must name a data set, a folder or a file. Received: dataset=''")
-    started = time.time()
-    devices = distribution.connect(recipe.strategy)
-    devices.check_batch_size(recipe.batch_size)
+    if deterministic:
+        make_deterministic()
+    with (
+        distribution.connect(recipe.strategy) as devices,
+        Run(workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0) as run,
+    ):
+        devices.check_batch_size(recipe.batch_size)
+        verbose = verbose if run.writes else 0
+        if run.finished and not overwrite:
+            if verbose:
+                print(f"The run in {run.workdir} is finished. `overwrite` runs it again.")
+            return _final(Results(run.workdir / "results.jsonl"))
+        checkpoint = callbacks.Checkpoint(
+            run.checkpoints,
+            minutes=checkpoint_minutes,
+            keep=keep,
+            budget=checkpoint_budget,
+            files=(run.workdir / "history.csv", run.workdir / "results.jsonl"),
+            writes=run.writes,
+        )
+        return _pretrain(recipe, run, checkpoint, devices, verbose)
+
+
+def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
+    started = time.monotonic()
     keras.utils.set_random_seed(recipe.seed)
     source = _source(recipe, recipe.train_split)
     views = make_views(recipe)
-    dataset = kl.data.view_dataset(
-        source,
-        views,
-        recipe.batch_size,
-        seed=recipe.seed,
-        shuffle_buffer=recipe.shuffle_buffer or None,
-        # among the parts of a batch, of this worker's devices, with statistics of their own
-        permute_keys=recipe.bn_groups * devices.replicas > devices.workers,
-        shard=devices.shard,
-    )
-    steps = int(dataset.cardinality())
+    waiting = kl.data.Waiting()
+
+    def dataset_at(epoch, batch):
+        dataset = kl.data.view_dataset(
+            source,
+            views,
+            recipe.batch_size,
+            seed=recipe.seed,
+            shuffle_buffer=recipe.shuffle_buffer or None,
+            # among the parts of a batch, of this worker's devices, with statistics of their own
+            permute_keys=recipe.bn_groups * devices.replicas > devices.workers,
+            shard=devices.shard,
+            initial_epoch=epoch,
+            initial_batch=batch,
+        )
+        return waiting.watch(dataset)
+
+    steps = int(dataset_at(0, 0).cardinality())
     if steps < 0:
         raise ValueError(
             f"`dataset` must have a known number of images. Received: dataset={recipe.dataset!r}, "
             "a stream of unknown length; TFRecord files without compression and folders have one"
         )
     model = _compiled(recipe, devices, steps)
-    if devices.worker > 0:  # worker 0 writes, measures and speaks
-        _fit(model, recipe, devices, dataset, [callbacks.StopOnNonFinite()], verbose=0)
-        return {}
 
-    workdir = _new_workdir(workdir, overwrite)
-    (workdir / "recipe.json").write_text(json.dumps(dataclasses.asdict(recipe), indent=2) + "\n")
+    def fit(chosen):
+        with devices.together():
+            checkpoint.fit(
+                model,
+                dataset_at,
+                recipe.epochs,
+                chosen,
+                verbose,
+                distribute=lambda dataset: devices.distribute(dataset, recipe.batch_size),
+            )
+
+    run.begin()
+    devices.meet()  # the folder is now as the run needs it
+    if not run.writes:  # worker 0 writes, measures and speaks
+        checkpoint.restore(model)
+        fit([callbacks.Health()])
+        return {}
+    workdir = run.workdir
     results = Results(workdir / "results.jsonl")
-    report.write_views(views, source, workdir / "views.png")
 
     def say(text):
         if verbose:
@@ -83,29 +143,55 @@ def pretrain(recipe: Recipe, workdir: str | pathlib.Path, overwrite: bool = Fals
         f"({recipe.learning_rate:g} per 256 images of an update).\n"
         f"The loss of a model that has learned nothing is {chance:.2f} (loss_to_chance 1).\n"
     )
-    final = {}
-    if recipe.evaluate:
-        say("Before training: raw pixels and the randomly initialised backbone")
-        test_source = _source(recipe, recipe.test_split)
-        final |= _evaluate(recipe, "raw pixels", None, source, test_source, views, results, epoch=0)
-        final |= _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
-    _fit(model, recipe, devices, dataset, _callbacks(recipe, source, views, workdir, results), verbose)
-    model.backbone.save(workdir / "backbone.keras")
+    test_source = _source(recipe, recipe.test_split) if recipe.evaluate else None
+    feed = callbacks.Feed(recipe.batch_size, views.num_key_views, steps, waiting.seconds)
+    health = callbacks.Health(feed, results)
+    checkpoint.stateful = {"health": health}
+    at = checkpoint.restore(model)
+    if not checkpoint.resumed:
+        for path in checkpoint.files:  # of a start that did not come to its first checkpoint
+            path.unlink(missing_ok=True)
+        report.write_views(views, source, workdir / "views.png")
+        if recipe.evaluate:
+            say("Before training: raw pixels and the randomly initialised backbone")
+            _evaluate(recipe, "raw pixels", None, source, test_source, views, results, epoch=0)
+            _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
+    else:
+        say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
+    fit(_callbacks(recipe, source, views, workdir, results, health))
+    say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
+    _save(model, run.checkpoints / "model.keras")
+    _save(model.backbone, workdir / "backbone.keras")
     failures = getattr(source, "failures", None)
     if failures is not None and failures.count:
         failures.write(workdir / "skipped.txt")
         say(f"{failures.count} pictures could not be read and were skipped: {workdir / 'skipped.txt'}")
     if recipe.evaluate:
         say("\nAfter training: the pretrained backbone")
-        final |= _evaluate(
+        _evaluate(
             recipe, "pretrained", model.backbone, source, test_source, views, results, epoch=recipe.epochs
         )
         say("\n" + report.table(results.read()))
     page = report.write_report(workdir)
-    minutes = (time.time() - started) / 60
+    run.finish()
+    minutes = (time.monotonic() - started) / 60
     say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, history.csv, results.jsonl.")
     say(f"To look at: {page}")
-    return final
+    return _final(results)
+
+
+def _final(results: Results) -> dict:
+    """Accuracies of the evaluations, `{"pretrained/linear/top1": 0.8, ...}`."""
+    return {
+        f"{line['subject']}/{line['name']}": line["value"] for line in results.read() if "subject" in line
+    }
+
+
+def _save(model: keras.Model, path: pathlib.Path) -> None:
+    """Saves a Keras model, whole or not at all."""
+    partial = path.with_name(f"partial-{path.name}")  # Keras asks for the suffix
+    model.save(partial)
+    os.replace(partial, path)
 
 
 def _compiled(recipe, devices, steps):
@@ -122,17 +208,6 @@ def _compiled(recipe, devices, steps):
         steps_per_execution=recipe.steps_per_execution,
     )
     return model
-
-
-def _fit(model, recipe, devices, dataset, chosen, verbose):
-    with devices.together():
-        model.fit(
-            devices.distribute(dataset, recipe.batch_size),
-            epochs=recipe.epochs,
-            shuffle=False,  # the dataset does
-            verbose=verbose,
-            callbacks=chosen,
-        )
 
 
 @contextlib.contextmanager
@@ -238,32 +313,18 @@ def _part(source: tf.data.Dataset, start: int, count: int) -> tf.data.Dataset:
     return kl.data.sources.dataset_of(images.subset(rows), source.failures)
 
 
-def _new_workdir(workdir: str | pathlib.Path, overwrite: bool) -> pathlib.Path:
-    workdir = pathlib.Path(workdir)
-    if (workdir / "recipe.json").exists():
-        if not overwrite:
-            raise FileExistsError(
-                f"`workdir` must not hold a run already, or `overwrite` must be true. Received: {workdir}"
-            )
-        shutil.rmtree(workdir)
-    (workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
-    return workdir
-
-
-def _callbacks(recipe, source, views, workdir, results) -> list:
+def _callbacks(recipe, source, views, workdir, results, health) -> list:
     # In this order: no checkpoint is written for a loss that is not finite, and the monitor's number
     # is in the logs before they are written.
-    chosen = [callbacks.StopOnNonFinite()]
+    chosen = [health]
     if recipe.knn_every and "label" in source.element_spec:
         bank = kl.data.image_batches(_part(source, 0, recipe.knn_bank), views)
         queries = kl.data.image_batches(_part(source, recipe.knn_bank, recipe.knn_queries), views)
         chosen.append(callbacks.KNNMonitor(bank, queries, every=recipe.knn_every, results=results))
-    chosen.append(keras.callbacks.CSVLogger(str(workdir / "history.csv")))
-    chosen.append(keras.callbacks.ModelCheckpoint(str(workdir / "checkpoints" / "model.keras")))
-    return chosen
+    return [*chosen, callbacks.HistoryFile(workdir / "history.csv")]
 
 
-def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> dict:
+def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> None:
     """kNN and linear probes; `backbone=None` judges the pixels themselves."""
     sets = []
     for source in (train, test):
@@ -288,5 +349,4 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
     if few >= 2:
         evaluators.append(evaluation.FewLabels(*sets, per_class=few, draws=recipe.few_label_draws))
     scores = itertools.chain.from_iterable(evaluator.run() for evaluator in evaluators)
-    values = evaluation.write_scores(scores, results, **protocol)
-    return {f"{subject}/{name}": value for name, value in values.items()}
+    evaluation.write_scores(scores, results, **protocol)

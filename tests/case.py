@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
+from keras_leoclr import checkpoints
 
 
 def small_model(size=8, channels=3, **options) -> kl.LeOCLR:
@@ -16,6 +19,20 @@ def small_model(size=8, channels=3, **options) -> kl.LeOCLR:
     options = {"projection_dim": 8, "queue_size": 24, "temperature": 0.5, "momentum": 0.9, **options}
     model = kl.LeOCLR(backbone, **options)
     model.compile(optimizer=kl.optimizers.SGD(0.05, momentum=0.9, weight_decay=1e-4))
+    return model
+
+
+@functools.cache
+def _compiled_model():
+    model = small_model(momentum=kl.schedules.CosineMomentum(0.9, 12))
+    return model, checkpoints.arrays_of(model)
+
+
+def fresh_model() -> kl.LeOCLR:
+    """One model for many tests, whose step is compiled once, with the numbers of a new one."""
+    keras.utils.set_random_seed(1)
+    model, initial = _compiled_model()
+    checkpoints.restore(model, initial, ("model", "optimizer", "metrics"))
     return model
 
 

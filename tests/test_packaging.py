@@ -93,6 +93,17 @@ def test_snippets_of_the_evaluation_page_run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.backend_free
+def test_flags_in_the_documents_exist():
+    from keras_leoclr import cli
+    from keras_leoclr.recipes.fashion_mnist import RECIPE
+
+    known = set(cli._flags_of(RECIPE)) | {"verify", "split", "without-peers", "sizes", "kills", "only"}
+    for document in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for flag in re.findall(r"(?<![\w-])--([a-z][\w-]*)(?!\*)", document.read_text()):
+            assert flag.rstrip("_") in known or flag.removeprefix("no") in known, (document.name, flag)
+
+
+@pytest.mark.backend_free
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text()
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)

@@ -55,7 +55,9 @@ def view_dataset(
         permute_keys: shuffle the key views of a batch against its queries and add `"permutation"`, as
             ShuffleBN (arXiv 1911.05722, section 3.3) needs; of use with `bn_groups` > 1.
         initial_epoch: epoch of the first pass.
-        initial_batch: batch that the first pass starts with; later passes start with batch 0.
+        initial_batch: batch that the first pass starts with; later passes start with batch 0. Keras' `fit`
+            takes the number of steps of its first epoch for those of all, so that such a pass needs a
+            `fit` of its own, as `callbacks.Checkpoint.fit` makes.
         shard: (index, count): this worker makes images index * B / count and following of each batch,
             and permutes keys among these. Of a source that can be read in any order it reads nothing else.
         parallel_batches: batches made at the same time, of images of one small size.

@@ -1,0 +1,483 @@
+"""Checkpoints of a run, and going on from them."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr import checkpoints
+from keras_leoclr.checks import whole_number
+
+
+class Position(NamedTuple):
+    """Where training goes on: `batch` steps of epoch `epoch` are done, both from 0."""
+
+    epoch: int
+    batch: int
+
+
+class Interrupted(SystemExit):
+    """A signal ended the run, which can be resumed; the exit status is 128 + the signal's number."""
+
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Writes the whole state of training, and brings it back to the bit.
+
+    Kept are all variables (weights, BatchNorm's statistics, queue and pointer), the optimizer's, the
+    metrics' totals in the middle of an epoch, the global random states of Python, NumPy and torch, and the
+    contents of `files`. A file is written whole or not at all and carries its SHA-256; of a damaged one the
+    file before it is taken, with a warning.
+
+    `fit` does all of it: it restores, goes on in the middle of an epoch if need be, and answers SIGTERM and
+    SIGINT after the step with a checkpoint and `Interrupted`; a second signal stops at once. In a
+    `model.fit` of your own, call `restore` and put the callback last, after those that write files:
+
+        start = checkpoint.restore(model)
+        model.fit(dataset, initial_epoch=start.epoch, epochs=100, callbacks=[..., checkpoint])
+
+    There, with `start.batch > 0` (only where `minutes` are given), the rest of the epoch needs a `fit` of
+    its own, with `epochs=start.epoch + 1`: Keras takes the steps of the first epoch for those of all.
+
+    What Keras' own callbacks lack for that: `BackupAndRestore` overwrites its file in place, so a kill while
+    it writes leaves none (`double_checkpoint` keeps a second one, which is used for an `OSError` only, and
+    weights and epoch number are two files that may not belong together); nothing is checked or brought to
+    the disk with fsync; it resumes at whole epochs although it saves within them, has no metrics, no random
+    state and no log files, and answers no signal. `OrbaxCheckpoint` saves more and in the background, but
+    needs another package, restores nothing by itself, keeps neither position in an epoch nor log files, and
+    names mid-epoch files by a count of batches that starts anew in each process unless the optimizer's is
+    there.
+
+    Checkpoints are due at the end of each epoch, and within an epoch after `minutes`; they are left out
+    while they would take more than the share `budget` of the time, by the cost of the last one. So the
+    epochs of a very short kind are not all saved. The first one, before the first step, which shows early
+    whether the disk can be written, and the last one are always written.
+
+    Args:
+        folder: of the checkpoints; made if it is missing.
+        minutes: >= 0, from one checkpoint to the next within an epoch; None for ends of epochs only.
+        keep: >= 1, newest checkpoints that are kept.
+        budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
+        monitor: the checkpoint with the largest value of this entry of an epoch's logs is kept too.
+        files: paths of text files that belong to the run, such as a CSVLogger's (with `append=True`):
+            `restore` puts them back to what they were, so that no line is lost or there twice.
+        stateful: objects by name with `state() -> dict` (of what JSON can hold) and `restore(dict)`, such
+            as `Health`.
+        writes: whether this process writes. Of several workers one does; all restore from the same folder.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        minutes: float | None = 10.0,
+        keep: int = 3,
+        budget: float = 0.02,
+        monitor: str | None = "knn_top1",
+        files: Iterable[str | os.PathLike] = (),
+        stateful: dict[str, Any] | None = None,
+        writes: bool = True,
+    ):
+        super().__init__()
+        if minutes is not None and not minutes >= 0:
+            raise ValueError(f"`minutes` must be >= 0 or None. Received: minutes={minutes}")
+        if not 0 < budget <= 1:
+            raise ValueError(f"`budget` must be in (0, 1]. Received: budget={budget}")
+        self.folder = pathlib.Path(folder)
+        self.minutes = minutes
+        self.keep = whole_number("keep", keep, 1)
+        self.budget = budget
+        self.monitor = monitor
+        self.files = [pathlib.Path(path) for path in files]
+        self.stateful = stateful or {}
+        self.writes = writes
+        self.written = 0
+        self.seconds = 0.0
+        self._signals = None
+        self._forget()
+
+    def _forget(self):
+        self._start = Position(0, 0)
+        self._offset = 0
+        self._steps = None
+        self._metrics = None
+        self._random = None
+        self._position = None
+        self._restored = False
+        self._last_cost = 0.0
+        self._began = self._last = time.monotonic()  # no clock that can be set back
+
+    @property
+    def resumed(self) -> bool:
+        """Whether `restore` found a checkpoint."""
+        return self._restored and self._position is not None
+
+    # === Restoring ===
+
+    def restore(self, model: keras.Model) -> Position:
+        """Puts the newest whole checkpoint into a compiled model.
+
+        Args:
+            model: of the architecture that was saved, compiled with the same optimizer.
+
+        Returns:
+            Where to go on; `(0, 0)` if there is no checkpoint yet.
+
+        Raises:
+            DamagedCheckpointError: if there are checkpoints and all of them are damaged.
+            ValueError: if the model has other variables.
+        """
+        self._forget()
+        self._restored = True
+        found = self._newest_whole()
+        if found is None:
+            return self._start
+        arrays, state = found
+        checkpoints.restore(model, arrays, ("model", "optimizer"))
+        checkpoints.restore_random_states(arrays, state["random"])
+        for name, each in self.stateful.items():
+            if name in state["stateful"]:
+                each.restore(state["stateful"][name])
+        for path in self.files if self.writes else ():
+            content = arrays.get(f"file/{path.name}")
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                with checkpoints.whole_file(path) as file:
+                    file.write(content)
+        self._start = self._position = Position(*state["position"])
+        self._offset = self._start.batch
+        self._steps = state["steps"]
+        # Keras resets the metrics when an epoch begins
+        self._metrics = arrays if self._start.batch else None
+        self._random = arrays, state["random"]
+        return self._start
+
+    def _newest_whole(self):
+        for leftover in self.folder.glob(f"*{checkpoints.PARTIAL}") if self.writes else ():
+            leftover.unlink()  # of a process that died while it wrote
+        damaged = []
+        for path in reversed(checkpoints.paths(self.folder)):
+            try:
+                whole = checkpoints.read(path)
+            except checkpoints.DamagedCheckpointError as error:
+                damaged.append(path)
+                warnings.warn(f"The checkpoint {path} is damaged: {error}.", stacklevel=4)
+                continue
+            for each in damaged if self.writes else ():
+                each.rename(each.with_name(each.name + ".damaged"))
+            if damaged:
+                warnings.warn(
+                    f"Going on from {path.name}; what is damaged was set aside as *.damaged.", stacklevel=4
+                )
+            return whole
+        if damaged:  # they stay where they are, so that another start does not begin anew
+            raise checkpoints.DamagedCheckpointError(
+                f"`folder` must hold a whole checkpoint; all {len(damaged)} of them are damaged. "
+                f"Received: folder={self.folder}"
+            )
+        return None
+
+    # === Writing ===
+
+    def save(self, position: Position, value: float | None = None) -> pathlib.Path | None:
+        """Writes a checkpoint now.
+
+        Args:
+            position: where training goes on from it.
+            value: of the `monitor`, if it was measured with these weights.
+
+        Raises:
+            OSError: if it cannot be written; the checkpoints before are as they were.
+        """
+        if not self.writes:
+            return None
+        began = time.monotonic()
+        arrays = checkpoints.arrays_of(self.model)
+        generators, random_state = checkpoints.random_states()
+        arrays |= generators
+        for path in self.files:
+            if path.is_file():
+                arrays[f"file/{path.name}"] = np.frombuffer(path.read_bytes(), np.uint8)
+        state = {
+            "position": position,
+            "steps": self._steps,
+            "value": value,
+            "random": random_state,
+            "stateful": {name: each.state() for name, each in self.stateful.items()},
+            "backend": keras.backend.backend(),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+        path = checkpoints.path_of(self.folder, step)
+        try:
+            checkpoints.write(path, arrays, state)
+        except OSError as error:
+            before = checkpoints.paths(self.folder)
+            raise OSError(
+                error.errno,
+                f"{error.strerror}; the checkpoint after step {step} could not be written. "
+                + (
+                    f"{before[-1].name} is whole: make room and start again"
+                    if before
+                    else "There is none yet"
+                ),
+                str(path),
+            ) from error
+        self._delete_old()
+        now = time.monotonic()
+        self._position = position
+        self._last = now
+        self._last_cost = now - began
+        self.seconds += self._last_cost
+        self.written += 1
+        return path
+
+    def _delete_old(self):
+        *old, _ = found = checkpoints.paths(self.folder)
+        values = {}
+        for path in found:
+            try:
+                values[path] = checkpoints.read_state(path)["value"]
+            except (checkpoints.DamagedCheckpointError, OSError):
+                continue  # `restore` says so, if it comes to that
+        measured = [path for path in found if values.get(path) is not None]
+        best = max(measured, key=lambda path: values[path], default=None)
+        for path in old[: len(found) - self.keep] if len(found) > self.keep else []:
+            if path != best:
+                path.unlink()
+
+    def _affordable(self):
+        # twice: the last checkpoint of the run has to be paid for as well
+        share = self.seconds + 2 * self._last_cost
+        return self.budget == 1 or share <= self.budget * (time.monotonic() - self._began)
+
+    @property
+    def share(self) -> float:
+        """Share of the time since training began that checkpoints took."""
+        return self.seconds / max(time.monotonic() - self._began, 1e-9)
+
+    def on_train_begin(self, logs=None):
+        if not self._restored and checkpoints.paths(self.folder):
+            raise ValueError(
+                "`folder` holds checkpoints: call `restore` before `model.fit`, or choose another. "
+                f"Received: folder={self.folder}"
+            )
+        self._began = self._last = time.monotonic()
+        if self._position is None:
+            self.save(self._start)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        if self.params.get("steps"):
+            self._steps = self._steps_of_an_epoch(epoch)
+        if self._metrics is not None and epoch == self._start.epoch:
+            checkpoints.restore(self.model, self._metrics, ("metrics",))
+        self._metrics = None
+        if not self._start.batch:
+            self._restore_random_states()
+
+    def on_train_batch_begin(self, batch, logs=None):
+        # torch's loaders draw a number when an epoch begins; in its middle that is done already
+        self._restore_random_states()
+
+    def _restore_random_states(self):
+        if self._random is not None:
+            checkpoints.restore_random_states(*self._random)
+            self._random = None
+
+    def _steps_of_an_epoch(self, epoch):
+        first = epoch == self._start.epoch
+        return self.params["steps"] + (self._offset if first else 0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = batch + 1 + (self._offset if self._epoch == self._start.epoch else 0)
+        if self._steps is None or done >= self._steps:
+            return  # the end of the epoch is at hand, with its logs
+        stop = self._signals is not None and self._signals.received
+        due = self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes
+        if stop or (due and self._affordable()):
+            self.save(Position(self._epoch, done))
+        self._obey()
+
+    def on_epoch_end(self, epoch, logs=None):
+        stop = self._signals is not None and self._signals.received
+        last = epoch + 1 == self.params.get("epochs")
+        if stop or last or self.model.stop_training or self._affordable():
+            value = (logs or {}).get(self.monitor)
+            self.save(Position(epoch + 1, 0), None if value is None else float(value))
+        self._obey()
+
+    def _obey(self):
+        if self._signals is not None and self._signals.received:
+            raise Interrupted(self._signals.received)
+
+    # === Training from where it was ===
+
+    def fit(
+        self,
+        model: keras.Model,
+        dataset_at: Callable[[int, int], tf.data.Dataset],
+        epochs: int,
+        callbacks: Iterable[keras.callbacks.Callback] = (),
+        verbose: int = 1,
+        distribute: Callable[[tf.data.Dataset], Any] = lambda dataset: dataset,
+    ) -> keras.callbacks.History:
+        """`model.fit` from the newest checkpoint on, or from the start.
+
+        What `restore` returned is where it starts, if that was called before.
+
+        Args:
+            model: compiled.
+            dataset_at: `(epoch, batch) -> tf.data` whose first pass starts there, and whose later passes are
+                the epochs that follow, such as `view_dataset(..., initial_epoch=epoch, initial_batch=batch)`.
+                The number of batches of an epoch must be known.
+            epochs: >= 1, of the whole run.
+            callbacks: others; they come before this one.
+            verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+            distribute: what becomes of a dataset before `model.fit`, such as `Devices.distribute`.
+
+        Returns:
+            The history of the epochs that were trained here.
+
+        Raises:
+            Interrupted: after a signal.
+            OSError: if a checkpoint cannot be written.
+        """
+        whole_number("epochs", epochs, 1)
+        start = self._start if self._restored else self.restore(model)
+        dataset = dataset_at(*start)
+        steps = self._steps if start.batch else int(dataset.cardinality())
+        if steps is None or steps < 0:
+            raise ValueError(
+                "`dataset_at` must make data of a known number of batches. Received: an unknown number"
+            )
+        self._offset = 0  # the list of callbacks counts for all of them
+        self._steps = steps
+        listed = _Callbacks(
+            [*callbacks, self],
+            add_history=True,
+            add_progbar=verbose != 0,
+            model=model,
+            verbose=verbose,
+            epochs=epochs,
+            steps=steps,
+        )
+        try:
+            with _Signals() as self._signals:
+                listed.begin()
+                if start.epoch < epochs:
+                    self._fit_parts(model, dataset, epochs, start, steps, listed, verbose, distribute)
+                listed.end()
+        finally:
+            self._signals = None
+            self._restored = False  # another call begins with the newest checkpoint
+        return model.history
+
+    @staticmethod
+    def _fit_parts(model, dataset, epochs, start, steps, listed, verbose, distribute):
+        def known(count):
+            return distribute(dataset.apply(tf.data.experimental.assert_cardinality(count)))
+
+        def fit(data, first, end):
+            model.fit(
+                data,
+                initial_epoch=first,
+                epochs=end,
+                shuffle=False,
+                verbose=verbose,
+                callbacks=listed,
+            )
+
+        first = start.epoch
+        if start.batch:
+            # Keras takes the number of steps of the first epoch for those of all: two calls. Both go through
+            # one dataset, which counts its passes.
+            listed.offset = start.batch
+            fit(known(steps - start.batch), first, first + 1)
+            listed.offset = 0
+            first += 1
+        if first < epochs and not model.stop_training:
+            fit(known(steps), first, epochs)
+
+
+class _Callbacks(keras.callbacks.CallbackList):
+    """For several calls of `fit` that are one training: it begins and ends once, and batches count on."""
+
+    offset = 0
+
+    def begin(self):
+        super().on_train_begin()
+
+    def end(self):
+        super().on_train_end()
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_train_end(self, logs=None):
+        pass
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(batch + self.offset, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch + self.offset, logs)
+
+
+class _Signals:
+    """Notes the first SIGTERM or SIGINT; the second ends the process at once.
+
+    Python runs its handlers between two of its own instructions, not within a compiled step. The second
+    signal is therefore read by a thread from a pipe that C code writes to.
+    """
+
+    NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self):
+        self.received = 0
+
+    def __enter__(self):
+        self._before = None
+        if threading.current_thread() is not threading.main_thread():
+            return self  # only the main thread may set handlers
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self._pipe_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in self.NUMBERS}
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def _watch(self):
+        while content := os.read(self._reading, 1):
+            number = content[0]
+            if number not in self.NUMBERS:
+                continue
+            if self.received:
+                os._exit(128 + number)
+            self.received = number
+            name = signal.Signals(number).name
+            print(
+                f"\n{name}: stopping after this step; once more to stop at once.", file=sys.stderr, flush=True
+            )
+        os.close(self._reading)
+
+    def __exit__(self, *_):
+        if self._before is None:
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._pipe_before)
+        os.close(self._writing)  # ends the thread

@@ -1,0 +1,208 @@
+"""Says what is wrong with a run, while it can still be helped."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_leoclr.checks import whole_number
+from keras_leoclr.results import Results
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class HealthWarning(UserWarning):
+    """A run goes on, but may be in vain."""
+
+
+class Feed(NamedTuple):
+    """What a step is fed with, for the rules that need it.
+
+    Attributes:
+        batch_size: B, images per step.
+        num_key_views: V.
+        steps: of an epoch.
+        waited: `() -> seconds` that the model has waited for data so far, see `data.Waiting`.
+    """
+
+    batch_size: int
+    num_key_views: int
+    steps: int
+    waited: Any = None
+
+
+class Health(keras.callbacks.Callback):
+    """Stops at a loss that is not finite, and warns once of each other sickness.
+
+    - **A loss that is not finite** raises `NonFiniteLossError` out of `fit` at its step, before any
+      checkpoint of it is written.
+    - **collapse**: `feature_std` under `collapse` / sqrt(D) for `patience` steps in a row, where 1/sqrt(D) is
+      that of directions spread evenly and 0 that of a collapsed encoder (arXiv 2011.10566, section 4.1).
+    - **chance**: `loss_to_chance` above 0.99 for `patience` steps in a row.
+    - **queue**: two rules. (1) A key lies in the queue for `age` = K / (keys per step) steps, while the key
+      encoder forgets its weights in 1 / (1 - momentum) steps. `age * (1 - momentum)` > 10 warns. With MoCo's
+      K = 65536 and B = 256 (arXiv 1911.05722, section 4.1, table of momentum) it is 0.26 at momentum 0.999
+      (59.0 % top-1), 2.6 at 0.99 (57.8 %), 26 at 0.9 (55.2 %) and 256 at 0, which did not train. (2) K larger
+      than the keys of an epoch warns: every image then meets its own key of the epoch before as a negative.
+    - **starved**: more than the share `starved` of an epoch's time is spent in waiting for data. The
+      first step of a process, which compiles, does not count.
+
+    With `results`, each finding is a line "health/NAME" and each epoch gives "speed/images_per_second" and
+    "speed/waiting_share", which are the only lines that two runs of one seed do not share.
+
+    Args:
+        feed: for the rules queue and starved and for speeds; without it these are silent.
+        results: where to write.
+        collapse: in (0, 1), share of 1/sqrt(D).
+        patience: >= 1, steps in a row.
+        starved: in (0, 1].
+    """
+
+    def __init__(
+        self,
+        feed: Feed | None = None,
+        results: Results | None = None,
+        collapse: float = 0.1,
+        patience: int = 1000,
+        starved: float = 0.2,
+    ):
+        super().__init__()
+        for name, value in (("collapse", collapse), ("starved", starved)):
+            if not 0 < value <= 1:
+                raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
+        self.feed = feed
+        self.results = results
+        self.collapse = collapse
+        self.patience = whole_number("patience", patience, 1)
+        self.starved = starved
+        self.epoch = 0
+        self.warned: list[str] = []
+        self._in_a_row = {"collapse": 0, "chance": 0}
+        self._means: dict[str, float] = {}
+        self._timed = 0
+
+    # === State, for an exact resume ===
+
+    def state(self) -> dict[str, Any]:
+        """What the rules remember."""
+        return {"warned": self.warned, "in_a_row": self._in_a_row, "means": self._means}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts back what `state` returned."""
+        self.warned = list(state["warned"])
+        self._in_a_row = dict(state["in_a_row"])
+        self._means = dict(state["means"])
+
+    # === Hooks ===
+
+    def on_train_begin(self, logs=None):
+        queue = getattr(self.model, "key_queue", None)
+        if self.feed is None or queue is None:
+            return
+        keys = self.feed.batch_size * (1 if self.model.enqueue == "first" else self.feed.num_key_views)
+        drift = queue.size / keys * (1 - self.model.momentum)
+        if drift > 10:
+            self._warn(
+                "queue",
+                drift,
+                f"A key stays in the queue {queue.size / keys:.0f} steps, {drift:.0f} times as long as the "
+                "key encoder remembers; try a higher `momentum` or a smaller `queue_size`.",
+            )
+        elif queue.size > keys * self.feed.steps:
+            self._warn(
+                "queue",
+                queue.size / (keys * self.feed.steps),
+                f"The queue's {queue.size} keys are more than the {keys * self.feed.steps} of an epoch, so "
+                "that each image has its own older key as a negative; try a smaller `queue_size`.",
+            )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        self._timed = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        logs = logs or {}
+        # `loss` is the mean over the epoch's steps so far: not finite from the first bad step on
+        loss = float(np.asarray(logs.get("loss", 0.0)))
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The loss is {loss} at step {batch + 1} of epoch {self.epoch + 1}. "
+                "Try a lower learning rate, a longer warm-up or a higher temperature; "
+                "the last checkpoint is from before."
+            )
+        spread = self._of_this_step("feature_std", batch, logs)
+        width = getattr(self.model, "projection_dim", None)
+        if spread is not None and width is not None:
+            limit = self.collapse / math.sqrt(width)
+            if self._lasts("collapse", spread < limit):
+                self._warn(
+                    "collapse",
+                    spread,
+                    f"The queries of a batch are nearly the same: `feature_std` is below {limit:.2g} "
+                    f"since {self.patience} steps; try a lower learning rate or `bn_groups` > 1.",
+                )
+        ratio = self._of_this_step("loss_to_chance", batch, logs)
+        if ratio is not None and self._lasts("chance", ratio > 0.99):
+            self._warn(
+                "chance",
+                ratio,
+                f"The loss is that of guessing since {self.patience} steps; try another learning rate, crops "
+                "that share more with their image (`crop_scale`), or weaker colours (`color_jitter`).",
+            )
+        self._time()
+
+    def _of_this_step(self, name, batch, logs):
+        """The logs hold means since the epoch began."""
+        if name not in logs:
+            return None
+        mean = float(np.asarray(logs[name]))
+        before = self._means.get(name, 0.0) if batch else 0.0
+        self._means[name] = mean
+        return mean * (batch + 1) - before * batch
+
+    def _lasts(self, name, sick):
+        self._in_a_row[name] = self._in_a_row[name] + 1 if sick else 0
+        return self._in_a_row[name] == self.patience
+
+    def _time(self):
+        now = time.monotonic(), self.feed.waited() if self.feed and self.feed.waited else 0.0
+        if not self._timed:
+            self._from = now
+        self._timed += 1
+        self._until = now
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.feed is None or self._timed < 2:
+            return
+        seconds, waited = (until - start for start, until in zip(self._from, self._until, strict=True))
+        steps = self._timed - 1
+        share = waited / max(seconds, 1e-9)
+        if self.results is not None:
+            speed = steps * self.feed.batch_size / max(seconds, 1e-9)
+            self.results.write("speed/images_per_second", speed, epoch=epoch + 1, steps=steps)
+        if self.feed.waited is None:
+            return
+        if self.results is not None:
+            self.results.write("speed/waiting_share", share, epoch=epoch + 1, steps=steps)
+        if share > self.starved and steps >= 10:
+            self._warn(
+                "starved",
+                share,
+                f"{share:.0%} of the time of epoch {epoch + 1} was spent in waiting for views; try more CPU "
+                "cores, smaller pictures on disk, or `compile_views`.",
+            )
+
+    def _warn(self, name, value, text):
+        if name in self.warned:
+            return
+        self.warned.append(name)
+        if self.results is not None:
+            self.results.write(f"health/{name}", value, epoch=self.epoch + 1, advice=text)
+        warnings.warn(text, HealthWarning, stacklevel=2)

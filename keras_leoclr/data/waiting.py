@@ -1,0 +1,54 @@
+"""How long a model waits for its data."""
+
+from __future__ import annotations
+
+import time
+
+import tensorflow as tf
+
+
+class Waiting:
+    """Measures, within `tf.data`, the time between asking for a batch and getting it.
+
+    From outside it cannot be told: under TensorFlow and JAX, Keras takes the batch within the call that
+    also runs the step.
+
+    Example:
+        ```python
+        waiting = Waiting()
+        model.fit(waiting.watch(dataset), ...)
+        print(waiting.seconds())
+        ```
+    """
+
+    def __init__(self):
+        self._seconds = 0.0
+
+    def seconds(self) -> float:
+        """Time waited so far, all passes together, in seconds."""
+        return self._seconds
+
+    def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """The same batches, measured."""
+
+        def now():
+            # not tf.timestamp: a clock that may be set back, and refused where operations are deterministic
+            return tf.numpy_function(time.monotonic, [], tf.float64)
+
+        def add(asked, arrived):
+            self._seconds += float(arrived - asked)
+            return arrived
+
+        def arrived(asked, batch):
+            added = tf.numpy_function(add, [asked, now()], tf.float64)
+            with tf.control_dependencies([added]):
+                return tf.nest.map_structure(tf.identity, batch)
+
+        # zip takes its parts in order: first the time of asking, then the batch
+        asked = tf.data.Dataset.range(tf.int64.max).map(lambda _: now())
+        watched = tf.data.Dataset.zip((asked, dataset)).map(arrived)
+        options = tf.data.Options()
+        options.experimental_optimization.inject_prefetch = False  # a buffer would do the waiting
+        watched = watched.with_options(options)
+        watched.watched = dataset  # keeps alive what the dataset keeps
+        return watched
