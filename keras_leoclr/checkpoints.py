@@ -21,6 +21,8 @@ import keras
 import ml_dtypes
 import numpy as np
 
+from keras_leoclr import distribution
+
 SUFFIX = ".safetensors"
 PARTIAL = ".partial"
 DTYPES = {
@@ -193,10 +195,12 @@ def paths(folder: str | os.PathLike) -> list[pathlib.Path]:
 def _groups(model: keras.Model) -> dict[str, list]:
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    # Reading a metric of several workers is a sum over them, in which all would have to take part.
+    alone = not distribution.spans_workers(distribution.strategy_of(model))
     return {
         "model": model.variables,
         "optimizer": [] if model.optimizer is None else model.optimizer.variables,
-        "metrics": model.metrics_variables,
+        "metrics": model.metrics_variables if alone else [],
     }
 
 

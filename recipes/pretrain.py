@@ -160,7 +160,8 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
         say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
     fit(_callbacks(recipe, source, views, workdir, results, health))
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
-    _save(model, run.checkpoints / "model.keras")
+    if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
+        _save(model, run.checkpoints / "model.keras")
     _save(model.backbone, workdir / "backbone.keras")
     failures = getattr(source, "failures", None)
     if failures is not None and failures.count:
