@@ -1,6 +1,7 @@
 """Many devices and many workers compute what one device computes."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -14,12 +15,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from case import batched, random_views, small_model, to_numpy
-from worker import train
 
 import keras_leoclr as kl
 from keras_leoclr import distribution
 from keras_leoclr.distribution import connect, wait_for_workers
+from keras_leoclr.recipes import fashion_mnist, pretrain
+from tests.case import batched, random_views, small_model, to_numpy
+from tests.worker import train
 
 BACKEND = keras.backend.backend()
 REPLICAS = int(os.environ.get("REPLICAS", 2))  # 4 in `make test-slow`
@@ -251,6 +253,30 @@ def test_features_are_those_of_one_device():
     np.testing.assert_allclose(features, kl.evaluation.extract_features(one.backbone, data)[0], atol=1e-5)
 
 
+@distributed
+@pytest.mark.slow
+def test_a_recipe_on_replicas_trains_measures_saves_and_goes_on(tmp_path, monkeypatch):
+    if BACKEND == "tensorflow":
+        engine = mirrored()
+        monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda names: engine)
+    recipe = dataclasses.replace(
+        fashion_mnist.RECIPE.smoke(),
+        strategy={"tensorflow": "mirrored", "jax": "data_parallel"}[BACKEND],
+        max_images=128,
+        image_size=16,
+        widths=(8, 16),
+        epochs=1,
+        evaluate=False,
+    )
+    pretrain(recipe, tmp_path, verbose=0)
+    pretrain(dataclasses.replace(recipe, epochs=2), tmp_path, verbose=0, override=True)
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
+    backbone = keras.saving.load_model(tmp_path / "backbone.keras")
+    assert backbone.predict(np.zeros((2, 16, 16, 3)), verbose=0).shape == (2, 16)
+    if BACKEND == "jax":
+        assert keras.distribution.distribution() is None
+
+
 # === Several processes ===
 
 
@@ -441,8 +467,9 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    ("name", "policy"), [*((name, "float32") for name in VARIANTS), ("both", "mixed_bfloat16")]
+)
 def test_ways_to_run_a_step_end_at_the_same_weights(name, policy):
     options = VARIANTS[name]
     if BACKEND == "torch":

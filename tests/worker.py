@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import sys
 
 import keras
@@ -10,8 +11,8 @@ import numpy as np
 
 import keras_leoclr as kl
 
-sys.path.insert(0, __file__.rpartition("/")[0])
-from case import batched, random_views, to_numpy
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+from tests.case import batched, random_views, to_numpy
 
 
 def train(strategy="auto", steps=5, batch_size=8, bn_groups=1, crash_after=None):
