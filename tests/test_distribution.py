@@ -263,6 +263,8 @@ def test_a_recipe_on_replicas_trains_measures_saves_and_goes_on(tmp_path, monkey
         fashion_mnist.RECIPE.smoke(),
         strategy={"tensorflow": "mirrored", "jax": "data_parallel"}[BACKEND],
         max_images=128,
+        knn_bank=60,
+        knn_queries=30,
         image_size=16,
         widths=(8, 16),
         epochs=1,

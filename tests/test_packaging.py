@@ -95,9 +95,10 @@ def test_snippets_of_the_evaluation_page_run(tmp_path, monkeypatch, capsys):
 @pytest.mark.backend_free
 def test_flags_in_the_documents_exist():
     from keras_leoclr import cli
+    from keras_leoclr.commands import evaluate
     from keras_leoclr.recipes.fashion_mnist import RECIPE
 
-    known = set(cli._flags_of(RECIPE))
+    known = set(cli._flags_of(RECIPE)) | set(evaluate._flags())
     for script in (*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "keras_leoclr").rglob("*.py")):
         defined = r'(?:add_argument\(\s*"--|DEFINE_\w+\(\s*")([a-z][\w-]*)'
         known |= set(re.findall(defined, script.read_text()))
