@@ -33,8 +33,11 @@ def faiss_search(bank, queries, k):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name, default in (("rounds", 3), ("bank", 100_000), ("queries", 10_000), ("width", 512), ("k", 200)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each")
+    parser.add_argument("--bank", type=int, default=100_000, help="features that vote")
+    parser.add_argument("--queries", type=int, default=10_000, help="features that are classified")
+    parser.add_argument("--width", type=int, default=512, help="of the features")
+    parser.add_argument("--k", type=int, default=200, help="neighbours")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     sets = [
