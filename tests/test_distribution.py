@@ -334,6 +334,9 @@ def test_two_processes_compute_what_one_computes():
 
 
 @distributed
+@pytest.mark.skipif(
+    BACKEND == "jax" and REPLICAS < 4, reason="JAX notices after 100 s without a heartbeat: make test-slow"
+)
 def test_when_a_worker_dies_the_other_stops_and_says_so():
     workers = start_workers(2, steps=2000, crash_after=3)
     try:
@@ -476,6 +479,8 @@ def test_ways_to_run_a_step_end_at_the_same_weights(name, policy):
     options = VARIANTS[name]
     if BACKEND == "torch":
         pytest.skip("Keras refuses steps_per_execution > 1 and compiles with torch.compile, if at all")
+    if BACKEND == "jax" and name == "compiled":
+        pytest.skip("JAX compiles every step")
     ended = {}
     views = random_views(4, 8)
     keras.config.set_dtype_policy(policy)
@@ -493,5 +498,7 @@ def test_ways_to_run_a_step_end_at_the_same_weights(name, policy):
 
 @pytest.mark.skipif(BACKEND != "torch", reason="what Keras has only on the other backends")
 def test_torch_refuses_several_steps_at_once():
+    model = small_model()
+    model.compile(optimizer="sgd", steps_per_execution=2)
     with pytest.raises(ValueError, match="steps_per_execution"):
-        small_model().compile(optimizer="sgd", steps_per_execution=2)
+        fit(model, batched(random_views()))

@@ -190,6 +190,7 @@ def test_help_lists_every_field_with_its_default(capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.backend_free  # ViTs and precisions have tests on every backend
 def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_skipped(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pictures = tmp_path / "pictures"
