@@ -5,15 +5,13 @@ Reads one JSON request per line and answers with images/s; KERAS_BACKEND chooses
 
 import contextlib
 import functools
-import json
 import os
-import resource
-import sys
 import time
 
 import keras
 import numpy as np
 import tensorflow as tf
+from turns import answer, peak_memory_of
 
 import keras_leoclr as kl
 
@@ -140,9 +138,7 @@ def bare_per_second(steps, **setting):
 
 def peak_memory(**setting):
     """Bytes that training needs beyond what the imports have taken."""
-    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    steps_per_second(4, **setting)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return peak_memory_of(lambda: steps_per_second(4, **setting))
 
 
 def main():
@@ -152,10 +148,7 @@ def main():
             [tf.config.LogicalDeviceConfiguration()] * int(os.environ["REPLICAS"]),
         )
     kinds = {"step": steps_per_second, "parts": bare_per_second, "memory": peak_memory}
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(kinds[request.pop("kind")](**request)), flush=True)
+    answer(kinds)
 
 
 if __name__ == "__main__":

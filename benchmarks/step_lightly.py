@@ -6,10 +6,6 @@ answers with steps per second.
 
 import copy
 import functools
-import json
-import os
-import resource
-import sys
 import time
 
 import torch
@@ -18,6 +14,7 @@ from lightly.models.modules import MoCoProjectionHead
 from lightly.models.utils import deactivate_requires_grad, update_momentum
 from torch import nn
 from torchvision.models import resnet
+from turns import answer, peak_memory_of
 
 
 def backbone(network):
@@ -90,17 +87,12 @@ def steps_per_second(steps, network, size, batch, queue, views=2, layout="defaul
 
 def peak_memory(**setting):
     """Bytes that training needs beyond what the imports have taken."""
-    before = int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    steps_per_second(4, **setting)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return peak_memory_of(lambda: steps_per_second(4, **setting))
 
 
 def main():
     kinds = {"step": steps_per_second, "memory": peak_memory}
-    print(json.dumps("ready"), flush=True)
-    for line in sys.stdin:
-        request = json.loads(line)
-        print(json.dumps(kinds[request.pop("kind")](**request)), flush=True)
+    answer(kinds)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable
 
 PEERS_PYTHON = pathlib.Path(__file__).parents[1] / ".venv-interop" / "bin" / "python"
@@ -57,6 +59,21 @@ class Server:
 def peers() -> Server:
     """The process of `peers.py`: images/s, see `peers.images_per_second`."""
     return Server("peers.py", PEERS_PYTHON, {"CUDA_VISIBLE_DEVICES": ""})
+
+
+def answer(kinds: dict[str, Callable[..., float]]) -> None:
+    """The other side of a `Server`: calls the function that a request names as its `kind`."""
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(kinds[request.pop("kind")](**request)), flush=True)
+
+
+def peak_memory_of(work: Callable[[], object]) -> int:
+    """Bytes that `work` needs at most beyond what this process, a new one, has taken before."""
+    before = int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    work()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
 
 
 def rounds(candidates: dict[str, Callable[[], float]], count: int) -> dict[str, list[float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import pathlib
@@ -88,6 +89,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
     views = make_views(recipe)
     waiting = kl.data.Waiting()
 
+    @functools.cache  # the count of steps and a run from the start are of one dataset, built once
     def dataset_at(epoch, batch):
         dataset = kl.data.view_dataset(
             source,

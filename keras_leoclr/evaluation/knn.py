@@ -41,10 +41,7 @@ def knn(
         ValueError: if the features, the labels or an option cannot be used.
     """
     check_features(train_features, train_labels, test_features, test_labels)
-    ks = (k,) if np.ndim(k) == 0 else tuple(k)
-    ranked = knn_ranking(train_features, train_labels, test_features, ks, temperature, memory)
-    scores = {one: accuracies(ranked[one], test_labels) for one in ks}
-    return scores[k] if np.ndim(k) == 0 else scores
+    return _judged(train_features, train_labels, test_features, test_labels, k, temperature, memory)
 
 
 def knn_leave_one_out(
@@ -67,9 +64,13 @@ def knn_leave_one_out(
         As `knn`.
     """
     check_features(features, labels, features, labels)
+    return _judged(features, labels, None, labels, k, temperature, memory)
+
+
+def _judged(train_features, train_labels, test_features, test_labels, k, temperature, memory) -> dict:
     ks = (k,) if np.ndim(k) == 0 else tuple(k)
-    ranked = knn_ranking(features, labels, None, ks, temperature, memory)
-    scores = {one: accuracies(ranked[one], labels) for one in ks}
+    ranked = knn_ranking(train_features, train_labels, test_features, ks, temperature, memory)
+    scores = {one: accuracies(ranked[one], test_labels) for one in ks}
     return scores[k] if np.ndim(k) == 0 else scores
 
 
