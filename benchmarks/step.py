@@ -20,7 +20,7 @@ SETTINGS = {
     "small": {"network": "small", "size": 32, "batch": 256, "queue": 4096},
     "resnet18": {"network": "resnet18", "size": 96, "batch": 64, "queue": 4096},
 }
-STEPS = {"small": 4, "resnet18": 3}
+STEPS = {"small": 16, "resnet18": 6}
 
 
 def keras(backend):

@@ -120,6 +120,24 @@ class Devices:
         return f"{self.replicas} replicas{places} ({self.strategy}), {each}, {batch_size} a step."
 
 
+def on_tensorflow_cpu() -> bool:
+    """Whether TensorFlow computes, and on CPUs."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_logical_devices("GPU")
+
+
+def on_one_tensorflow_device() -> bool:
+    """Whether a step of TensorFlow is being made, of no `tf.distribute.Strategy`."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.distribute.has_strategy()
+
+
 def connect(strategy: str = "auto", timeout: float = 300.0) -> Devices:
     """Finds the devices, and the other workers where there are any.
 

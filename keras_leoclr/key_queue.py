@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_leoclr import distribution
+
 
 @keras.saving.register_keras_serializable("keras_leoclr")
 class KeyQueue(keras.layers.Layer):
@@ -58,7 +60,10 @@ class KeyQueue(keras.layers.Layer):
         count = ops.shape(keys)[0]
         skipped = max(count - self.size, 0) if isinstance(count, int) else ops.maximum(count - self.size, 0)
         rows = (self.pointer + skipped + ops.arange(count - skipped, dtype="int32")) % self.size
-        self.keys.assign(ops.scatter_update(self.keys, rows[:, None], keys[skipped:]))
+        if distribution.on_one_tensorflow_device():  # in place; scatter_update copies the whole queue
+            self.keys.value.scatter_nd_update(rows[:, None], keys[skipped:])
+        else:
+            self.keys.assign(ops.scatter_update(self.keys, rows[:, None], keys[skipped:]))
         self.pointer.assign((self.pointer + count) % self.size)
 
     def get_config(self):

@@ -33,8 +33,9 @@ def info_nce(query: Any, keys: Any, negatives: Any, temperature: float) -> Contr
         negatives: (K, D), unit rows.
         temperature: T > 0.
     """
-    similarity = ops.matmul(query, ops.transpose(negatives))
-    return _contrast(query, keys, similarity, temperature)
+    # divided before the product, not after it: B x D numbers instead of B x K
+    logits = ops.matmul(query / temperature, ops.transpose(negatives))
+    return _contrast(query, keys, logits, temperature)
 
 
 def info_nce_in_batch(
@@ -51,21 +52,19 @@ def info_nce_in_batch(
     """
     batch_keys = keys if batch_keys is None else batch_keys
     views, dim = keys.shape[1], keys.shape[2]
-    similarity = ops.matmul(query, ops.transpose(ops.reshape(batch_keys, (-1, dim))))
+    logits = ops.matmul(query / temperature, ops.transpose(ops.reshape(batch_keys, (-1, dim))))
     images = ops.repeat(ops.arange(ops.shape(batch_keys)[0]), views)
     own = images[None, :] == (first + ops.arange(ops.shape(query)[0]))[:, None]
     # -inf would make the gradient of the maximum NaN on some backends
-    similarity = ops.where(own, -1e9, similarity)
-    return _contrast(query, keys, similarity, temperature)
+    logits = ops.where(own, -1e9, logits)
+    return _contrast(query, keys, logits, temperature)
 
 
-def _contrast(query, keys, similarity, temperature) -> Contrast:
-    """The negatives' log-sum-exp is taken once for all V positives."""
+def _contrast(query, keys, logits, temperature) -> Contrast:
+    """The log-sum-exp of the negatives' logits (B, N) is taken once for all V positives."""
     positive = ops.sum(ops.expand_dims(query, 1) * keys, axis=-1)
-    hardest = ops.stop_gradient(ops.max(similarity, axis=1))
-    shifted = ops.exp((similarity - hardest[:, None]) / temperature)
-    log_sum = ops.log(ops.sum(shifted, axis=1)) + hardest / temperature
-    logits = positive / temperature
+    largest = ops.stop_gradient(ops.max(logits, axis=1))
+    log_sum = ops.log(ops.sum(ops.exp(logits - largest[:, None]), axis=1)) + largest
     # -log(e^l / (e^l + e^s)) = softplus(s - l)
-    loss = ops.sum(ops.softplus(log_sum[:, None] - logits), axis=1)
-    return Contrast(loss, ops.stop_gradient(positive), hardest)
+    loss = ops.sum(ops.softplus(log_sum[:, None] - positive / temperature), axis=1)
+    return Contrast(loss, ops.stop_gradient(positive), largest * temperature)

@@ -12,6 +12,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_leoclr import distribution, losses
+from keras_leoclr.batch_norm import with_fused_batch_norm
 from keras_leoclr.checks import whole_number
 from keras_leoclr.heads import projection_head
 from keras_leoclr.key_queue import KeyQueue
@@ -186,7 +187,11 @@ class LeOCLR(keras.Model):
         return self._strategy.scope() if self._strategy is not None else contextlib.nullcontext()
 
     def compile(self, optimizer: Any = "rmsprop", loss: None = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without a loss: it is built in."""
+        """As `keras.Model.compile`, without a loss: it is built in.
+
+        On TensorFlow without a GPU, `jit_compile="auto"`, the default, does not compile the step with XLA:
+        oneDNN's convolutions and BatchNorm are faster than those that XLA makes for CPUs.
+        """
         if loss is not None:
             raise ValueError(f"The loss is built in: `compile` must not be given one. Received: loss={loss}")
         optimizer = keras.optimizers.get(optimizer)
@@ -196,6 +201,8 @@ class LeOCLR(keras.Model):
                 "`optimizer` must be made inside `strategy.scope()`, as the backbone was. Received: an "
                 "optimizer that was made outside"
             )
+        if kwargs.get("jit_compile", "auto") == "auto" and distribution.on_tensorflow_cpu():
+            kwargs["jit_compile"] = False
         with self._scope():
             super().compile(optimizer=optimizer, **kwargs)
             self.optimizer.build(self.trainable_variables)
@@ -216,7 +223,7 @@ class LeOCLR(keras.Model):
 
     def _encoder(self, backbone, name):
         images = keras.Input(backbone.input_shape[1:], name="images")
-        features = backbone(images)
+        features = with_fused_batch_norm(backbone)(images)
         width = features.shape[-1]
         head = projection_head(width, self.hidden_dim or width, self.projection_dim, f"{name}_head")
         return keras.Model(images, head(features), name=name)

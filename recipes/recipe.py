@@ -78,7 +78,7 @@ class Recipe:
     strategy: str = setting(
         "auto", "auto, none, mirrored or multi_worker (TensorFlow), data_parallel (JAX); auto: all GPUs"
     )
-    jit_compile: str = setting("auto", "compile the step with XLA: auto (as Keras decides), on or off")
+    jit_compile: str = setting("auto", "compile the step with XLA: auto (TensorFlow: on GPUs), on or off")
     steps_per_execution: int = setting(1, "steps that run without returning to Python")
     gradient_accumulation_steps: int = setting(1, "batches whose gradients are averaged for one update")
 
