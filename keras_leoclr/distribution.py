@@ -120,6 +120,18 @@ class Devices:
         return f"{self.replicas} replicas{places} ({self.strategy}), {each}, {batch_size} a step."
 
 
+def gpus() -> tuple[str, ...]:
+    """Names of the GPUs that the backend sees, as `keras.device` takes them."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
+    try:
+        return tuple(keras.distribution.list_devices("gpu"))
+    except RuntimeError:  # JAX, where there is none
+        return ()
+
+
 def on_tensorflow_cpu() -> bool:
     """Whether TensorFlow computes, and on CPUs."""
     if keras.backend.backend() != "tensorflow":

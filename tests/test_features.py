@@ -138,3 +138,46 @@ def test_identity_follows_the_content_of_arrays_and_folders(tmp_path):
     assert evaluation.data_identity(kl.data.load(tmp_path), tmp_path, "train") == first
     Image.new("RGB", (5, 5)).save(path)
     assert evaluation.data_identity(kl.data.load(tmp_path), tmp_path, "train") != first
+
+
+DEVICES = ("cpu", "cpu") if keras.backend.backend() == "torch" else ("cpu:0", "cpu:1")
+
+
+def test_several_devices_share_the_batches_and_keep_their_order(monkeypatch):
+    backbone, used = backbone_with(), []
+    plain = evaluation.extract_features(backbone, batches(count=20))
+    enter = keras.device
+    monkeypatch.setattr(keras, "device", lambda name: used.append(name) or enter(name))
+    made = evaluation.extract_features(backbone, batches(count=20), devices=DEVICES)
+    np.testing.assert_allclose(made[0], plain[0], rtol=1e-6)
+    np.testing.assert_array_equal(made[1], plain[1])
+    assert sorted(used) == sorted(
+        [*DEVICES, *(DEVICES[i % 2] for i in range(7))]
+    )  # the copies, then 7 batches
+
+
+def test_a_copy_of_the_backbone_lies_on_its_device():
+    if keras.backend.backend() == "torch":
+        pytest.skip("torch has one CPU device")
+    predict = module._predictors(kl.model.with_pooled_features(backbone_with()), DEVICES)[1]
+    (model,) = [c.cell_contents for c in predict.__closure__ if isinstance(c.cell_contents, keras.Model)]
+    value = model.variables[0].value
+    place = value.device if keras.backend.backend() == "tensorflow" else str(next(iter(value.devices())))
+    assert place.endswith("1"), place
+    images = batches()[0][0]
+    np.testing.assert_allclose(predict(images), numpy_features(backbone_with(), images), atol=1e-4)
+
+
+def test_with_several_devices_what_breaks_is_told_and_what_was_saved_goes_on(tmp_path):
+    good = batches(count=80, size=2)
+
+    def breaks():
+        yield from good[:30]
+        raise OSError("the disk is gone")
+
+    how = {"cache": tmp_path, "identity": IDENTITY, "devices": DEVICES}
+    with pytest.raises(OSError, match="the disk is gone"):
+        evaluation.extract_features(backbone_with(), breaks(), **how)
+    features, _ = evaluation.extract_features(backbone_with(), good, **how)
+    plain, _ = evaluation.extract_features(backbone_with(), good)
+    np.testing.assert_allclose(features, plain, rtol=1e-6)

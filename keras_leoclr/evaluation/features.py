@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_leoclr.distribution import on_one_device
+from keras_leoclr.distribution import gpus, on_one_device
 from keras_leoclr.model import with_pooled_features
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -28,6 +30,7 @@ def extract_features(
     cache: str | os.PathLike | None = None,
     identity: dict[str, Any] | None = None,
     precision: str | None = None,
+    devices: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of every image, with BatchNorm in inference mode.
 
@@ -44,6 +47,8 @@ def extract_features(
         identity: what `dataset` is made of, anything JSON can hold: the data's identity, see
             `evaluation.data_identity`, the split, size, mean and deviation. Needed with `cache`.
         precision: policy that the backbone computes in, such as "mixed_bfloat16"; None for its own.
+        devices: names as `keras.device` takes them, such as ("gpu:0", "gpu:1"); batches go to them
+            in turn, each has a copy of the backbone. None for all GPUs that the backend sees.
 
     Returns:
         features (N, F) float32 and labels (N,) int64; mapped from files, read-only, with `cache`.
@@ -52,12 +57,13 @@ def extract_features(
         ValueError: if the dataset is empty or the images do not fit the backbone.
     """
     with on_one_device(with_pooled_features(backbone)) as backbone:
-        return _extract(in_precision(backbone, precision), dataset, verbose, cache, identity)
+        devices = gpus() if devices is None else tuple(devices)
+        return _extract(in_precision(backbone, precision), dataset, verbose, cache, identity, devices)
 
 
-def _extract(backbone, dataset, verbose, cache, identity):
+def _extract(backbone, dataset, verbose, cache, identity, devices):
     if cache is None:
-        parts = list(_feature_batches(backbone, dataset, verbose))
+        parts = list(_feature_batches(backbone, dataset, verbose, devices))
         features, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         return features, labels
     if not identity:
@@ -68,7 +74,7 @@ def _extract(backbone, dataset, verbose, cache, identity):
     if not folder.is_dir():
         with _locked(folder):
             if not folder.is_dir():  # another process may have made it meanwhile
-                _fill(folder, backbone, dataset, verbose, about)
+                _fill(folder, backbone, dataset, verbose, about, devices)
     return tuple(
         np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("features", "labels")
     )
@@ -130,33 +136,76 @@ def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
     return clone
 
 
-def _feature_batches(backbone, dataset, verbose, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features and labels of each batch after the first `skip`."""
-    expected = backbone.input_shape[1:]
     target = getattr(dataset, "cardinality", None)
     target = int(target()) if target else (len(dataset) if hasattr(dataset, "__len__") else None)
     bar = keras.utils.Progbar(
         target if target and target > 0 else None, verbose=int(verbose), unit_name="batch"
     )
     number = 0
-    for number, (images, labels) in enumerate(dataset, 1):
-        if len(images.shape) != 4 or any(
-            e is not None and s != e for s, e in zip(images.shape[1:], expected, strict=True)
-        ):
-            raise ValueError(
-                f"`dataset` must yield images that fit the backbone, (B, *{expected}). "
-                f"Received: images.shape={tuple(images.shape)}"
-            )
-        if number > skip:
-            # tf.data yields TensorFlow tensors under every backend
-            features = np.asarray(backbone.predict_on_batch(np.asarray(images)), "float32")
-            yield features, np.asarray(labels, "int64")
-        bar.update(number)
+
+    def wanted():
+        nonlocal number
+        for number, (images, labels) in enumerate(dataset, 1):
+            _check_size(images, backbone.input_shape[1:])
+            if number > skip:
+                # tf.data yields TensorFlow tensors under every backend
+                yield np.asarray(images), np.asarray(labels, "int64")
+            bar.update(number)
+
+    yield from _in_turn(_predictors(backbone, devices), wanted())
     if not number:
         raise ValueError("`dataset` must hold at least one batch. Received: an empty dataset")
 
 
-def _fill(folder, backbone, dataset, verbose, about):
+def _check_size(images, expected):
+    if len(images.shape) != 4 or any(
+        e is not None and s != e for s, e in zip(images.shape[1:], expected, strict=True)
+    ):
+        raise ValueError(
+            f"`dataset` must yield images that fit the backbone, (B, *{expected}). "
+            f"Received: images.shape={tuple(images.shape)}"
+        )
+
+
+def _predictors(backbone, devices) -> list[Callable]:
+    """A function from images to features for each device, with a copy of the backbone there."""
+    if len(devices) < 2:
+        return [backbone.predict_on_batch]
+
+    def predictor(device):
+        with keras.device(device):
+            copy = keras.models.clone_model(backbone)
+            copy.set_weights(backbone.get_weights())
+
+        def predict(images):
+            with keras.device(device):
+                return copy.predict_on_batch(images)
+
+        return predict
+
+    return [predictor(device) for device in devices]
+
+
+def _in_turn(predictors, batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Features and labels in the order of the batches, of which each predictor has one at a time."""
+    if len(predictors) == 1:
+        for images, labels in batches:
+            yield np.asarray(predictors[0](images), "float32"), labels
+        return
+    waiting = collections.deque()
+    with ThreadPoolExecutor(len(predictors)) as pool:
+        for number, (images, labels) in enumerate(batches):
+            if len(waiting) == len(predictors):
+                features, own = waiting.popleft()
+                yield np.asarray(features.result(), "float32"), own
+            waiting.append((pool.submit(predictors[number % len(predictors)], images), labels))
+        for features, own in waiting:
+            yield np.asarray(features.result(), "float32"), own
+
+
+def _fill(folder, backbone, dataset, verbose, about, devices):
     """Makes the folder: raw rows and a count of them while it grows, .npy files at the end."""
     partial = folder.with_suffix(".partial")
     partial.mkdir(parents=True, exist_ok=True)
@@ -169,7 +218,7 @@ def _fill(folder, backbone, dataset, verbose, about):
         for name, file in files.items():
             file.truncate(rows * sizes[name])  # rows that were written after the last count
         number = done["batches"]
-        for features, labels in _feature_batches(backbone, dataset, verbose, skip=number):
+        for features, labels in _feature_batches(backbone, dataset, verbose, devices, skip=number):
             files["features"].write(np.ascontiguousarray(features).tobytes())
             files["labels"].write(labels.tobytes())
             number, rows = number + 1, rows + len(labels)
