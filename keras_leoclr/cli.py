@@ -42,6 +42,7 @@ RUN_FLAGS = (
     "keep",
     "deterministic",
     "override",
+    "tensorboard",
 )
 
 
@@ -183,6 +184,9 @@ def _flags_of(recipe: object) -> flags.FlagValues:
     flags.DEFINE_integer("keep", 3, "newest checkpoints to keep, beside the best by kNN", 1, **own)
     flags.DEFINE_bool("deterministic", False, "the same bits every time; slower on GPUs", **own)
     flags.DEFINE_bool("override", False, "resume with other settings, as far as that is safe", **own)
+    flags.DEFINE_enum(
+        "tensorboard", "auto", ["auto", "on", "off"], "write DIR/logs; auto: if the package is there", **own
+    )
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line per epoch", 0, 2, **own)
     flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
     own["module_name"] = "recipe"
