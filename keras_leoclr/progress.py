@@ -14,8 +14,8 @@ import time
 from typing import Any
 
 FILE = "progress.json"
+UNDER_WAY = ("starting", "training", "evaluating")
 SILENCE = 120.0  # seconds without news after which a run on another host counts as stale
-ENDED = ("finished", "stopped", "failed", "killed")
 
 
 class ProgressFile:
@@ -69,7 +69,8 @@ def read(workdir: str | os.PathLike) -> dict[str, Any]:
     Returns:
         What the run wrote, and
         `state`: starting, training, evaluating; finished, stopped (by a signal, it can go on), failed;
-        killed (its process is not there any more) or stale (no news for two minutes from another host);
+        killed (its process is not there any more), stale (no news for two minutes from another host), or
+        unknown (it never said);
         `silent`: seconds since the run wrote, None if it never did;
         `warning`: the last advice of `callbacks.Health`, or None;
         `workdir`: the folder.
@@ -85,7 +86,7 @@ def read(workdir: str | os.PathLike) -> dict[str, Any]:
     status |= _json(workdir / FILE)
     updated = status["updated"]
     status["silent"] = None if updated is None else max(0.0, time.time() - updated)
-    if status["state"] not in (*ENDED, "unknown"):
+    if status["state"] in UNDER_WAY:
         if status.get("host") == socket.gethostname():
             if not _alive(status.get("process")):
                 status["state"] = "killed"
@@ -219,7 +220,7 @@ def lines(status: dict[str, Any]) -> list[str]:
         "failed": f"failed: {status.get('error')}",
         "unknown": "unknown: it has not written where it is",
     }.get(state, state)
-    if state in ("starting", "training", "evaluating") and silent > SILENCE:
+    if state in UNDER_WAY and silent > SILENCE:
         text += f" (no news for {duration(silent)})"
     rows.append(("state", text))
     if status.get("step") is not None:

@@ -107,11 +107,11 @@ class Run:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         self.checkpoints.mkdir(exist_ok=True)
         self._note("run.json", {**self.about, "finished": False})
-        self._note("recipe.json", dataclasses.asdict(self.recipe))
         self._begun = True
         known = {"process": os.getpid(), "host": socket.gethostname(), "backend": self.about["backend"]}
         known |= {"method": self.recipe.method, "dataset": self.recipe.dataset, "started": time.time()}
         self.progress.update(now=True, state="starting", **known)
+        self._note("recipe.json", dataclasses.asdict(self.recipe))  # last: now the folder holds a run
 
     def finish(self) -> None:
         """Notes that nothing is left to do."""
