@@ -190,7 +190,8 @@ def _data(arguments: list[str]) -> int:
     _define_json(values, "data")
     text = (
         "leoclr data NAME_OR_PATH [--FLAG VALUE ...]\n\n"
-        "How many pictures there are, their sizes, formats and classes, and which cannot be read: with one of\nthose the exit status is 1."
+        "How many pictures there are, their sizes, formats and classes, and which cannot be read: with one\n"
+        "of those the exit status is 1."
     )
     rest = parse(values, arguments, text)
     if rest is None:
