@@ -36,6 +36,7 @@ def test_wheel_holds_code_data_and_licences(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     for name in (
+        "leoclr.py",
         "keras_leoclr/model.py",
         "keras_leoclr/callbacks/knn_monitor.py",
         "keras_leoclr/recipes/fashion_mnist.py",
@@ -99,6 +100,7 @@ def test_flags_in_the_documents_exist():
     from keras_leoclr.recipes.fashion_mnist import RECIPE
 
     known = set(cli._flags_of(RECIPE)) | set(evaluate._flags())
+    known |= {"help", "version", "logdir"}  # the last is TensorBoard's
     for script in (*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "keras_leoclr").rglob("*.py")):
         defined = r'(?:add_argument\(\s*"--|DEFINE_\w+\(\s*")([a-z][\w-]*)'
         known |= set(re.findall(defined, script.read_text()))

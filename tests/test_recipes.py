@@ -63,7 +63,10 @@ def test_every_method_runs_from_the_command_line(tmp_path, method):
 @pytest.mark.slow
 def test_a_run_ends_with_a_table_a_backbone_and_a_page(tmp_path, capsys):
     workdir = tmp_path / "run"
-    assert run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST, "--verbose", 2, "--tensorboard", "on") == 0
+    assert (
+        run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST, "--verbose", 2, "--tensorboard", "on")
+        == 0
+    )
     printed = capsys.readouterr().out
     assert [line[:8] for line in printed.splitlines() if line.startswith("Epoch")] == ["Epoch 1/", "Epoch 2/"]
     status = progress.read(workdir)
