@@ -53,6 +53,7 @@ class Progress(keras.callbacks.Callback):
         self._marks: collections.deque = collections.deque()
         self._step_seconds = self._between = self._ended = None
         self._looked = 0.0
+        self._open = False
 
     def on_train_begin(self, logs=None):
         self._tell(state="training", epochs=self.params["epochs"], steps=self.feed.steps)
@@ -77,6 +78,7 @@ class Progress(keras.callbacks.Callback):
         if self.verbose == 1 and stream.isatty():
             line = progress.one_line(self.status, shutil.get_terminal_size().columns - 1)
             print(f"\r\x1b[K{line}", end="", file=stream, flush=True)
+            self._open = True
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = _numbers(logs)
@@ -87,7 +89,14 @@ class Progress(keras.callbacks.Callback):
             stream = self.stream or sys.stdout
             print(f"{self._clear(stream)}{self._line(numbers)}", file=stream, flush=True)
 
+    def close(self) -> None:
+        """Ends the line that changes, so that what is said next stands on its own; also after an error."""
+        if self._open:
+            print(file=self.stream or sys.stdout, flush=True)
+            self._open = False
+
     def _clear(self, stream):
+        self._open = False
         return "\r\x1b[K" if self.verbose == 1 and stream.isatty() else ""
 
     def _line(self, numbers):

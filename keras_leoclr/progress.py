@@ -195,13 +195,13 @@ def one_line(status: dict[str, Any], width: int = 100) -> str:
         status: as `read` returns it.
         width: characters that the line may have.
     """
-    head = f"epoch {status['epoch']}/{status['epochs']} step {status['step']}/{status['steps']}"
+    steps = str(status["steps"])
+    head = f"epoch {status['epoch']}/{status['epochs']} step {status['step']:>{len(steps)}}/{steps}"
     texts = [loss_text(status), knn_text(status), speed_text(status), left_text(status)]
     line = "  ".join([head, *filter(None, texts)])
-    room = min(width - len(line) - 1, 24)
-    if room >= 8:
-        line = f"{bar(share_done(status), room)} {line}"
-    return line[:width]
+    # of one of two widths: a bar that changes its length with the numbers would flicker
+    room = next((size for size in (22, 12) if size < width - len(line)), 0)
+    return f"{bar(share_done(status), room)} {line}"[:width] if room else line[:width]
 
 
 def lines(status: dict[str, Any]) -> list[str]:

@@ -173,7 +173,8 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         chosen.append(
             callbacks.TensorBoard(workdir / "logs", workdir / "views.png", _part(source, 0, PROJECTED), views)
         )
-    fit([*chosen, callbacks.Progress(feed, run.progress, verbose)])
+    with contextlib.closing(callbacks.Progress(feed, run.progress, verbose)) as shown:
+        fit([*chosen, shown])
     run.progress.update(now=True, state="evaluating")
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
     if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part

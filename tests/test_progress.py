@@ -120,11 +120,16 @@ def test_a_log_file_gets_one_line_per_epoch_with_all_that_is_asked_for(monkeypat
 def test_a_terminal_gets_a_line_that_changes_and_fits(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     stream = Terminal()
-    trained(Clock(monkeypatch), stream)
+    shown = trained(Clock(monkeypatch), stream)
     *changing, last = stream.getvalue().replace("\n", "").split("\r\x1b[K")[1:]
     assert len(changing) == 21 and last.startswith("Epoch 2/2: loss 4")
     assert changing[9].startswith("epoch 1/2 step 10/10  loss 5 (0.90 of chance)")
     assert all(len(line) < 60 for line in changing if not line.startswith("Epoch"))
+    stream.truncate(0)
+    shown.on_train_batch_end(0, {"loss": 1.0})
+    shown.close()  # as after an error
+    shown.close()
+    assert stream.getvalue().count("\n") == 1
     quiet = Terminal()
     trained(Clock(monkeypatch), quiet, verbose=2)
     assert "\r" not in quiet.getvalue() and quiet.getvalue().count("\n") == 2
