@@ -274,7 +274,7 @@ def test_watch_follows_until_the_end(tmp_path, monkeypatch, capsys, terminal):
     assert "finished" in printed and next(steps, None) is None
     if not terminal:  # a line for the first look, for epoch 4, and for the end
         assert [line.split()[0] for line in printed.splitlines()] == ["training", "training", "finished"]
-        assert "epoch 4/14 step 1/78" in printed.splitlines()[1]
+        assert "epoch 4/14 step  1/78" in printed.splitlines()[1]
 
 
 @backend_free
