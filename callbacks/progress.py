@@ -26,9 +26,9 @@ class Progress(keras.callbacks.Callback):
     file, the lines of the epochs alone. Put it after the callbacks that add to the logs of an epoch, and
     give `fit` `verbose=0`.
 
-    Speed and waiting are those of the last 30 seconds within an epoch; the first step of an epoch does
-    not count. The time left counts what an epoch costs besides its steps, as the last one did, but not the
-    evaluation after the training.
+    Speed and waiting are those of the last 30 seconds within an epoch; the first step of a process,
+    which compiles, does not count. The time left counts what an epoch costs besides its steps, as the last
+    one did, but not the evaluation after the training.
 
     Args:
         feed: what a step is fed with.
@@ -56,11 +56,16 @@ class Progress(keras.callbacks.Callback):
         self._open = False
 
     def on_train_begin(self, logs=None):
+        self._ended = None
         self._tell(state="training", epochs=self.params["epochs"], steps=self.feed.steps)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._marks.clear()
         self.status |= {"epoch": epoch + 1, "step": 0}
+        if self._ended is not None:  # not the first epoch of this process, whose first step compiles
+            now = time.monotonic()
+            self._between = now - self._ended
+            self._mark(now, 0)
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
@@ -68,10 +73,8 @@ class Progress(keras.callbacks.Callback):
         if self._marks and not last and now - self._looked < DRAWN:
             return
         self._looked = now
-        if not self._marks and self._ended is not None and self._step_seconds is not None:
-            self._between = max(0.0, now - self._ended - self._step_seconds)
         self._mark(now, batch + 1)
-        if last:  # what follows until the next step, such as kNN, is no training
+        if last:  # what follows until the next epoch, such as kNN, is no training
             self._ended = now
         self._tell(step=batch + 1, seconds_left=self._seconds_left(batch + 1), **_numbers(logs))
         stream = self.stream or sys.stdout

@@ -107,6 +107,23 @@ def test_speed_waiting_and_time_left_are_those_of_the_steps(monkeypatch):
 
 
 @backend_free
+def test_epochs_of_one_step_have_a_speed_too(monkeypatch):
+    clock = Clock(monkeypatch)
+    shown = callbacks.Progress(callbacks.Feed(32, 2, 1), verbose=0)
+    shown.set_params({"epochs": 4, "steps": 1})
+    shown.on_train_begin()
+    for epoch in range(3):
+        shown.on_epoch_begin(epoch)
+        clock.now += 2.0 if epoch else 60.0
+        shown.on_train_batch_end(0, {"loss": 1.0})
+        clock.now += 3.0
+        shown.on_epoch_end(epoch, {"loss": 1.0})
+    assert shown.status["images_per_second"] == pytest.approx(16)
+    assert shown.status["seconds_left"] == pytest.approx(2 + 3)
+    assert "waiting" not in shown.status  # it was not measured
+
+
+@backend_free
 def test_a_log_file_gets_one_line_per_epoch_with_all_that_is_asked_for(monkeypatch):
     stream = io.StringIO()
     trained(Clock(monkeypatch), stream, waits=0.25)

@@ -86,6 +86,7 @@ def _flag_lines(flag, width):
     else:
         told = "" if default in (None, "") else f"default {default}"
     text = re.sub(r"^<[^>]*>: ", "", " ".join(flag.help.split()))  # absl's list of an enum
+    text = text.replace("; comma-separated", "")  # as A,B shows
     text += f" ({told})" if told else ""
     wrapped = textwrap.wrap(text, width - COLUMN) or [""]
     if len(head) < COLUMN - 1:
