@@ -176,7 +176,7 @@ def test_a_disk_that_cannot_be_written_does_not_end_a_run(tmp_path):
 
 def test_a_real_fit_fills_the_file(tmp_path):
     file = progress.ProgressFile(tmp_path / progress.FILE, seconds=0.0)
-    file.SHARE = 1.0
+    file.SHARE = math.inf  # each update is due
     feed = callbacks.Feed(8, 2, 3)
     model = fresh_model()
     model.fit(
