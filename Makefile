@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long test test-slow test-faults test-minimum test-interop interop-fixtures lint format clean
+.PHONY: quickstart pretrain-long test test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -57,10 +57,14 @@ test-interop: .venv-interop/.done
 interop-fixtures: .venv-interop/.done
 	CUDA_VISIBLE_DEVICES= .venv-interop/bin/python tests/interop/make_fixtures.py
 
+# The API reference, from the docstrings; without network.
+docs: $(VENV)/.test
+	$(BIN)/python docs/build.py build/docs
+
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell README.md docs keras_leoclr callbacks recipes tests
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md leoclr.py docs keras_leoclr callbacks recipes tests
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

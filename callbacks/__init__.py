@@ -5,6 +5,8 @@ from keras_leoclr.callbacks.health import Feed, Health, HealthWarning, NonFinite
 from keras_leoclr.callbacks.history_file import HistoryFile
 from keras_leoclr.callbacks.knn_monitor import KNNMonitor
 from keras_leoclr.callbacks.online_linear_probe import OnlineLinearProbe
+from keras_leoclr.callbacks.progress import Progress
+from keras_leoclr.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "Checkpoint",
@@ -17,4 +19,6 @@ __all__ = [
     "NonFiniteLossError",
     "OnlineLinearProbe",
     "Position",
+    "Progress",
+    "TensorBoard",
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
-import difflib
 import importlib
+import importlib.metadata
+import importlib.util
+import json
 import pathlib
 import re
 import sys
@@ -12,26 +15,58 @@ import typing
 
 from absl import flags
 
-from keras_leoclr.commands import compare, evaluate
-from keras_leoclr.distribution import WorkerLostError
+from keras_leoclr.commands.usage import UsageError, known, parse
 
-USAGE = """leoclr: self-supervised pretraining of image encoders
+# name: (function, what follows the name, one line for `leoclr --help`)
+COMMANDS = {
+    "pretrain": ("keras_leoclr.cli:_pretrain", "RECIPE --workdir DIR", "run a recipe, or go on with it"),
+    "recipes": ("keras_leoclr.cli:_recipes", "", "list the recipes"),
+    "watch": ("keras_leoclr.commands.watch:run", "DIR", "show how far a run elsewhere is"),
+    "evaluate": ("keras_leoclr.commands.evaluate:run", "WHAT --workdir DIR", "judge a backbone"),
+    "compare": ("keras_leoclr.commands.compare:run", "RUN [RUN ...]", "results of runs in one table"),
+    "report": ("keras_leoclr.cli:_report", "DIR", "write DIR/report.html again"),
+    "data": ("keras_leoclr.cli:_data", "NAME_OR_PATH", "what pictures are there, and which are damaged"),
+    "doctor": ("keras_leoclr.commands.doctor:run", "", "check this installation"),
+}
 
-  leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe, or go on with it where it was
-                                                             interrupted; any field of it is a flag
-  leoclr recipes                                             list the recipes
-  leoclr report DIR                                          write DIR/report.html again
-  leoclr evaluate WHAT --workdir DIR [--FLAG VALUE ...]      judge a backbone: knn, linear, robustness, ...
-  leoclr compare RUN [RUN ...]                               results of runs in one table, with differences
-  leoclr data NAME_OR_PATH [--split S] [--data_dir D] [--verify]
-                                                             what pictures are there, and which are damaged
+# answer without Keras, TensorFlow and the rest of the package
+LIGHT = ("recipes", "watch", "doctor")
 
-  leoclr pretrain RECIPE --help                              all fields with their defaults
+STATUS = """Exit status:
+  0    done
+  1    failed: the reason is printed; damaged pictures (data), a fault (doctor), a run that failed (watch)
+  2    wrong usage, or other settings than those of the run that is to go on
+  130  stopped by Ctrl-C; 128 + n by signal n"""
+
+
+def usage() -> str:
+    """The text of `leoclr --help`."""
+    calls = {f"{name} {arguments}".rstrip(): text for name, (_, arguments, text) in COMMANDS.items()}
+    width = max(map(len, calls)) + 2
+    listed = "\n".join(f"  {call:{width}}{text}" for call, text in calls.items())
+    return f"""leoclr COMMAND ... [--FLAG VALUE ...]
+
+Self-supervised pretraining of image encoders. Commands:
+
+{listed}
+
+  leoclr COMMAND --help             its flags with their defaults
+  leoclr pretrain RECIPE --help     all settings of a recipe, each of them a flag
+  leoclr --version
 
 The backend is the environment variable KERAS_BACKEND: tensorflow (default), jax or torch.
-Exit status: 0 done, 1 the run failed or `data` found damaged pictures, 2 wrong usage or other settings
-than those of the run that is to go on, 128 + n stopped by signal n (130 SIGINT, 143 SIGTERM)."""
+{STATUS}"""
 
+
+# Groups of a recipe's flags in its help, by their first field.
+GROUPS = {
+    "dataset": "data",
+    "method": "views",
+    "backbone": "model",
+    "precision": "devices",
+    "epochs": "training",
+    "knn_every": "evaluation",
+}
 
 # flags that are arguments of `pretrain`, beside the fields of the recipe
 RUN_FLAGS = (
@@ -42,11 +77,8 @@ RUN_FLAGS = (
     "keep",
     "deterministic",
     "override",
+    "tensorboard",
 )
-
-
-class UsageError(Exception):
-    """What was typed cannot be run."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,99 +91,148 @@ def main(argv: list[str] | None = None) -> int:
         Exit status.
     """
     _, *arguments = sys.argv if argv is None else argv
-    commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report, "data": _data}
-    commands |= {"evaluate": evaluate.run, "compare": compare.run}
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
-            print(USAGE)
+            print(usage())
             return 0 if arguments else 2
-        return commands[_known("command", arguments[0], commands)](arguments[1:])
+        if arguments[0] == "--version":
+            print(f"keras-leoclr {importlib.metadata.version('keras-leoclr')}")
+            return 0
+        module, function = COMMANDS[known("command", arguments[0], COMMANDS)][0].split(":")
+        return getattr(importlib.import_module(module), function)(arguments[1:])
     except (UsageError, flags.Error) as error:
         print(f"leoclr: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError, ArithmeticError, WorkerLostError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError) as error:
         print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # outside of the training, which answers signals itself
         return 130
     except Exception as error:
-        message = _of_the_pipeline(error)
+        message = _in_one_line(error)
         if message is None:
             raise
         print(f"leoclr: {message}", file=sys.stderr)
         return 1
 
 
-def _of_the_pipeline(error: Exception) -> str | None:
-    """What `data.decode.raise_if` says, out of the frame that TensorFlow puts around it."""
+def needs_keras(argv: list[str]) -> bool:
+    """Whether a command line does more than `LIGHT` commands, help and complaints."""
+    return len(argv) > 1 and argv[1] in COMMANDS and argv[1] not in LIGHT
+
+
+def _in_one_line(error: Exception) -> str | None:
+    """What a user can do something about; None for what is a fault of the program."""
+    if type(error).__name__ == "WorkerLostError":  # by its name: its module needs Keras
+        return f"WorkerLostError: {error}"
+    # what `data.decode.raise_if` says, out of the frame that TensorFlow puts around it
     found = re.search(r"assertion failed: \[(.*?)\]\s*$", str(error), re.S | re.M)
     return found[1] if found and type(error).__name__ == "InvalidArgumentError" else None
 
 
+def _recipe_files() -> dict[str, pathlib.Path]:
+    (folder,) = importlib.util.find_spec("keras_leoclr.recipes").submodule_search_locations
+    shared = {"__init__", "recipe", "pretrain", "run"}
+    return {path.stem: path for path in sorted(pathlib.Path(folder).glob("*.py")) if path.stem not in shared}
+
+
 def recipe_names() -> list[str]:
     """Names of the modules in `keras_leoclr.recipes` that hold a recipe."""
-    folder = pathlib.Path(importlib.import_module("keras_leoclr.recipes").__file__).parent
-    shared = {"__init__", "recipe", "pretrain", "run"}
-    return sorted(path.stem for path in folder.glob("*.py") if path.stem not in shared)
+    return list(_recipe_files())
 
 
 def _recipes(arguments: list[str]) -> int:
-    if arguments:
-        raise UsageError(f"`recipes` takes no arguments. Received: {' '.join(arguments)}")
-    for name in recipe_names():
-        module = importlib.import_module(f"keras_leoclr.recipes.{name}")
-        print(f"{name:20} {module.__doc__.splitlines()[0]}")
+    values = flags.FlagValues()
+    _define_json(values, "recipes")
+    rest = parse(values, arguments, "leoclr recipes [--json]\n\nOne line for each recipe.")
+    if rest is None:
+        return 0
+    if rest:
+        raise UsageError(f"`recipes` takes no arguments. Received: {' '.join(rest)}")
+    # read, not imported: a recipe needs Keras
+    found = {
+        name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        for name, path in _recipe_files().items()
+    }
+    summaries = {name: text.splitlines()[0] for name, text in found.items()}
+    if values["json"].value:
+        listed = [{"name": n, "summary": summaries[n], "description": found[n]} for n in found]
+        print(json.dumps(listed, indent=2))
+    else:
+        print("\n".join(f"{name:20} {summary}" for name, summary in summaries.items()))
     return 0
 
 
+def _define_json(values: flags.FlagValues, group: str) -> None:
+    flags.DEFINE_bool("json", False, "print JSON", flag_values=values, module_name=group)
+
+
 def _report(arguments: list[str]) -> int:
+    rest = parse(
+        flags.FlagValues(), arguments, "leoclr report DIR\n\nWrites DIR/report.html from what the run wrote."
+    )
+    if rest is None:
+        return 0
     from keras_leoclr import report
 
-    if len(arguments) != 1:
-        raise UsageError(f"`report` takes one folder. Received: {len(arguments)} arguments")
-    print(report.write_report(arguments[0]))
+    if len(rest) != 1:
+        raise UsageError(f"`report` takes one folder. Received: {len(rest)} arguments")
+    print(report.write_report(rest[0]))
     return 0
 
 
 def _data(arguments: list[str]) -> int:
-    from keras_leoclr.data.summary import summarize
-
     values = flags.FlagValues()
     own = {"flag_values": values, "module_name": "data"}
     flags.DEFINE_string("split", "train", 'such as "test" or "train[:10%]"', **own)
     flags.DEFINE_string("data_dir", None, "where TensorFlow Datasets keeps its files", **own)
     flags.DEFINE_bool("verify", False, "decode every picture", **own)
-    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
-    rest = values(["leoclr", *arguments])[1:]
-    if values["help"].value:
-        print(f"{USAGE}\n\nFlags of `leoclr data`:\n{values.get_help()}")
+    _define_json(values, "data")
+    text = (
+        "leoclr data NAME_OR_PATH [--FLAG VALUE ...]\n\n"
+        "How many pictures there are, their sizes, formats and classes, and which cannot be read: with one\n"
+        "of those the exit status is 1."
+    )
+    rest = parse(values, arguments, text)
+    if rest is None:
         return 0
     if len(rest) != 1:
         raise UsageError(f"`data` takes one name or path. Received: {' '.join(rest) or 'none'}")
-    text, failures = summarize(
-        rest[0], values["split"].value, values["data_dir"].value, values["verify"].value
-    )
-    print(text)
+    from keras_leoclr.data.failures import shown
+    from keras_leoclr.data.summary import describe, summarize
+
+    given = rest[0], values["split"].value, values["data_dir"].value, values["verify"].value
+    if values["json"].value:
+        lines, count, failures = describe(*given)
+        damaged = [{"file": shown(path), "reason": reason} for path, reason in failures.items()]
+        facts = {"pictures": count if count >= 0 else None, "damaged_pictures": failures.count}
+        print(json.dumps({**facts, "damaged": damaged, "text": lines}, indent=2))
+    else:
+        text, failures = summarize(*given)
+        print(text)
     return 1 if failures.count else 0
 
 
 def _pretrain(arguments: list[str]) -> int:
-    from keras_leoclr.recipes import pretrain
-    from keras_leoclr.recipes.run import ChangedRecipeError
-
     if not arguments:
         raise UsageError(f"`pretrain` needs a recipe. Known: {', '.join(recipe_names())}")
     if arguments[0] in ("-h", "--help"):
-        print(USAGE)
+        names = ", ".join(recipe_names())
+        print(
+            "leoclr pretrain RECIPE --workdir DIR [--FLAG VALUE ...]\n\n"
+            f"Runs a recipe, or goes on with it where it was interrupted. RECIPE is one of {names};\n"
+            "`leoclr pretrain RECIPE --help` lists its flags."
+        )
         return 0
-    name = _known("recipe", arguments[0], recipe_names())
+    name = known("recipe", arguments[0], recipe_names())
+    from keras_leoclr.recipes import pretrain
+    from keras_leoclr.recipes.run import ChangedRecipeError
+
     module = importlib.import_module(f"keras_leoclr.recipes.{name}")
     values = _flags_of(module.RECIPE)
-    rest = values(["leoclr", *arguments[1:]])[1:]
-    if values["help"].value:
-        print(module.__doc__.strip())
-        print(f"\nFlags of `leoclr pretrain {name}`:")
-        print(values.get_help())
+    usage = f"leoclr pretrain {name} --workdir DIR [--FLAG VALUE ...]\n\n{module.__doc__.strip()}"
+    rest = parse(values, arguments[1:], usage)
+    if rest is None:
         return 0
     if rest:
         raise UsageError(f"`pretrain` takes flags after the recipe. Received: {' '.join(rest)}")
@@ -183,12 +264,14 @@ def _flags_of(recipe: object) -> flags.FlagValues:
     flags.DEFINE_integer("keep", 3, "newest checkpoints to keep, beside the best by kNN", 1, **own)
     flags.DEFINE_bool("deterministic", False, "the same bits every time; slower on GPUs", **own)
     flags.DEFINE_bool("override", False, "resume with other settings, as far as that is safe", **own)
+    flags.DEFINE_enum(
+        "tensorboard", "auto", ["auto", "on", "off"], "write DIR/logs; auto: if the package is there", **own
+    )
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line per epoch", 0, 2, **own)
-    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
-    own["module_name"] = "recipe"
     hints = typing.get_type_hints(type(recipe))
     for field in dataclasses.fields(recipe):
         default, help_text = getattr(recipe, field.name), field.metadata["help"]
+        own["module_name"] = GROUPS.get(field.name, own["module_name"])
         kind = hints[field.name]
         if kind is bool:
             flags.DEFINE_bool(field.name, default, help_text, **own)
@@ -221,14 +304,6 @@ def _given(values: flags.FlagValues, recipe: object) -> dict:
                 ) from error
         given[field.name] = value
     return given
-
-
-def _known(kind: str, name: str, known: typing.Iterable[str]) -> str:
-    if name in known:
-        return name
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    raise UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(known))}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ RECIPE = Recipe(
     batch_size=128,
     queue_size=16384,
     momentum=0.99,
+    knn_bank=0,  # of as many pictures as there are
+    knn_queries=0,
     evaluate=False,
 )
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import callbacks, distribution, evaluation, report
+from keras_leoclr.callbacks.tensorboard import PROJECTED
 from keras_leoclr.recipes.recipe import Recipe
 from keras_leoclr.recipes.run import Run, make_deterministic
 from keras_leoclr.results import Results
@@ -30,20 +31,23 @@ def pretrain(
     keep: int = 3,
     deterministic: bool = False,
     override: bool = False,
+    tensorboard: str = "auto",
 ) -> dict:
     """Runs a recipe, or goes on with it where it was interrupted.
 
     Args:
         recipe: the settings.
         workdir: folder for `recipe.json`, `run.json`, `history.csv`, `results.jsonl`, `checkpoints`,
-            `backbone.keras`, `views.png` and `report.html`.
+            `backbone.keras`, `views.png`, `report.html`, `progress.json` (what `leoclr watch` shows) and
+            `logs` (TensorBoard's).
         overwrite: whether a run that is already there may be deleted.
-        verbose: 0 silent, 1 progress bar, 2 one line per epoch.
+        verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
         checkpoint_minutes: >= 0, from one checkpoint to the next within an epoch.
         checkpoint_budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
         keep: >= 1, newest checkpoints that are kept, beside the one of the best `knn_top1`.
         deterministic: ask the backend for the same bits every time. An interrupted run then ends exactly
             like one that was not.
+        tensorboard: "on", "off", or "auto": write `logs` if the package tensorboard is there.
         override: resume although settings have changed, as far as that is safe (see `run.SAFE`). With
             other `epochs`, the learning rate goes on along the cosine of the new length.
 
@@ -56,9 +60,11 @@ def pretrain(
         RunInProgressError: if another process runs in `workdir`.
         Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
         NonFiniteLossError: if the loss is not finite at some step.
+        ImportError: if `tensorboard` is "on" and the package is missing.
     """
     if not recipe.dataset:
         raise ValueError("`dataset` must name a data set, a folder or a file. Received: dataset=''")
+    logs = callbacks.TensorBoard.wanted(tensorboard)
     if deterministic:
         make_deterministic()
     with (
@@ -79,10 +85,10 @@ def pretrain(
             files=(run.workdir / "history.csv", run.workdir / "results.jsonl"),
             writes=run.writes,
         )
-        return _pretrain(recipe, run, checkpoint, devices, verbose)
+        return _pretrain(recipe, run, checkpoint, devices, verbose, logs)
 
 
-def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
+def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     started = time.monotonic()
     keras.utils.set_random_seed(recipe.seed)
     source = _source(recipe, recipe.train_split)
@@ -105,6 +111,8 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
         )
         return waiting.watch(dataset)
 
+    measured = recipe.knn_every and "label" in source.element_spec
+    knn = knn_sizes(recipe, int(source.cardinality())) if measured else None
     steps = int(dataset_at(0, 0).cardinality())
     if steps < 0:
         raise ValueError(
@@ -120,7 +128,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
                 dataset_at,
                 recipe.epochs,
                 chosen,
-                verbose,
+                verbose=0,  # `Progress` speaks
                 distribute=lambda dataset: devices.distribute(dataset, recipe.batch_size),
             )
 
@@ -160,7 +168,14 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
             _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
     else:
         say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
-    fit(_callbacks(recipe, source, views, workdir, results, health))
+    chosen = _callbacks(recipe, source, views, workdir, results, health, knn)
+    if logs:
+        chosen.append(
+            callbacks.TensorBoard(workdir / "logs", workdir / "views.png", _part(source, 0, PROJECTED), views)
+        )
+    with contextlib.closing(callbacks.Progress(feed, run.progress, verbose)) as shown:
+        fit([*chosen, shown])
+    run.progress.update(now=True, state="evaluating")
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
     if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
         _save(model, run.checkpoints / "model.keras")
@@ -316,15 +331,38 @@ def _part(source: tf.data.Dataset, start: int, count: int) -> tf.data.Dataset:
     return kl.data.sources.dataset_of(images.subset(rows), source.failures)
 
 
-def _callbacks(recipe, source, views, workdir, results, health) -> list:
+def _callbacks(recipe, source, views, workdir, results, health, knn) -> list:
     # In this order: no checkpoint is written for a loss that is not finite, and the monitor's number
     # is in the logs before they are written.
     chosen = [health]
-    if recipe.knn_every and "label" in source.element_spec:
-        bank = kl.data.image_batches(_part(source, 0, recipe.knn_bank), views)
-        queries = kl.data.image_batches(_part(source, recipe.knn_bank, recipe.knn_queries), views)
+    if knn is not None:
+        bank = kl.data.image_batches(_part(source, 0, knn[0]), views)
+        queries = kl.data.image_batches(_part(source, *knn), views)
         chosen.append(callbacks.KNNMonitor(bank, queries, every=recipe.knn_every, results=results))
     return [*chosen, callbacks.HistoryFile(workdir / "history.csv")]
+
+
+def knn_sizes(recipe: Recipe, count: int) -> tuple[int, int]:
+    """Training images of the kNN measurement: how many vote, and how many others are classified.
+
+    Args:
+        recipe: the settings.
+        count: of the training images; negative if it is not known.
+
+    Raises:
+        ValueError: if there are not as many.
+    """
+    if count < 0:
+        return recipe.knn_bank or 10000, recipe.knn_queries or 2000
+    bank = recipe.knn_bank or min(10000, max(1, count * 4 // 5))
+    queries = recipe.knn_queries or min(2000, max(1, count - bank))
+    if bank + queries > count:
+        raise ValueError(
+            "`knn_bank` and `knn_queries` must not be more than the training images together, "
+            f"{count}; 0 takes what fits, and `knn_every` 0 measures nothing. "
+            f"Received: knn_bank={recipe.knn_bank}, knn_queries={recipe.knn_queries}"
+        )
+    return bank, queries
 
 
 def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> None:

@@ -93,8 +93,12 @@ class Recipe:
     seed: int = setting(0, "of weights, order and views")
 
     knn_every: int = setting(1, "epochs between kNN measurements; 0 for none")
-    knn_bank: int = setting(10000, "training images that vote in the kNN measurement")
-    knn_queries: int = setting(2000, "training images, others than those, that are classified")
+    knn_bank: int = setting(
+        10000, "training images that vote in the kNN measurement; 0 for four fifths, at most 10000"
+    )
+    knn_queries: int = setting(
+        2000, "training images, others than those, that are classified; 0 for the rest, at most 2000"
+    )
     few_label_draws: int = setting(5, "draws of 10 labelled images per class in the final evaluation")
     evaluate: bool = setting(True, "kNN and linear probes on the test split at the end")
 
@@ -108,13 +112,11 @@ class Recipe:
             "batch_size",
             "steps_per_execution",
             "gradient_accumulation_steps",
-            "knn_bank",
-            "knn_queries",
             "few_label_draws",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
-        for name in ("learning_rate", "warmup_epochs", "knn_every", "max_images"):
+        for name in ("learning_rate", "warmup_epochs", "knn_every", "knn_bank", "knn_queries", "max_images"):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be >= 0. Received: {name}={getattr(self, name)}")
         if self.warmup_epochs >= self.epochs:
@@ -132,8 +134,8 @@ class Recipe:
             warmup_epochs=0.0,
             batch_size=32,
             queue_size=min(self.queue_size, 256),
-            knn_bank=200,
-            knn_queries=100,
+            knn_bank=min(self.knn_bank, 200),
+            knn_queries=min(self.knn_queries, 100),
             few_label_draws=1,
             compile_views=False,
         )

@@ -10,11 +10,12 @@ import os
 import pathlib
 import shutil
 import socket
+import time
 from typing import Any
 
 import keras
 
-from keras_leoclr import checkpoints
+from keras_leoclr import checkpoints, progress
 from keras_leoclr.recipes.recipe import Recipe
 
 LOCK = "lock"
@@ -75,6 +76,8 @@ class Run:
         self.override = override
         self.about = {"backend": keras.backend.backend(), "deterministic": deterministic}
         self._lock = None
+        self._begun = self._finished = False
+        self.progress = progress.ProgressFile(self.workdir / progress.FILE)
         if self._there():
             self._look()
 
@@ -104,12 +107,17 @@ class Run:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         self.checkpoints.mkdir(exist_ok=True)
         self._note("run.json", {**self.about, "finished": False})
-        self._note("recipe.json", dataclasses.asdict(self.recipe))
+        self._begun = True
+        known = {"process": os.getpid(), "host": socket.gethostname(), "backend": self.about["backend"]}
+        known |= {"method": self.recipe.method, "dataset": self.recipe.dataset, "started": time.time()}
+        self.progress.update(now=True, state="starting", **known)
+        self._note("recipe.json", dataclasses.asdict(self.recipe))  # last: now the folder holds a run
 
     def finish(self) -> None:
         """Notes that nothing is left to do."""
         if self.writes:
             self._note("run.json", {**self.about, "finished": True})
+            self._finished = True
 
     def close(self) -> None:
         """Lets another process in; so does the end of this one, however it comes."""
@@ -120,7 +128,12 @@ class Run:
     def __enter__(self) -> Run:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if self._begun:
+            end = {"state": "finished" if self._finished else "stopped"}
+            if error is not None and isinstance(error, Exception):  # and not a signal
+                end = {"state": "failed", "error": f"{kind.__name__}: {error}".splitlines()[0]}
+            self.progress.update(now=True, **end)
         self.close()
 
     def _there(self):

@@ -271,8 +271,9 @@ def test_a_recipe_on_replicas_trains_measures_saves_and_goes_on(tmp_path, monkey
         epochs=1,
         evaluate=False,
     )
-    pretrain(recipe, tmp_path, verbose=0)
-    pretrain(dataclasses.replace(recipe, epochs=2), tmp_path, verbose=0, override=True)
+    pretrain(recipe, tmp_path, verbose=0, tensorboard="off")
+    pretrain(dataclasses.replace(recipe, epochs=2), tmp_path, verbose=0, override=True, tensorboard="on")
+    assert len((tmp_path / "logs" / "features.tsv").read_text().splitlines()) == 128
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
     backbone = keras.saving.load_model(tmp_path / "backbone.keras")
     assert backbone.predict(np.zeros((2, 16, 16, 3)), verbose=0).shape == (2, 16)

@@ -341,8 +341,10 @@ def test_commands_that_need_images_write_their_lines(tmp_path, files):
 
 def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys, files):
     with pytest.warns(UserWarning, match="4 of 36 test images are in the training set too"):
-        assert run("evaluate", "knn", *files) == 0
+        assert run("evaluate", "knn", *files, "--json") == 0
     lines = Results(tmp_path / "run" / "results.jsonl").read()
+    printed = capsys.readouterr().out.splitlines()
+    assert [json.loads(line) for line in printed if line.startswith("{")] == lines
     assert [line["name"] for line in lines] == ["knn/top1", "knn/top5"]
     protocol = {
         "subject",
@@ -363,7 +365,7 @@ def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys, files):
 def test_evaluate_says_what_is_missing(tmp_path, capsys):
     for arguments, words in [
         (["evaluate"], "`evaluate` takes one of knn, linear"),
-        (["evaluate", "magic", "--workdir", tmp_path], "Received: magic"),
+        (["evaluate", "magic", "--workdir", tmp_path], "unknown evaluation 'magic'. Known: all, few"),
         (["evaluate", "knn"], "`--workdir` must name a folder"),
         (["evaluate", "knn", "--workdir", tmp_path], "`--backbone` must be a .keras file"),
         (

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import keras
 import pytest
 from PIL import Image
 
-from keras_leoclr import cli, report
+from keras_leoclr import cli, progress, report
 from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
 from keras_leoclr.results import Results
 from tests.case import random_images
@@ -26,6 +27,8 @@ FAST = [
     "30",
     "--verbose",
     "0",
+    "--tensorboard",
+    "off",
 ]
 
 
@@ -60,8 +63,17 @@ def test_every_method_runs_from_the_command_line(tmp_path, method):
 @pytest.mark.slow
 def test_a_run_ends_with_a_table_a_backbone_and_a_page(tmp_path, capsys):
     workdir = tmp_path / "run"
-    assert run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST, "--verbose", 2) == 0
+    assert (
+        run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST, "--verbose", 2, "--tensorboard", "on")
+        == 0
+    )
     printed = capsys.readouterr().out
+    assert [line[:8] for line in printed.splitlines() if line.startswith("Epoch")] == ["Epoch 1/", "Epoch 2/"]
+    status = progress.read(workdir)
+    assert status["state"] == "finished" and (status["epoch"], status["step"]) == (2, 3)
+    assert status["knn_top1"] > 0 and status["waiting"] <= 1 and status["images_per_second"] > 0
+    assert list((workdir / "logs" / "train").glob("*tfevents*"))
+    assert len((workdir / "logs" / "features.tsv").read_text().splitlines()) == 96
     assert "(loss_to_chance 1)" in printed and str(workdir) in printed
     results = Results(workdir / "results.jsonl").read()
     for name in ("knn/top1", "linear/top1", "linear_few/top1"):
@@ -101,7 +113,7 @@ def tiny(**changes):
 def test_the_same_seed_gives_the_same_backbone(tmp_path):
     weights = []
     for name in ("first", "second"):
-        pretrain(tiny(), tmp_path / name, verbose=0)
+        pretrain(tiny(), tmp_path / name, verbose=0, tensorboard="off")
         weights.append(keras.saving.load_model(tmp_path / name / "backbone.keras").get_weights())
     assert all((a == b).all() for a, b in zip(*weights, strict=True))
 
@@ -109,7 +121,7 @@ def test_the_same_seed_gives_the_same_backbone(tmp_path):
 @pytest.mark.backend_free
 @pytest.mark.slow
 def test_bn_groups_run_with_permuted_keys(tmp_path):
-    pretrain(tiny(bn_groups=4), tmp_path / "run", verbose=0)
+    pretrain(tiny(bn_groups=4), tmp_path / "run", verbose=0, tensorboard="off")
     assert (tmp_path / "run" / "backbone.keras").is_file()
 
 
@@ -117,7 +129,7 @@ def test_bn_groups_run_with_permuted_keys(tmp_path):
 @pytest.mark.slow
 def test_a_run_is_not_overwritten_unasked(tmp_path, capsys):
     workdir = tmp_path / "run"
-    pretrain(tiny(), workdir, verbose=0)
+    pretrain(tiny(), workdir, verbose=0, tensorboard="off")
     before = (workdir / "backbone.keras").read_bytes()
     assert run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST) == 2
     assert "`workdir` holds a run with other settings" in capsys.readouterr().err
@@ -184,7 +196,10 @@ def test_help_lists_every_field_with_its_default(capsys):
     assert run("pretrain", "fashion_mnist", "--help") == 0
     text = capsys.readouterr().out
     for field in dataclasses.fields(Recipe):
-        assert f"--{field.name}:" in text or f"--[no]{field.name}:" in text
+        assert re.search(rf"^  --(\[no\])?{field.name}( |$)", text, re.M)
+        default = getattr(fashion_mnist.RECIPE, field.name)
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            assert f"(default {default})" in " ".join(text.split())
     assert run("recipes") == 0
     assert "fashion_mnist" in capsys.readouterr().out
 

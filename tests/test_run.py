@@ -120,6 +120,7 @@ def test_overwrite_deletes_all_but_the_lock(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoints",
         "lock",
+        "progress.json",
         "recipe.json",
         "run.json",
     ]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from absl import flags
+
+from keras_leoclr.commands.usage import UsageError, parse
 
 USAGE = """leoclr compare RUN [RUN ...] [--FLAG VALUE ...]
 
@@ -32,22 +36,17 @@ def run(arguments: list[str]) -> int:
         **own,
     )
     flags.DEFINE_bool("markdown", False, "as a Markdown table", **own)
-    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
-    folders = values(["leoclr", *arguments])[1:]
-    if values["help"].value:
-        print(f"{USAGE}\n\nFlags:\n{values.get_help()}")
+    flags.DEFINE_bool("json", False, "rows as JSON, with values and intervals as numbers", **own)
+    folders = parse(values, arguments, USAGE)
+    if folders is None:
         return 0
     if not folders:
-        raise flags.Error("`compare` takes the folders of one or more runs. Received: none")
-    from keras_leoclr.evaluation import compare
+        raise UsageError("`compare` takes the folders of one or more runs. Received: none")
+    from keras_leoclr.evaluation.compare import compare, compare_rows
 
-    print(
-        compare(
-            folders,
-            values["subjects"].value or None,
-            values["only"].value,
-            values["everything"].value,
-            values["markdown"].value,
-        )
-    )
+    chosen = folders, values["subjects"].value or None, values["only"].value, values["everything"].value
+    if values["json"].value:
+        print(json.dumps(compare_rows(*chosen), indent=2))
+    else:
+        print(compare(*chosen, values["markdown"].value))
     return 0

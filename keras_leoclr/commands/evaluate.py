@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from absl import flags
+
+from keras_leoclr.commands.usage import UsageError, known, parse
 
 EVALUATORS = {
     "knn": "nearest neighbours vote (cosine, weighted)",
@@ -47,17 +50,18 @@ def run(arguments: list[str]) -> int:
         Exit status.
     """
     values = _flags()
-    rest = values(["leoclr", *arguments])[1:]
-    if values["help"].value:
-        print(f"{USAGE}\n\nFlags of `leoclr evaluate`:\n{values.get_help()}")
+    rest = parse(values, arguments, USAGE)
+    if rest is None:
         return 0
-    if len(rest) != 1 or rest[0] not in (*EVALUATORS, "all"):
-        raise flags.Error(
+    if len(rest) != 1:
+        raise UsageError(
             f"`evaluate` takes one of {', '.join((*EVALUATORS, 'all'))}. Received: {' '.join(rest) or 'none'}"
         )
+    known("evaluation", rest[0], (*EVALUATORS, "all"))
     if values["workdir"].value is None:
-        raise flags.Error("`--workdir` must name a folder for the results. Received: no --workdir")
-    evaluation = _Evaluation({name: values[name].value for name in values})
+        raise UsageError("`--workdir` must name a folder for the results. Received: no --workdir")
+    given = {name: values[name].value for name in values}
+    evaluation = _Evaluation({**given, "verbose": given["verbose"] and not given["json"]})
     for what in OF_ALL if rest[0] == "all" else (rest[0],):
         evaluation.write(what)
     return 0
@@ -113,7 +117,7 @@ def _flags() -> flags.FlagValues:
     several("learning_rates", ["30"], "candidates; the best on held-out images is used (linear_paper)")
     several("targets", [], "names in keras_leoclr.evaluation.TARGETS, or folders; all of them (transfer)")
     flags.DEFINE_bool("verbose", True, "show progress", **own)
-    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
+    flags.DEFINE_bool("json", False, "print each result as a line of JSON, and nothing else", **own)
     return values
 
 
@@ -121,7 +125,7 @@ def _numbers(name: str, given: list[str], kind: type = float) -> tuple:
     try:
         return tuple(kind(value) for value in given)
     except ValueError as error:
-        raise flags.Error(
+        raise UsageError(
             f"`--{name}` must be comma-separated numbers. Received: {','.join(given)}"
         ) from error
 
@@ -144,7 +148,7 @@ class _Evaluation:
         self.backbone, self.subject, self.epoch = self._backbone()
         size = given["image_size"] or self.backbone.input_shape[1] or self.recipe.get("image_size")
         if not size:
-            raise flags.Error("`--image_size` must be given for a backbone of any size. Received: none")
+            raise UsageError("`--image_size` must be given for a backbone of any size. Received: none")
         mean = _numbers("mean", self._setting("mean", IMAGENET_MEAN))
         std = _numbers("std", self._setting("std", IMAGENET_STD))
         self.views = LeOCLRViews(size, mean=mean, std=std)
@@ -168,7 +172,7 @@ class _Evaluation:
         if file == "random" and not own.is_file():
             name = self.given["architecture"]
             if name not in backbones.BUILDERS or not self.given["image_size"]:
-                raise flags.Error(
+                raise UsageError(
                     "`--backbone random` needs a backbone.keras in the folder, or `--image_size` and "
                     f"`--architecture`, one of {', '.join(backbones.BUILDERS)}. Received: {name!r}"
                 )
@@ -178,7 +182,7 @@ class _Evaluation:
             return made, self.given["subject"] or "random", 0
         path = own if file in (None, "random") else pathlib.Path(file)
         if not path.is_file():
-            raise flags.Error(f"`--backbone` must be a .keras file. Received: {path}")
+            raise UsageError(f"`--backbone` must be a .keras file. Received: {path}")
         loaded = keras.saving.load_model(path, compile=False)
         if file == "random":
             return keras.models.clone_model(loaded), self.given["subject"] or "random", 0
@@ -193,7 +197,7 @@ class _Evaluation:
 
         if self._sources is None:
             if not self.dataset:
-                raise flags.Error("`--dataset` must name a data set, a folder or a file. Received: none")
+                raise UsageError("`--dataset` must name a data set, a folder or a file. Received: none")
             self._sources = [self._part(self.load(self.dataset, s, self.data_dir)) for s in self.splits]
             for source, split in zip(self._sources, self.splits, strict=True):
                 self.identities.append(data_identity(source, self.dataset, split))
@@ -301,7 +305,7 @@ class _Evaluation:
         suite = evaluation.Transfer(self.backbone, self.views, targets, self.data_dir, cache=cache, **images)
         yield from suite.run()
         for name, why in suite.missing.items():
-            print(f"{name} is left out: {why}")
+            print(f"{name} is left out: {why}", file=sys.stderr)
 
     def write(self, what: str) -> None:
         """Runs one evaluator, prints and writes its scores."""
@@ -323,7 +327,11 @@ class _Evaluation:
             }
             protocol |= {"test_content": self.identities[1].get("content")}
             protocol |= {} if self.shared is None else {"shared_images": self.shared}
+        before = len(self.results.read())
         write_scores((self._shown(score) for score in scores), self.results, **protocol)
+        if self.given["json"]:
+            for line in self.results.read()[before:]:
+                print(json.dumps(line))
 
     def _shown(self, score):
         low, high = score.interval or (None, None)

@@ -26,6 +26,18 @@ SAMPLED = 1000  # pictures of a stream that are looked at without `verify`
 def summarize(
     name_or_path: str, split: str = "train", data_dir: str | None = None, verify: bool = False
 ) -> tuple[str, Failures]:
+    """Describes a source of images, as text; see `describe`.
+
+    Returns:
+        The text, and the pictures that `on_error="skip"` would skip.
+    """
+    lines, _, failures = describe(name_or_path, split, data_dir, verify)
+    return "\n".join(f"{title:<12}{text}" for title, text in lines.items()), failures
+
+
+def describe(
+    name_or_path: str, split: str = "train", data_dir: str | None = None, verify: bool = False
+) -> tuple[dict[str, str], int, Failures]:
     """Describes a source of images.
 
     Args:
@@ -36,7 +48,8 @@ def summarize(
             stream those of the first 1,000 pictures.
 
     Returns:
-        The text, and the pictures that `on_error="skip"` would skip.
+        Texts by title, the number of pictures (negative if it is not known), and the pictures that
+        `on_error="skip"` would skip.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the text says it all
@@ -59,7 +72,7 @@ def summarize(
             lines["sizes"] = f"{' x '.join(str(side or '?') for side in spec.shape)}, {spec.dtype.name}"
         lines |= _of_labels(dataset, images)
         lines["would skip"] = _skipped(dataset.failures, verify)
-    return "\n".join(f"{title:<12}{text}" for title, text in lines.items()), dataset.failures
+    return lines, count, dataset.failures
 
 
 def _of_folder(images: FolderImages, root: str) -> dict[str, str]:

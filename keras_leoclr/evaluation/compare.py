@@ -53,6 +53,62 @@ def compare(
         FileNotFoundError: if a folder has no results.
         ValueError: if nothing is left to compare.
     """
+    columns, labels = _columns(workdirs, subjects, only, everything)
+    first, *others = columns
+    header = ["measurement", first]
+    for title in others:
+        header += [title, "difference"]
+    rows = [header]
+    for label in labels:
+        reference = columns[first][1].get(label)
+        row = [label, _cell(reference)]
+        for title in others:
+            workdir, chosen = columns[title]
+            line = chosen.get(label)
+            row += [_cell(line), _text_of(line, _change(reference, columns[first][0], line, workdir))]
+        rows.append(row)
+    return _text(rows, markdown)
+
+
+def compare_rows(
+    workdirs: Sequence[str | pathlib.Path],
+    subjects: Sequence[str] | None = None,
+    only: str = "",
+    everything: bool = False,
+) -> list[dict[str, Any]]:
+    """What `compare` shows, as numbers.
+
+    Args:
+        workdirs: see `compare`, as the others.
+        subjects: which subjects.
+        only: part of the names.
+        everything: also single classes, seeds and severities.
+
+    Returns:
+        For each measurement `{"measurement", "values", "differences"}`; both hold, by column,
+        `{"value"}` and, where they are known, `"low"` and `"high"` of the 95 % interval; differences also
+        `"beyond_chance"` where that is known. The first column is what the others are compared with.
+    """
+    columns, labels = _columns(workdirs, subjects, only, everything)
+    first = next(iter(columns))
+    rows = []
+    for label in labels:
+        lines = {title: chosen[label] for title, (_, chosen) in columns.items() if label in chosen}
+        values = {
+            title: {key: line[key] for key in ("value", "low", "high") if key in line}
+            for title, line in lines.items()
+        }
+        changes = {
+            title: _change(lines.get(first), columns[first][0], line, columns[title][0])
+            for title, line in lines.items()
+            if title != first and first in lines
+        }
+        rows.append({"measurement": label, "values": values, "differences": changes})
+    return rows
+
+
+def _columns(workdirs, subjects, only, everything):
+    """Lines by column, with the folder of each, and the labels of all of them."""
     columns = {}
     for workdir in map(pathlib.Path, workdirs):
         lines = Results(workdir / "results.jsonl").read()
@@ -69,21 +125,7 @@ def compare(
                 columns[title] = (workdir, chosen)
     if not columns:
         raise ValueError(f"`subjects` and `only` must leave results. Received: {subjects}, {only!r}")
-    labels = dict.fromkeys(label for _, chosen in columns.values() for label in chosen)
-    first, *others = columns
-    header = ["measurement", first]
-    for title in others:
-        header += [title, "difference"]
-    rows = [header]
-    for label in labels:
-        reference = columns[first][1].get(label)
-        row = [label, _cell(reference)]
-        for title in others:
-            workdir, chosen = columns[title]
-            line = chosen.get(label)
-            row += [_cell(line), _difference(reference, columns[first][0], line, workdir)]
-        rows.append(row)
-    return _text(rows, markdown)
+    return columns, dict.fromkeys(label for _, chosen in columns.values() for label in chosen)
 
 
 def paired_bootstrap(hits: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -133,27 +175,33 @@ def _cell(line):
     return text + (f" ({100 * line['low']:.1f} to {100 * line['high']:.1f})" if "low" in line else "")
 
 
-def _difference(reference, workdir, line, other_workdir):
+def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
+    """The difference of two lines, with its interval and whether it is beyond chance, where that is known."""
     if reference is None or line is None:
-        return "-"
-    change = line["value"] - reference["value"]
+        return None
+    change = {"value": line["value"] - reference["value"]}
     if line["name"].startswith(NOT_ACCURACIES):
-        return f"{change:+.3f}"
-    text = f"{100 * change:+.1f}"
-    same = all(reference.get(key) == line.get(key) for key in SAME_IMAGES)
-    hits, others = (
-        (read_hits(one, where) for one, where in ((reference, workdir), (line, other_workdir)))
-        if same
-        else (None, None)
-    )
-    if hits is not None and others is not None:
-        low, high = paired_bootstrap(hits, others)
-        return f"{text} ({100 * low:+.1f} to {100 * high:+.1f}){' *' if low > 0 or high < 0 else ''}"
+        return change
+    if all(reference.get(key) == line.get(key) for key in SAME_IMAGES):
+        hits, others = read_hits(reference, workdir), read_hits(line, other_workdir)
+        if hits is not None and others is not None:
+            low, high = paired_bootstrap(hits, others)
+            return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
     if "low" in reference and "low" in line:
         # two intervals that do not touch: a stricter rule than the paired one, which needs the hits
-        apart = line["low"] > reference["high"] or line["high"] < reference["low"]
-        return text + (" *" if apart else "")
-    return text
+        change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]
+    return change
+
+
+def _text_of(line, change):
+    if change is None:
+        return "-"
+    if line["name"].startswith(NOT_ACCURACIES):
+        return f"{change['value']:+.3f}"
+    text = f"{100 * change['value']:+.1f}"
+    if "low" in change:
+        text += f" ({100 * change['low']:+.1f} to {100 * change['high']:+.1f})"
+    return text + (" *" if change.get("beyond_chance") else "")
 
 
 def _text(rows, markdown):

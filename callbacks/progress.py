@@ -1,0 +1,142 @@
+"""What a run says while it trains."""
+
+from __future__ import annotations
+
+import collections
+import shutil
+import sys
+import time
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_leoclr import progress
+from keras_leoclr.callbacks.health import Feed
+
+WINDOW = 30.0  # seconds that the speed is a mean of
+DRAWN = 0.2  # seconds from one look at the numbers to the next
+
+
+class Progress(keras.callbacks.Callback):
+    """Shows loss against chance, kNN accuracy, images/s, the share of time spent waiting for input, and the
+    time that is left of the whole training.
+
+    On a terminal a line that changes, and one line for each epoch that stays; elsewhere, such as in a log
+    file, the lines of the epochs alone. Put it after the callbacks that add to the logs of an epoch, and
+    give `fit` `verbose=0`.
+
+    Speed and waiting are those of the last 30 seconds within an epoch; the first step of a process,
+    which compiles, does not count. The time left counts what an epoch costs besides its steps, as the last
+    one did, but not the evaluation after the training.
+
+    Args:
+        feed: what a step is fed with.
+        file: where `leoclr watch` reads the same, or None.
+        verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
+        stream: where to write; standard output by default.
+    """
+
+    def __init__(
+        self,
+        feed: Feed,
+        file: progress.ProgressFile | None = None,
+        verbose: int = 1,
+        stream: Any = None,
+    ):
+        super().__init__()
+        self.feed = feed
+        self.file = file
+        self.verbose = verbose
+        self.stream = stream
+        self.status: dict[str, Any] = {}
+        self._marks: collections.deque = collections.deque()
+        self._step_seconds = self._between = self._ended = None
+        self._looked = 0.0
+        self._open = False
+
+    def on_train_begin(self, logs=None):
+        self._ended = None
+        self._tell(state="training", epochs=self.params["epochs"], steps=self.feed.steps)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._marks.clear()
+        self.status |= {"epoch": epoch + 1, "step": 0}
+        if self._ended is not None:  # not the first epoch of this process, whose first step compiles
+            now = time.monotonic()
+            self._between = now - self._ended
+            self._mark(now, 0)
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.monotonic()
+        last = batch + 1 >= self.feed.steps
+        if self._marks and not last and now - self._looked < DRAWN:
+            return
+        self._looked = now
+        self._mark(now, batch + 1)
+        if last:  # what follows until the next epoch, such as kNN, is no training
+            self._ended = now
+        self._tell(step=batch + 1, seconds_left=self._seconds_left(batch + 1), **_numbers(logs))
+        stream = self.stream or sys.stdout
+        if self.verbose == 1 and stream.isatty():
+            line = progress.one_line(self.status, shutil.get_terminal_size().columns - 1)
+            print(f"\r\x1b[K{line}", end="", file=stream, flush=True)
+            self._open = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        numbers = _numbers(logs)
+        if "knn_top1" in numbers:
+            self.status["knn_epoch"] = epoch + 1
+        self._tell(**numbers)
+        if self.verbose:
+            stream = self.stream or sys.stdout
+            print(f"{self._clear(stream)}{self._line(numbers)}", file=stream, flush=True)
+
+    def close(self) -> None:
+        """Ends the line that changes, so that what is said next stands on its own; also after an error."""
+        if self._open:
+            print(file=self.stream or sys.stdout, flush=True)
+            self._open = False
+
+    def _clear(self, stream):
+        self._open = False
+        return "\r\x1b[K" if self.verbose == 1 and stream.isatty() else ""
+
+    def _line(self, numbers):
+        """Of an epoch: what the changing line shows, then the other logs by name."""
+        shown = ("loss", "loss_to_chance", "knn_top1", "images_per_second", "waiting")
+        texts = [progress.loss_text(self.status)]
+        texts += [progress.knn_text(self.status)] if "knn_top1" in numbers else []
+        texts += [f"{name} {value:.4g}" for name, value in numbers.items() if name not in shown]
+        texts += [progress.speed_text(self.status), progress.left_text(self.status)]
+        return f"Epoch {self.status['epoch']}/{self.status['epochs']}: {', '.join(filter(None, texts))}"
+
+    def _mark(self, now, step):
+        waited = self.feed.waited() if self.feed.waited else None
+        marks = self._marks
+        marks.append((now, step, waited))
+        while len(marks) > 2 and now - marks[1][0] > WINDOW:
+            marks.popleft()
+        seconds, steps = now - marks[0][0], step - marks[0][1]
+        if steps and seconds > 0:
+            self._step_seconds = seconds / steps
+            speed = {"images_per_second": self.feed.batch_size / self._step_seconds}
+            if waited is not None:
+                speed["waiting"] = min(1.0, (waited - marks[0][2]) / seconds)
+            self.status |= speed
+
+    def _seconds_left(self, step):
+        if self._step_seconds is None:
+            return None
+        epochs = self.status["epochs"] - self.status["epoch"]
+        steps = epochs * self.feed.steps + self.feed.steps - step
+        return steps * self._step_seconds + epochs * (self._between or 0.0)
+
+    def _tell(self, **changes):
+        self.status |= changes
+        if self.file is not None:
+            self.file.update(**self.status)
+
+
+def _numbers(logs):
+    return {name: float(np.asarray(value)) for name, value in (logs or {}).items()}
