@@ -20,6 +20,8 @@ REPLICAS = os.environ.get("REPLICAS", "2")
 # devices for the tests of replicas, before anything touches the one that there is
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + f" --xla_force_host_platform_device_count={REPLICAS}"
+    # the suite compiles much and computes little: 0.6 of the time on JAX
+    " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
 # One thread each where two processes share two cores: their pools would wait for each other.
