@@ -12,7 +12,7 @@ import typing
 
 from absl import flags
 
-from keras_leoclr.commands import compare, evaluate
+from keras_leoclr.commands import compare, evaluate, report, views
 from keras_leoclr.distribution import WorkerLostError
 
 USAGE = """leoclr: self-supervised pretraining of image encoders
@@ -20,7 +20,8 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr pretrain RECIPE --workdir DIR [--FIELD VALUE ...]   run a recipe, or go on with it where it was
                                                              interrupted; any field of it is a flag
   leoclr recipes                                             list the recipes
-  leoclr report DIR                                          write DIR/report.html again
+  leoclr report RUN [RUN ...] [--output FILE]                a run, or several, as one page to look at
+  leoclr views RECIPE [--output FILE] [--images N]           original and crops, before any training
   leoclr evaluate WHAT --workdir DIR [--FLAG VALUE ...]      judge a backbone: knn, linear, robustness, ...
   leoclr compare RUN [RUN ...]                               results of runs in one table, with differences
   leoclr data NAME_OR_PATH [--split S] [--data_dir D] [--verify]
@@ -59,8 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         Exit status.
     """
     _, *arguments = sys.argv if argv is None else argv
-    commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report, "data": _data}
-    commands |= {"evaluate": evaluate.run, "compare": compare.run}
+    commands = {"pretrain": _pretrain, "recipes": _recipes, "report": report.run, "data": _data}
+    commands |= {"evaluate": evaluate.run, "compare": compare.run, "views": views.run}
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             print(USAGE)
@@ -101,15 +102,6 @@ def _recipes(arguments: list[str]) -> int:
     for name in recipe_names():
         module = importlib.import_module(f"keras_leoclr.recipes.{name}")
         print(f"{name:20} {module.__doc__.splitlines()[0]}")
-    return 0
-
-
-def _report(arguments: list[str]) -> int:
-    from keras_leoclr import report
-
-    if len(arguments) != 1:
-        raise UsageError(f"`report` takes one folder. Received: {len(arguments)} arguments")
-    print(report.write_report(arguments[0]))
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 
 from keras_leoclr import checkpoints
+from keras_leoclr.environment import environment
 from keras_leoclr.recipes.recipe import Recipe
 
 LOCK = "lock"
@@ -24,6 +25,7 @@ LOCK = "lock"
 SAFE = (
     "backend",
     "compile_views",
+    "curve_images",
     "data_dir",
     "epochs",
     "evaluate",
@@ -31,6 +33,7 @@ SAFE = (
     "knn_bank",
     "knn_every",
     "knn_queries",
+    "map_images",
     "test_split",
 )
 
@@ -102,9 +105,19 @@ class Run:
                 if path.name == LOCK:
                     continue  # without it, another process could take the folder
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for name in ("data", "resumed"):  # what earlier processes of the run found out
+            if name in self._noted("run.json"):
+                self.about[name] = self._noted("run.json")[name]
+        self.about["environment"] = environment()
         self.checkpoints.mkdir(exist_ok=True)
         self._note("run.json", {**self.about, "finished": False})
         self._note("recipe.json", dataclasses.asdict(self.recipe))
+
+    def add(self, **facts: Any) -> None:
+        """Notes facts about the run in `run.json`."""
+        self.about |= facts
+        if self.writes:
+            self._note("run.json", {**self.about, "finished": False})
 
     def finish(self) -> None:
         """Notes that nothing is left to do."""

@@ -22,6 +22,8 @@ LEFT_OUT = (
     "robustness/knn/top1",
     "robustness/linear/top1",
     "monitor/",
+    "speed/",
+    "embedding/",
 )
 NOT_ACCURACIES = ("quality/alignment", "quality/uniformity", "quality/rankme")
 RESAMPLES = 10_000
@@ -53,11 +55,31 @@ def compare(
         FileNotFoundError: if a folder has no results.
         ValueError: if nothing is left to compare.
     """
-    columns = {}
+    runs = []
     for workdir in map(pathlib.Path, workdirs):
         lines = Results(workdir / "results.jsonl").read()
         if not lines:
             raise FileNotFoundError(f"`workdirs` must hold results.jsonl. Received: {workdir}")
+        runs.append((workdir.name, workdir, lines))
+    return _text(comparison(runs, subjects, only, everything), markdown)
+
+
+def comparison(
+    runs: Sequence[tuple[str, pathlib.Path, list[dict[str, Any]]]],
+    subjects: Sequence[str] | None = None,
+    only: str = "",
+    everything: bool = False,
+) -> list[list[str]]:
+    """The cells of `compare`'s table, the header first.
+
+    Args:
+        runs: name, folder and lines of results of each.
+        subjects: see `compare`.
+        only: see `compare`.
+        everything: see `compare`.
+    """
+    columns = {}
+    for name, workdir, lines in runs:
         found = dict.fromkeys(line.get("subject", "") for line in lines)
         for subject in subjects or found:
             chosen = {}
@@ -65,7 +87,7 @@ def compare(
                 if line.get("subject", "") == subject and _wanted(line["name"], only, everything):
                     chosen[_label(line)] = line
             if chosen:
-                title = subject if len(workdirs) == 1 else f"{workdir.name}: {subject}".rstrip(": ")
+                title = subject if len(runs) == 1 else f"{name}: {subject}".rstrip(": ")
                 columns[title] = (workdir, chosen)
     if not columns:
         raise ValueError(f"`subjects` and `only` must leave results. Received: {subjects}, {only!r}")
@@ -83,7 +105,7 @@ def compare(
             line = chosen.get(label)
             row += [_cell(line), _difference(reference, columns[first][0], line, workdir)]
         rows.append(row)
-    return _text(rows, markdown)
+    return rows
 
 
 def paired_bootstrap(hits: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float]:
