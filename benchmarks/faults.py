@@ -5,8 +5,8 @@
 
 All runs have the same settings and `--deterministic`, so that each must end like the one that nothing
 happened to. Compared are every bit of the last checkpoint (weights, BatchNorm, queue, optimizer, metrics,
-random states), of `history.csv` but for times, and of `results.jsonl` but for its lines "speed/...". Prints a table and
-puts its rows into docs/reliability.md.
+random states), of `history.csv` without times, and `results.jsonl` but for its lines "speed/...". Prints a
+table and puts its rows into docs/reliability.md.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ from absl import flags
 
 USAGE = """leoclr report RUN [RUN ...] [--output FILE.html]
 
-One HTML file that needs no network: is it learning, curves, views, a map of the embedding, nearest neighbours,
-retrieval, robustness, confusion, settings. It is made from the files of the run alone; no model is loaded. Of
-several runs the curves are laid on top of each other and the results compared."""
+One HTML file that needs no network: is it learning, curves, views, a map of the embedding, nearest
+neighbours, retrieval, robustness, confusion, settings. It is made from the files of the run alone; no model
+is loaded. Of several runs the curves are laid on top of each other and the results compared."""
 
 
 def run(arguments: list[str]) -> int:

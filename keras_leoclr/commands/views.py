@@ -11,8 +11,9 @@ from absl import flags
 
 USAGE = """leoclr views RECIPE [--output FILE.png|FILE.html] [--images N] [--FIELD VALUE ...]
 
-Draws the views of some pictures at the recipe's settings: the picture with the boxes of its crops, then what the
-encoders see, that is, what will be pulled together. Any field of the recipe is a flag, as in `leoclr pretrain`."""
+Draws the views of some pictures at the recipe's settings: the picture with the boxes of its crops, then what
+the encoders see, that is, what will be pulled together. Any field of the recipe is a flag, as in
+`leoclr pretrain`."""
 SUFFIXES = (".png", ".html")
 
 

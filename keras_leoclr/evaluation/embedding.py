@@ -35,7 +35,8 @@ class Embedding:
         views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
         images: >= 2, most images on the map, drawn by `seed`.
         bank_images: >= 1, most images of the bank, drawn by `seed`.
-        examples: >= 1, images on the map whose neighbours in the bank are listed, as many classes as possible.
+        examples: >= 1, images on the map whose neighbours in the bank are listed, of as many classes as
+            possible.
         neighbours: >= 1, listed for each of them.
         projection: "pca", the two directions of the largest variance of the unit features, or "umap"
             (arXiv 1802.03426, the package umap-learn, cosine).

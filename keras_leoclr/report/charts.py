@@ -62,10 +62,10 @@ def chart(
     for tick in _nice(min(xs), max(xs), 6, whole=all(x == int(x) for x in xs)):
         if min(xs) <= tick <= max(xs):
             parts.append(
-                f'<text x="{x_axis(tick):.1f}" y="{HEIGHT - 16}" text-anchor="middle">{tick:.3g}</text>'
+                f'<text x="{x_axis(tick):.1f}" y="{HEIGHT - 17}" text-anchor="middle">{tick:.3g}</text>'
             )
     parts.append(
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 2}" text-anchor="middle">'
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">'
         f"{html.escape(x_label)}</text>"
     )
     for mark in marks:
@@ -75,7 +75,9 @@ def chart(
     if level is not None:
         y = y_axis(level[0])
         parts.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{LEFT + 3}" y="{y - 4:.1f}">{html.escape(level[1])}</text>')
+        parts.append(
+            f'<text x="{LEFT + 3}" y="{y + (13 if y < TOP + 16 else -4):.1f}">{html.escape(level[1])}</text>'
+        )
     parts += [_curve(line, x_axis, y_axis, show, gap) for line in lines]
     summary = "; ".join(
         f"{line.label}: {show(line.points[0][1])} at {line.points[0][0]:g}, "
@@ -138,7 +140,8 @@ def _curve(line, x_axis, y_axis, show, gap):
         if interval:
             ends = [y_axis(value) for value in interval]
             parts.append(
-                f'<line class="bar s{kind}" x1="{px:.1f}" x2="{px:.1f}" y1="{ends[0]:.1f}" y2="{ends[1]:.1f}"/>'
+                f'<line class="bar s{kind}" x1="{px:.1f}" x2="{px:.1f}" '
+                f'y1="{ends[0]:.1f}" y2="{ends[1]:.1f}"/>'
             )
         if few:
             text = html.escape(f"{line.label}: {show(y)} at {x:g}")
@@ -148,20 +151,21 @@ def _curve(line, x_axis, y_axis, show, gap):
 
 def mark(kind: int, x: float, y: float, size: float = 3.0) -> str:
     """An open `<path>` of a curve's mark, to be closed by `</path>`: circle, square, triangle, ..."""
-    r = size
+    r, d = size, 1.4 * size
     shapes = (
         f"m{-r},0a{r},{r} 0 1,0 {2 * r},0a{r},{r} 0 1,0 {-2 * r},0z",
         f"m{-r},{-r}h{2 * r}v{2 * r}h{-2 * r}z",
         f"m0,{-1.3 * r:.1f}l{1.2 * r:.1f},{2.2 * r:.1f}h{-2.4 * r:.1f}z",
-        f"m0,{-1.4 * r:.1f}l{1.4 * r:.1f},{1.4 * r:.1f}l{-1.4 * r:.1f},{1.4 * r:.1f}l{-1.4 * r:.1f},{-1.4 * r:.1f}z",
+        f"m0,{-d:.1f}l{d:.1f},{d:.1f}l{-d:.1f},{d:.1f}l{-d:.1f},{-d:.1f}z",
     )
     return f'<path class="dot s{kind}" d="M{x:.1f},{y:.1f}{shapes[kind % len(shapes)]}">'
 
 
 def _legend(lines):
     items = "".join(
-        f'<li><svg class="key" viewBox="0 0 28 12" aria-hidden="true"><polyline class="s{line.kind % COLOURS}" '
-        f'points="0,6 28,6"/>{mark(line.kind % COLOURS, 14, 6)}</path></svg>{html.escape(line.label)}</li>'
+        '<li><svg class="key" viewBox="0 0 28 12" aria-hidden="true">'
+        f'<polyline class="s{line.kind % COLOURS}" points="0,6 28,6"/>'
+        f"{mark(line.kind % COLOURS, 14, 6)}</path></svg>{html.escape(line.label)}</li>"
         for line in lines
     )
     return f'<ul class="legend">{items}</ul>'
@@ -172,15 +176,56 @@ def _numbers(title, lines, x_label, show):
     if len(xs) > 60:  # the first, the last and some between
         xs = [xs[round(i * (len(xs) - 1) / 59)] for i in range(60)]
     found = [{point[0]: point for point in line.points} for line in lines]
-    head = "".join(f'<th scope="col">{html.escape(line.label)}</th>' for line in lines)
-    body = "".join(
-        f'<tr><th scope="row">{x:g}</th>'
-        + "".join(f"<td>{show(points[x][1]) if x in points else '–'}</td>" for points in found)
-        + "</tr>"
-        for x in xs
+    body = [(f"{x:g}", [show(points[x][1]) if x in points else "–" for points in found]) for x in xs]
+    made = table([x_label, *(line.label for line in lines)], body, f"Numbers of: {title}")
+    unseen = f'<span class="unseen"> of: {html.escape(title)}</span>'
+    return f"<details><summary>Numbers{unseen}</summary>{made}</details>"
+
+
+def table(
+    head: Sequence[str],
+    body: Sequence[tuple[str, Sequence[str]]],
+    name: str,
+    look: str = "",
+    caption: str = "",
+) -> str:
+    """A table in a frame of its own that scrolls where it is too wide; all text is escaped.
+
+    Args:
+        head: of each column.
+        body: head and cells of each row.
+        name: what a screen reader calls the frame.
+        look: class of the table; cells may be `Cell`s with classes of their own.
+        caption: above it.
+    """
+    first, *others = map(html.escape, head)
+    columns = "".join(f'<th scope="col"><span>{text}</span></th>' for text in others)
+    first = f'<th scope="col">{first}</th>' if first else "<td></td>"
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(start)}</th>{"".join(map(_cell, cells))}</tr>'
+        for start, cells in body
     )
+    above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return (
-        f'<details><summary>Numbers<span class="unseen"> of: {html.escape(title)}</span></summary>'
-        f'<div class="scroll" tabindex="0"><table><thead><tr><th scope="col">{html.escape(x_label)}</th>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div></details>"
+        f'<div class="scroll" role="region" aria-label="{html.escape(name)}" tabindex="0">'
+        f'<table class="{look}">{above}<thead><tr>{first}{columns}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+class Cell(NamedTuple):
+    """A cell of a table with a class, and with small print."""
+
+    text: str
+    look: str = ""
+    small: str = ""
+
+
+def _cell(cell):
+    text, look, small = cell if isinstance(cell, Cell) else (cell, "", "")
+    small = f" <small>{html.escape(small)}</small>" if small else ""
+    return (
+        f'<td class="{look}">{html.escape(text)}{small}</td>'
+        if look
+        else f"<td>{html.escape(text)}{small}</td>"
     )

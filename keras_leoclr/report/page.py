@@ -69,7 +69,8 @@ def write_report(
     if len(runs) == 1 and "method" in recipe:
         title = f"{recipe['method']} on {recipe.get('dataset', 'unknown data')}"
     body = "".join(
-        f'<section id="{name}" aria-labelledby="h-{name}"><h2 id="h-{name}">{heading}</h2>{made[name]}</section>'
+        f'<section id="{name}" aria-labelledby="h-{name}"><h2 id="h-{name}">{heading}</h2>'
+        f"{made[name]}</section>"
         for name, (heading, _) in TITLES.items()
         if made[name]
     )

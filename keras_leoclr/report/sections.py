@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from keras_leoclr.evaluation.compare import comparison
 from keras_leoclr.report import verdict as judge
-from keras_leoclr.report.charts import Line, chart
+from keras_leoclr.report.charts import Cell, Line, chart, table
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.tables import COLUMNS, rows
 from keras_leoclr.view_sheet import png
@@ -62,7 +61,7 @@ def summary(runs: Sequence[RunRecord]) -> str:
     parts = []
     for run in runs:
         found = judge.verdict(run)
-        sign, word, look = MARKS[found.mark]
+        sign, _, look = MARKS[found.mark]
         points = "".join(f"<li>{_mark(point.mark)} {escape(point.text)}</li>" for point in found.points)
         heading = f"<h3>{escape(run.name)}: {_about(run)}</h3>" if len(runs) > 1 else ""
         parts.append(
@@ -91,16 +90,14 @@ def differences(runs: Sequence[RunRecord]) -> str:
     """Several runs in one table, with the differences from the first."""
     if len(runs) < 2:
         return ""
-    cells = comparison([(run.name, run.workdir, run.results) for run in runs if run.results])
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in cells[0])
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in others)}</tr>'
-        for first, *others in cells[1:]
-    )
+    try:
+        head, *body = comparison([(run.name, run.workdir, run.results) for run in runs])
+    except ValueError:  # nothing was evaluated
+        return ""
     return (
-        "<p>Percent, with 95 % intervals; differences are from the first column, and * marks one beyond chance "
-        "(paired bootstrap over the test images where both have judged the same).</p>"
-        f"{_scroll(f'<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')}"
+        "<p>Percent, with 95 % intervals; differences are from the first column, and * marks one beyond "
+        "chance (paired bootstrap over the test images where both have judged the same).</p>"
+        + table(head, [(first, others) for first, *others in body], "Results of the runs")
     )
 
 
@@ -172,17 +169,19 @@ def maps(runs: Sequence[RunRecord]) -> tuple[str, list[dict[str, Any]]]:
     return MAP, data
 
 
-MAP = """<p>Each mark is a picture; its place says how the backbone sees it. Point at a mark, or step from mark to
-mark with the arrow keys, to see the picture; the wheel, the buttons and the keys + − 0 zoom, dragging moves.</p>
+MAP = """<p>Each mark is a picture; its place says how the backbone sees it. Point at a mark, or step from
+mark to mark with the arrow keys, to see the picture; the wheel, the buttons and the keys + − 0 zoom, dragging
+moves.</p>
 <noscript><p>The map needs JavaScript, which this browser does not run.</p></noscript>
-<div id="map" hidden>
+<div id="map-body" hidden>
 <div class="controls"><label>Backbone <select id="map-which"></select></label>
 <span class="zoom"><button type="button" id="map-in" aria-label="Zoom in">+</button>
 <button type="button" id="map-out" aria-label="Zoom out">−</button>
 <button type="button" id="map-reset">Whole map</button></span></div>
 <fieldset id="map-classes"><legend>Classes</legend></fieldset>
-<div class="map-frame"><div class="map-stage"><svg id="map-svg" viewBox="0 0 600 420" tabindex="0" role="application"
-aria-label="Map of the pictures. Arrow keys step from picture to picture." aria-describedby="map-card"></svg></div>
+<div class="map-frame"><div class="map-stage"><svg id="map-svg" viewBox="0 0 600 420" tabindex="0"
+role="application" aria-label="Map of the pictures. Arrow keys step from picture to picture."
+aria-describedby="map-card"></svg></div>
 <div id="map-card" class="card" aria-live="polite"><p>No picture is chosen.</p></div></div>
 <p id="map-note"></p></div>"""
 
@@ -217,7 +216,8 @@ def retrieval(runs: Sequence[RunRecord]) -> str:
     if not figures:
         return ""
     count = {r.get("images") for run in runs for r in run.results if r["name"].startswith("retrieval/")}
-    return f'<p>Among {escape(" or ".join(map(str, sorted(filter(None, count)))))} images.</p><div class="charts">{"".join(figures)}</div>'
+    among = escape(" or ".join(map(str, sorted(filter(None, count)))))
+    return f'<p>Among {among} images.</p><div class="charts">{"".join(figures)}</div>'
 
 
 def robustness(runs: Sequence[RunRecord]) -> str:
@@ -261,16 +261,13 @@ def recipe(runs: Sequence[RunRecord]) -> str:
         for name in names
     }
     different = [name for name in names if len(set(shown[name])) > 1]
-    head = "".join(f'<th scope="col">{escape(run.name)}</th>' for run in runs)
     ordered = [*different, *(name for name in names if name not in different)]
-    body = "".join(
-        f'<tr{" class=differs" if name in different else ""}><th scope="row">{escape(name)}'
-        f"{' (differs)' if name in different else ''}</th>"
-        f"{''.join(f'<td>{escape(value)}</td>' for value in shown[name])}</tr>"
-        for name in ordered
-    )
-    head = f'<thead><tr><th scope="col">setting</th>{head}</tr></thead>'
-    return _scroll(f'<table class="left">{head}<tbody>{body}</tbody></table>')
+    body = []
+    for name in ordered:
+        differs = name in different
+        cells = [Cell(value, "differs" if differs else "") for value in shown[name]]
+        body.append((f"{name} (differs)" if differs else name, cells))
+    return table(["setting", *(run.name for run in runs)], body, "Settings", "left")
 
 
 def environment(runs: Sequence[RunRecord]) -> str:
@@ -294,13 +291,8 @@ def environment(runs: Sequence[RunRecord]) -> str:
             rows.setdefault(str(name), ["–"] * len(runs))[number] = setting_text(value)
     if not any(run.about for run in runs):
         return ""
-    head = "".join(f'<th scope="col">{escape(run.name)}</th>' for run in runs)
-    body = "".join(
-        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(v)}</td>" for v in values)}</tr>'
-        for name, values in rows.items()
-    )
-    head = f'<thead><tr><th scope="col">what</th>{head}</tr></thead>'
-    return _scroll(f'<table class="left">{head}<tbody>{body}</tbody></table>')
+    body = list(rows.items())
+    return table(["what", *(run.name for run in runs)], body, "Environment and data", "left")
 
 
 # === Parts ===
@@ -319,11 +311,8 @@ def _about(run):
 
 def _mark(kind):
     sign, word, look = MARKS[kind]
-    return f'<span class="sign {look}"><span aria-hidden="true">{sign}</span><span class="unseen">{word}:</span></span>'
-
-
-def _scroll(table):
-    return f'<div class="scroll" tabindex="0">{table}</div>'
+    inner = f'<span aria-hidden="true">{sign}</span><span class="unseen">{word}:</span>'
+    return f'<span class="sign {look}">{inner}</span>'
 
 
 def setting_text(value: Any) -> str:
@@ -347,24 +336,17 @@ def _accuracies(run):
     found = [(subject, cells) for subject, cells in found if any(cells)]
     if not found:
         return ""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in COLUMNS.values())
-    body = ""
-    for subject, cells in found:
-        body += f'<tr><th scope="row">{escape(subject)}</th>'
-        for cell in cells:
-            if cell is None:
-                body += "<td>–</td>"
-                continue
-            interval = (
-                f" <small>({100 * cell['low']:.1f} to {100 * cell['high']:.1f})</small>"
-                if "low" in cell
-                else ""
-            )
-            body += f"<td>{100 * cell['value']:.1f}{interval}</td>"
-        body += "</tr>"
-    return "<p>Accuracy on the test images in percent, with its 95 % interval.</p>" + _scroll(
-        f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    body = []
+    for subject, results in found:
+        cells = [Cell("–") if result is None else _accuracy(result) for result in results]
+        body.append((subject, cells))
+    told = "<p>Accuracy on the test images in percent, with its 95 % interval.</p>"
+    return told + table(["", *COLUMNS.values()], body, "Accuracies")
+
+
+def _accuracy(result):
+    interval = f"({100 * result['low']:.1f} to {100 * result['high']:.1f})" if "low" in result else ""
+    return Cell(f"{100 * result['value']:.1f}", small=interval)
 
 
 def _class_names(run):
@@ -474,7 +456,7 @@ def _neighbours_of(run, line):
     told = ""
     if labelled:
         hits = (theirs == labels[found["examples"]][:, None]).mean()
-        told = f"<p>✓ the same class, ✗ another one; {hits:.0%} of these {theirs.size} neighbours are of the same class."
+        told = f"<p>✓ the same class: {hits:.0%} of these {theirs.size} neighbours; ✗ another one."
         if predicted is not None:
             told += (
                 f" On the map, kNN names {(predicted == labels).mean():.1%} of the {count} pictures rightly."
@@ -524,18 +506,17 @@ def _matrix(matrix, names, title):
     )
     if len(matrix) > CLASSES:
         return told
-    head = "".join(f'<th scope="col"><span>{escape(_name(names, c))}</span></th>' for c in range(len(matrix)))
-    body = ""
+    body = []
     for row, counts in enumerate(matrix.tolist()):
-        body += f'<tr><th scope="row">{escape(_name(names, row))}</th>'
+        cells = []
         for column, value in enumerate(counts):
-            level = min(9, math.ceil(10 * shares[row, column]) - 1) if value else -1
+            level = min(9, math.ceil(10 * shares[row, column]) - 1)
             look = f"h{level}" if value else "none"
-            body += f'<td class="{look}{" own" if row == column else ""}">{value}</td>'
-        body += "</tr>"
-    caption = f"<caption>Rows: true class; columns: answer of kNN; {escape(title)}</caption>"
-    table = f'<table class="confusion">{caption}<thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f"{told}{_scroll(table)}"
+            cells.append(Cell(str(value), f"{look} own" if row == column else look))
+        body.append((_name(names, row), cells))
+    head = ["", *(_name(names, column) for column in range(len(matrix)))]
+    caption = f"Rows: true class; columns: answer of kNN; {title}"
+    return told + table(head, body, f"Confusion, {title}", "confusion", caption)
 
 
 def as_json(data: Any) -> str:

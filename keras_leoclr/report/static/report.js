@@ -272,6 +272,6 @@
   });
   which.parentNode.hidden = maps.length < 2;
   which.addEventListener("change", () => show(Number(which.value)));
-  byId("map").hidden = false;
+  byId("map-body").hidden = false;
   show(0);
 })();
