@@ -135,7 +135,8 @@ def test_wheel_buttons_and_keys_zoom_and_dragging_moves(opened):
     page.wait_for_function("document.getElementById('map-svg').viewBox.baseVal.width < 500")
     zoomed = width(page)
     view = page.locator("#map-svg").get_attribute("viewBox")
-    x, y = mark_at(page, 0)
+    box = page.locator("#map-svg").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 40, y + 40)
@@ -176,7 +177,8 @@ CONTRAST = """() => {
     return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]);
   };
   const light = (c) => {
-    const [r, g, b] = c.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    const [r, g, b] = c.map((v) => v / 255)
+      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const found = [];
