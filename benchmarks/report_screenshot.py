@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
 from tests import chromium
 
-WIDTH, HEIGHT = 1200, 860  # of a window; two of them stand side by side
+WIDTH, HEIGHT, MARGIN = 1200, 860, 16  # pixels
 LARGEST = 300_000  # bytes
 
 
@@ -27,15 +27,15 @@ def screenshots(page_file: pathlib.Path) -> list[Image.Image]:
         raise SystemExit(chromium.ADVICE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce")
         page.goto(page_file.resolve().as_uri())
-        shots = [page.screenshot()]
-        page.locator("#map").scroll_into_view_if_needed()
-        page.evaluate("document.getElementById('map').scrollIntoView({behavior: 'instant'})")
+        end = page.locator("#summary").bounding_box()
+        whole = {"x": 0, "y": 0, "width": WIDTH, "height": end["y"] + end["height"] + MARGIN}
+        shots = [page.screenshot(clip=whole, full_page=True)]
         page.locator("#map-svg").focus()
         for _ in range(3):
             page.keyboard.press("ArrowRight")
-        shots.append(page.screenshot())
+        shots.append(page.locator("#map").screenshot())
         browser.close()
     return [Image.open(io.BytesIO(shot)).convert("RGB") for shot in shots]
 
@@ -43,10 +43,12 @@ def screenshots(page_file: pathlib.Path) -> list[Image.Image]:
 def main() -> None:
     source, target = map(pathlib.Path, sys.argv[1:])
     shots = screenshots(source)
-    image = Image.new("RGB", (WIDTH, 2 * HEIGHT), "white")
-    for number, shot in enumerate(shots):
-        image.paste(shot, (0, number * HEIGHT))
-    image = image.resize((900, 1290), Image.Resampling.LANCZOS)
+    image = Image.new("RGB", (WIDTH, sum(shot.height for shot in shots)), "white")
+    top = 0
+    for shot in shots:
+        image.paste(shot, ((WIDTH - shot.width) // 2, top))
+        top += shot.height
+    image = image.resize((900, round(image.height * 900 / WIDTH)), Image.Resampling.LANCZOS)
     image = image.quantize(128, dither=Image.Dither.NONE)
     image.save(target, optimize=True)
     size = target.stat().st_size

@@ -153,7 +153,7 @@ def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
 def read_strips(path: str | os.PathLike) -> tuple[list[bytes], list[str]]:
     """The strips of a PNG of `write_sheet`, each as a PNG, and the headings of their tiles.
 
-    A PNG that does not know its strips is one strip without headings.
+    A PNG that does not know its strips is one strip without headings. What lies between tiles is transparent.
 
     Raises:
         OSError: if the file is missing or no PNG.
@@ -167,7 +167,11 @@ def read_strips(path: str | os.PathLike) -> tuple[list[bytes], list[str]]:
             names = [str(name) for name in about["headings"]]
         except (AttributeError, KeyError, TypeError, ValueError):
             boxes, names = [(0, 0, *image.size)], []
-        return [png(image.crop(box)) for box in boxes], names
+        strips = [image.crop(box).convert("RGBA") for box in boxes]
+        for one in strips if names else ():  # the ground of a page may be dark
+            for tile in range(1, len(names)):
+                one.paste((0, 0, 0, 0), (_left(tile) - GAP, 0, _left(tile), one.height))
+        return [png(one) for one in strips], names
 
 
 def png(image: Image.Image) -> bytes:

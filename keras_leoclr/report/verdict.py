@@ -109,12 +109,13 @@ def _monitor(run):
         return
     # of one measurement: two binomials, as if independent
     half = 1.96 * math.sqrt((first * (1 - first) + last * (1 - last)) / queries)
+    chance = f"the ± {100 * half:.1f} points that chance makes"
     if last - first > half:
-        yield Point(YES, f"{text}, beyond the ± {half:.1%} of chance.")
+        yield Point(YES, f"{text}, more than {chance}.")
     elif first - last > half:
-        yield Point(NO, f"{text}: it fell, beyond the ± {half:.1%} of chance.")
+        yield Point(NO, f"{text}: it fell, by more than {chance}.")
     else:
-        yield Point(OPEN, f"{text}, within the ± {half:.1%} of chance.")
+        yield Point(OPEN, f"{text}, within {chance}.")
 
 
 def _chance(run):

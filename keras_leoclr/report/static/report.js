@@ -77,7 +77,7 @@
     const inner = [make("p", "", ""), picture(i, 112), make("p", "", say(i))];
     inner[0].append(make("strong", "", name(i)));
     if (map.near) {
-      inner.push(make("p", "", "Nearest on this map:"));
+      inner.push(make("p", "", "Most like it, of those on the map:"));
       const list = make("ul", "near");
       for (const other of map.near[i]) {
         const item = make("li");
