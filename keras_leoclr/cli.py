@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     except (UsageError, flags.Error) as error:
         print(f"leoclr: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError, ArithmeticError, WorkerLostError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, WorkerLostError) as error:
         print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # outside of the training, which answers signals itself

@@ -224,6 +224,12 @@ def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_ski
     assert "broken.jpg\t" in (workdir / "skipped.txt").read_text()
     with (workdir / "history.csv").open(newline="") as file:
         assert float(next(csv.DictReader(file))["momentum"]) > 0.99
+    page = (workdir / "report.html").read_text()  # without labels, and without an evaluation
+    assert (
+        '<section id="map"' in page
+        and '<section id="neighbours"' in page
+        and "✗" not in page.split("<script")[0]
+    )
     backbone = keras.saving.load_model(workdir / "backbone.keras")
     assert backbone.dtype_policy.name == "mixed_bfloat16" or backbone.layers[1].compute_dtype == "bfloat16"
 
