@@ -16,6 +16,7 @@ import tensorflow as tf
 import keras_leoclr as kl
 from keras_leoclr import callbacks, distribution, evaluation, report, view_sheet
 from keras_leoclr.evaluation.batches import rows_of
+from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.recipes.recipe import Recipe
 from keras_leoclr.recipes.run import Run, make_deterministic
 from keras_leoclr.results import Results
@@ -159,6 +160,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
     if not checkpoint.resumed:
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
             path.unlink(missing_ok=True)
+        drop_unnamed(results)
         view_sheet.write_views(views, source, workdir / "views.png")
         if recipe.evaluate:
             say("Before training: raw pixels and the randomly initialised backbone")
@@ -166,6 +168,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
             _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
     else:
         say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
+        drop_unnamed(results)  # of an evaluation that was interrupted
         run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
     identities = {recipe.train_split: evaluation.data_identity(source, recipe.dataset, recipe.train_split)}
     if test_source is not None:
@@ -393,9 +396,9 @@ def _map(recipe, subject, backbone, train, test, views, results, epoch) -> None:
         return
     split = recipe.train_split if test is None else recipe.test_split
     scores = evaluation.Embedding(backbone, train, test, views, recipe.map_images, seed=recipe.seed).run()
-    evaluation.write_scores(
-        scores, results, **_protocol(recipe, subject, epoch), features="backbone", test_split=split
-    )
+    protocol = _protocol(recipe, subject, epoch) | {"features": "backbone", "test_split": split}
+    protocol |= {"train_images": int(train.cardinality()), "test_images": int(shown.cardinality())}
+    evaluation.write_scores(scores, results, **protocol)
 
 
 def _protocol(recipe, subject, epoch) -> dict:

@@ -15,6 +15,7 @@ from keras_leoclr.results import Results
 
 FOLDER = "evaluation"  # of a workdir
 PICTURES = "pictures"  # the name of arrays (H, W, 3) uint8 that are kept as a PNG or JPEG
+SUFFIXES = (".npy", ".png", ".jpg")
 CONFIDENCE = 0.95
 Z = 1.959964  # of the normal distribution, two-sided
 # of Student's distribution with 1, 2, ... degrees of freedom, two-sided
@@ -161,6 +162,23 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
     return values
 
 
+def drop_unnamed(results: Results) -> None:
+    """Deletes the files in `evaluation/` that no line of results names, such as those of lines that are gone.
+
+    Args:
+        results: whose folder.
+    """
+    named = {
+        pathlib.PurePosixPath(value).name
+        for line in results.read()
+        for key, value in line.items()
+        if key.endswith("_file")
+    }
+    for path in (results.path.parent / FOLDER).glob("*"):
+        if path.name not in named and path.suffix in SUFFIXES:
+            path.unlink()
+
+
 def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
     """(M,) bool, the hits that belong to a line of results; None if it has none.
 
@@ -191,7 +209,7 @@ def _write_picture(path: pathlib.Path, array: np.ndarray) -> pathlib.Path:
 
 def _unused(folder: pathlib.Path, stem: str) -> pathlib.Path:
     number, name = 1, stem
-    while any((folder / f"{name}{suffix}").exists() for suffix in (".npy", ".png", ".jpg")):
+    while any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
         number += 1
         name = f"{stem}-{number}"
     return folder / f"{name}.npy"
