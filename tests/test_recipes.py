@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import re
 import subprocess
 import sys
 
@@ -73,9 +72,7 @@ def test_a_run_ends_with_a_table_a_backbone_and_a_page(tmp_path, capsys):
     backbone = keras.saving.load_model(workdir / "backbone.keras")
     assert backbone.output_shape == (None, 128)
     page = (workdir / "report.html").read_text()
-    assert "data:image/png;base64," in page and "//" not in re.sub(
-        r"<script.*?</script>|base64,[^\"]*", "", page
-    )
+    assert "data:image/png;base64," in page and "default-src 'none'" in page
     for section in ("summary", "training", "views", "map", "neighbours", "confusion", "environment"):
         assert f'<section id="{section}"' in page
     assert "T-shirt/top" in page and "is missing" not in page
