@@ -192,8 +192,8 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
         say("\n" + report.table(results.read()))
     elif recipe.map_images:
         _map(recipe, "pretrained", model.backbone, source, None, views, results, epoch=recipe.epochs)
+    run.finish()  # before the page, which says whether it is
     page = report.write_report(workdir)
-    run.finish()
     minutes = (time.monotonic() - started) / 60
     say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, history.csv, results.jsonl.")
     say(f"To look at: {page}")
