@@ -23,6 +23,7 @@ from keras_leoclr.results import Results
 
 # What the report shows of every run; `leoclr evaluate` measures more, and on all images.
 QUALITY_IMAGES = 10_000
+CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of several with their name
 CURVE_BANK = 2_500  # training images that the classifiers of the curves are fitted to
 CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
 
@@ -203,7 +204,9 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
 def _final(results: Results) -> dict:
     """Accuracies of the evaluations, `{"pretrained/linear/top1": 0.8, ...}`."""
     return {
-        f"{line['subject']}/{line['name']}": line["value"] for line in results.read() if "subject" in line
+        f"{line['subject']}/{line['name']}": line["value"]
+        for line in results.read()
+        if "subject" in line and not CURVE_KEYS & line.keys()
     }
 
 
