@@ -5,10 +5,20 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long test test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
+.PHONY: quickstart pretrain-long report-screenshot chromium test test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
+
+# docs/report.png, of the run of the quickstart.
+report-screenshot: $(VENV)/.test chromium
+	test -f $(RUN)/recipe.json || $(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN)
+	$(BIN)/leoclr report $(RUN)
+	$(BIN)/python benchmarks/report_screenshot.py $(RUN)/report.html docs/report.png
+
+# What is there, or Debian's where that can be installed; the pages are tested in it.
+chromium:
+	@$(PYTHON) tests/chromium.py
 
 pretrain-long: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir runs/long --overwrite --epochs 60
@@ -16,7 +26,7 @@ pretrain-long: $(VENV)/.core
 test: lint $(addprefix test-,$(BACKENDS))
 
 # What does not touch the Keras backend runs once, with TensorFlow's.
-test-tensorflow: $(VENV)/.test
+test-tensorflow: $(VENV)/.test chromium
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 tests
 
 test-jax test-torch: test-%: $(VENV)/.test
@@ -36,7 +46,7 @@ test-faults: $(VENV)/.test
 
 # The lowest versions that setup.cfg allows, in an environment of their own.
 test-minimum: VENV := .venv-minimum
-test-minimum:
+test-minimum: chromium
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/pip install -q -e ".[test]" -c tests/minimum.txt

@@ -5,8 +5,8 @@
 
 All runs have the same settings and `--deterministic`, so that each must end like the one that nothing
 happened to. Compared are every bit of the last checkpoint (weights, BatchNorm, queue, optimizer, metrics,
-random states), of `history.csv`, and of `results.jsonl` but for its lines "speed/...". Prints a table and
-puts its rows into docs/reliability.md.
+random states), of `history.csv` without times, and `results.jsonl` but for its lines "speed/...". Prints a
+table and puts its rows into docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 from keras_leoclr import checkpoints
+from keras_leoclr.callbacks.history_file import without_times
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -110,7 +111,7 @@ def result(workdir):
     arrays, state = checkpoints.read(checkpoints.paths(workdir / "checkpoints")[-1])
     parts = {name: array.tobytes() for name, array in arrays.items() if not name.startswith("file/")}
     parts["state"] = json.dumps({k: v for k, v in state.items() if k != "stateful"}).encode()
-    parts["history.csv"] = (workdir / "history.csv").read_bytes()
+    parts["history.csv"] = json.dumps(without_times(workdir / "history.csv")).encode()
     lines = (workdir / "results.jsonl").read_text().splitlines()
     kept = [line for line in lines if not json.loads(line)["name"].startswith(("speed/", "health/starved"))]
     parts["results.jsonl"] = "\n".join(kept).encode()

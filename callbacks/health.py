@@ -54,8 +54,10 @@ class Health(keras.callbacks.Callback):
     - **starved**: more than the share `starved` of an epoch's time is spent in waiting for data. The
       first step of a process, which compiles, does not count.
 
-    With `results`, each finding is a line "health/NAME" and each epoch gives "speed/images_per_second" and
-    "speed/waiting_share", which are the only lines that two runs of one seed do not share.
+    With `feed`, an epoch's logs get `images_per_second` and `waiting`, the share of its time spent in waiting
+    for data. With `results`, each finding is a line "health/NAME" and each epoch gives
+    "speed/images_per_second" and "speed/waiting_share". These times are all that two runs of one seed do not
+    share.
 
     Args:
         feed: for the rules queue and starved and for speeds; without it these are silent.
@@ -184,11 +186,15 @@ class Health(keras.callbacks.Callback):
         seconds, waited = (until - start for start, until in zip(self._from, self._until, strict=True))
         steps = self._timed - 1
         share = waited / max(seconds, 1e-9)
+        speed = steps * self.feed.batch_size / max(seconds, 1e-9)
+        if logs is not None:
+            logs["images_per_second"] = speed
         if self.results is not None:
-            speed = steps * self.feed.batch_size / max(seconds, 1e-9)
             self.results.write("speed/images_per_second", speed, epoch=epoch + 1, steps=steps)
         if self.feed.waited is None:
             return
+        if logs is not None:
+            logs["waiting"] = share
         if self.results is not None:
             self.results.write("speed/waiting_share", share, epoch=epoch + 1, steps=steps)
         if share > self.starved and steps >= 10:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import csv
 import pathlib
+from collections.abc import Sequence
 
 import keras
+
+TIMES = ("images_per_second", "waiting")  # columns that two runs of one seed do not share
 
 
 class HistoryFile(keras.callbacks.CSVLogger):
     """A `CSVLogger` that appends to the columns that a file has already.
 
     With `append=True`, Keras takes the columns from the first epoch of each process: after a restart in an
-    epoch whose logs hold another name, values would stand under the wrong one.
+    epoch whose logs hold another name, values would stand under the wrong one; and a name that the first
+    epoch lacks, such as `knn_top1` measured every second epoch, would never be written.
+
+    `learning_rate`, that of the epoch's last step, is a column too.
 
     Args:
         path: the file; its folder is made if it is missing.
+        columns: names that later epochs may have; "NA" stands where one is missing.
     """
 
-    def __init__(self, path: str | pathlib.Path):
+    def __init__(self, path: str | pathlib.Path, columns: Sequence[str] = ()):
         super().__init__(str(path), append=True)
+        self.columns = tuple(columns)
 
     def on_train_begin(self, logs=None):
         pathlib.Path(self.filename).parent.mkdir(parents=True, exist_ok=True)
@@ -28,3 +36,24 @@ class HistoryFile(keras.callbacks.CSVLogger):
             header = next(csv.reader(file), None)
         if header:
             self.keys = header[1:]  # after "epoch"
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = dict(logs or {})
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None:
+            logs.setdefault("learning_rate", _number(optimizer.learning_rate))
+        if self.keys is None:
+            self.keys = sorted({*logs, *self.columns})
+        super().on_epoch_end(epoch, logs)
+
+
+def without_times(path: str | pathlib.Path) -> list[list[str]]:
+    """The lines of a history, without the columns that differ from run to run."""
+    with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
+        lines = list(csv.reader(file))
+    kept = [column for column, name in enumerate(lines[0] if lines else ()) if name not in TIMES]
+    return [[line[column] for column in kept if column < len(line)] for line in lines]
+
+
+def _number(value):
+    return float(keras.ops.convert_to_numpy(value))

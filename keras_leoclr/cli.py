@@ -24,7 +24,12 @@ COMMANDS = {
     "watch": ("keras_leoclr.commands.watch:run", "DIR", "show how far a run elsewhere is"),
     "evaluate": ("keras_leoclr.commands.evaluate:run", "WHAT --workdir DIR", "judge a backbone"),
     "compare": ("keras_leoclr.commands.compare:run", "RUN [RUN ...]", "results of runs in one table"),
-    "report": ("keras_leoclr.cli:_report", "DIR", "write DIR/report.html again"),
+    "report": (
+        "keras_leoclr.commands.report:run",
+        "RUN [RUN ...]",
+        "a run, or several, as one page to look at",
+    ),
+    "views": ("keras_leoclr.commands.views:run", "RECIPE", "original and crops, before any training"),
     "data": ("keras_leoclr.cli:_data", "NAME_OR_PATH", "what pictures are there, and which are damaged"),
     "doctor": ("keras_leoclr.commands.doctor:run", "", "check this installation"),
 }
@@ -165,20 +170,6 @@ def _recipes(arguments: list[str]) -> int:
 
 def _define_json(values: flags.FlagValues, group: str) -> None:
     flags.DEFINE_bool("json", False, "print JSON", flag_values=values, module_name=group)
-
-
-def _report(arguments: list[str]) -> int:
-    rest = parse(
-        flags.FlagValues(), arguments, "leoclr report DIR\n\nWrites DIR/report.html from what the run wrote."
-    )
-    if rest is None:
-        return 0
-    from keras_leoclr import report
-
-    if len(rest) != 1:
-        raise UsageError(f"`report` takes one folder. Received: {len(rest)} arguments")
-    print(report.write_report(rest[0]))
-    return 0
 
 
 def _data(arguments: list[str]) -> int:

@@ -30,8 +30,25 @@ class Results:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
-    def read(self) -> list[dict[str, Any]]:
-        """All results in the order of writing; an empty list if there is no file yet."""
+    def read(self, damaged: list[int] | None = None) -> list[dict[str, Any]]:
+        """All results in the order of writing; an empty list if there is no file yet.
+
+        Args:
+            damaged: if given, lines that are no results, such as the last one of a process that was killed,
+                are left out and their numbers, from 1, appended to it.
+        """
         if not self.path.is_file():
             return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        found = []
+        text = self.path.read_text(encoding="utf-8", errors="strict" if damaged is None else "replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            try:
+                result = json.loads(line)
+                if not isinstance(result["name"], str) or not isinstance(result["value"], (int, float)):
+                    raise TypeError("a result has a name and a value")
+                found.append(result)
+            except (ValueError, KeyError, TypeError):
+                if damaged is None:
+                    raise
+                damaged.append(number)
+        return found

@@ -473,6 +473,23 @@ class _Views(keras.layers.Layer):
             "keys": self.key_view.views_of_one(image, draws["keys"]),
         }
 
+    def boxes_of_one(self, image, draws):
+        """Where the views of a single image lie in it.
+
+        Args:
+            image: (H, W, C).
+            draws: a row of `draw`.
+
+        Returns:
+            `{"query": (4,), "keys": (V, 4)}`: top, left, height and width in pixels of the image.
+        """
+        height, width = image.shape[:2]
+        boxes = {
+            name: layer.parameters(draws[name], height, width)["box"]
+            for name, layer in (("query", self.query_view), ("keys", self.key_view))
+        }
+        return {"query": boxes["query"][0], "keys": boxes["keys"]}
+
     def preprocess(self, images):
         """Images as evaluation sees them: resized and normalised, nothing random.
 

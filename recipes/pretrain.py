@@ -14,11 +14,19 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr import callbacks, distribution, evaluation, report
+from keras_leoclr import callbacks, distribution, evaluation, report, view_sheet
 from keras_leoclr.callbacks.tensorboard import PROJECTED
+from keras_leoclr.evaluation.batches import rows_of
+from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.recipes.recipe import Recipe
 from keras_leoclr.recipes.run import Run, make_deterministic
 from keras_leoclr.results import Results
+
+# What the report shows of every run; `leoclr evaluate` measures more, and on all images.
+QUALITY_IMAGES = 10_000
+CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of several with their name
+CURVE_BANK = 2_500  # training images that the classifiers of the curves are fitted to
+CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
 
 
 def pretrain(
@@ -161,13 +169,21 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     if not checkpoint.resumed:
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
             path.unlink(missing_ok=True)
-        report.write_views(views, source, workdir / "views.png")
+        drop_unnamed(results)
+        view_sheet.write_views(views, source, workdir / "views.png")
         if recipe.evaluate:
             say("Before training: raw pixels and the randomly initialised backbone")
             _evaluate(recipe, "raw pixels", None, source, test_source, views, results, epoch=0)
             _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
     else:
         say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
+        drop_unnamed(results)  # of an evaluation that was interrupted
+        run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
+    identities = {recipe.train_split: evaluation.data_identity(source, recipe.dataset, recipe.train_split)}
+    if test_source is not None:
+        name = recipe.test_split
+        identities[name] = evaluation.data_identity(test_source, recipe.dataset, name)
+    run.add(data=identities)
     chosen = _callbacks(recipe, source, views, workdir, results, health, knn)
     if logs:
         chosen.append(
@@ -190,8 +206,10 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
             recipe, "pretrained", model.backbone, source, test_source, views, results, epoch=recipe.epochs
         )
         say("\n" + report.table(results.read()))
+    elif recipe.map_images:
+        _map(recipe, "pretrained", model.backbone, source, None, views, results, epoch=recipe.epochs)
+    run.finish()  # before the page, which says whether it is
     page = report.write_report(workdir)
-    run.finish()
     minutes = (time.monotonic() - started) / 60
     say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, history.csv, results.jsonl.")
     say(f"To look at: {page}")
@@ -201,7 +219,9 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
 def _final(results: Results) -> dict:
     """Accuracies of the evaluations, `{"pretrained/linear/top1": 0.8, ...}`."""
     return {
-        f"{line['subject']}/{line['name']}": line["value"] for line in results.read() if "subject" in line
+        f"{line['subject']}/{line['name']}": line["value"]
+        for line in results.read()
+        if "subject" in line and not CURVE_KEYS & line.keys()
     }
 
 
@@ -339,7 +359,9 @@ def _callbacks(recipe, source, views, workdir, results, health, knn) -> list:
         bank = kl.data.image_batches(_part(source, 0, knn[0]), views)
         queries = kl.data.image_batches(_part(source, *knn), views)
         chosen.append(callbacks.KNNMonitor(bank, queries, every=recipe.knn_every, results=results))
-    return [*chosen, callbacks.HistoryFile(workdir / "history.csv")]
+    # what an epoch may lack: a measurement, or a speed where it was resumed at its last step
+    columns = ["images_per_second", "waiting", *["knn_top1"] * (len(chosen) > 1)]
+    return [*chosen, callbacks.HistoryFile(workdir / "history.csv", columns)]
 
 
 def knn_sizes(recipe: Recipe, count: int) -> tuple[int, int]:
@@ -375,15 +397,11 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
             sets += [np.concatenate(part) for part in zip(*pixels, strict=True)]
         else:
             sets += evaluation.extract_features(backbone, batches)
-    protocol = {
-        "subject": subject,
+    protocol = _protocol(recipe, subject, epoch) | {
         "features": "pixels" if backbone is None else "backbone",
-        "dataset": recipe.dataset,
-        "train_split": recipe.train_split,
         "test_split": recipe.test_split,
         "train_images": len(sets[1]),
         "test_images": len(sets[3]),
-        "epoch": epoch,
     }
     evaluators = [evaluation.KNN(*sets, k=(20,)), evaluation.Linear(*sets)]
     few = min(10, int(np.unique(sets[1], return_counts=True)[1].min()))
@@ -391,3 +409,46 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
         evaluators.append(evaluation.FewLabels(*sets, per_class=few, draws=recipe.few_label_draws))
     scores = itertools.chain.from_iterable(evaluator.run() for evaluator in evaluators)
     evaluation.write_scores(scores, results, **protocol)
+    if backbone is None:
+        return
+    if recipe.map_images:
+        _map(recipe, subject, backbone, train, test, views, results, epoch)
+    part = _sample(test, QUALITY_IMAGES, recipe.seed)
+    some = {"test_images": int(part.cardinality())}
+    evaluation.write_scores(
+        evaluation.Quality(backbone, *sets[:2], part, views).run(), results, **protocol | some
+    )
+    if recipe.curve_images:
+        part = _sample(test, recipe.curve_images, recipe.seed)
+        bank = np.random.default_rng(recipe.seed).permutation(len(sets[1]))[:CURVE_BANK]
+        some = {"test_images": int(part.cardinality()), "train_images": len(bank)}
+        curves = (
+            evaluation.Retrieval(backbone, part, views),
+            evaluation.Robustness(backbone, *(array[bank] for array in sets[:2]), part, views, CURVES),
+        )
+        scores = itertools.chain.from_iterable(evaluator.run() for evaluator in curves)
+        evaluation.write_scores(scores, results, **protocol | some)
+
+
+def _map(recipe, subject, backbone, train, test, views, results, epoch) -> None:
+    """Map and neighbours, of test images or of training images that are left out of the others."""
+    shown = train if test is None else test
+    if int(shown.cardinality()) < 3:  # or unknown
+        return
+    split = recipe.train_split if test is None else recipe.test_split
+    scores = evaluation.Embedding(backbone, train, test, views, recipe.map_images, seed=recipe.seed).run()
+    protocol = _protocol(recipe, subject, epoch) | {"features": "backbone", "test_split": split}
+    protocol |= {"train_images": int(train.cardinality()), "test_images": int(shown.cardinality())}
+    evaluation.write_scores(scores, results, **protocol)
+
+
+def _protocol(recipe, subject, epoch) -> dict:
+    about = {"subject": subject, "dataset": recipe.dataset, "train_split": recipe.train_split}
+    return about | {"epoch": epoch}
+
+
+def _sample(source: tf.data.Dataset, count: int, seed: int) -> tf.data.Dataset:
+    """At most `count` images, drawn by the seed."""
+    total = int(source.cardinality())
+    rows = np.random.default_rng(seed).permutation(total)[:count] if 0 <= count < total else None
+    return source if rows is None else rows_of(source, rows)

@@ -101,6 +101,13 @@ class Recipe:
     )
     few_label_draws: int = setting(5, "draws of 10 labelled images per class in the final evaluation")
     evaluate: bool = setting(True, "kNN and linear probes on the test split at the end")
+    map_images: int = setting(
+        600,
+        "pictures on the map of the report: test images with evaluate, else training images; 0 for no map",
+    )
+    curve_images: int = setting(
+        500, "test images of the report's curves of retrieval and robustness; 0 for no curves"
+    )
 
     def __post_init__(self):
         for name, known in CHOICES.items():
@@ -116,9 +123,19 @@ class Recipe:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
-        for name in ("learning_rate", "warmup_epochs", "knn_every", "knn_bank", "knn_queries", "max_images"):
+        for name in (
+            "learning_rate",
+            "warmup_epochs",
+            "knn_every",
+            "knn_bank",
+            "knn_queries",
+            "max_images",
+            "curve_images",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"`{name}` must be >= 0. Received: {name}={getattr(self, name)}")
+        if self.map_images != 0 and self.map_images < 2:
+            raise ValueError(f"`map_images` must be 0 or >= 2. Received: map_images={self.map_images}")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 "`warmup_epochs` must be less than `epochs`. "
@@ -137,5 +154,7 @@ class Recipe:
             knn_bank=min(self.knn_bank, 200),
             knn_queries=min(self.knn_queries, 100),
             few_label_draws=1,
+            map_images=min(self.map_images, 60),
+            curve_images=0,
             compile_views=False,
         )

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from keras_leoclr import checkpoints, progress
+from keras_leoclr.environment import environment
 from keras_leoclr.recipes.recipe import Recipe
 
 LOCK = "lock"
@@ -25,6 +26,7 @@ LOCK = "lock"
 SAFE = (
     "backend",
     "compile_views",
+    "curve_images",
     "data_dir",
     "epochs",
     "evaluate",
@@ -32,6 +34,7 @@ SAFE = (
     "knn_bank",
     "knn_every",
     "knn_queries",
+    "map_images",
     "test_split",
 )
 
@@ -105,6 +108,10 @@ class Run:
                 if path.name == LOCK:
                     continue  # without it, another process could take the folder
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for name in ("data", "resumed"):  # what earlier processes of the run found out
+            if name in self._noted("run.json"):
+                self.about[name] = self._noted("run.json")[name]
+        self.about["environment"] = environment()
         self.checkpoints.mkdir(exist_ok=True)
         self._note("run.json", {**self.about, "finished": False})
         self._begun = True
@@ -112,6 +119,12 @@ class Run:
         known |= {"method": self.recipe.method, "dataset": self.recipe.dataset, "started": time.time()}
         self.progress.update(now=True, state="starting", **known)
         self._note("recipe.json", dataclasses.asdict(self.recipe))  # last: now the folder holds a run
+
+    def add(self, **facts: Any) -> None:
+        """Notes facts about the run in `run.json`."""
+        self.about |= facts
+        if self.writes:
+            self._note("run.json", {**self.about, "finished": False})
 
     def finish(self) -> None:
         """Notes that nothing is left to do."""

@@ -75,3 +75,27 @@ def test_results_are_one_line_each_and_survive_a_second_writer(tmp_path):
 def test_monitor_refuses_a_bad_period():
     with pytest.raises(ValueError, match="`every` must be a whole number >= 1"):
         callbacks.KNNMonitor([], [], every=0)
+
+
+@pytest.mark.backend_free
+def test_history_has_the_columns_of_later_epochs_from_the_start(tmp_path):
+    history = callbacks.HistoryFile(tmp_path / "history.csv", ["knn_top1"])
+    history.on_train_begin()
+    history.on_epoch_end(0, {"loss": 2.0})
+    history.on_epoch_end(1, {"loss": 1.0, "knn_top1": 0.5})
+    history.on_train_end()
+    assert (tmp_path / "history.csv").read_text().split() == ["epoch,knn_top1,loss", "0,NA,2.0", "1,0.5,1.0"]
+
+
+def test_history_holds_the_learning_rate_of_the_last_step(tmp_path):
+    from keras_leoclr.callbacks.history_file import without_times
+
+    model = small_model()
+    rate = keras.optimizers.schedules.PolynomialDecay(0.4, 4, 0.0)
+    model.compile(optimizer=kl.optimizers.SGD(rate))
+    log = callbacks.HistoryFile(tmp_path / "history.csv", ["waiting"])
+    model.fit(batched(random_views()), epochs=2, verbose=0, shuffle=False, callbacks=[log])
+    head, *lines = without_times(tmp_path / "history.csv")
+    assert "waiting" not in head
+    rates = [float(line[head.index("learning_rate")]) for line in lines]
+    assert rates == pytest.approx([0.2, 0.0])  # two steps an epoch

@@ -332,11 +332,21 @@ def files(tmp_path):
 @pytest.mark.backend_free
 def test_commands_that_need_images_write_their_lines(tmp_path, files):
     quick = ["--fraction", "0.5", "--seeds", "0", "--epochs", "1", "--crop_scales", "0.5"]
-    for what in ("finetune", "retrieval", "transfer"):
+    quick += ["--map_images", "10"]
+    for what in ("finetune", "retrieval", "transfer", "embedding"):
         assert run("evaluate", what, *files, *quick, "--targets", tmp_path / "data.npz") == 0
     lines = {line["name"]: line for line in Results(tmp_path / "run" / "results.jsonl").read()}
     names = {"finetune/top1", "retrieval/recall@1", "transfer/data.npz"}
     assert names <= set(lines) and lines["finetune/top1"]["test_images"] == 36
+    embedding = lines["embedding/explained"]
+    assert embedding["images"] == 10 and 0 < embedding["value"] <= 1
+    found = {
+        kind: np.load(tmp_path / "run" / embedding[f"{kind}_file"], allow_pickle=False)
+        for kind in ("coordinates", "rows", "near", "examples", "neighbours", "labels", "predicted")
+    }
+    assert found["coordinates"].shape == (10, 2) and found["near"].shape == (10, 5)
+    assert len(set(found["rows"])) == 10 and set(found["examples"]) <= set(range(10))
+    assert found["neighbours"].max() < 36 and (tmp_path / "run" / embedding["pictures_file"]).is_file()
 
 
 def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys, files):

@@ -42,6 +42,8 @@ def test_wheel_holds_code_data_and_licences(tmp_path):
         "keras_leoclr/recipes/fashion_mnist.py",
         "keras_leoclr/data/fashion_mnist/train.npz",
         "keras_leoclr/data/fashion_mnist/LICENSE",
+        "keras_leoclr/report/static/report.css",
+        "keras_leoclr/report/static/report.js",
     ):
         assert name in names
     assert not any(name.startswith(("callbacks/", "recipes/", "tests/")) for name in names)

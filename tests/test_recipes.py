@@ -47,7 +47,7 @@ def run(*arguments):
 )
 def test_every_method_runs_from_the_command_line(tmp_path, method):
     workdir = tmp_path / "run"
-    arguments = ["--workdir", workdir, "--method", method, *FAST, "--noevaluate"]
+    arguments = ["--workdir", workdir, "--method", method, *FAST, "--noevaluate", "--map_images", 0]
     assert run("pretrain", "fashion_mnist", *arguments) == 0
     assert json.loads((workdir / "recipe.json").read_text())["method"] == method
     with (workdir / "history.csv").open(newline="") as file:
@@ -84,7 +84,19 @@ def test_a_run_ends_with_a_table_a_backbone_and_a_page(tmp_path, capsys):
     backbone = keras.saving.load_model(workdir / "backbone.keras")
     assert backbone.output_shape == (None, 128)
     page = (workdir / "report.html").read_text()
-    assert "data:image/png;base64," in page and "http" not in page
+    assert "data:image/png;base64," in page and "default-src 'none'" in page
+    for section in ("summary", "training", "views", "map", "neighbours", "confusion", "environment"):
+        assert f'<section id="{section}"' in page
+    assert "T-shirt/top" in page and "is missing" not in page
+    shown = [r["subject"] for r in results if r["name"] == "embedding/explained"]
+    assert shown == ["random", "pretrained"]
+    about = json.loads((workdir / "run.json").read_text())
+    assert about["environment"]["backend"] == keras.backend.backend()
+    assert about["data"]["train"]["count"] == 96 and len(about["data"]["test"]["content"]) == 32
+    with (workdir / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert float(rows[0]["learning_rate"]) > float(rows[1]["learning_rate"]) >= 0
+    assert all(float(row["images_per_second"]) > 0 and 0 <= float(row["waiting"]) <= 1 for row in rows)
 
 
 @pytest.mark.backend_free
@@ -97,6 +109,7 @@ def test_recipe_runs_as_a_script(tmp_path):
         tmp_path / "run",
         *FAST,
         "--noevaluate",
+        "--map_images=0",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -104,9 +117,8 @@ def test_recipe_runs_as_a_script(tmp_path):
 
 
 def tiny(**changes):
-    return dataclasses.replace(
-        fashion_mnist.RECIPE.smoke(), max_images=64, evaluate=False, knn_every=0, epochs=1, **changes
-    )
+    fewer = {"max_images": 64, "map_images": 0, "evaluate": False, "knn_every": 0, "epochs": 1}
+    return dataclasses.replace(fashion_mnist.RECIPE.smoke(), **fewer, **changes)
 
 
 @pytest.mark.slow
@@ -161,7 +173,10 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
         (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "0"], "`epochs` must be >= 1"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--crop_scale", "a,b"], "comma-separated numbers"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "extra"], "takes flags after the recipe"),
-        (["report"], "`report` takes one folder"),
+        (["report"], "`report` takes the folders of one or more runs"),
+        (["report", "a", "b"], "`--output` must name a file"),
+        (["views", "fashion_mnist", "--output", "views.gif"], "`--output` must end in .png or .html"),
+        (["views", "folder"], "`--dataset` must name a data set"),
         (["recipes", "x"], "`recipes` takes no arguments"),
     ],
 )
@@ -221,6 +236,12 @@ def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_ski
     assert "broken.jpg\t" in (workdir / "skipped.txt").read_text()
     with (workdir / "history.csv").open(newline="") as file:
         assert float(next(csv.DictReader(file))["momentum"]) > 0.99
+    page = (workdir / "report.html").read_text()  # without labels, and without an evaluation
+    assert (
+        '<section id="map"' in page
+        and '<section id="neighbours"' in page
+        and "✗" not in page.split("<script")[0]
+    )
     backbone = keras.saving.load_model(workdir / "backbone.keras")
     assert backbone.dtype_policy.name == "mixed_bfloat16" or backbone.layers[1].compute_dtype == "bfloat16"
 

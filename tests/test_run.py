@@ -188,7 +188,12 @@ def test_a_run_that_died_in_its_evaluation_has_every_result_once(tmp_path, monke
         with pytest.raises(MemoryError):
             pretrain(recipe, tmp_path, verbose=0)
     final = pretrain(recipe, tmp_path, verbose=0)
-    lines = [(r["name"], r.get("subject")) for r in Results(tmp_path / "results.jsonl").read()]
-    assert len(lines) == len(set(lines)) and len(final) == 3 * len({name for name, who in lines if who})
-    assert {who for _, who in lines if who} == {"raw pixels", "random", "pretrained"}
+    lines = [
+        (r["name"], r.get("subject"), r.get("class")) for r in Results(tmp_path / "results.jsonl").read()
+    ]
+    assert len(lines) == len(set(lines))
+    assert {who for _, who, _ in lines if who} == {"raw pixels", "random", "pretrained"}
+    for name in ("knn/top1", "linear/top1"):
+        assert {f"{who}/{name}" for who in ("raw pixels", "random", "pretrained")} <= final.keys()
+    assert "pretrained/quality/class_accuracy" not in final
     assert pretrain(recipe, tmp_path, verbose=0) == final

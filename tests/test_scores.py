@@ -137,3 +137,39 @@ def test_every_line_of_results_is_json_alone(tmp_path):
     results = written(tmp_path / "run", "random", np.ones(3, bool), data_dir=None, crop=(0.2, 1.0))
     (line,) = map(json.loads, results.path.read_text().splitlines())
     assert line["crop"] == [0.2, 1.0] and line["k"] == 20
+
+
+def test_pictures_are_kept_to_the_pixel_if_grey_and_small_if_not(tmp_path):
+    from PIL import Image
+
+    results = Results(tmp_path / "results.jsonl")
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (8, 8, 1)), 3, axis=-1).astype("uint8")
+    for pictures in (grey, 255 - grey, grey * np.array([1, 0, 1], "uint8")):
+        evaluation.write_scores([Score("a/b", 1, None, None, {"pictures": pictures})], results)
+    files = [line["pictures_file"] for line in results.read()]
+    assert [file.rsplit(".")[-1] for file in files] == ["png", "png", "jpg"] and len(set(files)) == 3
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / files[0])), grey[..., 0])
+    assert Image.open(tmp_path / files[2]).size == (8, 8)
+
+
+def test_files_of_lines_that_are_gone_are_dropped(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    for value in (0, 1):
+        evaluation.write_scores([Score("a/b", value, None, None, {"c": np.zeros(2)})], results)
+    (tmp_path / "evaluation" / "notes.txt").write_text("not of the run")
+    kept, gone = (tmp_path / line["c_file"] for line in results.read())
+    results.path.write_text(results.path.read_text().splitlines()[0] + "\n")
+    scores.drop_unnamed(results)
+    assert kept.is_file() and not gone.exists() and (tmp_path / "evaluation" / "notes.txt").is_file()
+
+
+def test_damaged_lines_are_left_out_if_asked_for(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    results.write("a", 1)
+    with results.path.open("a") as file:
+        file.write('{"value": 2}\n[]\n{"name": "b", "val')
+    with pytest.raises((ValueError, KeyError)):
+        results.read()
+    damaged = []
+    assert [line["name"] for line in results.read(damaged)] == ["a"] and damaged == [2, 3, 4]

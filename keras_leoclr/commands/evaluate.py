@@ -22,9 +22,10 @@ EVALUATORS = {
     "retrieval": "from a crop to its original",
     "robustness": "accuracy on cropped, shrunk, occluded and corrupted test images",
     "quality": "alignment, uniformity, RankMe, accuracy per class, confusion, nearest neighbours",
+    "embedding": "map of the images and nearest neighbours, for the report; labels are not needed",
     "transfer": "linear accuracy on other data sets",
 }
-OF_ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality")
+OF_ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality", "embedding")
 USAGE = (
     "leoclr evaluate WHAT --workdir DIR [--backbone FILE|random] [--dataset NAME] [--FLAG VALUE ...]\n\n"
     "WHAT is one of\n"
@@ -116,6 +117,8 @@ def _flags() -> flags.FlagValues:
     integer("epochs", None, "of training; by default 100 (linear_paper) or 20 (finetune)")
     several("learning_rates", ["30"], "candidates; the best on held-out images is used (linear_paper)")
     several("targets", [], "names in keras_leoclr.evaluation.TARGETS, or folders; all of them (transfer)")
+    integer("map_images", 600, "pictures on the map (embedding)", 2)
+    flags.DEFINE_enum("projection", "pca", ["pca", "umap"], "of the map; umap needs umap-learn", **own)
     flags.DEFINE_bool("verbose", True, "show progress", **own)
     flags.DEFINE_bool("json", False, "print each result as a line of JSON, and nothing else", **own)
     return values
@@ -269,6 +272,9 @@ class _Evaluation:
             if given["crop_scales"]:
                 images["crop_scales"] = _numbers("crop_scales", given["crop_scales"])
             return evaluation.Retrieval(self.backbone, self.sources()[1], views, **images).run()
+        if what == "embedding":
+            options = {"images": given["map_images"], "projection": given["projection"], **vote, **common}
+            return evaluation.Embedding(self.backbone, *self.sources(), views, **options).run()
         if what == "robustness":
             sets, options = self.sets()[:2], {"changes": given["changes"] or None, **vote, **images}
             return evaluation.Robustness(self.backbone, *sets, self.sources()[1], views, **options).run()

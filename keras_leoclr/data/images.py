@@ -76,4 +76,8 @@ class ArrayImages(Images):
 
     def subset(self, rows):
         whole = len(rows) == self.count and np.array_equal(rows, np.arange(self.count))
-        return self if whole else ArrayImages(*(array[rows] for array in self._arrays.values()))
+        if whole:
+            return self
+        part = ArrayImages(*(array[rows] for array in self._arrays.values()))
+        part.class_names = self.class_names
+        return part

@@ -19,6 +19,12 @@ from keras_leoclr.data.splits import split_name, split_rows
 __all__ = ["Images", "load"]
 
 BUNDLED = {"fashion_mnist": pathlib.Path(__file__).parent / "fashion_mnist"}
+CLASS_NAMES = {
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+}
 # Sub-folders that are a split wherever they are; next to `train` any sub-folder is one.
 SPLIT_FOLDERS = {
     "train": ("train",),
@@ -196,7 +202,9 @@ def _bundled(name: str, split: str) -> ArrayImages:
         raise ValueError(
             f'`split` of "{name}" must be "train" or "test", or a slice of them. Received: split={split!r}'
         )
-    return _npz(str(BUNDLED[name] / f"{wanted}.npz"), split)
+    images = _npz(str(BUNDLED[name] / f"{wanted}.npz"), split)
+    images.class_names = CLASS_NAMES[name]
+    return images
 
 
 def _npz(path: str, split: str) -> ArrayImages:

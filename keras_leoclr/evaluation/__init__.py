@@ -2,6 +2,7 @@
 
 from keras_leoclr.evaluation.batches import data_identity, labelled_batches, shared_images
 from keras_leoclr.evaluation.compare import compare
+from keras_leoclr.evaluation.embedding import Embedding
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.finetune import Finetune
 from keras_leoclr.evaluation.knn import knn, knn_leave_one_out
@@ -22,6 +23,7 @@ from keras_leoclr.evaluation.transfer import TARGETS, Target, Transfer
 __all__ = [
     "KNN",
     "TARGETS",
+    "Embedding",
     "FewLabels",
     "Finetune",
     "Linear",

@@ -22,6 +22,8 @@ LEFT_OUT = (
     "robustness/knn/top1",
     "robustness/linear/top1",
     "monitor/",
+    "speed/",
+    "embedding/",
 )
 NOT_ACCURACIES = ("quality/alignment", "quality/uniformity", "quality/rankme")
 RESAMPLES = 10_000
@@ -53,21 +55,7 @@ def compare(
         FileNotFoundError: if a folder has no results.
         ValueError: if nothing is left to compare.
     """
-    columns, labels = _columns(workdirs, subjects, only, everything)
-    first, *others = columns
-    header = ["measurement", first]
-    for title in others:
-        header += [title, "difference"]
-    rows = [header]
-    for label in labels:
-        reference = columns[first][1].get(label)
-        row = [label, _cell(reference)]
-        for title in others:
-            workdir, chosen = columns[title]
-            line = chosen.get(label)
-            row += [_cell(line), _text_of(line, _change(reference, columns[first][0], line, workdir))]
-        rows.append(row)
-    return _text(rows, markdown)
+    return _text(comparison(_runs(workdirs), subjects, only, everything), markdown)
 
 
 def compare_rows(
@@ -89,7 +77,7 @@ def compare_rows(
         `{"value"}` and, where they are known, `"low"` and `"high"` of the 95 % interval; differences also
         `"beyond_chance"` where that is known. The first column is what the others are compared with.
     """
-    columns, labels = _columns(workdirs, subjects, only, everything)
+    columns, labels = _columns(_runs(workdirs), subjects, only, everything)
     first = next(iter(columns))
     rows = []
     for label in labels:
@@ -107,13 +95,52 @@ def compare_rows(
     return rows
 
 
-def _columns(workdirs, subjects, only, everything):
-    """Lines by column, with the folder of each, and the labels of all of them."""
-    columns = {}
+def comparison(
+    runs: Sequence[tuple[str, pathlib.Path, list[dict[str, Any]]]],
+    subjects: Sequence[str] | None = None,
+    only: str = "",
+    everything: bool = False,
+) -> list[list[str]]:
+    """The cells of `compare`'s table, the header first.
+
+    Args:
+        runs: name, folder and lines of results of each.
+        subjects: see `compare`.
+        only: see `compare`.
+        everything: see `compare`.
+    """
+    columns, labels = _columns(runs, subjects, only, everything)
+    first, *others = columns
+    header = ["measurement", first]
+    for title in others:
+        header += [title, "difference"]
+    rows = [header]
+    for label in labels:
+        reference = columns[first][1].get(label)
+        row = [label, _cell(reference)]
+        for title in others:
+            workdir, chosen = columns[title]
+            line = chosen.get(label)
+            row += [_cell(line), _text_of(line, _change(reference, columns[first][0], line, workdir))]
+        rows.append(row)
+    return rows
+
+
+def _runs(workdirs):
+    """Name, folder and lines of results of each."""
+    runs = []
     for workdir in map(pathlib.Path, workdirs):
         lines = Results(workdir / "results.jsonl").read()
         if not lines:
             raise FileNotFoundError(f"`workdirs` must hold results.jsonl. Received: {workdir}")
+        runs.append((workdir.name, workdir, lines))
+    return runs
+
+
+def _columns(runs, subjects, only, everything):
+    """Lines by column, with the folder of each, and the labels of all of them."""
+    columns = {}
+    for name, workdir, lines in runs:
         found = dict.fromkeys(line.get("subject", "") for line in lines)
         for subject in subjects or found:
             chosen = {}
@@ -121,7 +148,7 @@ def _columns(workdirs, subjects, only, everything):
                 if line.get("subject", "") == subject and _wanted(line["name"], only, everything):
                     chosen[_label(line)] = line
             if chosen:
-                title = subject if len(workdirs) == 1 else f"{workdir.name}: {subject}".rstrip(": ")
+                title = subject if len(runs) == 1 else f"{name}: {subject}".rstrip(": ")
                 columns[title] = (workdir, chosen)
     if not columns:
         raise ValueError(f"`subjects` and `only` must leave results. Received: {subjects}, {only!r}")

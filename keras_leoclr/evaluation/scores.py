@@ -9,10 +9,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from keras_leoclr.results import Results
 
 FOLDER = "evaluation"  # of a workdir
+PICTURES = "pictures"  # the name of arrays (H, W, 3) uint8 that are kept as a PNG or JPEG
+SUFFIXES = (".npy", ".png", ".jpg")
 CONFIDENCE = 0.95
 Z = 1.959964  # of the normal distribution, two-sided
 # of Student's distribution with 1, 2, ... degrees of freedom, two-sided
@@ -122,7 +125,8 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
     """Writes scores as they come, one line each, and the hits of the images beside them.
 
     Hits are packed, eight images a byte, in `evaluation/` next to the file of results; their line names
-    the file. Lines that differ in their protocol have hits of their own.
+    the file. Lines that differ in their protocol have hits of their own. Further arrays are files too; one
+    called "pictures", (H, W, 3) uint8, is a PNG if it is grey and otherwise a JPEG.
 
     Args:
         scores: of an evaluator's `run()`.
@@ -148,11 +152,31 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
             words = [protocol.get(key, "") for key in ("subject", "dataset", "epoch")]
             stem = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(map(str, [score.name, *words, kind]))).strip("-")
             path = _unused(folder, stem)
-            np.save(path, array, allow_pickle=False)
+            if kind == PICTURES:
+                path = _write_picture(path, array)
+            else:
+                np.save(path, array, allow_pickle=False)
             line[f"{kind}_file"] = f"{FOLDER}/{path.name}"
         results.write(score.name, score.value, **line)
         values[score.name] = score.value
     return values
+
+
+def drop_unnamed(results: Results) -> None:
+    """Deletes the files in `evaluation/` that no line of results names, such as those of lines that are gone.
+
+    Args:
+        results: whose folder.
+    """
+    named = {
+        pathlib.PurePosixPath(value).name
+        for line in results.read()
+        for key, value in line.items()
+        if key.endswith("_file")
+    }
+    for path in (results.path.parent / FOLDER).glob("*"):
+        if path.name not in named and path.suffix in SUFFIXES:
+            path.unlink()
 
 
 def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
@@ -172,9 +196,20 @@ def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
     return np.unpackbits(packed, count=line["images"]).astype(bool)
 
 
-def _unused(folder: pathlib.Path, stem: str) -> pathlib.Path:
-    number, path = 1, folder / f"{stem}.npy"
-    while path.exists():
-        number += 1
-        path = folder / f"{stem}-{number}.npy"
+def _write_picture(path: pathlib.Path, array: np.ndarray) -> pathlib.Path:
+    """Grey pictures keep their pixels; those in colour would be several times as large as PNG."""
+    grey = bool((array == array[..., :1]).all())
+    path = path.with_suffix(".png" if grey else ".jpg")
+    if grey:
+        Image.fromarray(array[..., 0]).save(path, optimize=True)
+    else:
+        Image.fromarray(array).save(path, quality=85, subsampling=0, optimize=True)
     return path
+
+
+def _unused(folder: pathlib.Path, stem: str) -> pathlib.Path:
+    number, name = 1, stem
+    while any((folder / f"{name}{suffix}").exists() for suffix in SUFFIXES):
+        number += 1
+        name = f"{stem}-{number}"
+    return folder / f"{name}.npy"

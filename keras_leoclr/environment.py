@@ -1,0 +1,56 @@
+"""What a run was made with: versions, backend and devices."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+PACKAGES = ("keras-leoclr", "keras", "tensorflow", "jax", "torch", "numpy", "keras-cv")
+
+
+def environment() -> dict[str, Any]:
+    """Python, packages, backend and devices of this process, as JSON can hold them.
+
+    Returns:
+        `{"python", "system", "cores", "backend", "devices", "packages"}`; packages that are not installed
+        are left out.
+    """
+    import keras
+
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "backend": keras.backend.backend(),
+        "devices": devices(),
+        "packages": packages,
+    }
+
+
+def devices() -> list[str]:
+    """Names of the devices that the backend computes on, such as "GPU: NVIDIA H100"."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        return [f"{device.platform.upper()}: {device.device_kind}" for device in jax.devices()]
+    if backend == "torch":
+        import torch
+
+        count = torch.cuda.device_count()
+        return [f"GPU: {torch.cuda.get_device_name(number)}" for number in range(count)] or ["CPU"]
+    import tensorflow as tf
+
+    gpus = tf.config.get_visible_devices("GPU")
+    details = [tf.config.experimental.get_device_details(gpu).get("device_name", "unknown") for gpu in gpus]
+    return [f"GPU: {name}" for name in details] or ["CPU"]

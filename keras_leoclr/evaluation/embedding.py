@@ -1,0 +1,225 @@
+"""Where images lie in the space of the features, and what lies next to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from keras_leoclr.checks import whole_number
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches, rows_of
+from keras_leoclr.evaluation.common import check_finite, unit_rows
+from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.knn import knn_ranking
+from keras_leoclr.evaluation.neighbours import nearest
+from keras_leoclr.evaluation.scores import Score
+
+PROJECTIONS = ("pca", "umap")
+LARGEST_TILE = 48  # side of a picture in the sheet, pixels
+NEAR = 5
+
+
+class Embedding:
+    """A map of images by their features, and the nearest neighbours of some of them.
+
+    Labels are not needed. Where there are any, they are written down beside the kNN's answer.
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps.
+        bank: source of the images that neighbours are looked for in, see `data.load`.
+        queries: source of the images on the map; None for images of `bank`, which are left out of it.
+        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        images: >= 2, most images on the map, drawn by `seed`.
+        bank_images: >= 1, most images of the bank, drawn by `seed`.
+        examples: >= 1, images on the map whose neighbours in the bank are listed, of as many classes as
+            possible.
+        neighbours: >= 1, listed for each of them.
+        projection: "pca", the two directions of the largest variance of the unit features, or "umap"
+            (arXiv 1802.03426, the package umap-learn, cosine).
+        k: neighbours that vote.
+        temperature: of the votes.
+        batch_size: images per call of the backbone.
+        seed: of the draws.
+
+    `run` yields embedding/explained, the share of the variance that lies in the first two principal
+    directions. With it lie the arrays `coordinates` (N, 2); `rows` (N,), numbers of the images among the
+    queries; `near` (N, 5), the nearest among the N; `examples` (E,), which of the N; `neighbours` and
+    `similarities` (E, `neighbours`), numbers in the bank and cosines; `labels`, `predicted` (N,) and
+    `neighbour_labels` where there are labels; and `pictures`, a sheet of small pictures: the N, then the
+    neighbours of each example, `tile` pixels wide, `columns` in a row.
+
+    Raises:
+        ImportError: if `projection` is "umap" and umap-learn is not installed.
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        bank: tf.data.Dataset,
+        queries: tf.data.Dataset | None,
+        views: Any,
+        images: int = 600,
+        bank_images: int = 5000,
+        examples: int = 12,
+        neighbours: int = 6,
+        projection: str = "pca",
+        k: int = 20,
+        temperature: float = 0.07,
+        batch_size: int = 256,
+        seed: int = 0,
+    ):
+        self.images = whole_number("images", images, 2)
+        self.bank_images = whole_number("bank_images", bank_images, 1)
+        self.examples = whole_number("examples", examples, 1)
+        self.neighbours = whole_number("neighbours", neighbours, 1)
+        if projection not in PROJECTIONS:
+            raise ValueError(
+                f"`projection` must be one of {', '.join(PROJECTIONS)}. Received: projection={projection!r}"
+            )
+        if projection == "umap":
+            _umap()  # at once, not after the features
+        self.projection = projection
+        self.backbone, self.views = backbone, views
+        self.bank, self.queries = bank, queries
+        self.k, self.temperature = k, temperature
+        self.batch_size, self.seed = batch_size, seed
+
+    def run(self) -> Iterator[Score]:
+        rows, bank_rows = self._rows()
+        queries = self.bank if self.queries is None else self.queries
+        labelled = all("label" in source.element_spec for source in (self.bank, queries))
+        features, labels = self._features(queries, rows)
+        bank, bank_labels = self._features(self.bank, bank_rows)
+        coordinates, explained = project(features, self.projection, self.seed)
+        examples = spread(labels if labelled else np.zeros_like(labels), self.examples)
+        listed = min(self.neighbours, len(bank))
+        found = list(nearest(bank, features[examples], listed))
+        similarities, neighbours = (np.concatenate([part[i] for part in found]) for i in (1, 2))
+        near = np.concatenate([part[2] for part in nearest(features, None, min(NEAR, len(features) - 1))])
+        arrays = {
+            "coordinates": coordinates.astype("float32"),
+            "rows": rows,
+            "near": near,
+            "examples": examples,
+            "neighbours": bank_rows[neighbours],
+            "similarities": similarities,
+        }
+        how = {"projection": self.projection, "images": len(rows), "bank_images": len(bank_rows)}
+        how |= {"seed": self.seed}
+        if labelled:
+            votes = knn_ranking(bank, bank_labels, features, (self.k,), self.temperature)[self.k][:, 0]
+            arrays |= {"labels": labels, "predicted": votes, "neighbour_labels": bank_labels[neighbours]}
+            how |= {"k": min(self.k, len(bank)), "temperature": self.temperature}
+            how |= {"class_names": list(getattr(getattr(queries, "images", None), "class_names", ()))}
+        used, places = np.unique(bank_rows[neighbours], return_inverse=True)
+        tiles = np.concatenate([self._tiles(queries, rows), self._tiles(self.bank, used)[places.ravel()]])
+        columns = int(np.ceil(np.sqrt(len(tiles))))
+        arrays["pictures"] = contact_sheet(tiles, columns)
+        yield Score(
+            "embedding/explained", explained, None, None, arrays, tile=tiles.shape[1], columns=columns, **how
+        )
+
+    def _rows(self):
+        """Numbers of the images on the map and in the bank."""
+        rng = np.random.default_rng(self.seed)
+        count = int(self.bank.cardinality())
+        if self.queries is None:
+            shown = min(self.images, max(2, count // 2))
+            order = rng.permutation(count)[: shown + self.bank_images]
+            rows, bank_rows = order[:shown], order[shown:]
+        else:
+            rows = rng.permutation(int(self.queries.cardinality()))[: self.images]
+            bank_rows = rng.permutation(count)[: self.bank_images]
+        if len(rows) < 2 or not len(bank_rows):
+            raise ValueError(f"A map needs 3 images or more. Received: {len(rows) + len(bank_rows)}")
+        return np.sort(rows), np.sort(bank_rows)
+
+    def _features(self, source, rows):
+        batches = labelled_batches(_labelled(rows_of(source, rows)), clean_view(self.views), self.batch_size)
+        features, labels = extract_features(self.backbone, batches)
+        check_finite("features", features)
+        return features, labels
+
+    def _tiles(self, source, rows):
+        """(N, side, side, 3) uint8."""
+        side = min(self.views.image_size, LARGEST_TILE)
+        view = clean_view(self.views, normalised=False)
+        tiles = []
+        for images, _ in labelled_batches(_labelled(rows_of(source, rows)), view, self.batch_size):
+            for image in np.clip(np.asarray(images), 0, 255).round().astype("uint8"):
+                small = Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)
+                tiles.append(np.asarray(small))
+        return np.stack(tiles)
+
+
+def _labelled(source):
+    """Sources without labels get the label 0, so that they can be batched as the others."""
+    if "label" in source.element_spec:
+        return source
+    return source.map(lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)})
+
+
+def project(features: np.ndarray, projection: str = "pca", seed: int = 0) -> tuple[np.ndarray, float]:
+    """Features as points of the plane.
+
+    Args:
+        features: (N, F), N >= 2, scaled to length 1 here.
+        projection: "pca" or "umap".
+        seed: of UMAP.
+
+    Returns:
+        (N, 2), and the share of the variance in the first two principal directions, in [0, 1].
+    """
+    centred = unit_rows(features).astype("float64")
+    centred -= centred.mean(axis=0)
+    left, scales, right = np.linalg.svd(centred, full_matrices=False)
+    two = np.zeros((len(centred), 2))
+    # the largest weight of a direction is positive: the sign is not left to chance
+    signs = np.sign(np.take_along_axis(right[:2], np.abs(right[:2]).argmax(axis=1)[:, None], 1))[:, 0]
+    two[:, : len(signs)] = left[:, :2] * scales[:2] * np.where(signs == 0, 1, signs)
+    total = float((scales**2).sum())
+    explained = float((scales[:2] ** 2).sum() / total) if total > 0 else 1.0
+    if projection == "umap":
+        neighbours = min(15, len(features) - 1)
+        mapper = _umap()(n_neighbors=neighbours, metric="cosine", random_state=seed, n_jobs=1)
+        two = mapper.fit_transform(np.asarray(features, "float32"))
+    return two, explained
+
+
+def _umap():
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise ImportError(
+            '`projection` "umap" needs the package umap-learn: pip install "keras-leoclr[report]"'
+        ) from error
+    return UMAP
+
+
+def spread(labels: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of `count` images, taken from the classes in turn, ascending within a class.
+
+    Args:
+        labels: (N,).
+        count: as many as there are, at most N.
+    """
+    turn = np.zeros(len(labels), int)  # how many of its class come before an image
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        turn[own] = np.arange(len(own))
+    return np.lexsort((labels, turn))[:count]
+
+
+def contact_sheet(tiles: np.ndarray, columns: int) -> np.ndarray:
+    """Tiles (N, s, s, 3) as one picture (rows * s, columns * s, 3), row by row; the rest is black."""
+    count, side = tiles.shape[:2]
+    rows = -(-count // columns)
+    whole = np.zeros((rows * columns, *tiles.shape[1:]), tiles.dtype)
+    whole[:count] = tiles
+    return (
+        whole.reshape(rows, columns, side, side, -1).swapaxes(1, 2).reshape(rows * side, columns * side, -1)
+    )
