@@ -12,7 +12,7 @@ import typing
 
 from absl import flags
 
-from keras_leoclr.commands import compare, evaluate
+from keras_leoclr.commands import compare, evaluate, export
 from keras_leoclr.distribution import WorkerLostError
 
 USAGE = """leoclr: self-supervised pretraining of image encoders
@@ -23,6 +23,7 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr report DIR                                          write DIR/report.html again
   leoclr evaluate WHAT --workdir DIR [--FLAG VALUE ...]      judge a backbone: knn, linear, robustness, ...
   leoclr compare RUN [RUN ...]                               results of runs in one table, with differences
+  leoclr export RUN [--formats onnx,... --FLAG VALUE ...]    its backbone in other formats, each verified
   leoclr data NAME_OR_PATH [--split S] [--data_dir D] [--verify]
                                                              what pictures are there, and which are damaged
 
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     _, *arguments = sys.argv if argv is None else argv
     commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report, "data": _data}
-    commands |= {"evaluate": evaluate.run, "compare": compare.run}
+    commands |= {"evaluate": evaluate.run, "compare": compare.run, "export": export.run}
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             print(USAGE)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr import callbacks, distribution, evaluation, report
+from keras_leoclr import callbacks, distribution, evaluation, model_card, report
 from keras_leoclr.recipes.recipe import Recipe
 from keras_leoclr.recipes.run import Run, make_deterministic
 from keras_leoclr.results import Results
@@ -36,7 +36,8 @@ def pretrain(
     Args:
         recipe: the settings.
         workdir: folder for `recipe.json`, `run.json`, `history.csv`, `results.jsonl`, `checkpoints`,
-            `backbone.keras`, `views.png` and `report.html`.
+            `backbone.keras` (raw images in, stock Keras layers), its model card `backbone.json` and
+            `backbone.md`, `views.png` and `report.html`.
         overwrite: whether a run that is already there may be deleted.
         verbose: 0 silent, 1 progress bar, 2 one line per epoch.
         checkpoint_minutes: >= 0, from one checkpoint to the next within an epoch.
@@ -164,7 +165,11 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
     if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
         _save(model, run.checkpoints / "model.keras")
-    _save(model.backbone, workdir / "backbone.keras")
+    model_card.remove(workdir)  # of a run that goes on for more epochs
+    _save(
+        kl.backbones.with_normalization(model.backbone, recipe.mean, recipe.std), workdir / "backbone.keras"
+    )
+    model_card.write(workdir, images=int(source.cardinality()))
     failures = getattr(source, "failures", None)
     if failures is not None and failures.count:
         failures.write(workdir / "skipped.txt")
@@ -174,11 +179,12 @@ def _pretrain(recipe, run, checkpoint, devices, verbose) -> dict:
         _evaluate(
             recipe, "pretrained", model.backbone, source, test_source, views, results, epoch=recipe.epochs
         )
+        model_card.write(workdir)  # with the results
         say("\n" + report.table(results.read()))
     page = report.write_report(workdir)
     run.finish()
     minutes = (time.monotonic() - started) / 60
-    say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, history.csv, results.jsonl.")
+    say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, backbone.md, results.jsonl.")
     say(f"To look at: {page}")
     return _final(results)
 

@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.distribution import on_one_device
 from keras_leoclr.model import with_pooled_features
 
@@ -38,7 +39,8 @@ def extract_features(
 
     Args:
         backbone: (B, H, W, C) -> (B, F), or feature maps, which are averaged.
-        dataset: batches `(images, labels)`, see `data.image_batches`; the same at every pass.
+        dataset: batches `(images, labels)`, see `data.image_batches`; the same at every pass. Raw images for
+            a backbone that normalises them itself, see `backbones.with_normalization`.
         verbose: whether to show a progress bar.
         cache: folder of caches; None keeps nothing.
         identity: what `dataset` is made of, anything JSON can hold: the data's identity, see
@@ -49,7 +51,8 @@ def extract_features(
         features (N, F) float32 and labels (N,) int64; mapped from files, read-only, with `cache`.
 
     Raises:
-        ValueError: if the dataset is empty or the images do not fit the backbone.
+        ValueError: if the dataset is empty, the images do not fit the backbone, or they are normalised
+            and the backbone would normalise them again.
     """
     with on_one_device(with_pooled_features(backbone)) as backbone:
         return _extract(in_precision(backbone, precision), dataset, verbose, cache, identity)
@@ -132,7 +135,7 @@ def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
 
 def _feature_batches(backbone, dataset, verbose, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features and labels of each batch after the first `skip`."""
-    expected = backbone.input_shape[1:]
+    expected, takes_raw = backbone.input_shape[1:], normalization_of(backbone) is not None
     target = getattr(dataset, "cardinality", None)
     target = int(target()) if target else (len(dataset) if hasattr(dataset, "__len__") else None)
     bar = keras.utils.Progbar(
@@ -148,8 +151,14 @@ def _feature_batches(backbone, dataset, verbose, skip=0) -> Iterator[tuple[np.nd
                 f"Received: images.shape={tuple(images.shape)}"
             )
         if number > skip:
-            # tf.data yields TensorFlow tensors under every backend
-            features = np.asarray(backbone.predict_on_batch(np.asarray(images)), "float32")
+            images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend
+            if takes_raw and images.min() < 0:
+                raise ValueError(
+                    "`dataset` must yield raw images, values in [0, 255], for a backbone that normalises them; "
+                    "`kl.backbones.without_normalization(backbone)` takes normalised ones. "
+                    f"Received: images.min()={images.min():.3g}"
+                )
+            features = np.asarray(backbone.predict_on_batch(images), "float32")
             yield features, np.asarray(labels, "int64")
         bar.update(number)
     if not number:
