@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -57,7 +58,8 @@ def _run_keras(path, images):
 def _run_saved_model(path, images):
     import tensorflow as tf
 
-    return tf.saved_model.load(str(path)).serve(tf.constant(images)).numpy()
+    loaded = tf.saved_model.load(str(path))  # it holds the variables
+    return loaded.serve(tf.constant(images)).numpy()
 
 
 def _run_onnx(path, images):
@@ -87,15 +89,14 @@ def _run_openvino(path, images):
     return openvino.Core().compile_model(str(path), "CPU", exact)(images)[0]
 
 
-def _run_torch(path, images):
-    model = from_torch(path, input_shape=images.shape[1:], stem=_STEM.get(str(path)), verbose=False)
+def _run_torch(path, images, stem=None):
+    model = from_torch(path, input_shape=images.shape[1:], stem=stem, verbose=False)
     return keras.ops.convert_to_numpy(model(images, training=False))
 
 
-_STEM: dict[str, str] = {}  # of a .pth that is being checked, which does not say it
 _TORCH_LIMITS = (
-    "weights only, named as torchvision's or timm's: the network is built there; no normalisation layer and no "
-    "projection; input size free where the network allows it; can be trained"
+    "weights only, named as torchvision's or timm's: the network is built there; no normalisation layer and "
+    "no projection; input size free where the network allows it; can be trained"
 )
 FORMATS = {
     "keras": Format(
@@ -129,8 +130,8 @@ FORMATS = {
         _run_openvino,
         "openvino",
         "OpenVINO on the CPU, in float32",
-        "weights in the .bin beside it; one input size, inference only, no gradients; CPUs with bfloat16 compute "
-        "in it unless INFERENCE_PRECISION_HINT is f32",
+        "weights in the .bin beside it; one input size, inference only, no gradients; CPUs with bfloat16 "
+        "compute in it unless INFERENCE_PRECISION_HINT is f32",
         ("openvino",),
     ),
     "safetensors": Format(".safetensors", _run_torch, None, "`from_torch` and Keras", _TORCH_LIMITS),
@@ -197,8 +198,8 @@ def write(
         What was exported.
 
     Raises:
-        ExportError: if Keras cannot write the format here, or the features deviate by more than `TOLERANCE` of
-            the largest.
+        ExportError: if the format cannot be written here, or the features deviate by more than `TOLERANCE`
+            of the largest.
         FileExistsError: if there is something and `overwrite` is false.
         ImportError: if a package is missing; it names the extra to install.
     """
@@ -219,18 +220,20 @@ def write(
     for package in kind.packages:
         _needs(package, format)
     backbone = in_precision(backbone, "float32" if _is_low(backbone) else None)
-    made, given = backbone, images
-    if kind.run is _run_torch and (normalization := normalization_of(backbone)):
+    made, given, execute = backbone, images, kind.run
+    if kind.run is _run_torch:
+        execute = functools.partial(_run_torch, stem=stem_of(backbone))  # a .pth does not say it
         made = without_normalization(backbone)
+    if made is not backbone:
+        normalization = normalization_of(backbone)
         mean, std = np.asarray(normalization, "float32")
         given = (images / 255.0 - mean) / std
     with _whole(path, overwrite) as partial:
         _make(made, partial, format)
-        card = (
-            model_card.describe(made, partial) | {"normalization": _numbers(backbone, made)} | (about or {})
-        )
+        card = model_card.describe(made, partial) | (about or {})
+        card["normalization"] = (about or {}).get("normalization") or _numbers(backbone, made)
         sizes = (len(images), 1, 2)
-        found = {size: _features(kind, partial, given[:size]) for size in sizes}
+        found = {size: _features(execute, partial, given[:size]) for size in sizes}
         deviations = {}
         for size, features in found.items():
             if isinstance(features, Exception):
@@ -270,10 +273,7 @@ def _make(backbone: keras.Model, path: pathlib.Path, format: str) -> None:
         if format == "keras":
             backbone.save(path)
         elif kind.keras_name is None:
-            _STEM.clear()
-            written = to_torch(backbone, path)
-            if path.suffix == ".pth" and "conv1.weight" in written:
-                _STEM[str(path)] = stem_of(backbone)
+            to_torch(backbone, path)
         else:
             network = _with_error_function(backbone) if format == "onnx" else backbone
             network.export(str(path), format=kind.keras_name, verbose=False)
@@ -284,8 +284,8 @@ def _make(backbone: keras.Model, path: pathlib.Path, format: str) -> None:
         ) from error
     except Exception as error:  # each converter raises its own kinds
         raise ExportError(
-            f"Keras {keras.__version__} cannot write {format} on the {keras.backend.backend()} backend; nothing "
-            f"was left. {_hint(format)} Received: {_first(error)}"
+            f"Keras {keras.__version__} cannot write {format} on {keras.backend.backend()}; nothing is left. "
+            f"{_hint(format)} Received: {_first(error)}"
         ) from error
 
 
@@ -309,10 +309,10 @@ def _with_error_function(backbone: keras.Model) -> keras.Model:
     return backbone
 
 
-def _features(kind, path, images):
+def _features(execute, path, images):
     """Features, or the error of a runtime that does not take the batch."""
     try:
-        return np.asarray(kind.run(path, images))
+        return np.asarray(execute(path, images))
     except Exception as error:  # each runtime raises its own kinds
         return error
 
@@ -339,7 +339,7 @@ def _card_path(path: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def _whole(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
-    """A name in an empty folder beside; what is there when the block ends takes its place, after an error nothing."""
+    """A name in an empty folder; what is there when the block ends moves to `path`, after an error not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
         partial = pathlib.Path(folder) / path.name

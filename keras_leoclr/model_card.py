@@ -34,7 +34,7 @@ NOT_STATED = "not stated"
 def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path:
     """Writes the model card of a run's `backbone.keras`, or writes it anew when there are new results.
 
-    `backbone.json` holds: file and its SHA-256, SHA-256 of the weights, network, encoder, input (shape, range,
+    `backbone.json` holds: file, its SHA-256 and that of the weights, network, encoder, input (shape, range,
     resizing), normalisation, output, data, training, the recipe, licences, versions, and of every main
     result the last one with its protocol. `backbone.md` is made of that alone. Licences that were filled in
     by hand, in `backbone.json`, stay. Each of the two appears whole or not at all.
@@ -113,9 +113,7 @@ def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
         "file": {
             "name": path.name,
             "bytes": sum(part.stat().st_size for part in parts),
-            "sha256": files.file_checksum(path)
-            if path.is_file()
-            else None,  # of a folder each file has its own
+            "sha256": files.file_checksum(path) if path.is_file() else None,
             "weights_sha256": files.weights_checksum(backbone),
         },
         "network": {"name": backbone.name, "parameters": backbone.count_params()},
@@ -161,6 +159,7 @@ def render(card: dict[str, Any]) -> str:
     Args:
         card: of `backbone.json`.
     """
+    said = card["input"]["range"]
     side, normalization = "x".join(map(str, card["input"]["shape"])), card["normalization"]
     numbers = f"mean {_list(normalization['mean'])}, deviation {_list(normalization['std'])}"
     rows = [
@@ -207,7 +206,7 @@ def render(card: dict[str, Any]) -> str:
     parts += [
         "## Use",
         f"```python\nimport keras\n\nbackbone = keras.saving.load_model({card['file']['name']!r})\n"
-        f"features = backbone.predict(images)  # (N, {side.replace('x', ', ')}), {card['input']['range']}\n```",
+        f"features = backbone.predict(images)  # (N, {side.replace('x', ', ')}), {said}\n```",
         "`backbone.json` holds all of this, and the whole recipe.",
     ]
     return "\n\n".join(parts) + "\n"

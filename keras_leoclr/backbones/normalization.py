@@ -1,7 +1,7 @@
 """Normalisation as the first layer of a backbone, so that raw images go in.
 
-Whether a backbone has one is seen from the model: its first layer is a stock `Normalization` with fixed
-numbers. Nothing is inferred from names, files or values of images.
+Whether a backbone has one is seen from the model: its first layer is a stock `Rescaling`. Nothing is inferred
+from names, files or values of images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequen
         std: standard deviation of the data per channel, > 0, in units of the same range.
 
     Returns:
-        A model of raw images (B, H, W, C), values in [0, 255]. Its first layer, `Normalization` in float32
+        A model of raw images (B, H, W, C), values in [0, 255]. Its first layer, `Rescaling` in float32
         under any policy, computes `(images / 255 - mean) / std`.
 
     Raises:
@@ -44,9 +44,10 @@ def with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequen
             raise ValueError(
                 f"`{name}` must be {channels} {rule}, one per channel. Received: {name}={values}"
             )
-    layer = keras.layers.Normalization(
-        mean=[PIXEL * float(value) for value in mean],
-        variance=[(PIXEL * float(value)) ** 2 for value in std],
+    # not Normalization: it holds tensors made outside of the graph, which converters to ONNX take for inputs
+    layer = keras.layers.Rescaling(
+        scale=[1.0 / (PIXEL * float(value)) for value in std],
+        offset=[-float(m) / float(s) for m, s in zip(mean, std, strict=True)],
         dtype="float32",
         name="normalization",
     )
@@ -81,16 +82,14 @@ def without_normalization(backbone: keras.Model) -> keras.Model:
 def normalization_of(backbone: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and standard deviation per channel, in [0, 1], of a backbone's first layer; None without one."""
     layers = getattr(backbone, "layers", [])
-    if len(layers) < 2 or not isinstance(layers[1], keras.layers.Normalization):
+    if len(layers) < 2 or not isinstance(layers[1], keras.layers.Rescaling):
         return None
-    config = layers[1].get_config()
-    if config["mean"] is None or config.get("invert"):
-        return None  # statistics that were adapted to data are weights of the model, and stay with it
-    channels = backbone.input_shape[-1]
-    mean = np.broadcast_to(np.asarray(config["mean"], "float64").reshape(-1), channels) / PIXEL
-    std = np.sqrt(np.broadcast_to(np.asarray(config["variance"], "float64").reshape(-1), channels)) / PIXEL
-    # nine digits: what the square root and the factor 255 leave behind is not part of the numbers
-    return tuple(float(f"{v:.9g}") for v in mean), tuple(float(f"{v:.9g}") for v in std)
+    config, channels = layers[1].get_config(), backbone.input_shape[-1]
+    scale, offset = (
+        np.broadcast_to(np.asarray(config[name], "float64"), channels) for name in ("scale", "offset")
+    )
+    # nine digits: what the divisions leave behind is not part of the numbers
+    return _nine_digits(-offset / (scale * PIXEL)), _nine_digits(1.0 / (scale * PIXEL))
 
 
 def check_takes_normalised(backbone: Any, what: str) -> None:
@@ -104,8 +103,12 @@ def check_takes_normalised(backbone: Any, what: str) -> None:
         raise ValueError(
             f"`backbone` must take normalised images: {what} normalises them. Give it "
             "`kl.backbones.without_normalization(backbone)`. Received: a backbone whose first layer is "
-            "Normalization"
+            "Rescaling"
         )
+
+
+def _nine_digits(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(f"{value:.9g}") + 0.0 for value in values)  # + 0.0: no negative zero
 
 
 def _functional(backbone: keras.Model) -> keras.Model:

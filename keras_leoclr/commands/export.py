@@ -59,14 +59,12 @@ def _flags() -> flags.FlagValues:
     own = {"flag_values": values, "module_name": "export"}
     flags.DEFINE_list("formats", ["keras"], f"some of {', '.join(FORMATS)}; comma-separated", **own)
     flags.DEFINE_string("output", None, "folder; by default `export` in the run, or beside the file", **own)
-    flags.DEFINE_string(
-        "name", None, "of the files, without suffix; by default backbone, backbone-key...", **own
-    )
+    flags.DEFINE_string("name", None, "of the files; by default backbone, backbone-key and so on", **own)
     flags.DEFINE_enum("encoder", "query", ["query", "key"], "which encoder; key is the moving average", **own)
     flags.DEFINE_bool("with_projection", False, "with the projection head: queries or keys come out", **own)
     flags.DEFINE_bool("without_normalization", False, "takes normalised images instead of raw ones", **own)
     flags.DEFINE_string(
-        "dataset", None, "images to compare on; by default the run's, or the bundled ones", **own
+        "dataset", None, "to compare on; by default the run's, or the bundled pictures", **own
     )
     flags.DEFINE_string("split", None, "of that; by default the run's test split, or test", **own)
     flags.DEFINE_string("data_dir", None, "where TensorFlow Datasets keeps its files", **own)
@@ -92,6 +90,8 @@ def _export(source: pathlib.Path, given: dict) -> int:
     card = read_card(source / FILE if source.is_dir() else source) or {}
     about = {name: card[name] for name in ("data", "training", "licence", "versions") if name in card}
     about |= {"encoder": given["encoder"], "projection": projection}
+    if raw is False and recipe:
+        about["normalization"] = {"included": False, "mean": recipe["mean"], "std": recipe["std"]}
     images = _images(backbone, recipe, given)
     name = given["name"] or "-".join(["backbone", *["key"] * key, *["projection"] * projection])
     output = pathlib.Path(given["output"] or folder / "export")

@@ -154,7 +154,7 @@ def _feature_batches(backbone, dataset, verbose, skip=0) -> Iterator[tuple[np.nd
             images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend
             if takes_raw and images.min() < 0:
                 raise ValueError(
-                    "`dataset` must yield raw images, values in [0, 255], for a backbone that normalises them; "
+                    "`dataset` must yield raw images, in [0, 255], for a backbone that normalises them; "
                     "`kl.backbones.without_normalization(backbone)` takes normalised ones. "
                     f"Received: images.min()={images.min():.3g}"
                 )
