@@ -276,6 +276,7 @@ def _make(backbone: keras.Model, path: pathlib.Path, format: str) -> None:
             to_torch(backbone, path)
         else:
             network = _with_error_function(backbone) if format == "onnx" else backbone
+            network(np.zeros((1, *network.input_shape[1:]), "float32"))  # Keras asks for a first call
             network.export(str(path), format=kind.keras_name, verbose=False)
     except ImportError as error:
         raise ImportError(

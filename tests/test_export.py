@@ -13,6 +13,7 @@ import pytest
 import keras_leoclr as kl
 from keras_leoclr import cli, export, model_card
 from keras_leoclr.backbones.files import BackboneFileError
+from keras_leoclr.backbones.vit import build_vit
 from keras_leoclr.recipes import fashion_mnist, pretrain
 from keras_leoclr.results import Results
 from tests.case import random_images, small_model, to_numpy
@@ -130,7 +131,7 @@ print(keras.backend.backend())
 
 @pytest.mark.slow
 def test_the_file_opens_without_this_package(raw, tmp_path):
-    vit = kl.backbones.with_normalization(kl.backbones.vit_tiny(8, 16), MEAN, STD)
+    vit = kl.backbones.with_normalization(build_vit(8, 16, 8, 1, 1, "token"), MEAN, STD)
     for name, model in (("resnet", raw), ("vit", vit)):
         images = random_images(2, *model.input_shape[1:3])
         model.save(tmp_path / f"{name}.keras")
@@ -299,7 +300,7 @@ def test_an_export_has_the_features_of_keras(raw, tmp_path, format):
 @pytest.mark.backend_free
 @pytest.mark.slow
 def test_a_vit_is_exported_to_onnx_without_the_operation_that_it_lacks(tmp_path):
-    vit = kl.backbones.vit.build_vit(8, 16, 8, 1, 1)
+    vit = build_vit(8, 16, 8, 1, 1)
     images = normalised(random_images(4, 16, 16))
     exported = export.write(vit, tmp_path / "vit.onnx", "onnx", images)
     assert exported.deviation <= 1e-4 and exported.refused == ()
