@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long report-screenshot chromium test test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
+.PHONY: quickstart pretrain-long report-screenshot chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -31,6 +31,11 @@ test-tensorflow: $(VENV)/.test chromium
 
 test-jax test-torch: test-%: $(VENV)/.test
 	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 -m "not backend_free" tests
+
+# Every format on every backend, the large packages included; prints the table of docs/export.md.
+test-export: $(VENV)/.test
+	$(BIN)/pip install -q -e ".[export]" jax2onnx
+	for backend in $(BACKENDS); do KERAS_BACKEND=$$backend $(BIN)/python benchmarks/exports.py || exit 1; done
 
 # Four replicas instead of two.
 test-slow: $(VENV)/.test

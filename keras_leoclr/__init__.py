@@ -9,7 +9,18 @@ from keras_leoclr import distribution
 
 distribution.keep_tensorflow_off_accelerators()
 
-from keras_leoclr import backbones, callbacks, data, evaluation, losses, optimizers, schedules, views  # noqa: E402
+from keras_leoclr import (  # noqa: E402
+    backbones,
+    callbacks,
+    data,
+    evaluation,
+    export,
+    losses,
+    model_card,
+    optimizers,
+    schedules,
+    views,
+)
 from keras_leoclr.heads import projection_head  # noqa: E402
 from keras_leoclr.key_queue import KeyQueue  # noqa: E402
 from keras_leoclr.model import LeOCLR  # noqa: E402
@@ -26,8 +37,10 @@ __all__ = [
     "data",
     "distribution",
     "evaluation",
+    "export",
     "keras_cv_views",
     "losses",
+    "model_card",
     "optimizers",
     "projection_head",
     "schedules",

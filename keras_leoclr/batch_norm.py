@@ -27,6 +27,17 @@ def with_fused_batch_norm(model: keras.Model) -> keras.Model:
     )
 
 
+def without_fused_batch_norm(model: keras.Model) -> keras.Model:
+    """The model of stock layers that `with_fused_batch_norm` was given, of the same layers and weights."""
+    if not any(isinstance(layer, _Fused) for layer in model._flatten_layers()):
+        return model
+    return keras.models.clone_model(
+        model,
+        clone_function=lambda layer: layer.layer if isinstance(layer, _Fused) else layer,
+        recursive=True,
+    )
+
+
 def _cloneable(model):
     # of other classes, a clone would be of a class of its own, without their methods
     return type(model) in (keras.Model, keras.Sequential) or type(model).__name__ == "Functional"

@@ -30,6 +30,11 @@ COMMANDS = {
         "a run, or several, as one page to look at",
     ),
     "views": ("keras_leoclr.commands.views:run", "RECIPE", "original and crops, before any training"),
+    "export": (
+        "keras_leoclr.commands.export:run",
+        "RUN [--formats onnx,...]",
+        "a backbone in other formats, each verified",
+    ),
     "data": ("keras_leoclr.cli:_data", "NAME_OR_PATH", "what pictures are there, and which are damaged"),
     "doctor": ("keras_leoclr.commands.doctor:run", "", "check this installation"),
 }

@@ -12,6 +12,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_leoclr import distribution, losses
+from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.batch_norm import with_fused_batch_norm
 from keras_leoclr.checks import whole_number
 from keras_leoclr.heads import projection_head
@@ -65,7 +66,8 @@ class LeOCLR(keras.Model):
 
     Args:
         backbone: a Keras model, (B, H, W, C) -> (B, features) or feature maps (B, h, w, features),
-            which are averaged. The query encoder holds this very model, the key encoder a copy.
+            which are averaged. The query encoder holds this very model, the key encoder a copy. It takes
+            normalised images, as views are, see `backbones.without_normalization`.
         projection_dim: D >= 1, length of queries and keys.
         hidden_dim: width of the head's hidden layer; by default the number of features.
         queue_size: K >= 0, number of past keys; 0 takes the negatives from the batch.
@@ -116,6 +118,7 @@ class LeOCLR(keras.Model):
                 "`views` within the step need the TensorFlow backend, whose operations they are; make them "
                 f"in `data.view_dataset`. Received: the {keras.backend.backend()} backend"
             )
+        check_takes_normalised(backbone, "the layer of views")
         whole_number("projection_dim", projection_dim, 1)
         whole_number("queue_size", queue_size, 0)
         whole_number("bn_groups", bn_groups, 1)

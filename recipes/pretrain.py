@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr import callbacks, distribution, evaluation, report, view_sheet
+from keras_leoclr import callbacks, distribution, evaluation, model_card, report, view_sheet
 from keras_leoclr.callbacks.tensorboard import PROJECTED
 from keras_leoclr.evaluation.batches import rows_of
 from keras_leoclr.evaluation.scores import drop_unnamed
@@ -46,7 +46,8 @@ def pretrain(
     Args:
         recipe: the settings.
         workdir: folder for `recipe.json`, `run.json`, `history.csv`, `results.jsonl`, `checkpoints`,
-            `backbone.keras`, `views.png`, `report.html`, `progress.json` (what `leoclr watch` shows) and
+            `backbone.keras` (raw images in, stock Keras layers), its model card `backbone.json` and
+            `backbone.md`, `views.png`, `report.html`, `progress.json` (what `leoclr watch` shows) and
             `logs` (TensorBoard's).
         overwrite: whether a run that is already there may be deleted.
         verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
@@ -195,7 +196,11 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
     if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
         _save(model, run.checkpoints / "model.keras")
-    _save(model.backbone, workdir / "backbone.keras")
+    model_card.remove(workdir)  # of a run that goes on for more epochs
+    _save(
+        kl.backbones.with_normalization(model.backbone, recipe.mean, recipe.std), workdir / "backbone.keras"
+    )
+    model_card.write(workdir, images=int(source.cardinality()))
     failures = getattr(source, "failures", None)
     if failures is not None and failures.count:
         failures.write(workdir / "skipped.txt")
@@ -205,13 +210,14 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         _evaluate(
             recipe, "pretrained", model.backbone, source, test_source, views, results, epoch=recipe.epochs
         )
+        model_card.write(workdir)  # with the results
         say("\n" + report.table(results.read()))
     elif recipe.map_images:
         _map(recipe, "pretrained", model.backbone, source, None, views, results, epoch=recipe.epochs)
     run.finish()  # before the page, which says whether it is
     page = report.write_report(workdir)
     minutes = (time.monotonic() - started) / 60
-    say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, history.csv, results.jsonl.")
+    say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, backbone.md, results.jsonl.")
     say(f"To look at: {page}")
     return _final(results)
 

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 import keras_leoclr as kl
-from keras_leoclr.batch_norm import with_fused_batch_norm
+from keras_leoclr.batch_norm import with_fused_batch_norm, without_fused_batch_norm
 from tests.case import to_numpy
 
 FUSES = keras.backend.backend() != "jax"
@@ -61,6 +61,15 @@ def test_layers_and_weights_are_shared_and_the_model_stays_stock(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(to_numpy(loaded(images())), to_numpy(model(images())), rtol=1e-5)
+
+
+def test_the_stock_model_comes_back_of_the_same_weights():
+    fused = with_fused_batch_norm(random_weights(network()))
+    stock = without_fused_batch_norm(fused)
+    assert "_Fused" not in kinds(stock)
+    assert [id(v) for v in stock.variables] == [id(v) for v in fused.variables]
+    np.testing.assert_array_equal(to_numpy(stock(images())), to_numpy(fused(images())))
+    assert without_fused_batch_norm(stock) is stock
 
 
 def test_a_layer_that_is_frozen_later_keeps_its_statistics():

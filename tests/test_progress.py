@@ -253,12 +253,15 @@ def test_watch_shows_everything_once(tmp_path, capsys):
     ("changes", "state", "words"),
     [
         ({"process": 2**22 + 1}, "killed", "its process 4194305 is not there any more"),
-        ({"host": "elsewhere", "updated": time.time() - 600}, "stale", "no news for 10 min from elsewhere"),
-        ({"updated": time.time() - 600}, "training", "training (no news for 10 min)"),
+        ({"host": "elsewhere", "silent": 600}, "stale", "no news for 10 min from elsewhere"),
+        ({"silent": 600}, "training", "training (no news for 10 min)"),
         ({"host": "elsewhere", "process": 2**22 + 1}, "training", "training"),
     ],
 )
 def test_a_run_that_is_gone_is_told_from_one_that_is_silent(tmp_path, capsys, changes, state, words):
+    changes = dict(changes)
+    if silent := changes.pop("silent", 0):
+        changes["updated"] = time.time() - silent
     folder(tmp_path, **changes)
     assert progress.read(tmp_path)["state"] == state
     assert watch(tmp_path, "--once") == (0 if state == "training" else 1)

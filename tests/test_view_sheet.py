@@ -88,4 +88,4 @@ def test_command_draws_a_recipe_with_changed_fields(tmp_path, capsys):
 def test_help_of_the_command(capsys):
     assert cli.main(["leoclr", "views", "--help"]) == 0
     assert cli.main(["leoclr", "views", "fashion_mnist", "--help"]) == 0
-    assert "--images:" in capsys.readouterr().out
+    assert "--images N" in capsys.readouterr().out

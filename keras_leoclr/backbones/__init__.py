@@ -1,5 +1,11 @@
 """Image encoders: functional models of stock Keras layers, (B, H, W, C) -> (B, features)."""
 
+from keras_leoclr.backbones.files import BackboneFileError, load
+from keras_leoclr.backbones.normalization import (
+    normalization_of,
+    with_normalization,
+    without_normalization,
+)
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
 from keras_leoclr.backbones.torch_weights import (
     TorchReport,
@@ -17,10 +23,13 @@ BUILDERS = {
 
 __all__ = [
     "BUILDERS",
+    "BackboneFileError",
     "TorchReport",
     "TorchWeightsError",
     "from_torch",
+    "load",
     "load_torch",
+    "normalization_of",
     "resnet18",
     "resnet34",
     "resnet50",
@@ -30,4 +39,6 @@ __all__ = [
     "vit_base",
     "vit_small",
     "vit_tiny",
+    "with_normalization",
+    "without_normalization",
 ]

@@ -18,8 +18,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.backbones.resnet import build_resnet
 from keras_leoclr.backbones.vit import build_vit
+from keras_leoclr.batch_norm import without_fused_batch_norm
 
 PRE = {"query": "encoder_q.", "key": "encoder_k."}
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".bin")
@@ -143,7 +145,7 @@ def load_torch(
     if encoder not in PRE:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
     entries = _model_entries(model) if _is_leoclr(model) else _backbone_entries(model, PRE[encoder])
-    stem = _stem_of(_backbone_of(model, "query") if _is_leoclr(model) else model)
+    stem = stem_of(_backbone_of(model, "query") if _is_leoclr(model) else model)
     if checkpoint.metadata.get("stem", stem) != stem:
         raise TorchWeightsError(
             f"{path} must fit the model. Nothing was loaded. Received: a file of a network with "
@@ -158,7 +160,8 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
     The file loads into `torchvision.models.resnet50()` or timm's model of the same architecture with
     `load_state_dict(..., strict=False)`, which then lacks the classifier alone, and into what
     converts from torchvision, such as detectron2's `convert-torchvision-to-d2.py`. It is written whole
-    or not at all.
+    or not at all. The layout has no place for a first layer that normalises: its numbers go into the
+    metadata of a `.safetensors` file, `mean` and `std`, and images must be normalised before.
 
     Args:
         model: a backbone of this package, or a `LeOCLR` on one, of which the backbone of one encoder
@@ -181,8 +184,13 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
             counter = entry.key.replace("running_var", "num_batches_tracked")
             weights[counter] = np.zeros((), "int64")
     metadata = {"format": "pt", "architecture": backbone.name, "encoder": encoder}
-    if stem := _stem_of(backbone):
+    if stem := stem_of(backbone):
         metadata["stem"] = stem
+    if normalization := normalization_of(backbone):
+        metadata |= {
+            name: ",".join(map(str, values))
+            for name, values in zip(("mean", "std"), normalization, strict=True)
+        }
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"`path` must end in .safetensors, .pth or .pt. Received: path={path}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -580,14 +588,14 @@ def _encoder_of(model, kind):
 
 
 def _backbone_of(model, kind):
-    return _encoder_of(model, kind).layers[1]
+    return without_fused_batch_norm(_encoder_of(model, kind).layers[1])
 
 
 def _has_token(backbone) -> bool:
     return any(layer.name == "class_token" for layer in backbone.layers)
 
 
-def _stem_of(backbone) -> str | None:
+def stem_of(backbone) -> str | None:
     """The stem of a ResNet, from the geometry of its first layers."""
     layers = {layer.name: layer for layer in backbone.layers}
     if "stem_conv" not in layers:

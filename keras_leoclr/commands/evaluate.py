@@ -34,10 +34,11 @@ USAGE = (
   {"all":14}{", ".join(OF_ALL)}
 
 In the folder of a run (--workdir), data set, splits and normalisation are those of its recipe.json and the
-backbone is its backbone.keras; flags take precedence. --backbone random judges the same backbone with new
+backbone is its backbone.keras; flags take precedence. A backbone that normalises images itself keeps its own
+numbers. --backbone random judges the same backbone with new
 weights, or, in an empty folder, one of --architecture. Results are appended to DIR/results.jsonl, the hits of
 single images, confusion matrices and lists of neighbours go to DIR/evaluation/, features are kept in
-DIR/features/. `leoclr compare DIR` prints the table."""
+DIR/features/. `leoclr compare DIR` prints the table; the model card, DIR/backbone.md, has the main ones."""
 )
 
 
@@ -148,12 +149,16 @@ class _Evaluation:
         self.dataset = self._setting("dataset", None)
         self.data_dir = self._setting("data_dir", None)
         self.splits = [self._setting("train_split", "train"), self._setting("test_split", "test")]
+        self.normalization = None
         self.backbone, self.subject, self.epoch = self._backbone()
         size = given["image_size"] or self.backbone.input_shape[1] or self.recipe.get("image_size")
         if not size:
             raise UsageError("`--image_size` must be given for a backbone of any size. Received: none")
-        mean = _numbers("mean", self._setting("mean", IMAGENET_MEAN))
-        std = _numbers("std", self._setting("std", IMAGENET_STD))
+        if self.normalization is None:
+            mean = _numbers("mean", self._setting("mean", IMAGENET_MEAN))
+            std = _numbers("std", self._setting("std", IMAGENET_STD))
+        else:
+            mean, std = self.normalization
         self.views = LeOCLRViews(size, mean=mean, std=std)
         self.results = Results(self.workdir / "results.jsonl")
         self.load = data.load
@@ -186,7 +191,15 @@ class _Evaluation:
         path = own if file in (None, "random") else pathlib.Path(file)
         if not path.is_file():
             raise UsageError(f"`--backbone` must be a .keras file. Received: {path}")
-        loaded = keras.saving.load_model(path, compile=False)
+        loaded = backbones.load(path, verbose=False)
+        self.normalization = backbones.normalization_of(loaded)
+        if self.normalization is not None and (given := [n for n in ("mean", "std") if self.given[n]]):
+            raise UsageError(
+                f"`--{given[0]}` cannot be given for a backbone that normalises images itself. "
+                f"Received: {path}, with mean {self.normalization[0]} and std {self.normalization[1]}"
+            )
+        # one place normalises, the views: features are those of the backbone as it was trained
+        loaded = backbones.without_normalization(loaded)
         if file == "random":
             return keras.models.clone_model(loaded), self.given["subject"] or "random", 0
         subject, epoch = ("pretrained", epochs) if path == own else (path.stem, None)
@@ -338,6 +351,10 @@ class _Evaluation:
         if self.given["json"]:
             for line in self.results.read()[before:]:
                 print(json.dumps(line))
+        if (self.workdir / "backbone.json").is_file():
+            from keras_leoclr import model_card
+
+            model_card.write(self.workdir)
 
     def _shown(self, score):
         low, high = score.interval or (None, None)

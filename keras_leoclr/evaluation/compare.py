@@ -55,7 +55,7 @@ def compare(
         FileNotFoundError: if a folder has no results.
         ValueError: if nothing is left to compare.
     """
-    return _text(comparison(_runs(workdirs), subjects, only, everything), markdown)
+    return text_table(comparison(_runs(workdirs), subjects, only, everything), markdown)
 
 
 def compare_rows(
@@ -117,11 +117,11 @@ def comparison(
     rows = [header]
     for label in labels:
         reference = columns[first][1].get(label)
-        row = [label, _cell(reference)]
+        row = [label, shown(reference)]
         for title in others:
             workdir, chosen = columns[title]
             line = chosen.get(label)
-            row += [_cell(line), _text_of(line, _change(reference, columns[first][0], line, workdir))]
+            row += [shown(line), _text_of(line, _change(reference, columns[first][0], line, workdir))]
         rows.append(row)
     return rows
 
@@ -145,8 +145,9 @@ def _columns(runs, subjects, only, everything):
         for subject in subjects or found:
             chosen = {}
             for line in lines:
-                if line.get("subject", "") == subject and _wanted(line["name"], only, everything):
-                    chosen[_label(line)] = line
+                wanted = only in line["name"] and (everything or is_main(line["name"]))
+                if line.get("subject", "") == subject and wanted:
+                    chosen[label_of(line)] = line
             if chosen:
                 title = subject if len(runs) == 1 else f"{name}: {subject}".rstrip(": ")
                 columns[title] = (workdir, chosen)
@@ -178,13 +179,15 @@ def paired_bootstrap(hits: np.ndarray, others: np.ndarray, seed: int = 0) -> tup
     return float(low), float(high)
 
 
-def _wanted(name, only, everything):
-    return only in name and (everything or not name.startswith(LEFT_OUT))
+def is_main(name: str) -> bool:
+    """Whether a result is neither of a single class, seed or severity nor of the time of training."""
+    return not name.startswith(LEFT_OUT)
 
 
-def _label(line: dict[str, Any]) -> str:
-    shown = [f"{key} {_value(line[key])}" for key in SETTINGS if key in line]
-    return ", ".join([line["name"], *shown])
+def label_of(line: dict[str, Any]) -> str:
+    """What a result is called, with the settings that tell it from others of its name."""
+    settings = [f"{key} {_value(line[key])}" for key in SETTINGS if key in line]
+    return ", ".join([line["name"], *settings])
 
 
 def _value(value):
@@ -193,7 +196,8 @@ def _value(value):
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _cell(line):
+def shown(line: dict[str, Any] | None) -> str:
+    """A result as it is shown: an accuracy in percent, with its interval; "-" for None."""
     if line is None:
         return "-"
     if line["name"].startswith(NOT_ACCURACIES):
@@ -231,7 +235,8 @@ def _text_of(line, change):
     return text + (" *" if change.get("beyond_chance") else "")
 
 
-def _text(rows, markdown):
+def text_table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
+    """Rows of equal length, the first of them the head, as plain text or Markdown."""
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.distribution import gpus, on_one_device
 from keras_leoclr.model import with_pooled_features
 
@@ -41,7 +42,8 @@ def extract_features(
 
     Args:
         backbone: (B, H, W, C) -> (B, F), or feature maps, which are averaged.
-        dataset: batches `(images, labels)`, see `data.image_batches`; the same at every pass.
+        dataset: batches `(images, labels)`, see `data.image_batches`; the same at every pass. Raw images for
+            a backbone that normalises them itself, see `backbones.with_normalization`.
         verbose: whether to show a progress bar.
         cache: folder of caches; None keeps nothing.
         identity: what `dataset` is made of, anything JSON can hold: the data's identity, see
@@ -54,7 +56,8 @@ def extract_features(
         features (N, F) float32 and labels (N,) int64; mapped from files, read-only, with `cache`.
 
     Raises:
-        ValueError: if the dataset is empty or the images do not fit the backbone.
+        ValueError: if the dataset is empty, the images do not fit the backbone, or they are normalised
+            and the backbone would normalise them again.
     """
     with on_one_device(with_pooled_features(backbone)) as backbone:
         devices = gpus() if devices is None else tuple(devices)
@@ -138,6 +141,7 @@ def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
 
 def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features and labels of each batch after the first `skip`."""
+    takes_raw = normalization_of(backbone) is not None
     target = getattr(dataset, "cardinality", None)
     target = int(target()) if target else (len(dataset) if hasattr(dataset, "__len__") else None)
     bar = keras.utils.Progbar(
@@ -150,8 +154,14 @@ def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tu
         for number, (images, labels) in enumerate(dataset, 1):
             _check_size(images, backbone.input_shape[1:])
             if number > skip:
-                # tf.data yields TensorFlow tensors under every backend
-                yield np.asarray(images), np.asarray(labels, "int64")
+                images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend
+                if takes_raw and images.min() < 0:
+                    raise ValueError(
+                        "`dataset` must yield raw images, in [0, 255], for a backbone that normalises them; "
+                        "`kl.backbones.without_normalization(backbone)` takes normalised ones. "
+                        f"Received: images.min()={images.min():.3g}"
+                    )
+                yield images, np.asarray(labels, "int64")
             bar.update(number)
 
     yield from _in_turn(_predictors(backbone, devices), wanted())

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import labelled_batches
 from keras_leoclr.evaluation.common import check_finite
@@ -53,7 +54,11 @@ def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: f
 
     Returns:
         The copy, and the classifier (B, S, S, 3) -> (B, C) float32.
+
+    Raises:
+        ValueError: if the backbone normalises images itself: the views do.
     """
+    check_takes_normalised(backbone, "the view of the training images")
     backbone = with_pooled_features(backbone)
     copy = keras.models.clone_model(backbone)
     copy.set_weights(backbone.get_weights())

@@ -1,0 +1,125 @@
+"""Normalisation as the first layer of a backbone, so that raw images go in.
+
+Whether a backbone has one is seen from the model: its first layer is a stock `Rescaling`. Nothing is inferred
+from names, files or values of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+PIXEL = 255.0  # largest value of a raw image
+
+
+def with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequence[float]) -> keras.Model:
+    """The backbone with a first layer that normalises raw images.
+
+    Args:
+        backbone: functional or Sequential, takes normalised images (B, H, W, C). The model that is returned
+            has the same layers, and so the same weights, in the same order and under the same names.
+        mean: of the data per channel, in [0, 1], as views take it.
+        std: standard deviation of the data per channel, > 0, in units of the same range.
+
+    Returns:
+        A model of raw images (B, H, W, C), values in [0, 255]. Its first layer, `Rescaling` in float32
+        under any policy, computes `(images / 255 - mean) / std`.
+
+    Raises:
+        ValueError: if the backbone has such a layer already, or the numbers do not fit its channels.
+    """
+    if normalization_of(backbone) is not None:
+        raise ValueError(
+            "`backbone` must not normalise already; `without_normalization` takes the layer off. "
+            f"Received: backbone={backbone.name!r}, normalization_of(backbone)={normalization_of(backbone)}"
+        )
+    channels = backbone.input_shape[-1]
+    for name, values in (("mean", mean), ("std", std)):
+        fits = np.shape(values) == (channels,) and np.isfinite(values).all()
+        if not fits or (name == "std" and np.min(values) <= 0):
+            rule = "finite numbers > 0" if name == "std" else "finite numbers"
+            raise ValueError(
+                f"`{name}` must be {channels} {rule}, one per channel. Received: {name}={values}"
+            )
+    # not Normalization: it holds tensors made outside of the graph, which converters to ONNX take for inputs
+    layer = keras.layers.Rescaling(
+        scale=[1.0 / (PIXEL * float(value)) for value in std],
+        offset=[-float(m) / float(s) for m, s in zip(mean, std, strict=True)],
+        dtype="float32",
+        name="normalization",
+    )
+    functional = _functional(backbone)
+    images = keras.Input(functional.input_shape[1:], name="images")
+    normalised = layer(images)
+
+    def call(operation, *args, **kwargs):
+        args, kwargs = keras.tree.map_structure(lambda t: normalised if t is images else t, (args, kwargs))
+        return operation(*args, **kwargs)
+
+    return _rebuilt(functional, images, call)
+
+
+def without_normalization(backbone: keras.Model) -> keras.Model:
+    """The backbone without the first layer that `with_normalization` puts there: it takes normalised images.
+
+    Args:
+        backbone: any; what does not normalise is returned as it is. Layers and weights are shared.
+    """
+    if normalization_of(backbone) is None:
+        return backbone
+    first = backbone.layers[1]
+    images = keras.Input(backbone.input_shape[1:], name="images")
+
+    def call(operation, *args, **kwargs):
+        return args[0] if operation is first else operation(*args, **kwargs)
+
+    return _rebuilt(backbone, images, call)
+
+
+def normalization_of(backbone: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation per channel, in [0, 1], of a backbone's first layer; None without one."""
+    layers = getattr(backbone, "layers", [])
+    if len(layers) < 2 or not isinstance(layers[1], keras.layers.Rescaling):
+        return None
+    config, channels = layers[1].get_config(), backbone.input_shape[-1]
+    scale, offset = (
+        np.broadcast_to(np.asarray(config[name], "float64"), channels) for name in ("scale", "offset")
+    )
+    # nine digits: what the divisions leave behind is not part of the numbers
+    return _nine_digits(-offset / (scale * PIXEL)), _nine_digits(1.0 / (scale * PIXEL))
+
+
+def check_takes_normalised(backbone: Any, what: str) -> None:
+    """Raises ValueError if a backbone normalises what is normalised already.
+
+    Args:
+        backbone: a Keras model.
+        what: that uses it, for the message.
+    """
+    if normalization_of(backbone) is not None:
+        raise ValueError(
+            f"`backbone` must take normalised images: {what} normalises them. Give it "
+            "`kl.backbones.without_normalization(backbone)`. Received: a backbone whose first layer is "
+            "Rescaling"
+        )
+
+
+def _nine_digits(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(f"{value:.9g}") + 0.0 for value in values)  # + 0.0: no negative zero
+
+
+def _functional(backbone: keras.Model) -> keras.Model:
+    if isinstance(backbone, keras.Sequential):
+        return keras.Model(backbone.inputs, backbone.outputs, name=backbone.name)
+    return backbone
+
+
+def _rebuilt(backbone: keras.Model, images: Any, call: Callable) -> keras.Model:
+    """A model of the same layers on other tensors."""
+    inputs = keras.tree.map_structure(lambda _: images, backbone.input)  # a tensor, or a list of one
+    return keras.models.clone_model(
+        backbone, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call
+    )

@@ -1,0 +1,224 @@
+"""What one has to know of a backbone to use it: `backbone.json`, and `backbone.md` to read."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+from typing import Any
+
+import keras
+
+from keras_leoclr import checkpoints
+from keras_leoclr.backbones import files
+from keras_leoclr.backbones.normalization import normalization_of
+from keras_leoclr.evaluation.compare import SETTINGS, is_main, label_of, shown, text_table
+from keras_leoclr.results import Results
+
+FORMAT = 1  # of backbone.json
+SUBJECTS = ("pretrained", "random", "raw pixels")
+KEPT = ("name", "value", "low", "high", "confidence", "dataset", "test_split", "test_images", "epoch")
+PACKAGES = ("keras-leoclr", "keras", "tensorflow", "jax", "torch", "numpy")
+PAPERS = {
+    "leoclr": "LeOCLR (arXiv 2403.06813)",
+    "moco_v2": "MoCo v2 (arXiv 2003.04297)",
+    "end_to_end": "LeOCLR, end to end (arXiv 2403.06813)",
+}
+DATA_LICENCES = {"fashion_mnist": "MIT, (c) 2017 Zalando SE"}
+NOT_STATED = "not stated"
+
+
+def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path:
+    """Writes the model card of a run's `backbone.keras`, or writes it anew when there are new results.
+
+    `backbone.json` holds: file, its SHA-256 and that of the weights, network, encoder, input (shape, range,
+    resizing), normalisation, output, data, training, the recipe, licences, versions, and of every main
+    result the last one with its protocol. `backbone.md` is made of that alone. Licences that were filled in
+    by hand, in `backbone.json`, stay. Each of the two appears whole or not at all.
+
+    Args:
+        workdir: folder of a run, with `backbone.keras` and `recipe.json`.
+        images: that the backbone was trained on; by default what the card that is there says.
+
+    Returns:
+        Path of `backbone.json`.
+
+    Raises:
+        FileNotFoundError: if one of the two is missing.
+        BackboneFileError: if the file cannot be read, or is another than the card that is there says.
+    """
+    workdir = pathlib.Path(workdir)
+    path, settings = workdir / files.FILE, workdir / "recipe.json"
+    if not path.is_file() or not settings.is_file():
+        raise FileNotFoundError(
+            f"`workdir` must be the folder of a run, with {files.FILE} and recipe.json. Received: {workdir}"
+        )
+    before = files.read_card(path) or {}
+    backbone = files.load(path, verbose=False)
+    recipe = json.loads(settings.read_text(encoding="utf-8"))
+    results = Results(workdir / "results.jsonl").read()
+    card = describe(backbone, path) | {
+        "encoder": "query",
+        "projection": False,
+        "data": {
+            "dataset": recipe["dataset"],
+            "split": recipe["train_split"],
+            "images": before.get("data", {}).get("images") if images is None else images,
+        },
+        "training": {
+            "method": PAPERS.get(recipe["method"], recipe["method"]),
+            "labels": "none",
+            **{name: recipe[name] for name in ("epochs", "batch_size", "precision", "seed")},
+        },
+        "licence": before.get("licence")
+        or {
+            "package": "Apache-2.0",
+            "data": DATA_LICENCES.get(recipe["dataset"], NOT_STATED),
+            "weights": NOT_STATED,
+        },
+        "written": before.get("written") or _now(),
+        "versions": before.get("versions") or versions(),
+        "results": main_results(results),
+        "recipe": recipe,
+    }
+    # the one to read first: while it is written, the one that is checked still describes the file
+    for suffix, text in ((".md", render(card)), (".json", json.dumps(card, indent=2) + "\n")):
+        with checkpoints.whole_file(path.with_suffix(suffix)) as file:
+            file.write(text.encode())
+    return path.with_suffix(".json")
+
+
+def remove(workdir: str | os.PathLike) -> None:
+    """Takes a card away, before its file is written anew."""
+    for suffix in (".json", ".md"):
+        (pathlib.Path(workdir) / files.FILE).with_suffix(suffix).unlink(missing_ok=True)
+
+
+def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
+    """The part of a card that is seen from the network and its file.
+
+    Args:
+        backbone: what the file holds.
+        path: of the file.
+    """
+    path = pathlib.Path(path)
+    parts = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
+    normalization = normalization_of(backbone)
+    mean, std = normalization or (None, None)
+    return {
+        "format": FORMAT,
+        "file": {
+            "name": path.name,
+            "bytes": sum(part.stat().st_size for part in parts),
+            "sha256": files.file_checksum(path) if path.is_file() else None,
+            "weights_sha256": files.weights_checksum(backbone),
+        },
+        "network": {"name": backbone.name, "parameters": backbone.count_params()},
+        "input": {
+            "shape": list(backbone.input_shape[1:]),
+            "layout": "batch, height, width, channels (RGB)",
+            "range": "0 to 255" if normalization else "normalised: (image / 255 - mean) / std",
+            "resizing": "the whole image to this size, bilinear",
+        },
+        "normalization": {"included": bool(normalization), "mean": mean, "std": std},
+        "output": {"features": backbone.output_shape[-1]},
+    }
+
+
+def main_results(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last line of each main result of the pretrained backbone, and of what it is measured against.
+
+    Args:
+        lines: of `results.jsonl`.
+    """
+    found: dict[tuple, dict[str, Any]] = {}
+    for line in lines:
+        if line.get("subject") in SUBJECTS and is_main(line["name"]):
+            kept = {key: line[key] for key in ("subject", *KEPT, *SETTINGS) if key in line}
+            found[line["subject"], label_of(line)] = kept
+    return sorted(found.values(), key=lambda line: SUBJECTS.index(line["subject"]))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that are installed and matter, and the backend."""
+    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def render(card: dict[str, Any]) -> str:
+    """A card as Markdown.
+
+    Args:
+        card: of `backbone.json`.
+    """
+    said = card["input"]["range"]
+    side, normalization = "x".join(map(str, card["input"]["shape"])), card["normalization"]
+    numbers = f"mean {_list(normalization['mean'])}, deviation {_list(normalization['std'])}"
+    rows = [
+        ("file", f"`{card['file']['name']}`, {card['file']['bytes']} bytes"),
+        ("SHA-256 of the file", f"`{card['file']['sha256']}`"),
+        ("SHA-256 of the weights", f"`{card['file']['weights_sha256']}`"),
+        ("network", f"{card['network']['name']}, {card['network']['parameters']} parameters"),
+        ("encoder", card["encoder"] + (" with projection" if card["projection"] else "")),
+        ("input", f"{side}, {card['input']['layout']}, {card['input']['range']}"),
+        ("resizing", card["input"]["resizing"]),
+        (
+            "normalisation",
+            f"inside the network: {numbers}" if normalization["included"] else "not in the network",
+        ),
+        ("output", f"{card['output']['features']} features per image"),
+        ("data", f"{card['data']['dataset']}, {card['data']['split']}, {_count(card['data']['images'])}"),
+        ("method", f"{card['training']['method']}, labels used: {card['training']['labels']}"),
+        ("training", f"{card['training']['epochs']} epochs, batch size {card['training']['batch_size']}"),
+        *((f"licence of the {name}", text) for name, text in card["licence"].items()),
+        ("written", card["written"]),
+        ("versions", ", ".join(f"{name} {version}" for name, version in card["versions"].items())),
+    ]
+    parts = [
+        f"# {card['network']['name']}, {card['training']['method']}",
+        text_table([("", ""), *rows], True),
+    ]
+    if card["results"]:
+        subjects = list(dict.fromkeys(line["subject"] for line in card["results"]))
+        cells = {(line["subject"], label_of(line)): line for line in card["results"]}
+        labels = dict.fromkeys(label for _, label in cells)
+        table = [("measurement", *subjects)]
+        table += [(label, *(shown(cells.get((s, label))) for s in subjects)) for label in labels]
+        data = {
+            (line.get("dataset"), line.get("test_split"), line.get("test_images")) for line in card["results"]
+        }
+        where = "; ".join(sorted(f"{d}, {s}, {_count(n)}" for d, s, n in data if d))
+        parts += [
+            "## Results",
+            f"On {where}: accuracies in percent with 95 % intervals, other measures as they are."
+            if where
+            else "Accuracies in percent with 95 % intervals, other measures as they are.",
+            text_table(table, True),
+        ]
+    parts += [
+        "## Use",
+        f"```python\nimport keras\n\nbackbone = keras.saving.load_model({card['file']['name']!r})\n"
+        f"features = backbone.predict(images)  # (N, {side.replace('x', ', ')}), {said}\n```",
+        "`backbone.json` holds all of this, and the whole recipe.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _count(images: int | None) -> str:
+    return f"{images} images" if images is not None else "number of images not noted"
+
+
+def _list(values: Any) -> str:
+    return ", ".join(f"{value:g}" for value in values or ())
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
