@@ -1,5 +1,6 @@
 """Image encoders: functional models of stock Keras layers, (B, H, W, C) -> (B, features)."""
 
+from keras_leoclr.backbones.pyramid import pyramid
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
 from keras_leoclr.backbones.torch_weights import (
     TorchReport,
@@ -21,6 +22,7 @@ __all__ = [
     "TorchWeightsError",
     "from_torch",
     "load_torch",
+    "pyramid",
     "resnet18",
     "resnet34",
     "resnet50",
