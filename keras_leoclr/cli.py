@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 import pathlib
 import re
@@ -23,6 +24,8 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr report DIR                                          write DIR/report.html again
   leoclr evaluate WHAT --workdir DIR [--FLAG VALUE ...]      judge a backbone: knn, linear, robustness, ...
   leoclr compare RUN [RUN ...]                               results of runs in one table, with differences
+  leoclr detect --backbone FILE --dataset DIR --workdir DIR  train and judge a detector on a backbone (COCO's AP)
+  leoclr segment --backbone FILE --dataset DIR --workdir DIR the same for semantic segmentation (mIoU)
   leoclr data NAME_OR_PATH [--split S] [--data_dir D] [--verify]
                                                              what pictures are there, and which are damaged
 
@@ -32,6 +35,9 @@ The backend is the environment variable KERAS_BACKEND: tensorflow (default), jax
 Exit status: 0 done, 1 the run failed or `data` found damaged pictures, 2 wrong usage or other settings
 than those of the run that is to go on, 128 + n stopped by signal n (130 SIGINT, 143 SIGTERM)."""
 
+
+# commands whose recipes do not pretrain
+DOWNSTREAM = {"detect": "detection", "segment": "segmentation"}
 
 # flags that are arguments of `pretrain`, beside the fields of the recipe
 RUN_FLAGS = (
@@ -61,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     _, *arguments = sys.argv if argv is None else argv
     commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report, "data": _data}
     commands |= {"evaluate": evaluate.run, "compare": compare.run}
+    commands |= {name: functools.partial(_downstream, name) for name in DOWNSTREAM}
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             print(USAGE)
@@ -89,16 +96,16 @@ def _of_the_pipeline(error: Exception) -> str | None:
 
 
 def recipe_names() -> list[str]:
-    """Names of the modules in `keras_leoclr.recipes` that hold a recipe."""
+    """Names of the modules in `keras_leoclr.recipes` that hold a recipe of pretraining."""
     folder = pathlib.Path(importlib.import_module("keras_leoclr.recipes").__file__).parent
-    shared = {"__init__", "recipe", "pretrain", "run"}
+    shared = {"__init__", "recipe", "pretrain", "run", "downstream", *DOWNSTREAM.values()}
     return sorted(path.stem for path in folder.glob("*.py") if path.stem not in shared)
 
 
 def _recipes(arguments: list[str]) -> int:
     if arguments:
         raise UsageError(f"`recipes` takes no arguments. Received: {' '.join(arguments)}")
-    for name in recipe_names():
+    for name in [*recipe_names(), *DOWNSTREAM.values()]:
         module = importlib.import_module(f"keras_leoclr.recipes.{name}")
         print(f"{name:20} {module.__doc__.splitlines()[0]}")
     return 0
@@ -169,6 +176,33 @@ def _pretrain(arguments: list[str]) -> int:
     return 0
 
 
+def _downstream(command: str, arguments: list[str]) -> int:
+    module = importlib.import_module(f"keras_leoclr.recipes.{DOWNSTREAM[command]}")
+    values = flags.FlagValues()
+    own = {"flag_values": values, "module_name": "run"}
+    flags.DEFINE_string("workdir", None, "new folder for the results", **own)
+    flags.DEFINE_bool("overwrite", False, "replace results that are already in workdir", **own)
+    flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line", 0, 2, **own)
+    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
+    _define_fields(values, module.RECIPE)
+    rest = values(["leoclr", *arguments])[1:]
+    if values["help"].value:
+        print(f"{module.__doc__.strip()}\n\nFlags of `leoclr {command}`:\n{values.get_help()}")
+        return 0
+    if rest:
+        raise UsageError(f"`{command}` takes flags only. Received: {' '.join(rest)}")
+    if values["workdir"].value is None:
+        raise UsageError("`--workdir` must name a folder for the results. Received: no --workdir")
+    try:
+        recipe = dataclasses.replace(module.RECIPE, **_given(values, module.RECIPE))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    options = {name: values[name].value for name in ("overwrite", "verbose")}
+    for name, value in module.run(recipe, values["workdir"].value, **options).items():
+        print(f"{name:24}{100 * value:8.1f} %")
+    return 0
+
+
 def _flags_of(recipe: object) -> flags.FlagValues:
     """One flag per field of the recipe, and those of the run."""
     values = flags.FlagValues()
@@ -185,7 +219,12 @@ def _flags_of(recipe: object) -> flags.FlagValues:
     flags.DEFINE_bool("override", False, "resume with other settings, as far as that is safe", **own)
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line per epoch", 0, 2, **own)
     flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
-    own["module_name"] = "recipe"
+    _define_fields(values, recipe)
+    return values
+
+
+def _define_fields(values: flags.FlagValues, recipe: object) -> None:
+    own = {"flag_values": values, "module_name": "recipe"}
     hints = typing.get_type_hints(type(recipe))
     for field in dataclasses.fields(recipe):
         default, help_text = getattr(recipe, field.name), field.metadata["help"]
@@ -200,7 +239,6 @@ def _flags_of(recipe: object) -> flags.FlagValues:
             flags.DEFINE_list(field.name, [str(v) for v in default], f"{help_text}; comma-separated", **own)
         else:
             flags.DEFINE_string(field.name, default, help_text, **own)
-    return values
 
 
 def _given(values: flags.FlagValues, recipe: object) -> dict:

@@ -61,7 +61,9 @@ def _load(path: str | os.PathLike) -> keras.Model:
         backbone = keras.saving.load_model(path, compile=False)
     except (ValueError, TypeError, OSError, KeyError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(f"`backbone` must be a .keras file of stock layers. Received: {path}: {words}") from error
+        raise ValueError(
+            f"`backbone` must be a .keras file of stock layers. Received: {path}: {words}"
+        ) from error
     return _normalising(backbone, path.parent)
 
 
