@@ -13,7 +13,7 @@ import typing
 
 from absl import flags
 
-from keras_leoclr.commands import compare, evaluate
+from keras_leoclr.commands import compare, evaluate, index, search
 from keras_leoclr.distribution import WorkerLostError
 
 USAGE = """leoclr: self-supervised pretraining of image encoders
@@ -26,6 +26,8 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr compare RUN [RUN ...]                               results of runs in one table, with differences
   leoclr detect --backbone FILE --dataset DIR --workdir DIR  train and judge a detector on a backbone (COCO's AP)
   leoclr segment --backbone FILE --dataset DIR --workdir DIR the same for semantic segmentation (mIoU)
+  leoclr index DIR --backbone FILE [--output INDEX]          features of a folder of pictures, and
+  leoclr search QUERY [QUERY ...] --index INDEX              the pictures there that are most similar
   leoclr data NAME_OR_PATH [--split S] [--data_dir D] [--verify]
                                                              what pictures are there, and which are damaged
 
@@ -66,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     _, *arguments = sys.argv if argv is None else argv
     commands = {"pretrain": _pretrain, "recipes": _recipes, "report": _report, "data": _data}
-    commands |= {"evaluate": evaluate.run, "compare": compare.run}
+    commands |= {"evaluate": evaluate.run, "compare": compare.run, "index": index.run, "search": search.run}
     commands |= {name: functools.partial(_downstream, name) for name in DOWNSTREAM}
     try:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -76,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     except (UsageError, flags.Error) as error:
         print(f"leoclr: {error}", file=sys.stderr)
         return 2
-    except (ValueError, OSError, ArithmeticError, WorkerLostError) as error:
+    except (ValueError, OSError, ArithmeticError, ImportError, WorkerLostError) as error:
         print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:  # outside of the training, which answers signals itself

@@ -75,7 +75,9 @@ def run(recipe: Detection, workdir: str | os.PathLike, overwrite: bool = False, 
             box_loss="smoothl1", classification_loss="focal", optimizer=optimizer(recipe), jit_compile=False
         )
         with _silent():
-            model.fit(batches(train, recipe), steps_per_epoch=recipe.steps, epochs=1, verbose=verbose)
+            model.fit(
+                batches(train, recipe), steps_per_epoch=recipe.steps, epochs=1, verbose=verbose, shuffle=False
+            )
         truth, found = [], []
         for one_truth, one_found in detections(model, test, recipe):
             truth.append(one_truth)

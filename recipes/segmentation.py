@@ -68,7 +68,9 @@ def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = Fals
         model = segmenter(recipe, len(train.class_names))
         loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=VOID)
         model.compile(optimizer=optimizer(recipe), loss=loss, jit_compile=False)
-        model.fit(batches(train, recipe), steps_per_epoch=recipe.steps, epochs=1, verbose=verbose)
+        model.fit(
+            batches(train, recipe), steps_per_epoch=recipe.steps, epochs=1, verbose=verbose, shuffle=False
+        )
         scores = judge(model, test, recipe)
         model.save(folder / "segmenter.keras")
         return scores

@@ -229,7 +229,8 @@ def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
     folder, suffix, sets = KINDS[kind]
     pictures = os.fsencode(os.path.abspath(root / "JPEGImages"))
     found = read_index(pictures, decode.MAX_PIXELS)
-    by_stem = {os.fsdecode(os.path.splitext(path)[0]): path for path in (*found.headers, *found.failures)}
+    flat = [path for path in (*found.headers, *found.failures) if b"/" not in path]
+    by_stem = {os.fsdecode(os.path.splitext(path)[0]): path for path in flat}
     names = root / "ImageSets" / sets
     if names.is_dir():
         file = names / f"{split_name(split)}.txt"
