@@ -1,7 +1,7 @@
 """A pretrained backbone against random weights, after the same steps of detection and segmentation.
 
     make downstream
-    python benchmarks/downstream.py --backbone runs/quickstart [--seeds 0,1] [--dataset DIR] [--only detection]
+    python benchmarks/downstream.py --backbone runs/quickstart [--seeds 0,1] [--only detection]
 
 Without --dataset the pictures are those of pasted_objects.py. Everything but the weights of the backbone that
 training starts from is the same for both: architecture, order of the pictures, heads, steps. Prints a table.
@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import pasted_objects
+
 from keras_leoclr.recipes import detection, segmentation
 
 SMALL = {"image_size": 96, "width": 64, "batch_size": 16, "learning_rate": 0.05, "warmup_steps": 50}
@@ -53,7 +54,10 @@ def main():
             "pretrained": {"backbone": given.backbone},
         }
         print(
-            f"| task | score, % | random | {given.backbone} | difference, seed by seed |\n|---|---|---|---|---|"
+            f"| task | score, % | random | {given.backbone} | difference, seed by seed |",
+            "|---|---|---|---|---|",
+            sep="\n",
+            flush=True,
         )
         for task in [given.only] if given.only else TASKS:
             run, recipe, shown = TASKS[task]

@@ -3,8 +3,8 @@
     python benchmarks/pasted_objects.py DIR [--train 600] [--val 200] [--size 96] [--seed 0]
 
 The garments are the bundled part of Fashion-MNIST, the photographs scikit-learn's two, a temple and a flower
-(Creative Commons, by their makers), or any folder of pictures. Boxes and masks are exact, since they are where
-the garments were put. Training and validation pictures share neither a garment nor a place of a photograph.
+(Creative Commons), or any folder of pictures. Boxes and masks are exact: one knows where things were put.
+Training and validation pictures share neither a garment nor a place of a photograph.
 """
 
 import argparse

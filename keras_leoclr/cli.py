@@ -24,7 +24,7 @@ USAGE = """leoclr: self-supervised pretraining of image encoders
   leoclr report DIR                                          write DIR/report.html again
   leoclr evaluate WHAT --workdir DIR [--FLAG VALUE ...]      judge a backbone: knn, linear, robustness, ...
   leoclr compare RUN [RUN ...]                               results of runs in one table, with differences
-  leoclr detect --backbone FILE --dataset DIR --workdir DIR  train and judge a detector on a backbone (COCO's AP)
+  leoclr detect --backbone FILE --dataset DIR --workdir DIR  a detector on a backbone, judged (COCO's AP)
   leoclr segment --backbone FILE --dataset DIR --workdir DIR the same for semantic segmentation (mIoU)
   leoclr index DIR --backbone FILE [--output INDEX]          features of a folder of pictures, and
   leoclr search QUERY [QUERY ...] --index INDEX              the pictures there that are most similar

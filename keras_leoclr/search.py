@@ -1,7 +1,7 @@
 """Similar pictures: an index of a folder's features, and the nearest ones to other pictures.
 
-An index is one file, a ZIP archive that is not compressed: `vectors.faiss`, the features of unit length as faiss
-writes them, and `index.json`, which says whose they are, of what backbone, and has the SHA-256 of the former.
+An index is one file, a ZIP archive that is not compressed: `vectors.faiss`, the features of unit length as
+faiss writes them, and `index.json`, which says whose they are, of what backbone, with the former's SHA-256.
 Nothing in it is code.
 """
 
@@ -101,7 +101,7 @@ class PictureIndex:
         folder: absolute path.
         kind: one of `KINDS`.
         backbone: see `Encoder.about`.
-        files: path relative to the folder -> (size in bytes, time of change in ns), in the order of the vectors.
+        files: path relative to the folder -> (size in bytes, time of change in ns), in the vectors' order.
         vectors: faiss' index; its numbers are the places in `files`.
     """
 
@@ -197,7 +197,7 @@ def update_index(
     batch_size: int = 64,
     verbose: bool = False,
 ) -> Update:
-    """Makes the index of a folder, or brings one up to date: pictures that have not changed are not read again.
+    """Makes the index of a folder, or brings one up to date: unchanged pictures are not read again.
 
     Args:
         folder: pictures at any depth.

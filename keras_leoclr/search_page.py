@@ -70,9 +70,11 @@ def _figure(rank: int, hit: Hit, folder: str) -> str:
     name = shown(os.path.relpath(hit.path, folder))
     own = "<strong>the query itself</strong><br>" if hit.itself else ""
     link = html.escape(pathlib.Path(hit.path).as_uri())
+    mark = " class=itself" if hit.itself else ""
     words = f"rank {rank}, similarity {hit.similarity:.3f}: {name}"
     return (
-        f'<li{" class=itself" if hit.itself else ""}><figure><a href="{link}">{_thumbnail(hit.path, words)}</a>'
+        f"<li{mark}><figure>"
+        f'<a href="{link}">{_thumbnail(hit.path, words)}</a>'
         f"<figcaption>{own}{rank}. {hit.similarity:.3f}<br>{html.escape(name)}</figcaption></figure></li>"
     )
 

@@ -1,13 +1,11 @@
-"""Object detection: RetinaNet (keras-cv) on a pretrained backbone, judged by COCO's AP.
+r"""Object detection: RetinaNet (keras-cv) on a pretrained backbone, judged by COCO's AP.
 
-    leoclr detect --backbone runs/mine --dataset tfds:voc/2007 --train_split train+validation \\
+    leoclr detect --backbone runs/mine --dataset tfds:voc/2007 --train_split train+validation \
         --test_split test --workdir runs/detection
     leoclr detect --backbone random --architecture runs/mine --dataset DIR --workdir runs/detection_random
 
-Claim: the paper (arXiv 2403.06813, Pascal VOC) says that a LeOCLR backbone detects better than MoCo v2's after
-the same training; its detector is Faster R-CNN, and so its numbers are not comparable with these.
-Cost: 10,000 steps of 16 pictures of 512 pixels with ResNet-50 are hours on one GPU; with the small data set of
-docs/downstream.md minutes on two CPU cores.
+Claim: a backbone that was pretrained without labels detects better than new weights after the same steps.
+Cost: not measured on Pascal VOC; minutes on two CPU cores with the small data set of docs/downstream.md.
 Expected: Pascal VOC is not measured here; docs/downstream.md has what was.
 """
 
@@ -93,8 +91,8 @@ def run(recipe: Detection, workdir: str | os.PathLike, overwrite: bool = False, 
 def detector(recipe: Detection, classes: int) -> Any:
     """keras-cv's RetinaNet on the recipe's backbone.
 
-    Feature pyramid and heads are keras-cv's (arXiv 1708.02002) with a width of choice, which keras-cv fixes at
-    256. It takes raw images, and has trained and predicted on all three backends.
+    Feature pyramid and heads are keras-cv's (arXiv 1708.02002) but for their width, which is 256 there.
+    It takes raw images, and has trained and predicted on all three backends.
     """
     from keras_cv.layers import AnchorGenerator
     from keras_cv.models import RetinaNet

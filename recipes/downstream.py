@@ -105,8 +105,8 @@ def starting_pyramid(recipe: Downstream, wanted: tuple[int, ...], names: tuple[s
     if missing or not fits:
         sizes = ", ".join(f"P{n} {tensor.shape[1]} x {tensor.shape[2]}" for n, tensor in levels.items())
         raise ValueError(
-            f"`image_size` must be a multiple of {2 ** max(wanted)} and `backbone` must have maps of the strides "
-            f"{', '.join(str(2**n) for n in wanted)}; --first_level chooses others. "
+            f"`image_size` must be a multiple of {2 ** max(wanted)} and `backbone` must have maps of the "
+            f"strides {', '.join(str(2**n) for n in wanted)}; --first_level chooses others. "
             f"Received: image_size={size} and {sizes}"
         )
     outputs = {
@@ -119,7 +119,7 @@ def starting_pyramid(recipe: Downstream, wanted: tuple[int, ...], names: tuple[s
 
 
 def optimizer(recipe: Downstream) -> keras.optimizers.Optimizer:
-    """SGD with momentum, warm-up and cosine; clipped gradients keep the first steps of new heads in bounds."""
+    """SGD with momentum, warm-up and cosine; gradients are clipped, since heads begin with large ones."""
     warm = recipe.warmup_steps
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warm else recipe.learning_rate,
@@ -161,7 +161,8 @@ def run_in(
     results = Results(workdir / "results.jsonl")
     if results.path.exists() and not overwrite:
         raise ValueError(
-            f"`workdir` must be a new folder, or `overwrite` be given. Received: workdir={workdir}, with results"
+            "`workdir` must be a new folder, or `overwrite` be given. "
+            f"Received: workdir={workdir}, with results"
         )
     partial = workdir.with_name(workdir.name + checkpoints.PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)

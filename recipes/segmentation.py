@@ -3,10 +3,8 @@
     leoclr segment --backbone runs/mine --dataset VOCdevkit/VOC2012 --workdir runs/segmentation
     leoclr segment --backbone random --architecture runs/mine --dataset DIR --workdir runs/segmentation_random
 
-Claim: features that hold what is in every place of a picture serve dense tasks; the paper does not measure
-segmentation.
-Cost: 20,000 steps of 16 pictures of 512 pixels with ResNet-50 are hours on one GPU; with the small data set of
-docs/downstream.md minutes on two CPU cores.
+Claim: a backbone that was pretrained without labels segments better than new weights after the same steps.
+Cost: not measured on Pascal VOC; minutes on two CPU cores with the small data set of docs/downstream.md.
 Expected: Pascal VOC is not measured here; docs/downstream.md has what was.
 """
 
@@ -81,8 +79,8 @@ def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = Fals
 def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
     """keras-cv's DeepLabV3Plus on the recipe's backbone: raw images (B, S, S, 3) to (B, S, S, classes).
 
-    keras-cv takes the maps of stride 4 and 32, undilated, where the paper's encoder ends at stride 16; here they
-    are those of `first_level` and of 8 times its stride.
+    keras-cv takes the maps of stride 4 and 32, undilated, where the paper's encoder ends at stride 16; here
+    they are those of `first_level` and of 8 times its stride.
     """
     from keras_cv.layers import SpatialPyramidPooling
     from keras_cv.models import DeepLabV3Plus

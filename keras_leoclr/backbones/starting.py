@@ -1,4 +1,4 @@
-"""The backbone that a downstream task starts from, by one name: a file, a run, torch weights or random ones."""
+"""The backbone that a task starts from, by one name: a file, a run, torch weights or random ones."""
 
 from __future__ import annotations
 

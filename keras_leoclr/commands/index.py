@@ -8,9 +8,9 @@ from absl import flags
 
 USAGE = """leoclr index DIR --backbone FILE [--output INDEX] [--FLAG VALUE ...]
 
-Makes an index of the pictures in DIR, at any depth, for `leoclr search`: one file, DIR.index if nothing else is
-said. The same command again reads only what is new or has changed, and forgets what is gone. An index that was
-made with another backbone is refused, and so is one that is damaged; --overwrite makes it anew."""
+Makes an index of the pictures in DIR, at any depth, for `leoclr search`: one file, DIR.index if nothing else
+is said. The same command again reads only what is new or has changed, and forgets what is gone. An index that
+was made with another backbone is refused, and so is one that is damaged; --overwrite makes it anew."""
 
 
 def run(arguments: list[str]) -> int:

@@ -9,9 +9,10 @@ from absl import flags
 
 USAGE = """leoclr search QUERY [QUERY ...] --index INDEX [--k N] [--FLAG VALUE ...]
 
-Prints, for each picture QUERY, the N most similar pictures of an index made by `leoclr index`, with the cosine
-of their features, and writes them as a page to look at. * marks the query itself where it is in the index. The
-backbone is the one that the index names, if it has not changed; --backbone says where it lies now."""
+Prints, for each picture QUERY, the N most similar pictures of an index made by `leoclr index`, with the
+cosine of their features, and writes them as a page to look at. * marks the query itself where it is in the
+index. The backbone is the one that the index names, if it has not changed; --backbone says where it lies
+now."""
 
 
 def run(arguments: list[str]) -> int:

@@ -39,8 +39,8 @@ def average_precision(
         class_names: names of the classes.
 
     Returns:
-        `{"AP", "AP50", "AP75"}` in [0, 1], the means over the classes that occur, for overlaps of 0.50 to 0.95,
-        0.50 and 0.75; and "AP NAME" for each of these classes.
+        `{"AP", "AP50", "AP75"}` in [0, 1], the means over the classes that occur, for overlaps of 0.50 to
+        0.95, 0.50 and 0.75; and "AP NAME" for each of these classes.
 
     Raises:
         ImportError: if pycocotools is not installed.
