@@ -35,6 +35,22 @@ COMMANDS = {
         "RUN [--formats onnx,...]",
         "a backbone in other formats, each verified",
     ),
+    "detect": (
+        "keras_leoclr.cli:_detect",
+        "--backbone FILE --dataset DIR --workdir DIR",
+        "a detector on a backbone, judged (COCO's AP)",
+    ),
+    "segment": (
+        "keras_leoclr.cli:_segment",
+        "--backbone FILE --dataset DIR --workdir DIR",
+        "semantic segmentation on a backbone, judged (mIoU)",
+    ),
+    "index": ("keras_leoclr.commands.index:run", "DIR --backbone FILE", "features of a folder of pictures"),
+    "search": (
+        "keras_leoclr.commands.search:run",
+        "QUERY ... --index INDEX",
+        "the most similar pictures in an index",
+    ),
     "data": ("keras_leoclr.cli:_data", "NAME_OR_PATH", "what pictures are there, and which are damaged"),
     "doctor": ("keras_leoclr.commands.doctor:run", "", "check this installation"),
 }
@@ -77,6 +93,9 @@ GROUPS = {
     "epochs": "training",
     "knn_every": "evaluation",
 }
+
+# commands whose recipes do not pretrain
+DOWNSTREAM = {"detect": "detection", "segment": "segmentation"}
 
 # flags that are arguments of `pretrain`, beside the fields of the recipe
 RUN_FLAGS = (
@@ -142,13 +161,13 @@ def _in_one_line(error: Exception) -> str | None:
 
 def _recipe_files() -> dict[str, pathlib.Path]:
     (folder,) = importlib.util.find_spec("keras_leoclr.recipes").submodule_search_locations
-    shared = {"__init__", "recipe", "pretrain", "run"}
+    shared = {"__init__", "recipe", "pretrain", "run", "downstream"}
     return {path.stem: path for path in sorted(pathlib.Path(folder).glob("*.py")) if path.stem not in shared}
 
 
 def recipe_names() -> list[str]:
-    """Names of the modules in `keras_leoclr.recipes` that hold a recipe."""
-    return list(_recipe_files())
+    """Names of the modules in `keras_leoclr.recipes` that hold a recipe of pretraining."""
+    return [name for name in _recipe_files() if name not in DOWNSTREAM.values()]
 
 
 def _recipes(arguments: list[str]) -> int:
@@ -246,6 +265,39 @@ def _pretrain(arguments: list[str]) -> int:
     return 0
 
 
+def _detect(arguments: list[str]) -> int:
+    return _downstream("detect", arguments)
+
+
+def _segment(arguments: list[str]) -> int:
+    return _downstream("segment", arguments)
+
+
+def _downstream(command: str, arguments: list[str]) -> int:
+    module = importlib.import_module(f"keras_leoclr.recipes.{DOWNSTREAM[command]}")
+    values = flags.FlagValues()
+    own = {"flag_values": values, "module_name": "run"}
+    flags.DEFINE_string("workdir", None, "new folder for the results", **own)
+    flags.DEFINE_bool("overwrite", False, "replace results that are already in workdir", **own)
+    flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line", 0, 2, **own)
+    _define_fields(values, module.RECIPE)
+    rest = parse(values, arguments, f"leoclr {command} [--FLAG VALUE ...]\n\n{module.__doc__.strip()}")
+    if rest is None:
+        return 0
+    if rest:
+        raise UsageError(f"`{command}` takes flags only. Received: {' '.join(rest)}")
+    if values["workdir"].value is None:
+        raise UsageError("`--workdir` must name a folder for the results. Received: no --workdir")
+    try:
+        recipe = dataclasses.replace(module.RECIPE, **_given(values, module.RECIPE))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    options = {name: values[name].value for name in ("overwrite", "verbose")}
+    for name, value in module.run(recipe, values["workdir"].value, **options).items():
+        print(f"{name:24}{100 * value:8.1f} %")
+    return 0
+
+
 def _flags_of(recipe: object) -> flags.FlagValues:
     """One flag per field of the recipe, and those of the run."""
     values = flags.FlagValues()
@@ -264,6 +316,12 @@ def _flags_of(recipe: object) -> flags.FlagValues:
         "tensorboard", "auto", ["auto", "on", "off"], "write DIR/logs; auto: if the package is there", **own
     )
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line per epoch", 0, 2, **own)
+    _define_fields(values, recipe)
+    return values
+
+
+def _define_fields(values: flags.FlagValues, recipe: object) -> None:
+    own = {"flag_values": values, "module_name": "recipe"}
     hints = typing.get_type_hints(type(recipe))
     for field in dataclasses.fields(recipe):
         default, help_text = getattr(recipe, field.name), field.metadata["help"]
@@ -279,7 +337,6 @@ def _flags_of(recipe: object) -> flags.FlagValues:
             flags.DEFINE_list(field.name, [str(v) for v in default], f"{help_text}; comma-separated", **own)
         else:
             flags.DEFINE_string(field.name, default, help_text, **own)
-    return values
 
 
 def _given(values: flags.FlagValues, recipe: object) -> dict:

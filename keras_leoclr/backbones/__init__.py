@@ -6,6 +6,7 @@ from keras_leoclr.backbones.normalization import (
     with_normalization,
     without_normalization,
 )
+from keras_leoclr.backbones.pyramid import pyramid
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
 from keras_leoclr.backbones.torch_weights import (
     TorchReport,
@@ -30,6 +31,7 @@ __all__ = [
     "load",
     "load_torch",
     "normalization_of",
+    "pyramid",
     "resnet18",
     "resnet34",
     "resnet50",

@@ -62,6 +62,13 @@ class FolderImages(Images):
         """Path of each image, in the order of their numbers."""
         return [os.fsdecode(path) for path in self._paths]
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """(height, width) of each image, (N, 2) int64, turned as its EXIF orientation says."""
+        orientation, height, width = self._numbers[:, 1], self._numbers[:, 2], self._numbers[:, 3]
+        turned = orientation >= 5
+        return np.stack([np.where(turned, width, height), np.where(turned, height, width)], axis=1)
+
     def fetch(self, indices, least_pixels=None, parallel=2):
         paths, numbers = self._as_tensors()
 

@@ -38,7 +38,7 @@ class TFDSSource:
     def __init__(self, name: str, split: str, data_dir: str | os.PathLike | None):
         self.name = f"tfds:{name}"
         self.split = split
-        self.builder = _prepared(name, data_dir)
+        self.builder = prepared(name, data_dir)
         features = self.builder.info.features
         if "image" not in features or len(features["image"].shape or ()) != 3:
             raise ValueError(
@@ -152,8 +152,13 @@ class RecordImages(Images):
         return RecordImages(self._source, self._decode, self._rows[rows])
 
 
-def _prepared(name: str, data_dir: str | os.PathLike | None) -> Any:
-    """The builder, with its data in place."""
+def prepared(name: str, data_dir: str | os.PathLike | None) -> Any:
+    """The builder of TensorFlow Datasets, with its data in place.
+
+    Raises:
+        ValueError: if there is no such data set.
+        OSError: if the data are not there and cannot be downloaded.
+    """
     import tensorflow_datasets as tfds
 
     data_dir = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))

@@ -1,0 +1,145 @@
+"""Semantic segmentation: DeepLab v3+ (keras-cv) on a pretrained backbone, judged by mIoU.
+
+    leoclr segment --backbone runs/mine --dataset VOCdevkit/VOC2012 --workdir runs/segmentation
+    leoclr segment --backbone random --architecture runs/mine --dataset DIR --workdir runs/segmentation_random
+
+Claim: a backbone that was pretrained without labels segments better than new weights after the same steps.
+Cost: not measured on Pascal VOC; minutes on two CPU cores with the small data set of docs/downstream.md.
+Expected: Pascal VOC is not measured here; docs/downstream.md has what was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_leoclr.data.voc import VOID
+from keras_leoclr.evaluation.dense import MeanIoU
+from keras_leoclr.recipes.downstream import (
+    Downstream,
+    load_splits,
+    optimizer,
+    resize,
+    run_in,
+    starting_pyramid,
+)
+from keras_leoclr.recipes.recipe import setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Segmentation(Downstream):
+    """The settings of a segmentation; DeepLab v3+ is arXiv 1802.02611, the dilation rates keras-cv's."""
+
+    image_size: int = setting(512, "side that pictures are resized to, pixels")
+    steps: int = setting(20000, "batches to train on")
+    first_level: int = setting(2, "fine map, n of stride 2**n; the coarse one has 8 times its stride")
+    dilation_rates: tuple[int, ...] = setting(
+        (6, 12, 18), "of the spatial pyramid pooling, pixels of the coarse map"
+    )
+
+
+RECIPE = Segmentation()
+
+
+def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
+    """Trains a segmentation and judges it.
+
+    Args:
+        recipe: the settings.
+        workdir: folder for `segmenter.keras`, `results.jsonl` and `recipe.json`. It appears when all is done.
+        overwrite: whether earlier results may be replaced.
+        verbose: 0 silent, 1 progress bar, 2 one line at the end of training.
+
+    Returns:
+        `{"mIoU", "pixel accuracy", "IoU NAME", ...}` on the test pictures at their own size, in [0, 1].
+    """
+
+    def work(folder):
+        keras.utils.set_random_seed(recipe.seed)
+        train, test = load_splits(recipe, "masks")
+        model = segmenter(recipe, len(train.class_names))
+        loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=VOID)
+        model.compile(optimizer=optimizer(recipe), loss=loss, jit_compile=False)
+        model.fit(
+            batches(train, recipe), steps_per_epoch=recipe.steps, epochs=1, verbose=verbose, shuffle=False
+        )
+        scores = judge(model, test, recipe)
+        model.save(folder / "segmenter.keras")
+        return scores
+
+    return run_in("segmentation", recipe, workdir, overwrite, work)
+
+
+def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
+    """keras-cv's DeepLabV3Plus on the recipe's backbone: raw images (B, S, S, 3) to (B, S, S, classes).
+
+    keras-cv takes the maps of stride 4 and 32, undilated, where the paper's encoder ends at stride 16; here
+    they are those of `first_level` and of 8 times its stride.
+    """
+    from keras_cv.layers import SpatialPyramidPooling
+    from keras_cv.models import DeepLabV3Plus
+
+    fine = recipe.first_level
+    base = starting_pyramid(recipe, (fine, fine + 3), ("P2", "P5"))
+    width = recipe.width
+    head = keras.Sequential(
+        [
+            keras.layers.Conv2D(width, 1, use_bias=False),
+            keras.layers.BatchNormalization(),
+            keras.layers.ReLU(),
+            keras.layers.Conv2D(classes, 1),
+            keras.layers.UpSampling2D(2**fine, interpolation="bilinear"),
+            keras.layers.Softmax(dtype="float32"),
+        ],
+        name="segmentation_head",
+    )
+    model = DeepLabV3Plus(
+        base,
+        num_classes=classes,
+        projection_filters=max(1, 48 * width // 256),
+        spatial_pyramid_pooling=SpatialPyramidPooling(list(recipe.dilation_rates), num_channels=width),
+        segmentation_head=head,
+    )
+    return keras.Model(model.inputs, model.outputs, name="segmenter")
+
+
+def batches(train: Any, recipe: Segmentation) -> tf.data.Dataset:
+    """Training batches without end: images (B, S, S, 3), masks (B, S, S) uint8."""
+
+    def prepare(number, element):
+        image, mask = _sized(element, recipe.image_size)
+        draw = tf.random.stateless_uniform([], tf.stack([tf.constant(recipe.seed, tf.int64), number]))
+        flip = draw < recipe.flip_probability
+        return tf.cond(flip, lambda: (tf.reverse(image, [1]), tf.reverse(mask, [1])), lambda: (image, mask))
+
+    dataset = train.elements(recipe.seed).enumerate().map(prepare, num_parallel_calls=2, deterministic=True)
+    return dataset.batch(recipe.batch_size, drop_remainder=True).prefetch(2)
+
+
+def judge(model: keras.Model, test: Any, recipe: Segmentation) -> dict[str, float]:
+    """Scores on the test pictures; the classes are found at the resized size and enlarged by repetition."""
+    score = MeanIoU(test.class_names, VOID)
+    size = recipe.image_size
+    dataset = test.elements(None).map(lambda e: (resize(e["image"], size), e["mask"]), num_parallel_calls=2)
+    for image, mask in dataset.as_numpy_iterator():
+        predicted = np.asarray(model.predict_on_batch(image[None])[0].argmax(-1))
+        rows, columns = ((np.arange(side) * size) // side for side in mask.shape)
+        score.add(mask, predicted[rows][:, columns])
+    return score.result()
+
+
+def _sized(element: dict, size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    mask = tf.image.resize(element["mask"][..., None], (size, size), "nearest")[..., 0]
+    return resize(element["image"], size), tf.ensure_shape(mask, (size, size))
+
+
+if __name__ == "__main__":
+    from keras_leoclr.cli import main
+
+    sys.exit(main(["leoclr", "segment", *sys.argv[1:]]))
