@@ -49,7 +49,7 @@ COMMANDS = {
     "search": (
         "keras_leoclr.commands.search:run",
         "QUERY ... --index INDEX",
-        "the most similar pictures in an index",
+        "the most similar pictures there",
     ),
     "data": ("keras_leoclr.cli:_data", "NAME_OR_PATH", "what pictures are there, and which are damaged"),
     "doctor": ("keras_leoclr.commands.doctor:run", "", "check this installation"),

@@ -7,6 +7,8 @@ import re
 
 from absl import flags
 
+from keras_leoclr.commands.usage import parse
+
 FORMATS = ("keras", "saved_model", "onnx", "litert", "openvino", "safetensors", "pth")
 USAGE = """leoclr export RUN_OR_FILE [--formats onnx,...] [--FLAG VALUE ...]
 
@@ -37,11 +39,10 @@ def run(arguments: list[str]) -> int:
     """
     values = _flags()
     dashed = [re.sub(r"^--[\w-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), a) for a in arguments]
-    rest = values(["leoclr", *dashed])[1:]
-    given = {name: values[name].value for name in values}
-    if given["help"]:
-        print(f"{USAGE}\n\nFlags of `leoclr export`:\n{values.get_help()}")
+    rest = parse(values, dashed, USAGE)
+    if rest is None:
         return 0
+    given = {name: values[name].value for name in values}
     if len(rest) != 1:
         raise flags.Error(
             f"`export` takes the folder of a run or a file. Received: {' '.join(rest) or 'none'}"
@@ -70,7 +71,6 @@ def _flags() -> flags.FlagValues:
     flags.DEFINE_string("data_dir", None, "where TensorFlow Datasets keeps its files", **own)
     flags.DEFINE_integer("images", 32, "that are compared", **own)
     flags.DEFINE_bool("overwrite", False, "replace what is there", **own)
-    flags.DEFINE_bool("help", False, "show this", short_name="h", **own)
     return values
 
 
