@@ -205,7 +205,7 @@ def render(card: dict[str, Any]) -> str:
         ]
     parts += [
         "## Use",
-        f"```python\nimport keras\n\nbackbone = keras.saving.load_model({card['file']['name']!r})\n"
+        f'```python\nimport keras\n\nbackbone = keras.saving.load_model("{card["file"]["name"]}")\n'
         f"features = backbone.predict(images)  # (N, {side.replace('x', ', ')}), {said}\n```",
         "`backbone.json` holds all of this, and the whole recipe.",
     ]

@@ -373,3 +373,13 @@ def test_the_command_and_the_module_know_the_same_formats():
     assert tuple(export.FORMATS) == FORMATS
     page = (pathlib.Path(__file__).parent.parent / "docs" / "export.md").read_text()
     assert all(f"`{name}`" in page for name in FORMATS)
+
+
+@pytest.mark.backend_free
+def test_snippets_of_the_page_run(capsys):
+    from tests.test_packaging import snippets
+
+    scope = {}
+    for snippet in snippets("docs/export.md"):
+        exec(compile(snippet, "docs/export.md", "exec"), scope)
+    assert "(0.286, 0.286, 0.286)" in capsys.readouterr().out
