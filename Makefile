@@ -5,13 +5,18 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long test test-slow test-faults test-minimum test-interop interop-fixtures lint format clean
+.PHONY: quickstart pretrain-long downstream test test-slow test-faults test-minimum test-interop interop-fixtures lint format clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
 
 pretrain-long: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir runs/long --overwrite --epochs 60
+
+# Detection and segmentation, pretrained backbone against new weights: the tables of docs/downstream.md.
+downstream: $(VENV)/.test
+	test -f $(RUN)/backbone.keras || $(MAKE) quickstart
+	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/downstream.py --backbone $(RUN)
 
 test: lint $(addprefix test-,$(BACKENDS))
 
