@@ -129,6 +129,7 @@ def batches(train: Any, recipe: Detection) -> tf.data.Dataset:
     """
     size, most = recipe.image_size, recipe.max_objects
 
+    @tf.autograph.experimental.do_not_convert
     def prepare(number, element):
         keep = tf.logical_not(element["difficult"])
         boxes = tf.boolean_mask(element["boxes"], keep)[:most]
@@ -157,6 +158,7 @@ def detections(model: Any, test: Any, recipe: Detection) -> Iterator[tuple[Objec
     size = recipe.image_size
     network = keras.Model(model.input, model.output)  # RetinaNet's own `predict` would not run on torch
 
+    @tf.autograph.experimental.do_not_convert
     def prepare(element):
         sides = tf.cast(tf.shape(element["image"])[:2], tf.float32)
         image = resize(element["image"], size)

@@ -112,6 +112,7 @@ def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
 def batches(train: Any, recipe: Segmentation) -> tf.data.Dataset:
     """Training batches without end: images (B, S, S, 3), masks (B, S, S) uint8."""
 
+    @tf.autograph.experimental.do_not_convert
     def prepare(number, element):
         image, mask = _sized(element, recipe.image_size)
         draw = tf.random.stateless_uniform([], tf.stack([tf.constant(recipe.seed, tf.int64), number]))
@@ -126,8 +127,12 @@ def judge(model: keras.Model, test: Any, recipe: Segmentation) -> dict[str, floa
     """Scores on the test pictures; the classes are found at the resized size and enlarged by repetition."""
     score = MeanIoU(test.class_names, VOID)
     size = recipe.image_size
-    dataset = test.elements(None).map(lambda e: (resize(e["image"], size), e["mask"]), num_parallel_calls=2)
-    for image, mask in dataset.as_numpy_iterator():
+
+    @tf.autograph.experimental.do_not_convert
+    def prepare(element):
+        return resize(element["image"], size), element["mask"]
+
+    for image, mask in test.elements(None).map(prepare, num_parallel_calls=2).as_numpy_iterator():
         predicted = np.asarray(model.predict_on_batch(image[None])[0].argmax(-1))
         rows, columns = ((np.arange(side) * size) // side for side in mask.shape)
         score.add(mask, predicted[rows][:, columns])

@@ -1,12 +1,15 @@
 """What is installed, and what the documents say."""
 
 import configparser
+import dataclasses
 import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
+
+from tests.pictures import jpeg
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -50,14 +53,14 @@ def test_wheel_holds_code_data_and_licences(tmp_path):
 
 
 @pytest.mark.backend_free
-def test_keras_cv_is_imported_in_one_module():
+def test_keras_cv_is_imported_for_views_and_the_models_of_two_recipes():
     sources = [
         *(ROOT / "keras_leoclr").rglob("*.py"),
         *ROOT.glob("callbacks/*.py"),
         *ROOT.glob("recipes/*.py"),
     ]
     users = {p.name for p in sources if re.search(r"^\s*(import|from) keras_cv", p.read_text(), re.M)}
-    assert users == {"views.py"}
+    assert users == {"views.py", "detection.py", "segmentation.py"}
 
 
 @pytest.mark.backend_free
@@ -96,13 +99,29 @@ def test_snippets_of_the_evaluation_page_run(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.backend_free
+@pytest.mark.slow
+def test_snippets_of_the_downstream_page_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "pictures").mkdir()
+    for number in range(4):
+        (tmp_path / "pictures" / f"{number}.jpg").write_bytes(jpeg(number))
+    scope = {}
+    for snippet in snippets("docs/downstream.md"):
+        exec(compile(snippet, "docs/downstream.md", "exec"), scope)
+    assert len(scope["hits"]) == 3
+
+
+@pytest.mark.backend_free
 def test_flags_in_the_documents_exist():
     from keras_leoclr import cli
     from keras_leoclr.commands import evaluate
+    from keras_leoclr.recipes import detection, segmentation
     from keras_leoclr.recipes.fashion_mnist import RECIPE
 
     known = set(cli._flags_of(RECIPE)) | set(evaluate._flags())
     known |= {"help", "version", "logdir"}  # the last is TensorBoard's
+    known |= {f.name for r in (detection, segmentation) for f in dataclasses.fields(r.RECIPE)}
     for script in (*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "keras_leoclr").rglob("*.py")):
         defined = r'(?:add_argument\(\s*"--|DEFINE_\w+\(\s*")([a-z][\w-]*)'
         known |= set(re.findall(defined, script.read_text()))

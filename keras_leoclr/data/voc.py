@@ -24,6 +24,7 @@ VOC_CLASSES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
     "pottedplant sheep sofa train tvmonitor".split()
 )
+BACKGROUND = "background"  # class 0 of masks; boxes have none
 KINDS = {"boxes": ("Annotations", ".xml", "Main"), "masks": ("SegmentationClass", ".png", "Segmentation")}
 SHUFFLED = 1000  # resized pictures of TensorFlow Datasets that are shuffled at a time
 
@@ -85,9 +86,9 @@ def load_annotated(
               `tfds:voc/2007`, or with a `segmentation_mask`, such as `tfds:oxford_iiit_pet`.
         split: of the data set, or a slice such as "train[:80%]".
         kind: "boxes" or "masks".
-        class_names: names that may occur, in the order of their numbers. By default, boxes: the names that
-            occur in the split, sorted; masks: the lines of `classes.txt` in the folder, or else VOC's 20
-            classes behind "background".
+        class_names: names that may occur, in the order of their numbers. By default those in the lines of
+            `classes.txt` in the folder. Without it, boxes: the names that occur in the split, sorted; masks:
+            VOC's 20 classes behind "background".
         data_dir: where TensorFlow Datasets keeps its files.
 
     Raises:
@@ -112,9 +113,10 @@ def load_annotated(
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"{shown(str(path))}: missing, the split {split!r} names it")
+    listed = tuple(class_names) or _listed_classes(root)
     if kind == "masks":
-        return _with_masks(images, paths, tuple(class_names) or _mask_classes(root))
-    return _with_boxes(images, paths, tuple(class_names))
+        return _with_masks(images, paths, listed or (BACKGROUND, *VOC_CLASSES))
+    return _with_boxes(images, paths, tuple(name for name in listed if name != BACKGROUND))
 
 
 def read_boxes(path: str | os.PathLike) -> Boxes:
@@ -344,10 +346,10 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
     return elements
 
 
-def _mask_classes(root: pathlib.Path) -> tuple[str, ...]:
+def _listed_classes(root: pathlib.Path) -> tuple[str, ...]:
     file = root / "classes.txt"
     if not file.is_file():
-        return ("background", *VOC_CLASSES)
+        return ()
     return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
@@ -380,8 +382,8 @@ def _of_tfds(name: str, split: str, kind: str, data_dir: str | None) -> Annotate
         return dataset.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=True).repeat()
 
     try:
-        count = builder.info.splits[split].num_examples
-    except (KeyError, ValueError) as error:
+        count = int(elements(None).cardinality())
+    except ValueError as error:
         raise ValueError(
             f"`split` must be one of {', '.join(builder.info.splits)} of tfds:{name}, or a slice. "
             f"Received: split={split!r}"
