@@ -146,13 +146,14 @@ def test_a_lost_worker_is_one_line(monkeypatch, capsys):
 def test_recipes_as_json_and_as_lines(capsys):
     assert run("recipes", "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert [each["name"] for each in found] == cli.recipe_names()
+    names = sorted([*cli.recipe_names(), *cli.DOWNSTREAM.values()])
+    assert [each["name"] for each in found] == names
     for each in found:
         module = importlib.import_module(f"keras_leoclr.recipes.{each['name']}")
         assert module.__doc__.startswith(each["summary"]) and each["summary"] in each["description"]
     assert run("recipes") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == cli.recipe_names()
+    assert [line.split()[0] for line in lines] == names
 
 
 def test_data_as_json_names_what_is_damaged(tmp_path, capsys, monkeypatch):

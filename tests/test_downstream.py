@@ -207,4 +207,4 @@ def test_recipes_are_listed_and_help_names_every_field(capsys):
         assert command(name, "--help") == 0
         text = capsys.readouterr().out
         for field in dataclasses.fields(recipe):
-            assert f"--{field.name}:" in text or f"--[no]{field.name}:" in text
+            assert f"--{field.name} " in text or f"--[no]{field.name} " in text

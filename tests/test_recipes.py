@@ -243,7 +243,7 @@ def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_ski
         and "✗" not in page.split("<script")[0]
     )
     backbone = keras.saving.load_model(workdir / "backbone.keras")
-    assert backbone.dtype_policy.name == "mixed_bfloat16" or backbone.layers[1].compute_dtype == "bfloat16"
+    assert "bfloat16" in {layer.compute_dtype for layer in backbone._flatten_layers()}
 
 
 @pytest.mark.backend_free
