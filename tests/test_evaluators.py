@@ -375,7 +375,10 @@ def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys, files):
 def test_evaluate_says_what_is_missing(tmp_path, capsys):
     for arguments, words in [
         (["evaluate"], "`evaluate` takes one of knn, linear"),
-        (["evaluate", "magic", "--workdir", tmp_path], "unknown evaluation 'magic'. Known: all, embedding, few"),
+        (
+            ["evaluate", "magic", "--workdir", tmp_path],
+            "unknown evaluation 'magic'. Known: all, embedding, few",
+        ),
         (["evaluate", "knn"], "`--workdir` must name a folder"),
         (["evaluate", "knn", "--workdir", tmp_path], "`--backbone` must be a .keras file"),
         (
