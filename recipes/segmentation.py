@@ -106,7 +106,7 @@ def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
         spatial_pyramid_pooling=SpatialPyramidPooling(list(recipe.dilation_rates), num_channels=width),
         segmentation_head=head,
     )
-    return keras.Model(model.inputs, model.outputs, name="segmenter")
+    return keras.Model(model.inputs[0], model.outputs[0], name="segmenter")
 
 
 def batches(train: Any, recipe: Segmentation) -> tf.data.Dataset:

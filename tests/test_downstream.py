@@ -60,7 +60,10 @@ def test_a_detector_is_trained_and_judged(run_folder, made, tmp_path, capsys):  
     stock = keras.saving.load_model(workdir / "detector.keras")  # nothing of keras-cv is in it
     assert stock.output["classification"].shape[1] == 9 * (16**2 + 8**2 + 4**2 + 2**2 + 1)
     assert command("detect", *given) == 1
-    assert "`workdir` must be a new folder, or `overwrite` be given" in capsys.readouterr().err
+    assert "`workdir` must be a new folder, or one with results of this command" in capsys.readouterr().err
+    (workdir / "checkpoints").mkdir()
+    assert command("detect", *given, "--overwrite") == 1
+    assert "with checkpoints, which `overwrite` does not delete" in capsys.readouterr().err
 
 
 @pytest.mark.backend_free
