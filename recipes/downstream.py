@@ -20,7 +20,6 @@ from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
 from keras_leoclr.recipes.recipe import setting
 from keras_leoclr.results import Results
 
-
 # what the recipes leave in their folder; nothing else is ever overwritten
 WRITTEN = {"results.jsonl", "recipe.json", "detector.keras", "detections.json", "segmenter.keras"}
 
