@@ -82,6 +82,20 @@ def test_a_segmentation_is_trained_and_judged(run_folder, made, tmp_path, capsys
     np.testing.assert_allclose(np.asarray(classes).sum(-1), 1, atol=1e-5)
 
 
+def test_void_pixels_do_not_count_in_the_loss():
+    rng = np.random.default_rng(0)
+    classes = rng.dirichlet(np.ones(3), (2, 4, 4)).astype("float32")
+    masks = rng.integers(0, 3, (2, 4, 4)).astype("uint8")
+    masks[:, 0] = 255
+    true = np.take_along_axis(classes, masks[..., None] % 255, -1)[:, 1:]
+    loss = segmentation.pixel_loss(keras.ops.convert_to_tensor(masks), keras.ops.convert_to_tensor(classes))
+    assert float(loss) == pytest.approx(-np.log(true).mean(), rel=1e-4)
+    nothing = segmentation.pixel_loss(
+        keras.ops.full((1, 2, 2), 255), keras.ops.convert_to_tensor(classes[:1, :2, :2])
+    )
+    assert float(nothing) == 0
+
+
 @pytest.fixture(scope="module")
 def small_detection(run_folder, made):  # noqa: F811
     return detection.Detection(
