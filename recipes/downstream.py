@@ -20,6 +20,9 @@ from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
 from keras_leoclr.recipes.recipe import setting
 from keras_leoclr.results import Results
 
+# what the recipes leave in their folder; nothing else is ever overwritten
+WRITTEN = {"results.jsonl", "recipe.json", "detector.keras", "detections.json", "segmenter.keras"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Downstream:
@@ -158,11 +161,13 @@ def run_in(
         ValueError: if there are results already.
     """
     workdir = pathlib.Path(workdir)
-    results = Results(workdir / "results.jsonl")
-    if results.path.exists() and not overwrite:
+    there = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
+    others = there - WRITTEN
+    if others or (there and not overwrite):
+        what = f"with {sorted(others)[0]}, which `overwrite` does not delete" if others else "with results"
         raise ValueError(
-            "`workdir` must be a new folder, or `overwrite` be given. "
-            f"Received: workdir={workdir}, with results"
+            "`workdir` must be a new folder, or one with results of this command and `overwrite` be given. "
+            f"Received: workdir={workdir}, {what}"
         )
     partial = workdir.with_name(workdir.name + checkpoints.PARTIAL)
     shutil.rmtree(partial, ignore_errors=True)
@@ -180,11 +185,7 @@ def run_in(
         for score, value in scores.items():
             Results(partial / "results.jsonl").write(f"{name}/{score}", value, **protocol)
         (partial / "recipe.json").write_text(json.dumps(settings, indent=2) + "\n")
-        if workdir.exists():
-            if overwrite and results.path.exists():
-                shutil.rmtree(workdir)
-            else:
-                workdir.rmdir()  # an error unless it is empty
+        shutil.rmtree(workdir, ignore_errors=True)
         os.replace(partial, workdir)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from keras_leoclr.data.voc import VOID
 from keras_leoclr.evaluation.dense import MeanIoU
@@ -64,8 +65,7 @@ def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = Fals
         keras.utils.set_random_seed(recipe.seed)
         train, test = load_splits(recipe, "masks")
         model = segmenter(recipe, len(train.class_names))
-        loss = keras.losses.SparseCategoricalCrossentropy(ignore_class=VOID)
-        model.compile(optimizer=optimizer(recipe), loss=loss, jit_compile=False)
+        model.compile(optimizer=optimizer(recipe), loss=pixel_loss, jit_compile=False)
         model.fit(
             batches(train, recipe), steps_per_epoch=recipe.steps, epochs=1, verbose=verbose, shuffle=False
         )
@@ -106,7 +106,25 @@ def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
         spatial_pyramid_pooling=SpatialPyramidPooling(list(recipe.dilation_rates), num_channels=width),
         segmentation_head=head,
     )
-    return keras.Model(model.inputs, model.outputs, name="segmenter")
+    return keras.Model(model.inputs[0], model.outputs[0], name="segmenter")
+
+
+def pixel_loss(masks: Any, classes: Any) -> Any:
+    """Cross-entropy, mean over the pixels of a batch that are not void.
+
+    A flat list of pixels: Keras' own loss of maps fails on torch 2.13 ("grad_input must be contiguous").
+
+    Args:
+        masks: (B, H, W) class numbers, `VOID` for none.
+        classes: (B, H, W, C) probabilities.
+    """
+    masks = ops.cast(ops.reshape(masks, (-1,)), "int32")
+    judged = masks != VOID
+    losses = ops.sparse_categorical_crossentropy(
+        ops.where(judged, masks, 0), ops.reshape(classes, (-1, classes.shape[-1]))
+    )
+    judged = ops.cast(judged, losses.dtype)
+    return ops.sum(losses * judged) / ops.maximum(ops.sum(judged), 1)
 
 
 def batches(train: Any, recipe: Segmentation) -> tf.data.Dataset:

@@ -60,7 +60,10 @@ def test_a_detector_is_trained_and_judged(run_folder, made, tmp_path, capsys):  
     stock = keras.saving.load_model(workdir / "detector.keras")  # nothing of keras-cv is in it
     assert stock.output["classification"].shape[1] == 9 * (16**2 + 8**2 + 4**2 + 2**2 + 1)
     assert command("detect", *given) == 1
-    assert "`workdir` must be a new folder, or `overwrite` be given" in capsys.readouterr().err
+    assert "`workdir` must be a new folder, or one with results of this command" in capsys.readouterr().err
+    (workdir / "checkpoints").mkdir()
+    assert command("detect", *given, "--overwrite") == 1
+    assert "with checkpoints, which `overwrite` does not delete" in capsys.readouterr().err
 
 
 @pytest.mark.backend_free
@@ -77,6 +80,20 @@ def test_a_segmentation_is_trained_and_judged(run_folder, made, tmp_path, capsys
     classes = model(np.zeros((1, 32, 32, 3), "float32"))
     assert tuple(classes.shape) == (1, 32, 32, 11)
     np.testing.assert_allclose(np.asarray(classes).sum(-1), 1, atol=1e-5)
+
+
+def test_void_pixels_do_not_count_in_the_loss():
+    rng = np.random.default_rng(0)
+    classes = rng.dirichlet(np.ones(3), (2, 4, 4)).astype("float32")
+    masks = rng.integers(0, 3, (2, 4, 4)).astype("uint8")
+    masks[:, 0] = 255
+    true = np.take_along_axis(classes, masks[..., None] % 255, -1)[:, 1:]
+    loss = segmentation.pixel_loss(keras.ops.convert_to_tensor(masks), keras.ops.convert_to_tensor(classes))
+    assert float(loss) == pytest.approx(-np.log(true).mean(), rel=1e-4)
+    nothing = segmentation.pixel_loss(
+        keras.ops.full((1, 2, 2), 255), keras.ops.convert_to_tensor(classes[:1, :2, :2])
+    )
+    assert float(nothing) == 0
 
 
 @pytest.fixture(scope="module")

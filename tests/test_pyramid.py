@@ -139,6 +139,20 @@ def test_random_weights_of_the_same_architecture_and_torch_files(run, tmp_path):
 
 
 @pytest.mark.backend_free
+def test_chains_and_vits_become_backbones_of_raw_images(tmp_path):
+    chain = [layers.Conv2D(4, 3, 2, "same"), layers.GlobalAveragePooling2D()]
+    keras.Sequential([keras.Input((8, 8, 3)), *chain]).save(tmp_path / "chain.keras")
+    kl.backbones.vit_tiny(image_size=16, patch_size=8).save(tmp_path / "vit.keras")
+    for name, size in (("chain", 8), ("vit", 16)):
+        inner = keras.saving.load_model(tmp_path / f"{name}.keras")
+        images = np.full((1, size, size, 3), 128.0, "float32")
+        normalised = (images / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        outer = starting_backbone(tmp_path / f"{name}.keras")
+        expected = to_numpy(inner(normalised.astype("float32")))
+        np.testing.assert_allclose(to_numpy(outer(images)), expected, atol=1e-4)
+
+
+@pytest.mark.backend_free
 def test_what_is_no_backbone_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`backbone` must be a .keras file.*nothing, which does not"):
         starting_backbone(tmp_path / "nothing")

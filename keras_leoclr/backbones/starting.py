@@ -86,6 +86,8 @@ def _normalising(backbone: keras.Model, folder: pathlib.Path | None) -> keras.Mo
 
 def _with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequence[float]) -> keras.Model:
     """The same layers behind a Normalization."""
+    if isinstance(backbone, keras.Sequential):
+        backbone = keras.Model(backbone.inputs, backbone.outputs, name=backbone.name)
     images = keras.Input(backbone.input_shape[1:], name="images")
     layer = keras.layers.Normalization(
         mean=[255.0 * v for v in mean], variance=[(255.0 * v) ** 2 for v in std], dtype="float32"
