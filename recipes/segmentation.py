@@ -70,7 +70,8 @@ def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = Fals
             batches(train, recipe), steps_per_epoch=recipe.steps, epochs=1, verbose=verbose, shuffle=False
         )
         scores = judge(model, test, recipe)
-        model.save(folder / "segmenter.keras")
+        # without the loss, which is this package's
+        keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "segmenter.keras")
         return scores
 
     return run_in("segmentation", recipe, workdir, overwrite, work)
