@@ -280,8 +280,8 @@ def _make(backbone: keras.Model, path: pathlib.Path, format: str) -> None:
             network.export(str(path), format=kind.keras_name, verbose=False)
     except ImportError as error:
         raise ImportError(
-            f"Keras needs a package for {format} on the {keras.backend.backend()} backend: pip install "
-            f"'keras-leoclr[export]'. {_hint(format)} {_first(error)}"
+            f"{format} needs another package on {keras.backend.backend()}; nothing is left. {_hint(format)} "
+            f"Received: {_first(error)}"
         ) from error
     except Exception as error:  # each converter raises its own kinds
         raise ExportError(
