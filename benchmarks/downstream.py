@@ -75,7 +75,7 @@ def main():
                 cells = [f"{statistics.mean(values):.1f}" for values in both]
                 print(f"| {task} | {score} | {' | '.join(cells)} | {', '.join(gains)} |", flush=True)
             seconds = (time.monotonic() - started) / len(seeds) / len(starts)
-            print(f"<!-- {task}: {seconds:.0f} s a run, {recipe.steps} steps -->", flush=True)
+            print(f"<!-- {task}: {seconds:.0f} s a run, {settled.steps} steps -->", flush=True)
 
 
 if __name__ == "__main__":
