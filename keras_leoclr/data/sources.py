@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_leoclr.data import decode, folder, index, streams, tfrecord
+from keras_leoclr.data import decode, folder, idx, index, streams, tfrecord
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.from_tfds import RecordImages, TFDSSource
 from keras_leoclr.data.images import ArrayImages, Images
@@ -58,6 +58,8 @@ def load(
               GIF and TIFF in any colour mode become RGB. The pictures are in the order of a hash of their
               path, so that a slice is a sample of all classes. Their headers are read once and kept in
               `$XDG_CACHE_HOME/keras_leoclr`;
+            - a folder of IDX files, the format of MNIST and Fashion-MNIST: `train-images-idx3-ubyte.gz`,
+              `train-labels-idx1-ubyte.gz`, and `t10k-...` for "test", packed or not;
             - a path or glob of TFRecord files whose examples hold an encoded picture as `image/encoded`
               or `image` and, optionally, `image/class/label` or `label`;
             - `"tfds:NAME"`: a data set of TensorFlow Datasets with features `image` and, if it has
@@ -120,6 +122,8 @@ def load(
         images = RecordImages(source, decoded if source.encoded else without_name)
     elif name in BUNDLED:
         images = _bundled(name, split)
+    elif os.path.isdir(name) and idx.has_idx(name):
+        images = array_images(idx.idx_arrays(name, split_name(split)), split, name)
     elif os.path.isdir(name):
         images = _folder(name, split, failures, progress, skip=on_error == "skip", **options)
     elif name.endswith(".npz"):

@@ -9,20 +9,13 @@ wherever it is made.
 """
 
 import argparse
-import gzip
 import pathlib
 
 import numpy as np
 
+from keras_leoclr.data.idx import read_idx
+
 FILES = {"train": ("train", 1000), "test": ("t10k", 200)}
-
-
-def read_idx(path: pathlib.Path) -> np.ndarray:
-    """Reads an IDX file: two zero bytes, a type byte, the rank, then big-endian sizes and data."""
-    data = gzip.decompress(path.read_bytes())
-    rank = data[3]
-    shape = np.frombuffer(data, ">u4", count=rank, offset=4)
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
 def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
