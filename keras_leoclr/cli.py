@@ -24,6 +24,11 @@ COMMANDS = {
     "watch": ("keras_leoclr.commands.watch:run", "DIR", "show how far a run elsewhere is"),
     "evaluate": ("keras_leoclr.commands.evaluate:run", "WHAT --workdir DIR", "judge a backbone"),
     "compare": ("keras_leoclr.commands.compare:run", "RUN [RUN ...]", "results of runs in one table"),
+    "ablate": (
+        "keras_leoclr.commands.ablate:run",
+        "NAME --workdir DIR",
+        "a recipe in variants, with seeds: LeOCLR or MoCo v2, which crops, ...",
+    ),
     "report": (
         "keras_leoclr.commands.report:run",
         "RUN [RUN ...]",
@@ -161,7 +166,7 @@ def _in_one_line(error: Exception) -> str | None:
 
 def _recipe_files() -> dict[str, pathlib.Path]:
     (folder,) = importlib.util.find_spec("keras_leoclr.recipes").submodule_search_locations
-    shared = {"__init__", "recipe", "pretrain", "run", "downstream"}
+    shared = {"__init__", "ablations", "downstream", "pretrain", "recipe", "run", "study"}
     return {path.stem: path for path in sorted(pathlib.Path(folder).glob("*.py")) if path.stem not in shared}
 
 
@@ -255,7 +260,7 @@ def _pretrain(arguments: list[str]) -> int:
         raise UsageError("`--workdir` must name a folder for the run. Received: no --workdir")
     recipe = module.RECIPE.smoke() if values["preset"].value == "smoke" else module.RECIPE
     try:
-        recipe = dataclasses.replace(recipe, **_given(values, recipe))
+        recipe = dataclasses.replace(recipe, **given_fields(values, recipe))
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:
@@ -280,7 +285,7 @@ def _downstream(command: str, arguments: list[str]) -> int:
     flags.DEFINE_string("workdir", None, "new folder for the results", **own)
     flags.DEFINE_bool("overwrite", False, "replace results that are already in workdir", **own)
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line", 0, 2, **own)
-    _define_fields(values, module.RECIPE)
+    define_fields(values, module.RECIPE)
     rest = parse(values, arguments, f"leoclr {command} [--FLAG VALUE ...]\n\n{module.__doc__.strip()}")
     if rest is None:
         return 0
@@ -289,7 +294,7 @@ def _downstream(command: str, arguments: list[str]) -> int:
     if values["workdir"].value is None:
         raise UsageError("`--workdir` must name a folder for the results. Received: no --workdir")
     try:
-        recipe = dataclasses.replace(module.RECIPE, **_given(values, module.RECIPE))
+        recipe = dataclasses.replace(module.RECIPE, **given_fields(values, module.RECIPE))
     except ValueError as error:
         raise UsageError(str(error)) from error
     options = {name: values[name].value for name in ("overwrite", "verbose")}
@@ -316,11 +321,12 @@ def _flags_of(recipe: object) -> flags.FlagValues:
         "tensorboard", "auto", ["auto", "on", "off"], "write DIR/logs; auto: if the package is there", **own
     )
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line per epoch", 0, 2, **own)
-    _define_fields(values, recipe)
+    define_fields(values, recipe)
     return values
 
 
-def _define_fields(values: flags.FlagValues, recipe: object) -> None:
+def define_fields(values: flags.FlagValues, recipe: object) -> None:
+    """Defines one flag per field of a recipe."""
     own = {"flag_values": values, "module_name": "recipe"}
     hints = typing.get_type_hints(type(recipe))
     for field in dataclasses.fields(recipe):
@@ -339,7 +345,7 @@ def _define_fields(values: flags.FlagValues, recipe: object) -> None:
             flags.DEFINE_string(field.name, default, help_text, **own)
 
 
-def _given(values: flags.FlagValues, recipe: object) -> dict:
+def given_fields(values: flags.FlagValues, recipe: object) -> dict:
     """The fields that were given as flags, in their types."""
     given = {}
     hints = typing.get_type_hints(type(recipe))

@@ -275,6 +275,7 @@ def make_views(recipe: Recipe) -> keras.layers.Layer:
         recipe.image_size,
         recipe.crop_scale,
         num_crops=recipe.num_crops,
+        original_scale=recipe.original_scale,
         antialias_original=recipe.antialias_original,
         original_photometrics=recipe.original_photometrics,
         **photometrics,

@@ -45,6 +45,9 @@ class Recipe:
     crop_scale: tuple[float, ...] = setting((0.2, 1.0), "area of the crops, share of the image, low and high")
     num_crops: int = setting(2, "key views of an image (LeOCLR)")
     original_photometrics: bool = setting(True, "colour and blur for the original too (LeOCLR)")
+    original_scale: tuple[float, ...] = setting(
+        (1.0, 1.0), "side of the original in its view, low and high; below 1, not the paper's (LeOCLR)"
+    )
     antialias_original: bool = setting(False, "reduce the original with an antialiasing filter (LeOCLR)")
     color_jitter: tuple[float, ...] = setting(
         (0.4, 0.4, 0.4, 0.1), "strength of brightness, contrast, saturation, hue"

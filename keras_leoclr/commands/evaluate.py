@@ -27,8 +27,8 @@ EVALUATORS = {
 }
 OF_ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality", "embedding")
 USAGE = (
-    "leoclr evaluate WHAT --workdir DIR [--backbone FILE|random] [--dataset NAME] [--FLAG VALUE ...]\n\n"
-    "WHAT is one of\n"
+    "leoclr evaluate WHAT[,WHAT ...] --workdir DIR [--backbone FILE|random] [--dataset NAME] [--FLAG VALUE "
+    "...]\n\nWHAT is one of\n"
     + "\n".join(f"  {name:14}{text}" for name, text in EVALUATORS.items())
     + f"""
   {"all":14}{", ".join(OF_ALL)}
@@ -59,12 +59,14 @@ def run(arguments: list[str]) -> int:
         raise UsageError(
             f"`evaluate` takes one of {', '.join((*EVALUATORS, 'all'))}. Received: {' '.join(rest) or 'none'}"
         )
-    known("evaluation", rest[0], (*EVALUATORS, "all"))
+    chosen = OF_ALL if rest[0] == "all" else rest[0].split(",")
+    for what in chosen:
+        known("evaluation", what, (*EVALUATORS, "all"))
     if values["workdir"].value is None:
         raise UsageError("`--workdir` must name a folder for the results. Received: no --workdir")
     given = {name: values[name].value for name in values}
     evaluation = _Evaluation({**given, "verbose": given["verbose"] and not given["json"]})
-    for what in OF_ALL if rest[0] == "all" else (rest[0],):
+    for what in chosen:
         evaluation.write(what)
     return 0
 

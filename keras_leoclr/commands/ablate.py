@@ -1,0 +1,119 @@
+"""`leoclr ablate`: a recipe in several variants, with several seeds, as a table and a picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pathlib
+
+from absl import flags
+
+from keras_leoclr.commands.usage import UsageError, known, parse
+
+
+def run(arguments: list[str]) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: what follows its name.
+
+    Returns:
+        Exit status.
+    """
+    from keras_leoclr import cli
+    from keras_leoclr.recipes import ablations
+
+    names, recipes = list(ablations.ABLATIONS), cli.recipe_names()
+    listed = "\n".join(f"  {name:14}{one.question}" for name, one in ablations.ABLATIONS.items())
+    usage = f"""leoclr ablate NAME --workdir DIR [--recipe RECIPE] [--seeds 0,1,2] [--FLAG VALUE ...]
+
+Trains a recipe in several variants, each with several seeds, evaluates the backbones and shows a table with
+the differences from the first variant, mean and 95 % interval over the seeds. NAME is one of
+
+{listed}
+
+The same command goes on where it was; runs whose results are in DIR/results.jsonl are not run again.
+DIR/table.md and DIR/table.svg are the table and its picture. The flags of the recipe (`leoclr pretrain RECIPE
+--help`) apply to all variants."""
+    recipe_name = _recipe_name(arguments)
+    module = importlib.import_module(f"keras_leoclr.recipes.{known('recipe', recipe_name, recipes)}")
+    values = flags.FlagValues()
+    own = {"flag_values": values, "module_name": "ablate"}
+    flags.DEFINE_string("workdir", None, "folder of the runs and of the results", **own)
+    flags.DEFINE_string("recipe", recipe_name, f"one of {', '.join(recipes)}", **own)
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "one run of each variant for each; comma-separated", **own)
+    flags.DEFINE_list(
+        "methods", [], f"each variant with each of {', '.join(ablations.METHODS)}; comma-separated", **own
+    )
+    flags.DEFINE_integer("jobs", 1, "runs at the same time, which share the cores", 1, **own)
+    flags.DEFINE_list("suite", ["knn", "linear", "few", "retrieval"], "evaluations; comma-separated", **own)
+    flags.DEFINE_enum("preset", "full", ["full", "smoke"], "smoke: runs of under a minute", **own)
+    flags.DEFINE_bool("show", False, "only show what is in DIR/results.jsonl", **own)
+    flags.DEFINE_integer("verbose", 1, "0 the table alone, 1 progress too", 0, 1, **own)
+    cli.define_fields(values, module.RECIPE)
+    rest = parse(values, arguments, usage)
+    if rest is None:
+        return 0
+    if len(rest) != 1:
+        raise UsageError(f"`ablate` takes one of {', '.join(names)}. Received: {' '.join(rest) or 'none'}")
+    name = known("ablation", rest[0], names)
+    if values["workdir"].value is None:
+        raise UsageError("`--workdir` must name a folder for the runs. Received: no --workdir")
+    workdir = pathlib.Path(values["workdir"].value)
+    if not values["show"].value:
+        for method in values["methods"].value:
+            known("method", method, ablations.METHODS)
+        _run(name, module, values, workdir)
+    from keras_leoclr.report import studies
+    from keras_leoclr.results import Results
+
+    found = studies.read(Results(workdir / "results.jsonl"))
+    if name not in found:
+        raise UsageError(f"`--workdir` must hold results of {name}. Received: {workdir}")
+    text = studies.markdown(found[name])
+    (workdir / "table.md").write_text(text + "\n", encoding="utf-8")
+    (workdir / "table.svg").write_text(studies.picture(found[name]), encoding="utf-8")
+    print(studies.text(found[name]))
+    return 0
+
+
+def _recipe_name(arguments):
+    """The recipe whose fields are the flags: it has to be known before the flags are."""
+    for number, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name in ("--recipe", "-recipe"):
+            return value or (arguments[number + 1] if number + 1 < len(arguments) else "")
+    return "fashion_mnist"
+
+
+def _run(name, module, values, workdir):
+    from keras_leoclr import cli
+    from keras_leoclr.commands import evaluate
+    from keras_leoclr.recipes import ablations, study
+
+    try:
+        seeds = [int(seed) for seed in values["seeds"].value]
+    except ValueError as error:
+        raise UsageError(
+            f"`--seeds` must be comma-separated whole numbers. Received: {','.join(values['seeds'].value)}"
+        ) from error
+    for what in values["suite"].value:
+        known("evaluation", what, evaluate.EVALUATORS)
+    recipe = module.RECIPE.smoke() if values["preset"].value == "smoke" else module.RECIPE
+    try:
+        recipe = dataclasses.replace(recipe, **cli.given_fields(values, recipe))
+        variants = ablations.of(name, recipe, tuple(values["methods"].value))
+        for changes in variants.values():
+            dataclasses.replace(recipe, **changes)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    study.study(
+        name,
+        recipe,
+        variants,
+        workdir,
+        seeds,
+        values["jobs"].value,
+        values["suite"].value,
+        verbose=bool(values["verbose"].value),
+    )
