@@ -5,9 +5,9 @@
 
 The Open Clip Art Library, release 0.18, is in the public domain (Creative Commons Public Domain Dedication).
 The class of a drawing is its first folder; folders of fewer than 90 drawings and those without a subject
-("special", "unsorted") are left out, and so are drawings that are the same at 64 pixels. They lie on white and
-are reduced with an antialiasing filter, to a square as the views are. Every fifth, in the order of a hash
-of its path, is a test image.
+("special", "unsorted") are left out, and so are drawings that are the same at 64 pixels. They lie on white
+and are reduced with an antialiasing filter, to a square as the views are. Every fifth, in the order of a
+hash of its path, is a test image.
 """
 
 import argparse

@@ -95,6 +95,7 @@ def study(
     jobs: int = 1,
     suite: Sequence[str] = SUITE,
     options: Sequence[str] = (),
+    command: str = "",
     verbose: bool = True,
 ) -> Results:
     """Runs what is missing of a study, or goes on with it.
@@ -108,6 +109,7 @@ def study(
         jobs: runs at the same time, each a process that has its share of the cores.
         suite: evaluations, see `leoclr evaluate`.
         options: flags of `leoclr evaluate`.
+        command: what started it, noted with each run.
         verbose: whether to show progress.
 
     Returns:
@@ -138,7 +140,7 @@ def study(
                 if process.returncode:
                     failed[run.folder] = _tail(workdir / run.folder / LOG)
                 else:
-                    for line in collected(run, workdir / run.folder, ablation):
+                    for line in collected(run, workdir / run.folder, ablation, command):
                         results.write(**line)
                 shown.ended(run, process.returncode)
             shown.update([workdir / run.folder for run in going])
@@ -208,13 +210,14 @@ def _tail(path, lines=5):
 # === What is kept ===
 
 
-def collected(run: Run, folder: pathlib.Path, ablation: str) -> Iterator[dict[str, Any]]:
+def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") -> Iterator[dict[str, Any]]:
     """The lines of a study about one run, as arguments of `Results.write`.
 
     Args:
         run: the run.
         folder: its folder.
         ablation: name of the study.
+        command: what started it.
     """
     about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
     last = {}
@@ -239,8 +242,8 @@ def collected(run: Run, folder: pathlib.Path, ablation: str) -> Iterator[dict[st
     settings["dataset"] = pathlib.PurePath(settings["dataset"]).name
     settings.pop("data_dir")
     machine = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("environment", {})
-    about |= {"place": run.place, "recipe": settings, "environment": machine}
-    yield {"name": "study/run", "value": 1.0, **about}
+    about |= {"place": run.place, "command": command, "recipe": settings}
+    yield {"name": "study/run", "value": 1.0, **about, "environment": machine}
 
 
 # === Progress ===

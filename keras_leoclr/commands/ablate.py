@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pathlib
+import shlex
 
 from absl import flags
 
@@ -49,6 +50,9 @@ DIR/table.md and DIR/table.svg are the table and its picture. The flags of the r
     flags.DEFINE_list("suite", ["knn", "linear", "few", "retrieval"], "evaluations; comma-separated", **own)
     flags.DEFINE_enum("preset", "full", ["full", "smoke"], "smoke: runs of under a minute", **own)
     flags.DEFINE_bool("show", False, "only show what is in DIR/results.jsonl", **own)
+    flags.DEFINE_bool(
+        "leave_one_out", True, "kNN within the training set too: what was learned by heart", **own
+    )
     flags.DEFINE_integer("verbose", 1, "0 the table alone, 1 progress too", 0, 1, **own)
     cli.define_fields(values, module.RECIPE)
     rest = parse(values, arguments, usage)
@@ -63,7 +67,7 @@ DIR/table.md and DIR/table.svg are the table and its picture. The flags of the r
     if not values["show"].value:
         for method in values["methods"].value:
             known("method", method, ablations.METHODS)
-        _run(name, module, values, workdir)
+        _run(name, module, values, workdir, _command(arguments))
     from keras_leoclr.report import studies
     from keras_leoclr.results import Results
 
@@ -86,7 +90,20 @@ def _recipe_name(arguments):
     return "fashion_mnist"
 
 
-def _run(name, module, values, workdir):
+def _command(arguments):
+    """The command as others would type it: what only concerns this run of it is left out."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument.partition("=")[0] in ("--jobs", "--verbose"):
+            skip = "=" not in argument
+        else:
+            kept.append(argument)
+    return shlex.join(["leoclr", "ablate", *kept])
+
+
+def _run(name, module, values, workdir, command):
     from keras_leoclr import cli
     from keras_leoclr.commands import evaluate
     from keras_leoclr.recipes import ablations, study
@@ -115,5 +132,7 @@ def _run(name, module, values, workdir):
         seeds,
         values["jobs"].value,
         values["suite"].value,
+        ["--leave_one_out"] if values["leave_one_out"].value and "knn" in values["suite"].value else [],
+        command,
         verbose=bool(values["verbose"].value),
     )

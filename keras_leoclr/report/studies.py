@@ -20,7 +20,7 @@ MEASURES = {
     "linear/top1": "linear",
     "linear_few/top1": "linear, few labels",
     "finetune/top1": "fine-tuned, few labels",
-    "knn_train/top1": "kNN within the training set",
+    "knn_train/top1": "kNN among training images",
     "retrieval/recall@1": "crop to original, recall@1",
 }
 SCALE = 0.6  # of the crops whose recall is shown

@@ -1,0 +1,172 @@
+"""Renders RESULTS.md and its pictures from docs/results/*/results.jsonl: `make results`.
+
+    python docs/results.py [--check]
+
+Each folder holds the `results.jsonl` of one study, as `leoclr ablate ... --workdir FOLDER` writes it; all
+numbers, tables, pictures and comparisons of the page come from there. With `--check` nothing is written, and
+the exit status is 1 if the page differs from what would be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+
+from keras_leoclr.evaluation.compare import text_table
+from keras_leoclr.recipes.ablations import ABLATIONS
+from keras_leoclr.report import studies
+from keras_leoclr.results import Results
+
+ROOT = pathlib.Path(__file__).parent
+PAGE = ROOT.parent / "RESULTS.md"
+DATA = {
+    "fashion_mnist": "Fashion-MNIST, the bundled 10,000 training and 2,000 test images",
+    "fashion-mnist": "Fashion-MNIST, 60,000 training and 10,000 test images (Debian's dataset-fashion-mnist)",
+    "openclipart.npz": "coloured drawings of the Open Clip Art Library (`python benchmarks/openclipart.py`)",
+}
+COMPARED = ("knn/top1", "linear/top1", "linear_few/top1")
+INTRODUCTION = """# Results
+
+Rendered by `make results` (docs/results.py) from the `results.jsonl` files in [docs/results](docs/results);
+each section names its command. Accuracies are of the test images, in percent: mean ± standard deviation
+over the seeds. In brackets the difference from the first row in points, paired by seed, with its 95 %
+interval (Student's t over the seeds); `*` marks an interval that does not hold 0. A ring in a picture is
+one seed, a filled dot the mean, the bar its 95 % interval, the dashed line the first row.
+
+*kNN*: 20 neighbours, cosine, weights by temperature 0.07. *linear*: softmax regression on the frozen
+features, weight decay chosen on held-out training images. *few labels*: the same on 10 labelled images per
+class, mean of 5 draws. *kNN among training images*: each training image judged by the others; when it rises
+while the test accuracy falls, training images were learned by heart. *crop to original*: share of crops of
+60 % of the area whose nearest picture among the test originals is their own.
+"""
+
+
+def sections() -> list[tuple[str, studies.Study]]:
+    """Folder and study, of all studies, ordered by folder."""
+    found = []
+    for path in sorted(ROOT.glob("results/*/results.jsonl")):
+        found += [(path.parent.name, study) for study in studies.read(Results(path)).values()]
+    return found
+
+
+def page() -> dict[pathlib.Path, str]:
+    """The texts of RESULTS.md and of the pictures, by path."""
+    files, parts = {}, [INTRODUCTION]
+    found = sections()
+    parts += _comparison(found)
+    for folder, study in found:
+        first = study.runs[0]
+        recipe = first["recipe"]
+        parts.append(f"## {ABLATIONS[study.name].question} ({folder})\n")
+        parts.append(_setting(study, recipe))
+        parts.append("\n".join(["```bash", *dict.fromkeys(r["command"] for r in study.runs), "```\n"]))
+        parts.append(studies.markdown(study) + "\n")
+        for name, text in (
+            ("table", studies.picture(study)),
+            ("knn", studies.curves(study, "knn_top1")),
+            ("loss", studies.curves(study, "loss_to_chance") if study.name == "method" else None),
+        ):
+            if text is not None:
+                path = ROOT / "results" / folder / f"{name}.svg"
+                files[path] = text
+                parts.append(f"![{study.name}, {name}]({path.relative_to(ROOT.parent).as_posix()})\n")
+    return {PAGE: "\n".join(parts).rstrip() + "\n", **files}
+
+
+def _setting(study, recipe):
+    data = DATA.get(recipe["dataset"], recipe["dataset"])
+    widths = f" of widths {', '.join(map(str, recipe['widths']))}" if recipe["widths"] else ""
+    photometrics = ", ".join(f"{strength:g}" for strength in recipe["color_jitter"])
+    machine = study.runs[0]["environment"]
+    versions = machine.get("packages", {})
+    seeds = sorted({line["seed"] for line in study.runs})
+    return (
+        f"Data: {data}. Backbone: {recipe['backbone']}{widths}, {recipe['image_size']} px. First row: "
+        f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, learning rate {recipe['learning_rate']:g} "
+        f"per 256 images, temperature {recipe['temperature']:g}, momentum {recipe['momentum']:g}, queue "
+        f"{recipe['queue_size']:,}, crops of {recipe['crop_scale'][0]:g} to {recipe['crop_scale'][1]:g}, "
+        f"colour jitter {photometrics} with probability {recipe['jitter_probability']:g}. Seeds "
+        f"{', '.join(map(str, seeds))}. {machine.get('backend', '?')} backend, Keras "
+        f"{versions.get('keras', '?')}, {machine.get('cores', '?')} cores.\n"
+    )
+
+
+def pairs(study: studies.Study) -> list[tuple[str, str, str]]:
+    """What can be compared in a study: setting, label of MoCo v2, label of LeOCLR."""
+    recipes = {}
+    for line in study.runs:
+        recipes.setdefault(line["variant"], line["recipe"])
+    found = []
+    for label, recipe in recipes.items():
+        if recipe["method"] != "leoclr":
+            continue
+        for other, base in recipes.items():
+            same = all(base[key] == value for key, value in recipe.items() if key not in ("method", "seed"))
+            if base["method"] == "moco_v2" and (same or study.name == "method"):
+                setting = label.removeprefix("LeOCLR, ")
+                found.append((setting, other, label))
+    return found
+
+
+def _comparison(found):
+    head = ["study", "setting", "seeds", *(studies.MEASURES[m] for m in COMPARED)]
+    rows, ahead = [head], {m: [0, 0, 0] for m in COMPARED}
+    for folder, study in found:
+        for setting, moco, leoclr in pairs(study):
+            changes = [study.change(leoclr, m, moco) for m in COMPARED]
+            for measure, change in zip(COMPARED, changes, strict=True):
+                if change is not None:
+                    sign = 0 if not change.beyond_chance else 1 if change.mean > 0 else 2
+                    ahead[measure][sign] += 1
+            cells = ["–" if change is None else studies.points(change) for change in changes]
+            count = max((change.count for change in changes if change is not None), default=0)
+            rows.append([folder, setting, str(count), *cells])
+    if len(rows) == 1:
+        return []
+    lines = ["## LeOCLR minus MoCo v2\n"]
+    lines.append(
+        "Everything but the method is the same in a row, by seed; points of test accuracy. At equal compute "
+        "LeOCLR has four fifths of the epochs.\n"
+    )
+    lines.append(text_table(rows, markdown=True) + "\n")
+    for measure in COMPARED:
+        none, leoclr, moco = ahead[measure]
+        lines.append(
+            f"- {studies.MEASURES[measure]}: LeOCLR is ahead beyond chance in {leoclr}, MoCo v2 in {moco}, "
+            f"neither in {none} of {none + leoclr + moco} settings."
+        )
+    return [*lines, "", *_advice(ahead), ""]
+
+
+def _advice(ahead):
+    """What follows for the choice between the methods, from the counts alone."""
+    leoclr, moco = (sum(counts[n] for counts in ahead.values()) for n in (1, 2))
+    measured = "On data like these (small pictures, networks and budgets; ImageNet was not trained here)"
+    if moco > 2 * leoclr:
+        text = "MoCo v2 is the better choice. LeOCLR is where the rows above say so."
+    elif leoclr > 2 * moco:
+        text = "LeOCLR is the better choice. MoCo v2 is where the rows above say so."
+    else:
+        text = "neither method is ahead throughout: look for the row that is most like your setting."
+    return [f"{measured} {text}"]
+
+
+def main() -> int:
+    """Writes the page, or compares it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    check = parser.parse_args().check
+    stale = []
+    for path, text in page().items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            stale.append(path)
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    for path in stale:
+        print(f"{'differs' if check else 'written'}: {path.relative_to(ROOT.parent)}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
