@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long report-screenshot downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
+.PHONY: quickstart pretrain-long report-screenshot results downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -22,6 +22,10 @@ chromium:
 
 pretrain-long: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir runs/long --overwrite --epochs 60
+
+# RESULTS.md, of docs/results.
+results: $(VENV)/.core
+	$(BIN)/python docs/results.py
 
 # Detection and segmentation, pretrained backbone against new weights: the tables of docs/downstream.md.
 downstream: $(VENV)/.test

@@ -116,7 +116,7 @@ def study(
         `workdir/results.jsonl`. Runs that are in it are not run again; others go on where they were.
 
     Raises:
-        RuntimeError: if a run failed; the others are finished first.
+        ChildProcessError: if a run failed; the others are finished first.
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def study(
             process.wait()
     if failed:
         texts = "\n".join(f"{name}: {text}" for name, text in failed.items())
-        raise RuntimeError(
+        raise ChildProcessError(
             f"{len(failed)} of {len(runs)} runs failed; the same command tries again.\n{texts}"
         )
     return results
