@@ -24,9 +24,16 @@ from keras_leoclr import (  # noqa: E402
 from keras_leoclr.heads import projection_head  # noqa: E402
 from keras_leoclr.key_queue import KeyQueue  # noqa: E402
 from keras_leoclr.model import LeOCLR  # noqa: E402
-from keras_leoclr.views import LeOCLRViews, MoCoV2Views, RandomView, keras_cv_views  # noqa: E402
+from keras_leoclr.views import (  # noqa: E402
+    CropToOriginalViews,
+    LeOCLRViews,
+    MoCoV2Views,
+    RandomView,
+    keras_cv_views,
+)
 
 __all__ = [
+    "CropToOriginalViews",
     "KeyQueue",
     "LeOCLR",
     "LeOCLRViews",

@@ -86,10 +86,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         flip_probability: in [0, 1].
         mean: three numbers, mean of the data in [0, 1] units.
         std: three numbers, standard deviation of the data in [0, 1] units.
-        whole_scale: of whole images (`crop_scale=None`), two numbers, 0 < low <= high <= 1: range of
-            their side as a share of the output's. Below 1 they lie anywhere in it, on a ground of the
-            mean colour of their corners.
-        antialias: whether whole images are reduced with an antialiasing filter.
+        antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter.
         jit_compile: whether colour, blur and normalisation are compiled with XLA where the layer is part
             of a graph, as in tf.data. Without it a data set starts some seconds sooner and is slower.
 
@@ -115,7 +112,6 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         flip_probability: float = 0.5,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        whole_scale: Sequence[float] = (1.0, 1.0),
         antialias: bool = False,
         jit_compile: bool = True,
         **kwargs: Any,
@@ -139,16 +135,6 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         if antialias and self.crop_scale is not None:
             raise ValueError(
                 f"`antialias` is for whole images, crop_scale=None. Received: crop_scale={crop_scale}"
-            )
-        self.whole_scale = _range("whole_scale", whole_scale, high=1.0)
-        if self.whole_scale[0] < 1.0 and self.crop_scale is not None:
-            raise ValueError(
-                f"`whole_scale` is for whole images, crop_scale=None. Received: crop_scale={crop_scale}"
-            )
-        if self.whole_scale[0] < 1.0 and antialias:
-            raise ValueError(
-                "`antialias` is for images that fill the view. "
-                f"Received: antialias=True, whole_scale={tuple(whole_scale)}"
             )
         self.antialias = bool(antialias)
         # An XLA program reads and writes the pixels once where single operations would many times. The
@@ -231,8 +217,6 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         if self.crop_scale is not None:
             box = tf.random.stateless_uniform([4, count, CROP_TRIES], seeds[1])
             draws["box"] = tf.transpose(box, [1, 0, 2])
-        elif self.whole_scale[0] < 1.0:
-            draws["box"] = tf.random.stateless_uniform([count, 3], seeds[1])
         return draws
 
     def parameters(self, draws, height, width):
@@ -269,8 +253,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     def _boxes(self, draws, height, width):
         height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
         if self.crop_scale is None:
-            whole = tf.tile(tf.stack([[0.0, 0.0, height, width]]), [tf.shape(draws["photometric"])[0], 1])
-            return self._smaller(whole, draws["box"]) if self.whole_scale[0] < 1.0 else whole
+            return tf.tile(tf.stack([[0.0, 0.0, height, width]]), [tf.shape(draws["photometric"])[0], 1])
         uniform = tf.unstack(draws["box"], axis=1)
         low, high = self.crop_scale
         area = height * width * (low + uniform[0] * (high - low))
@@ -289,15 +272,6 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         h = tf.minimum(height, tf.round(width / self.crop_ratio[0]))
         centred = tf.stack([(height - h) // 2.0, (width - w) // 2.0, h, w])
         return tf.where(tf.reduce_any(fits, axis=1)[:, None], drawn, centred)
-
-    def _smaller(self, boxes, draws):
-        """Boxes that reach beyond the image, so that it comes out smaller; whole pixels of the output."""
-        size = float(self.image_size)
-        low, high = self.whole_scale
-        side = tf.maximum(1.0, tf.round(size * (low + draws[:, 0] * (high - low))))
-        offset = tf.floor(draws[:, 1:] * (size - side + 1.0)[:, None])
-        scale = boxes[:, 2:] / side[:, None]  # pixels of the image per pixel of the output
-        return tf.concat([-offset * scale, size * scale], axis=1)
 
     # === Applying ===
 
@@ -347,7 +321,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     def _crop_and_flip(self, images, transformations):
         """All boxes of a batch of images of one size, in one operation."""
         size = self.image_size
-        if self.crop_scale is None and self.whole_scale[0] == 1.0:
+        if self.crop_scale is None:
             views = tf.image.resize(tf.cast(images, tf.float32), (size, size), antialias=self.antialias)
             views = tf.repeat(views, self.num_views, axis=0)
             return tf.where(transformations["flip"][:, None, None, None], tf.reverse(views, [2]), views)
@@ -364,31 +338,10 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         boxes = tf.stack([first_y, first_x, last_y, last_x], axis=1)
         boxes /= tf.stack([height + 1.0, width + 1.0, height + 1.0, width + 1.0])
         image_of_view = tf.repeat(tf.range(batch_size), self.num_views)
-        views = tf.image.crop_and_resize(images, boxes, image_of_view, (size, size))
-        if self.crop_scale is None:
-            return self._on_ground(views, images, transformations, height, width)
-        return views
-
-    def _on_ground(self, views, images, transformations, height, width):
-        """Gives what lies outside of an image the mean colour of the image's corners."""
-        top, left, h, w = tf.unstack(transformations["box"], axis=1)
-        centres = (tf.range(self.image_size, dtype=tf.float32) + 0.5) / self.image_size
-
-        def inside(start, extent, side):
-            at = start[:, None] + extent[:, None] * centres
-            return (at > 0.0) & (at < side)
-
-        rows, columns = inside(top, h, height), inside(left, w, width)
-        columns = tf.where(transformations["flip"][:, None], tf.reverse(columns, [1]), columns)
-        corners = (images[:, 0, 0], images[:, 0, -1], images[:, -1, 0], images[:, -1, -1])
-        ground = tf.add_n([tf.cast(corner, tf.float32) for corner in corners]) / 4.0
-        ground = tf.repeat(ground, self.num_views, axis=0)[:, None, None]
-        return tf.where(rows[:, :, None, None] & columns[:, None, :, None], views, ground)
+        return tf.image.crop_and_resize(images, boxes, image_of_view, (size, size))
 
     def _crop_and_flip_one(self, image, transformations):
         """One box of an image: cut out, resized."""
-        if self.whole_scale[0] < 1.0:
-            return self._crop_and_flip(image[None], transformations)
         size = (self.image_size, self.image_size)
         top, left, height, width = tf.unstack(tf.cast(transformations["box"][0], tf.int32))
         box = image[top : top + height, left : left + width][None]
@@ -408,7 +361,6 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
             "crop_scale",
             "crop_ratio",
             "num_views",
-            "whole_scale",
             "antialias",
             "jit_compile",
             *PHOTOMETRICS,
@@ -582,10 +534,6 @@ class LeOCLRViews(_Views):
         crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
         num_crops: V, crops (key views) of an image.
         original_photometrics: whether colour jitter, greyscale and blur apply to the original too.
-        original_scale: two numbers, 0 < low <= high <= 1: range of the original's side as a share of the
-            view's. (1, 1) is the paper's. Below 1 the whole original lies anywhere in its view, on a
-            ground of the mean colour of its corners: it still contains its crops, but is not the same
-            picture in each epoch.
         antialias_original: whether the original is reduced with an antialiasing filter, as it should be
             where it is much larger than `image_size`; `benchmarks/views.py` prints what it costs.
         **photometrics: options of `RandomView`, MoCo v2's by default: `color_jitter`,
@@ -612,35 +560,79 @@ class LeOCLRViews(_Views):
         crop_scale: Sequence[float] = (0.2, 1.0),
         num_crops: int = 2,
         original_photometrics: bool = True,
-        original_scale: Sequence[float] = (1.0, 1.0),
         antialias_original: bool = False,
         **photometrics: Any,
     ):
         whole_number("num_crops", num_crops, 1)
         layer_options, photometrics = _split_options(photometrics)
-        original = {k: v for k, v in photometrics.items() if k != "crop_ratio"}
-        if not original_photometrics:
-            original |= _CLEAN
         super().__init__(
-            RandomView(
-                image_size,
-                crop_scale=None,
-                whole_scale=_range("original_scale", original_scale, high=1.0),
-                antialias=antialias_original,
-                **original,
-            ),
+            _original_view(image_size, original_photometrics, antialias_original, photometrics),
             RandomView(image_size, crop_scale=_crop_scale(crop_scale), num_views=num_crops, **photometrics),
             {
                 "image_size": image_size,
                 "crop_scale": crop_scale,
                 "num_crops": num_crops,
                 "original_photometrics": original_photometrics,
-                "original_scale": original_scale,
                 "antialias_original": antialias_original,
                 **photometrics,
             },
             **layer_options,
         )
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class CropToOriginalViews(_Views):
+    """LeOCLR's pair the other way round: a random crop as query, the original as its key.
+
+    This is no paper's method. The pair still shares its content, since the crop lies within the
+    original, but the query encoder, the only one with gradients, sees crops: LeOCLR's never does, and its key
+    encoder, which sees them, is only the average of what was learned from originals. A step costs
+    what MoCo v2's does; `RESULTS.md` compares the three.
+
+    Args:
+        image_size: side of the square views in pixels.
+        crop_scale: two numbers, area of the crop as a share of the image, 0 < low <= high <= 1.
+        original_photometrics: see `LeOCLRViews`.
+        antialias_original: see `LeOCLRViews`.
+        **photometrics: options of `RandomView`, see `LeOCLRViews`.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+
+    Returns:
+        `{"query": (B, S, S, 3), "keys": (B, 1, S, S, 3)}`, float32, with S = `image_size`.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        crop_scale: Sequence[float] = (0.2, 1.0),
+        original_photometrics: bool = True,
+        antialias_original: bool = False,
+        **photometrics: Any,
+    ):
+        layer_options, photometrics = _split_options(photometrics)
+        super().__init__(
+            RandomView(image_size, crop_scale=_crop_scale(crop_scale), **photometrics),
+            _original_view(image_size, original_photometrics, antialias_original, photometrics),
+            {
+                "image_size": image_size,
+                "crop_scale": crop_scale,
+                "original_photometrics": original_photometrics,
+                "antialias_original": antialias_original,
+                **photometrics,
+            },
+            **layer_options,
+        )
+
+
+def _original_view(image_size, with_photometrics, antialias, photometrics):
+    """The view of a whole image."""
+    options = {k: v for k, v in photometrics.items() if k != "crop_ratio"}
+    if not with_photometrics:
+        options |= _CLEAN
+    return RandomView(image_size, crop_scale=None, antialias=antialias, **options)
 
 
 @keras.saving.register_keras_serializable("keras_leoclr")

@@ -9,7 +9,12 @@ from typing import Any
 from keras_leoclr.recipes.recipe import Recipe
 
 Variants = dict[str, dict[str, Any]]  # changes of the recipe by label, the reference first
-METHODS = {"leoclr": "LeOCLR", "moco_v2": "MoCo v2", "end_to_end": "LeOCLR end-to-end"}
+METHODS = {
+    "leoclr": "LeOCLR",
+    "moco_v2": "MoCo v2",
+    "end_to_end": "LeOCLR end-to-end",
+    "crop_to_original": "crop to original",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +64,7 @@ def _methods(recipe):
         f"MoCo v2, {epochs}": {"method": "moco_v2"},
         f"LeOCLR, {epochs}": {"method": "leoclr"},
         f"LeOCLR, equal compute, {cheaper} epochs": {"method": "leoclr", "epochs": cheaper},
+        f"crop to original (not the paper's), {epochs}": {"method": "crop_to_original"},
     }
 
 
@@ -85,13 +91,10 @@ def _scale(value):
 
 
 def _original(recipe):
-    variants = {
-        "with photometrics (the paper's)": {"original_photometrics": True, "original_scale": (1.0, 1.0)},
-        "clean": {"original_photometrics": False, "original_scale": (1.0, 1.0)},
+    return {
+        "with colour and blur": {"original_photometrics": True},
+        "clean": {"original_photometrics": False},
     }
-    for low in (0.7, 0.4):
-        variants[f"at {low:g} to 1 of its size"] = {"original_scale": (low, 1.0)}
-    return variants
 
 
 def _backbone(recipe):

@@ -271,15 +271,14 @@ def make_views(recipe: Recipe) -> keras.layers.Layer:
     photometrics["jit_compile"] = recipe.compile_views
     if recipe.method == "moco_v2":
         return kl.MoCoV2Views(recipe.image_size, recipe.crop_scale, **photometrics)
-    return kl.LeOCLRViews(
-        recipe.image_size,
-        recipe.crop_scale,
-        num_crops=recipe.num_crops,
-        original_scale=recipe.original_scale,
-        antialias_original=recipe.antialias_original,
-        original_photometrics=recipe.original_photometrics,
+    original = {
+        "antialias_original": recipe.antialias_original,
+        "original_photometrics": recipe.original_photometrics,
         **photometrics,
-    )
+    }
+    if recipe.method == "crop_to_original":
+        return kl.CropToOriginalViews(recipe.image_size, recipe.crop_scale, **original)
+    return kl.LeOCLRViews(recipe.image_size, recipe.crop_scale, num_crops=recipe.num_crops, **original)
 
 
 def make_backbone(recipe: Recipe) -> keras.Model:

@@ -9,7 +9,7 @@ from keras_leoclr import backbones, distribution
 
 CHOICES = {
     "on_error": ("raise", "skip"),
-    "method": ("leoclr", "moco_v2", "end_to_end"),
+    "method": ("leoclr", "moco_v2", "end_to_end", "crop_to_original"),
     "backbone": tuple(backbones.BUILDERS),
     "momentum_schedule": ("constant", "cosine"),
     "optimizer": ("sgd", "lars"),
@@ -40,14 +40,11 @@ class Recipe:
     shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all")
     max_images: int = setting(0, "use only the first images of each split; 0 for all")
 
-    method: str = setting("leoclr", "leoclr, moco_v2 or end_to_end")
+    method: str = setting("leoclr", "leoclr, moco_v2, end_to_end, or crop_to_original, which is no paper's")
     image_size: int = setting(224, "side of the views, pixels")
     crop_scale: tuple[float, ...] = setting((0.2, 1.0), "area of the crops, share of the image, low and high")
     num_crops: int = setting(2, "key views of an image (LeOCLR)")
     original_photometrics: bool = setting(True, "colour and blur for the original too (LeOCLR)")
-    original_scale: tuple[float, ...] = setting(
-        (1.0, 1.0), "side of the original in its view, low and high; below 1, not the paper's (LeOCLR)"
-    )
     antialias_original: bool = setting(False, "reduce the original with an antialiasing filter (LeOCLR)")
     color_jitter: tuple[float, ...] = setting(
         (0.4, 0.4, 0.4, 0.1), "strength of brightness, contrast, saturation, hue"

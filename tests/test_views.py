@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_leoclr.views import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    CropToOriginalViews,
     LeOCLRViews,
     MoCoV2Views,
     RandomView,
@@ -28,7 +29,7 @@ SEED = [0, 1]
 BYTES = {"mean": (0.0, 0.0, 0.0), "std": (1 / 255, 1 / 255, 1 / 255)}  # undoes the normalisation
 NO_COLOUR = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 NOTHING = {**NO_COLOUR, "flip_probability": 0.0}
-VIEWS = [LeOCLRViews, MoCoV2Views]
+VIEWS = [LeOCLRViews, MoCoV2Views, CropToOriginalViews]
 LAYERS = [RandomView, *VIEWS]
 
 
