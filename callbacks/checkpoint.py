@@ -74,8 +74,8 @@ class Checkpoint(keras.callbacks.Callback):
         monitor: the checkpoint with the largest value of this entry of an epoch's logs is kept too.
         files: paths of text files that belong to the run, such as a CSVLogger's (with `append=True`):
             `restore` puts them back to what they were, so that no line is lost or there twice.
-        stateful: objects by name with `state() -> dict` (of what JSON can hold) and `restore(dict)`, such
-            as `Health`.
+        stateful: objects by name with `state() -> dict` (of NumPy arrays and what JSON can hold) and
+            `restore(dict)`, such as `Health`.
         writes: whether this process writes. Of several workers one does; all restore from the same folder.
     """
 
@@ -149,7 +149,9 @@ class Checkpoint(keras.callbacks.Callback):
         checkpoints.restore_random_states(arrays, state["random"])
         for name, each in self.stateful.items():
             if name in state["stateful"]:
-                each.restore(state["stateful"][name])
+                prefix = f"stateful/{name}/"
+                own = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+                each.restore({**state["stateful"][name], **own})
         for path in self.files if self.writes else ():
             content = arrays.get(f"file/{path.name}")
             if content is None:
@@ -211,12 +213,17 @@ class Checkpoint(keras.callbacks.Callback):
         for path in self.files:
             if path.is_file():
                 arrays[f"file/{path.name}"] = np.frombuffer(path.read_bytes(), np.uint8)
+        stateful = {name: each.state() for name, each in self.stateful.items()}
+        for name, own in stateful.items():
+            found = {key: value for key, value in own.items() if isinstance(value, np.ndarray)}
+            arrays |= {f"stateful/{name}/{key}": value for key, value in found.items()}
+            stateful[name] = {key: value for key, value in own.items() if key not in found}
         state = {
             "position": position,
             "steps": self._steps,
             "value": value,
             "random": random_state,
-            "stateful": {name: each.state() for name, each in self.stateful.items()},
+            "stateful": stateful,
             "backend": keras.backend.backend(),
         }
         self.folder.mkdir(parents=True, exist_ok=True)

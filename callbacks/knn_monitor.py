@@ -45,12 +45,25 @@ class KNNMonitor(keras.callbacks.Callback):
         self.temperature = temperature
         self.every = whole_number("every", every, 1)
         self.results = results
+        self._features = None
+
+    def due(self, epoch: int) -> bool:
+        """Whether the end of an epoch, counted from 0, is measured."""
+        return (epoch + 1) % self.every == 0
+
+    def query_features(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features (Q, F) and labels (Q,) of the queries at the end of an epoch, computed once for all."""
+        if self._features is None:
+            self._features = extract_features(self.model.backbone, self.queries)
+        return self._features
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._features = None  # the backbone moves on
 
     def on_epoch_end(self, epoch, logs=None):
-        if (epoch + 1) % self.every:
+        if not self.due(epoch):
             return
-        backbone = self.model.backbone
-        bank, queries = (extract_features(backbone, images) for images in (self.bank, self.queries))
+        bank, queries = extract_features(self.model.backbone, self.bank), self.query_features()
         if len(np.unique(bank[1])) < 2:  # nothing to tell apart: no reason to stop a run
             return
         accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)

@@ -283,7 +283,12 @@ def _downstream(command: str, arguments: list[str]) -> int:
     values = flags.FlagValues()
     own = {"flag_values": values, "module_name": "run"}
     flags.DEFINE_string("workdir", None, "new folder for the results", **own)
-    flags.DEFINE_bool("overwrite", False, "replace results that are already in workdir", **own)
+    flags.DEFINE_bool(
+        "overwrite",
+        False,
+        "replace results in workdir, or an interrupted training with other settings",
+        **own,
+    )
     flags.DEFINE_integer("verbose", 1, "0 silent, 1 progress bar, 2 one line", 0, 2, **own)
     define_fields(values, module.RECIPE)
     rest = parse(values, arguments, f"leoclr {command} [--FLAG VALUE ...]\n\n{module.__doc__.strip()}")

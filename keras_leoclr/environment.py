@@ -1,4 +1,7 @@
-"""What a run was made with: versions, backend and devices."""
+"""What a run was made with: versions, backend and devices.
+
+Keras and the backends are imported where devices are asked for alone: `leoclr doctor` must answer without.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,27 @@ def environment() -> dict[str, Any]:
     """
     import keras
 
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "backend": keras.backend.backend(),
         "devices": devices(),
-        "packages": packages,
+        "packages": {name: found for name in PACKAGES if (found := version_of(name)) is not None},
     }
+
+
+def version_of(name: str) -> str | None:
+    """Version of an installed package; None if it is not there."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cores() -> int | None:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def devices() -> list[str]:

@@ -1,4 +1,8 @@
-"""What detection and segmentation share: settings, the start, the steps of training, the results."""
+"""What detection and segmentation share: settings, the start, the steps of training, the results.
+
+Both train on square pictures, mirrored at random and changed in no other way, and go on where they were
+interrupted.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,15 @@ import keras
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr import checkpoints
+from keras_leoclr import callbacks, checkpoints
 from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
 from keras_leoclr.recipes.recipe import setting
 from keras_leoclr.results import Results
 
 # what the recipes leave in their folder; nothing else is ever overwritten
 WRITTEN = {"results.jsonl", "recipe.json", "detector.keras", "detections.json", "segmenter.keras"}
+CHECKPOINTS = "checkpoints"  # while it trains
+SETTINGS = "settings.json"  # of that training, beside its checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +144,60 @@ def resize(image: tf.Tensor, size: int) -> tf.Tensor:
     return tf.ensure_shape(tf.image.resize(image, (size, size), antialias=True), (size, size, 3))
 
 
+def training_batches(
+    train: Any, recipe: Downstream, prepare: Callable[[dict, tf.Tensor], Any], first: int = 0
+) -> tf.data.Dataset:
+    """Training batches without end, a function of the seed.
+
+    Args:
+        train: see `load_splits`.
+        recipe: the settings.
+        prepare: `(element, flip)` of a picture, with a () bool that says whether it is mirrored.
+        first: batches that are left out at the beginning.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def numbered(number, element):
+        draw = tf.random.stateless_uniform([], tf.stack([tf.constant(recipe.seed, tf.int64), number]))
+        return prepare(element, draw < recipe.flip_probability)
+
+    start = first * recipe.batch_size
+    elements = train.elements(recipe.seed, start).enumerate(start)
+    made = elements.map(numbered, num_parallel_calls=2, deterministic=True)
+    return made.batch(recipe.batch_size, drop_remainder=True).prefetch(2)
+
+
+def fit(
+    model: keras.Model,
+    batches_from: Callable[[int], tf.data.Dataset],
+    recipe: Downstream,
+    folder: pathlib.Path,
+    verbose: int,
+) -> None:
+    """Trains for the recipe's steps, or for those that are left after the checkpoints in a folder.
+
+    Args:
+        model: compiled.
+        batches_from: `first -> tf.data`, such as `training_batches`.
+        recipe: the settings.
+        folder: of `run_in`.
+        verbose: 0 silent, 1 progress bar, 2 one line at the end of training.
+
+    Raises:
+        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
+    """
+    checkpoint = callbacks.Checkpoint(folder / CHECKPOINTS, keep=2, monitor=None)
+    start = checkpoint.restore(model)
+    if checkpoint.resumed and verbose:
+        print(f"Going on after step {recipe.steps if start.epoch else start.batch} of {recipe.steps}.")
+
+    def dataset_at(_, batch):
+        left = recipe.steps - batch
+        return batches_from(batch).take(left).apply(tf.data.experimental.assert_cardinality(left))
+
+    checkpoint.fit(model, dataset_at, 1, verbose=verbose)
+
+
 def run_in(
     name: str,
     recipe: Downstream,
@@ -145,20 +205,23 @@ def run_in(
     overwrite: bool,
     work: Callable[[pathlib.Path], dict],
 ) -> dict[str, float]:
-    """Does the work in a folder, writes settings and results there, and prints the results.
+    """Trains and judges in a folder that appears when all is done, with settings and results.
+
+    Until then the folder is called `workdir` with ".partial" behind. Interrupted after its first step, the
+    same training goes on from its newest checkpoint there.
 
     Args:
         name: of the task.
         recipe: the settings.
-        workdir: the folder; made when the work has begun to give results.
-        overwrite: whether an earlier result may be replaced.
-        work: called with a folder to write to; returns scores by name.
+        workdir: the folder.
+        overwrite: whether earlier results, or an interrupted training with other settings, may be deleted.
+        work: called with a folder to write to, in which `fit` keeps its checkpoints; returns scores by name.
 
     Returns:
         What `work` returned.
 
     Raises:
-        ValueError: if there are results already.
+        ValueError: if there are results already, or an interrupted training with other settings.
     """
     workdir = pathlib.Path(workdir)
     there = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
@@ -170,24 +233,56 @@ def run_in(
             f"Received: workdir={workdir}, {what}"
         )
     partial = workdir.with_name(workdir.name + checkpoints.PARTIAL)
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    settings = dataclasses.asdict(recipe)
+    goes_on = _take_up(partial, settings | {"backend": keras.backend.backend()}, overwrite)
     try:
         started = time.monotonic()
         scores = work(partial)
         seconds = time.monotonic() - started
-        settings = dataclasses.asdict(recipe)
         protocol = {
             key: settings[key]
             for key in ("backbone", "dataset", "train_split", "test_split", "steps", "seed")
         }
-        protocol |= {"backend": keras.backend.backend(), "seconds": round(seconds, 1)}
+        protocol |= {"backend": keras.backend.backend()}
+        if not goes_on:
+            protocol["seconds"] = round(seconds, 1)
         for score, value in scores.items():
             Results(partial / "results.jsonl").write(f"{name}/{score}", value, **protocol)
         (partial / "recipe.json").write_text(json.dumps(settings, indent=2) + "\n")
+        shutil.rmtree(partial / CHECKPOINTS)
         shutil.rmtree(workdir, ignore_errors=True)
         os.replace(partial, workdir)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        if not _has_begun(partial):
+            shutil.rmtree(partial, ignore_errors=True)
         raise
     return scores
+
+
+def _has_begun(partial: pathlib.Path) -> bool:
+    """Whether there is a checkpoint after the first step or a later one."""
+    folder = partial / CHECKPOINTS
+    return any(path != checkpoints.path_of(folder, 0) for path in checkpoints.paths(folder))
+
+
+def _take_up(partial: pathlib.Path, settings: dict[str, Any], overwrite: bool) -> bool:
+    """Makes the folder of a training, or leaves the checkpoints alone in one that was interrupted."""
+    noted = partial / CHECKPOINTS / SETTINGS
+    settings = json.loads(json.dumps(settings))
+    if _has_begun(partial) and noted.is_file():
+        before = json.loads(noted.read_text())
+        changed = [f"{key} {before.get(key)}" for key in settings if settings[key] != before.get(key)]
+        if not changed:
+            for path in partial.iterdir():
+                if path.name != CHECKPOINTS:
+                    path.unlink()
+            return True
+        if not overwrite:
+            raise ValueError(
+                "`workdir` must have no interrupted training with other settings, which `overwrite` deletes. "
+                f"Received: {partial}, with {', '.join(changed)}"
+            )
+    shutil.rmtree(partial, ignore_errors=True)
+    noted.parent.mkdir(parents=True)
+    noted.write_text(json.dumps(settings, indent=2) + "\n")
+    return False

@@ -26,6 +26,7 @@ from keras_leoclr.results import Results
 QUALITY_IMAGES = 10_000
 CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of several with their name
 CURVE_BANK = 2_500  # training images that the classifiers of the curves are fitted to
+PROBE_BATCH = 64  # images of a step of the classifier that is trained alongside
 CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
 
 
@@ -165,7 +166,11 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     test_source = _source(recipe, recipe.test_split) if recipe.evaluate else None
     feed = callbacks.Feed(recipe.batch_size, views.num_key_views, steps, waiting.seconds)
     health = callbacks.Health(feed, results)
+    chosen = _callbacks(recipe, source, views, workdir, results, health, knn, devices)
     checkpoint.stateful = {"health": health}
+    for each in chosen:
+        if isinstance(each, callbacks.OnlineLinearProbe):
+            checkpoint.stateful["online_probe"] = each
     at = checkpoint.restore(model)
     if not checkpoint.resumed:
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
@@ -185,7 +190,6 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         name = recipe.test_split
         identities[name] = evaluation.data_identity(test_source, recipe.dataset, name)
     run.add(data=identities)
-    chosen = _callbacks(recipe, source, views, workdir, results, health, knn)
     if logs:
         chosen.append(
             callbacks.TensorBoard(workdir / "logs", workdir / "views.png", _part(source, 0, PROJECTED), views)
@@ -357,16 +361,23 @@ def _part(source: tf.data.Dataset, start: int, count: int) -> tf.data.Dataset:
     return kl.data.sources.dataset_of(images.subset(rows), source.failures)
 
 
-def _callbacks(recipe, source, views, workdir, results, health, knn) -> list:
-    # In this order: no checkpoint is written for a loss that is not finite, and the monitor's number
-    # is in the logs before they are written.
+def _callbacks(recipe, source, views, workdir, results, health, knn, devices) -> list:
+    # In this order: no checkpoint is written for a loss that is not finite, and the monitors' numbers
+    # are in the logs before they are written.
     chosen = [health]
-    if knn is not None:
-        bank = kl.data.image_batches(_part(source, 0, knn[0]), views)
-        queries = kl.data.image_batches(_part(source, *knn), views)
-        chosen.append(callbacks.KNNMonitor(bank, queries, every=recipe.knn_every, results=results))
     # what an epoch may lack: a measurement, or a speed where it was resumed at its last step
-    columns = ["images_per_second", "waiting", *["knn_top1"] * (len(chosen) > 1)]
+    columns = ["images_per_second", "waiting"]
+    if knn is not None:
+        bank, queries = _part(source, 0, knn[0]), kl.data.image_batches(_part(source, *knn), views)
+        monitor = callbacks.KNNMonitor(
+            kl.data.image_batches(bank, views), queries, every=recipe.knn_every, results=results
+        )
+        chosen.append(monitor)
+        columns.append("knn_top1")
+        if recipe.online_probe and devices.replicas == 1:
+            images = kl.data.image_batches(bank, views, PROBE_BATCH)
+            chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))
+            columns.append("online_linear_top1")
     return [*chosen, callbacks.HistoryFile(workdir / "history.csv", columns)]
 
 

@@ -99,6 +99,9 @@ class Recipe:
     knn_queries: int = setting(
         2000, "training images, others than those, that are classified; 0 for the rest, at most 2000"
     )
+    online_probe: bool = setting(
+        True, "a linear classifier trained alongside, where kNN is measured and there is one device"
+    )
     few_label_draws: int = setting(5, "draws of 10 labelled images per class in the final evaluation")
     evaluate: bool = setting(True, "kNN and linear probes on the test split at the end")
     map_images: int = setting(

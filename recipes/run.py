@@ -35,6 +35,7 @@ SAFE = (
     "knn_every",
     "knn_queries",
     "map_images",
+    "online_probe",
     "test_split",
 )
 

@@ -159,7 +159,7 @@ def train(folder, model=None, crash=None, epochs=EPOCHS, checkpoint=None, others
     folder.mkdir(exist_ok=True)
     model = model or fresh_model()
     checkpoint = checkpoint or checkpoint_in(folder)
-    chosen = [callbacks.HistoryFile(folder / "history.csv"), *others]
+    chosen = [*others, callbacks.HistoryFile(folder / "history.csv")]
     if crash is None:
         checkpoint.fit(model, dataset_at, epochs, chosen, verbose=0)
     else:
@@ -196,6 +196,25 @@ def test_a_run_that_crashed_ends_like_one_that_did_not(tmp_path, uninterrupted, 
     model = train(folder)
     assert_same_training(model, folder, uninterrupted)
     assert int(to_numpy(model.optimizer.iterations)) == STEPS * EPOCHS
+
+
+def test_the_online_probe_goes_on_with_its_weights_and_its_next_batch(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [(rng.normal(size=(6, 8, 8, 3)).astype("float32"), rng.integers(0, 3, 6)) for _ in range(5)]
+    probes = []
+    for name, crash in (("whole", None), ("parts", 6), ("parts", None)):
+        probes.append(callbacks.OnlineLinearProbe(images, images, every=3))
+        checkpoint = checkpoint_in(tmp_path / name, stateful={"online_probe": probes[-1]})
+        train(tmp_path / name, crash=crash, epochs=2, checkpoint=checkpoint, others=[probes[-1]])
+    whole, _, parts = (probe.state() for probe in probes)
+    assert (whole["drawn"], whole["turn"]) == (parts["drawn"], parts["turn"]) == (2, 2)
+    for name in ("weights", "velocity", "mean", "square"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, atol=1e-5)
+    accuracies = [
+        np.genfromtxt(tmp_path / name / "history.csv", delimiter=",", names=True)["online_linear_top1"]
+        for name in ("whole", "parts")
+    ]
+    assert accuracies[0].shape == (2,) and accuracies[1] == pytest.approx(accuracies[0], abs=0.05)
 
 
 def test_the_middle_of_an_epoch_comes_back_with_its_metrics_and_files(tmp_path):

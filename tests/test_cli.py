@@ -268,8 +268,8 @@ def examined(monkeypatch):
             monkeypatch.delenv(name, raising=False)
         for name, value in (environment or {}).items():
             monkeypatch.setenv(name, value)
-        real, real_requires = doctor._version, doctor.metadata.requires
-        monkeypatch.setattr(doctor, "_version", lambda name: (versions or {}).get(name, real(name)))
+        real, real_requires = doctor.version_of, doctor.metadata.requires
+        monkeypatch.setattr(doctor, "version_of", lambda name: (versions or {}).get(name, real(name)))
         monkeypatch.setattr(
             doctor.metadata, "requires", lambda name: (requires or {}).get(name) or real_requires(name)
         )

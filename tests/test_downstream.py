@@ -2,17 +2,21 @@
 
 import importlib
 import json
+import os
+import signal
+import time
 
 import keras
 import numpy as np
 import pytest
 
 import keras_leoclr as kl
-from keras_leoclr import cli
+from keras_leoclr import callbacks, cli
 from keras_leoclr.evaluation.dense import average_precision
 from keras_leoclr.recipes import detection, segmentation
 from keras_leoclr.recipes.downstream import starting_pyramid
 from keras_leoclr.results import Results
+from tests.case import to_numpy
 from tests.test_voc import made  # noqa: F401
 
 pytest.importorskip("pycocotools")
@@ -68,18 +72,44 @@ def test_a_detector_is_trained_and_judged(run_folder, made, tmp_path, capsys):  
 
 @pytest.mark.backend_free
 @pytest.mark.slow
-def test_a_segmentation_is_trained_and_judged(run_folder, made, tmp_path, capsys):  # noqa: F811
+def test_a_segmentation_is_interrupted_goes_on_and_is_judged(
+    run_folder,
+    made,  # noqa: F811
+    tmp_path,
+    capsys,
+    monkeypatch,
+):
     workdir = tmp_path / "out"
     given = ["--backbone", "random", "--architecture", run_folder, "--dataset", made, "--workdir", workdir]
-    assert command("segment", *given, "--first_level", 1, "--dilation_rates", "1,2", *SMALL) == 0
-    assert "mIoU" in capsys.readouterr().out
+    given += ["--first_level", 1, "--dilation_rates", "1,2", *SMALL, "--verbose", 2]
+    steps = []
+
+    def end_of_step(self, batch, logs=None):
+        steps.append(batch)
+        if steps == [0]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)  # until the thread that reads signals had its turn
+        real(self, batch, logs)
+
+    real = callbacks.Checkpoint.on_train_batch_end
+    monkeypatch.setattr(callbacks.Checkpoint, "on_train_batch_end", end_of_step)
+    with pytest.raises(callbacks.Interrupted):
+        command("segment", *given)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial"] and steps == [0]
+    assert command("segment", *given, "--batch_size", 1) == 1
+    assert "other settings, which `overwrite` deletes. Received: " in (error := capsys.readouterr().err)
+    assert "out.partial, with batch_size 2" in error
+    assert command("segment", *given) == 0  # the same command goes on
+    printed = capsys.readouterr().out
+    assert steps == [0, 1, 2] and "Going on after step 1 of 3." in printed and "mIoU" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and not (workdir / "checkpoints").exists()
     results = {r["name"]: r["value"] for r in Results(workdir / "results.jsonl").read()}
     assert 0 <= results["segmentation/mIoU"] <= 1 and "segmentation/IoU background" in results
     importlib.import_module("keras_cv")  # its pooling layer is in the file
     model = keras.saving.load_model(workdir / "segmenter.keras")
     classes = model(np.zeros((1, 32, 32, 3), "float32"))
     assert tuple(classes.shape) == (1, 32, 32, 11)
-    np.testing.assert_allclose(np.asarray(classes).sum(-1), 1, atol=1e-5)
+    np.testing.assert_allclose(to_numpy(classes).sum(-1), 1, atol=1e-5)
 
 
 def test_void_pixels_do_not_count_in_the_loss():
@@ -160,6 +190,15 @@ def test_mirrored_pictures_have_mirrored_boxes_and_masks(small_detection, run_fo
     )
     np.testing.assert_array_equal(plain[1][:, :, ::-1], mirrored[1])
     assert np.asarray(plain[1]).any()
+
+
+@pytest.mark.backend_free
+def test_batches_go_on_from_any_of_them(small_detection):
+    train = detection.load_splits(small_detection, "boxes")[0]
+    whole, rest = (list(detection.batches(train, small_detection, n).take(5 - n)) for n in (0, 3))
+    for expected, found in zip(whole[3:], rest, strict=True):
+        np.testing.assert_array_equal(expected[0], found[0])
+        np.testing.assert_array_equal(expected[1]["boxes"], found[1]["boxes"])
 
 
 @pytest.mark.backend_free

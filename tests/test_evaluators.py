@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import types
 
 import keras
 import numpy as np
@@ -79,7 +80,7 @@ def test_linear_probe_learns_colours_and_leaves_the_backbone_alone():
     backbone = backbone_with()
     before = [w.copy() for w in backbone.get_weights()]
     probe = evaluation.LinearProbe(
-        backbone, pictures(), pictures(seed=1), VIEWS, learning_rates=(1e-6, 1.0), epochs=8, batch_size=12
+        backbone, pictures(), pictures(seed=1), VIEWS, learning_rates=(1e-6, 1.0), epochs=4, batch_size=12
     )
     found = {score.name: score for score in probe.run()}
     assert found["linear_sgd/top1"].value > 0.8
@@ -97,12 +98,14 @@ def test_linear_probe_fails_if_a_bit_of_the_backbone_changes(monkeypatch):
         list(probe.run())
 
 
-@pytest.mark.backend_free
-def test_finetuning_trains_both_and_keeps_the_original():
+def test_finetuning_trains_both_and_keeps_the_original(one_torch_thread, monkeypatch):
+    copies = []
+    make = supervised.classifier_on
+    monkeypatch.setattr(finetune, "classifier_on", lambda *given: copies.append(make(*given)) or copies[-1])
     backbone = backbone_with()
     before = [w.copy() for w in backbone.get_weights()]
     tuning = evaluation.Finetune(
-        backbone, pictures(), pictures(seed=1), VIEWS, 0.5, (0, 1), epochs=8, batch_size=6, head_rate=0.5
+        backbone, pictures(), pictures(seed=1), VIEWS, 0.5, (0, 1), epochs=3, batch_size=6, head_rate=0.5
     )
     found = list(tuning.run())
     assert [score.name for score in found] == ["finetune_run/top1"] * 2 + ["finetune/top1", "finetune/top5"]
@@ -110,6 +113,40 @@ def test_finetuning_trains_both_and_keeps_the_original():
     assert mean.value == pytest.approx((found[0].value + found[1].value) / 2) and mean.value > 0.6
     assert mean.protocol["labelled_images"] == 18 and mean.protocol["top1_std"] >= 0
     assert all((a == b).all() for a, b in zip(before, backbone.get_weights(), strict=True))
+    for copy, _ in copies:
+        assert len(copy.trainable_weights) == 4
+        assert all((a != b).any() for a, b in zip(before, copy.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_head_alone_takes_the_same_steps_on_every_backend(one_torch_thread, frozen):
+    """Against SGD in NumPy: order, momentum, the fall of the rate; the backbone's rate of 0 is kept."""
+    copy, classifier = supervised.classifier_on(backbone_with(), 3, frozen, 0.01, 0)
+    layer = classifier.get_layer("head")
+    weights = np.random.default_rng(0).normal(0, 0.1, (9, 3)).astype("float32")
+    layer.set_weights([weights[:-1], weights[-1]])
+    before = [to_numpy(v).copy() for v in copy.variables]
+    view = batches.clean_view(VIEWS, (0.3, 1.0), flip_probability=0.5)
+    how = {"epochs": 3, "batch_size": 12, "seed": 4}
+    rates = {"head_rate": 0.4, "backbone_rate": 0.0, "milestones": (1, 2), "gamma": 0.5}
+    supervised.train_classifier(classifier, pictures(), view, verbose=False, **how, **rates)
+    same = [(to_numpy(v) == old).all() for v, old in zip(copy.variables, before, strict=True)]
+    if not frozen:  # BatchNorm's statistics alone are those of the batches
+        assert same == [True, True, True, True, False, False] and len(copy.trainable_variables) == 4
+        assert np.abs(layer.get_weights()[0] - weights[:-1]).max() > 0.1
+        return
+    assert all(same)
+    velocity = np.zeros_like(weights)
+    for step, (images, labels) in enumerate(
+        evaluation.labelled_batches(pictures(), view, **how).as_numpy_iterator()
+    ):
+        inputs = np.concatenate([copy.predict_on_batch(images), np.ones((12, 1))], axis=1)
+        probabilities = np.exp(inputs @ weights)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        velocity = 0.9 * velocity + inputs.T @ (probabilities - np.eye(3)[labels]) / 12
+        weights = weights - 0.4 * 0.5 ** (step // 3) * velocity
+    assert step == 8
+    np.testing.assert_allclose(np.vstack(layer.get_weights()), weights, atol=1e-4)
 
 
 def test_head_and_backbone_have_learning_rates_of_their_own():
@@ -151,6 +188,52 @@ def test_online_probe_reports_accuracy_and_does_not_change_training(one_torch_th
     assert any((a != b).any() for a, b in zip(plain, before, strict=False))  # it did train
     assert len(history["online_linear_top1"]) == 3 and history["online_linear_top1"][-1] > 0.7
     assert [line["epoch"] for line in results.read()] == [1, 2, 3]
+
+
+@pytest.mark.backend_free
+def test_online_probe_judges_the_features_that_the_monitor_has_computed(monkeypatch):
+    extracted = []
+
+    def extract(backbone, images):
+        extracted.append(images)
+        return images
+
+    for module in ("knn_monitor", "online_linear_probe"):
+        monkeypatch.setattr(f"keras_leoclr.callbacks.{module}.extract_features", extract)
+    bank, queries = (features_of_two_classes(seed) for seed in (0, 1))
+    monitor = callbacks.KNNMonitor(bank, queries, k=3, every=2)
+    probe = callbacks.OnlineLinearProbe([], monitor)
+    for each in (monitor, probe):
+        each.set_model(types.SimpleNamespace(backbone=None))
+    probe._learn(*bank)
+    for epoch, expected in enumerate([set(), {"knn_top1", "online_linear_top1"}] * 2):
+        logs = {}
+        for order in (probe, monitor) if epoch < 2 else (monitor, probe):
+            order.on_epoch_begin(epoch)
+        for order in (probe, monitor) if epoch < 2 else (monitor, probe):
+            order.on_epoch_end(epoch, logs)
+        assert set(logs) == expected and all(value == 1 for value in logs.values())
+    assert [images is queries for images in extracted].count(True) == 2 and len(extracted) == 4
+
+
+def features_of_two_classes(seed):
+    labels = np.tile([0, 3], 10)
+    noise = np.random.default_rng(seed).normal(0, 0.1, (20, 2))
+    return (noise + np.eye(2)[labels // 3]).astype("float32"), labels
+
+
+@pytest.mark.backend_free
+def test_online_probe_counts_the_classes_that_it_has_seen():
+    probe = callbacks.OnlineLinearProbe([(np.zeros((3, 8, 8, 3)), np.array([-1, 2, 0]))], [], every=1)
+    assert probe._next()[1].tolist() == [2, 0]  # -1: not labelled
+    given = callbacks.OnlineLinearProbe([], [], classes=4)
+    features, labels = features_of_two_classes(0)
+    for each in (probe, given):
+        each._learn(features[labels == 0], labels[labels == 0])
+        for _ in range(10):
+            each._learn(features, labels)
+    assert probe._weights.shape == (3, 4) and given._logits(features).argmax(1).tolist() == labels.tolist()
+    assert probe._logits(features).argmax(1).tolist() == labels.tolist()
 
 
 @pytest.mark.backend_free

@@ -121,10 +121,26 @@ def test_the_backbone_of_a_run_takes_raw_images(run):
 
 @pytest.mark.backend_free
 def test_a_backbone_that_normalises_is_taken_as_it_is(run, tmp_path):
-    starting_backbone(run).save(tmp_path / "raw.keras")
-    again = starting_backbone(tmp_path / "raw.keras")
-    kinds = [type(layer) for layer in again.layers]
-    assert kinds.count(layers.Normalization) == 1 and kinds[1] is layers.Normalization
+    made = kl.backbones.resnet_small((8, 8, 3), widths=(8, 16))
+    kl.backbones.with_normalization(made, [0.5] * 3, [0.25] * 3).save(tmp_path / "backbone.keras")
+    normalising = layers.Normalization(mean=[100.0] * 3, variance=[2500.0] * 3)
+    stock = [keras.Input((8, 8, 3)), normalising, layers.Conv2D(4, 3), layers.GlobalAveragePooling2D()]
+    keras.Sequential(stock).save(tmp_path / "stock.keras")
+    (tmp_path / "recipe.json").write_text((run / "recipe.json").read_text())
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    for source, file in ((tmp_path, "backbone.keras"), (tmp_path / "stock.keras", "stock.keras")):
+        expected = keras.saving.load_model(tmp_path / file)(images)
+        np.testing.assert_allclose(to_numpy(starting_backbone(source)(images)), to_numpy(expected), atol=1e-5)
+
+
+@pytest.mark.backend_free
+def test_the_normalisation_of_a_chain_is_seen_and_taken_off():
+    scaling = layers.Rescaling(1 / 127.5, -1.0)
+    chain = keras.Sequential([keras.Input((8, 8, 3)), scaling, layers.Conv2D(4, 3), layers.Flatten()])
+    assert kl.backbones.normalization_of(chain) == ((0.5,) * 3, (0.5,) * 3)
+    bare = kl.backbones.without_normalization(chain)
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    np.testing.assert_allclose(to_numpy(bare(images / 127.5 - 1)), to_numpy(chain(images)), atol=1e-5)
 
 
 @pytest.mark.backend_free
@@ -157,7 +173,7 @@ def test_what_is_no_backbone_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"`backbone` must be a .keras file.*nothing, which does not"):
         starting_backbone(tmp_path / "nothing")
     (tmp_path / "bad.keras").write_bytes(b"no archive")
-    with pytest.raises(ValueError, match=r"`backbone` must be a .keras file of stock layers. .*bad.keras"):
+    with pytest.raises(ValueError, match=r"bad.keras must be a whole .keras file. Received: 10 bytes"):
         starting_backbone(tmp_path / "bad.keras")
     with pytest.raises(ValueError, match="`architecture` must be one of resnet18, .*'vgg'"):
         starting_backbone("random", "vgg")

@@ -6,13 +6,15 @@ import json
 import re
 import subprocess
 import sys
+import types
 
 import keras
 import pytest
 from PIL import Image
 
-from keras_leoclr import cli, progress, report
+from keras_leoclr import callbacks, cli, data, progress, report
 from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
+from keras_leoclr.recipes.pretrain import _callbacks, make_views
 from keras_leoclr.results import Results
 from tests.case import random_images
 
@@ -53,11 +55,41 @@ def test_every_method_runs_from_the_command_line(tmp_path, method):
     with (workdir / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2
-    assert {"loss", "loss_to_chance", "positive_similarity", "knn_top1"} <= set(rows[0])
+    assert {"loss", "loss_to_chance", "positive_similarity", "knn_top1", "online_linear_top1"} <= set(rows[0])
     checkpoint = keras.saving.load_model(workdir / "checkpoints" / "model.keras")
     assert (checkpoint.key_queue is None) == (method == "end_to_end")
     measured = [r["name"] for r in Results(workdir / "results.jsonl").read() if "monitor" in r["name"]]
     assert measured == ["monitor/knn_top1"] * 2
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("changes", "knn", "replicas", "expected"),
+    [
+        ({}, (60, 30), 1, ["Health", "KNNMonitor", "OnlineLinearProbe", "HistoryFile"]),
+        ({"online_probe": False}, (60, 30), 1, ["Health", "KNNMonitor", "HistoryFile"]),
+        ({}, (60, 30), 2, ["Health", "KNNMonitor", "HistoryFile"]),
+        ({}, None, 1, ["Health", "HistoryFile"]),
+    ],
+)
+def test_a_classifier_is_trained_alongside_where_knn_is_measured_on_one_device(
+    tmp_path, changes, knn, replicas, expected
+):
+    recipe = dataclasses.replace(fashion_mnist.RECIPE, compile_views=False, **changes)
+    chosen = _callbacks(
+        recipe,
+        data.load(recipe.dataset, "train[:90]"),
+        make_views(recipe),
+        tmp_path,
+        Results(tmp_path / "results.jsonl"),
+        callbacks.Health(),
+        knn,
+        types.SimpleNamespace(replicas=replicas),
+    )
+    assert [type(each).__name__ for each in chosen] == expected
+    assert ("online_linear_top1" in chosen[-1].columns) == ("OnlineLinearProbe" in expected)
+    for probe in chosen[2:-1]:
+        assert probe.queries is chosen[1] and sum(len(labels) for _, labels in probe.images) == 60
 
 
 @pytest.mark.slow

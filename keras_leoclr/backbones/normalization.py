@@ -70,7 +70,8 @@ def without_normalization(backbone: keras.Model) -> keras.Model:
     """
     if normalization_of(backbone) is None:
         return backbone
-    first = backbone.layers[1]
+    backbone = _functional(backbone)
+    first = first_layer(backbone)
     images = keras.Input(backbone.input_shape[1:], name="images")
 
     def call(operation, *args, **kwargs):
@@ -81,15 +82,21 @@ def without_normalization(backbone: keras.Model) -> keras.Model:
 
 def normalization_of(backbone: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
     """Mean and standard deviation per channel, in [0, 1], of a backbone's first layer; None without one."""
-    layers = getattr(backbone, "layers", [])
-    if len(layers) < 2 or not isinstance(layers[1], keras.layers.Rescaling):
+    first = first_layer(backbone)
+    if not isinstance(first, keras.layers.Rescaling):
         return None
-    config, channels = layers[1].get_config(), backbone.input_shape[-1]
+    config, channels = first.get_config(), backbone.input_shape[-1]
     scale, offset = (
         np.broadcast_to(np.asarray(config[name], "float64"), channels) for name in ("scale", "offset")
     )
     # nine digits: what the divisions leave behind is not part of the numbers
     return _nine_digits(-offset / (scale * PIXEL)), _nine_digits(1.0 / (scale * PIXEL))
+
+
+def first_layer(backbone: Any) -> keras.layers.Layer | None:
+    """The layer that the images enter; None where a model does not list its layers."""
+    layers = getattr(backbone, "layers", [])  # a Sequential does not list its input
+    return next((layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)), None)
 
 
 def check_takes_normalised(backbone: Any, what: str) -> None:

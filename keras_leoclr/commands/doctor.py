@@ -22,6 +22,7 @@ from typing import Any
 from absl import flags
 
 from keras_leoclr.commands.usage import UsageError, parse
+from keras_leoclr.environment import cores, version_of
 
 USAGE = """leoclr doctor [--json]
 
@@ -48,13 +49,10 @@ VARIABLES = (
     "XLA_PYTHON_CLIENT_PREALLOCATE",
 )
 TRY = """
-import json, sys
+import json
 import keras, keras_leoclr
-devices = keras.distribution.list_devices() if keras.backend.backend() != "torch" else []
-if keras.backend.backend() == "torch":
-    import torch
-    devices = [f"cuda:{n}" for n in range(torch.cuda.device_count())] or ["cpu:0"]
-print(json.dumps({"backend": keras.backend.backend(), "devices": devices,
+from keras_leoclr.environment import devices
+print(json.dumps({"backend": keras.backend.backend(), "devices": devices(),
                   "image_data_format": keras.config.image_data_format()}))
 """
 GIB = 2**30
@@ -95,8 +93,8 @@ def examine() -> dict[str, Any]:
     found = {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "packages": {NAME: _version(NAME)} | {name: _version(name) for name in required},
-        "optional": {name: _version(name) for name in optional},
+        "packages": {NAME: version_of(NAME)} | {name: version_of(name) for name in required},
+        "optional": {name: version_of(name) for name in optional},
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "cpu": _cpu(faults),
         "directories": _directories(faults, warnings),
@@ -135,13 +133,6 @@ def text(found: dict[str, Any]) -> str:
     ).rstrip()
 
 
-def _version(name):
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _requirements(faults, warnings):
     """Names of the packages that are needed and of those of the extras; those that do not fit are noted."""
     try:
@@ -165,24 +156,24 @@ def _requirements(faults, warnings):
             continue
         (optional if extra else required).setdefault(each.name, each)
     for name, each in required.items():
-        version = _version(name)
+        version = version_of(name)
         if version is None:
             faults.append(f'{name} is missing: pip install "{each.name}{each.specifier}"')
         elif not each.specifier.contains(version, prereleases=True):
             faults.append(f"{name} {version} does not fit: {NAME} needs {each.specifier}")
     for name, each in optional.items():
-        version = _version(name)
+        version = version_of(name)
         if version is not None and not each.specifier.contains(version, prereleases=True):
             warnings.append(f"{name} {version} is not what {NAME} asks for: {each.specifier}")
     for name in ("torchvision", "jax", "keras-cv"):  # what pins another package exactly, or from below
-        for line in (metadata.requires(name) or []) if _version(name) else []:
+        for line in (metadata.requires(name) or []) if version_of(name) else []:
             each = Requirement(line)
-            version = _version(each.name)
+            version = version_of(each.name)
             applies = each.marker is None or each.marker.evaluate({"extra": ""})
             if applies and version and not each.specifier.contains(version, prereleases=True):
                 warnings.append(
-                    f"{name} {_version(name)} needs {each.name}{each.specifier}, and {version} is installed: "
-                    f"import {name} will fail or crash"
+                    f"{name} {version_of(name)} needs {each.name}{each.specifier}, and {version} is "
+                    f"installed: import {name} will fail or crash"
                 )
     return list(required), [name for name in optional if name not in required]
 
@@ -197,8 +188,7 @@ def _cpu(faults):
         pass
     if platform.machine() == "x86_64" and features and "avx" not in features:
         faults.append("this CPU has no AVX, which TensorFlow's, JAX' and torch's packages need")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"cores": cores, "memory_gib": memory, "features": features}
+    return {"cores": cores(), "memory_gib": memory, "features": features}
 
 
 def _directories(faults, warnings):
@@ -274,15 +264,15 @@ def _first_line(error):
 
 def _known_combinations(found, tried, faults, warnings):
     backend, optional, environment = found["backend"], found["optional"], found["environment"]
-    if backend in ("jax", "torch") and optional.get(backend) is None and _version(backend) is None:
+    if backend in ("jax", "torch") and optional.get(backend) is None and version_of(backend) is None:
         faults.append(f'KERAS_BACKEND is {backend}, which is missing: pip install "{NAME}[{backend}]"')
     if tried.get("image_data_format", "channels_last") != "channels_last":
         warnings.append("image_data_format is channels_first; views and backbones are made for channels_last")
     if environment.get("TF_USE_LEGACY_KERAS", "0").lower() in ("1", "true"):
         warnings.append("TF_USE_LEGACY_KERAS makes tf.keras Keras 2: models of the two do not mix")
     for name in ("keras-nightly", "tf-nightly", "tensorflow-cpu", "keras-core"):
-        if name in ("keras-nightly", "tf-nightly", "tensorflow-cpu") and _version(name):
-            warnings.append(f"{name} {_version(name)} lies over the files of the package that it replaces")
+        if name in ("keras-nightly", "tf-nightly", "tensorflow-cpu") and version_of(name):
+            warnings.append(f"{name} {version_of(name)} lies over the files of the package that it replaces")
     _about_workers(backend, environment, faults, warnings)
     _about_devices(found, warnings)
     flags_of_xla = environment.get("XLA_FLAGS", "")

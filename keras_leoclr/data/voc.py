@@ -58,13 +58,14 @@ class AnnotatedImages:
         class_names: names of the classes in the order of their numbers; of masks, 0 is the background.
         count: number of pictures.
         elements: called with None, tf.data of all pictures in their order, once; with a seed, in random order
-            without end. Each is `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`,
-            `"classes"` (N,) int64 and `"difficult"` (N,) bool, or with `"mask"` (H, W) uint8, 255 for void.
+            without end, and with `first` the same without so many at its beginning. Each is
+            `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"` (N,) int64,
+            and `"difficult"` (N,) bool; or with `"mask"` (H, W) uint8, 255 for void.
     """
 
     class_names: tuple[str, ...]
     count: int
-    elements: Callable[[int | None], tf.data.Dataset]
+    elements: Callable[..., tf.data.Dataset]
 
 
 def load_annotated(
@@ -328,7 +329,7 @@ def _with_masks(
 
 
 def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> Callable:
-    def elements(seed: int | None) -> tf.data.Dataset:
+    def elements(seed: int | None, first: int = 0) -> tf.data.Dataset:
         if seed is None:
             numbers = tf.data.Dataset.range(images.count)
         else:
@@ -338,7 +339,7 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
                     tf.range(images.count, dtype=tf.int64), tf.stack([tf.cast(seed, tf.int64), epoch])
                 )
 
-            numbers = tf.data.Dataset.range(2**40).map(order).unbatch()
+            numbers = tf.data.Dataset.range(2**40).map(order).unbatch().skip(first)
         pictures = images.fetch(numbers)
         both = tf.data.Dataset.zip((numbers, pictures))
         return both.map(lambda index, element: {"image": element["image"]} | annotation(index))
@@ -374,12 +375,12 @@ def _of_tfds(name: str, split: str, kind: str, data_dir: str | None) -> Annotate
         class_names = _tfds_mask_classes(name)
     config = tfds.ReadConfig(try_autocache=False)
 
-    def elements(seed):
+    def elements(seed, first=0):
         dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
         dataset = dataset.map(_tfds_boxes if kind == "boxes" else _tfds_mask)
         if seed is None:
             return dataset
-        return dataset.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=True).repeat()
+        return dataset.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=True).repeat().skip(first)
 
     try:
         count = int(elements(None).cardinality())

@@ -23,6 +23,7 @@ CURVES = {
     "loss_to_chance": "Loss, as a share of that of guessing",
     "loss": "Loss",
     "knn_top1": "kNN accuracy on held-out training images, %",
+    "online_linear_top1": "Linear accuracy there, of a classifier trained alongside, %",
     "positive_similarity": "Cosine of a query and its keys",
     "negative_similarity": "Cosine of a query and the negatives",
     "feature_std": "Deviation of the queries",
@@ -32,7 +33,7 @@ CURVES = {
     "images_per_second": "Images per second",
     "waiting": "Time spent waiting for data, %",
 }
-IN_PERCENT = ("knn_top1", "contrast_accuracy", "waiting")
+IN_PERCENT = ("knn_top1", "online_linear_top1", "contrast_accuracy", "waiting")
 MARKS = {
     judge.YES: ("✓", "yes", "good"),
     judge.NO: ("✗", "no", "bad"),
