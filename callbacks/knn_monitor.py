@@ -15,7 +15,7 @@ from keras_leoclr.results import Results
 class KNNMonitor(keras.callbacks.Callback):
     """Adds `knn_top1`, the kNN accuracy of the backbone's features, to the logs of an epoch.
 
-    Images of a single class are not measured.
+    Images whose label is negative have none and are left out; images of a single class are not measured.
 
     Take both datasets from the training images: whoever stops or picks a run by this number must not
     have seen the test set.
@@ -50,8 +50,12 @@ class KNNMonitor(keras.callbacks.Callback):
         if (epoch + 1) % self.every:
             return
         backbone = self.model.backbone
-        bank, queries = (extract_features(backbone, images) for images in (self.bank, self.queries))
-        if len(np.unique(bank[1])) < 2:  # nothing to tell apart: no reason to stop a run
+        bank, queries = (
+            _labelled(*extract_features(backbone, images)) for images in (self.bank, self.queries)
+        )
+        if len(np.unique(bank[1])) < 2 or not len(
+            queries[1]
+        ):  # nothing to tell apart: no reason to stop a run
             return
         accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)
         if logs is not None:
@@ -60,3 +64,8 @@ class KNNMonitor(keras.callbacks.Callback):
             protocol = {"epoch": epoch + 1, "k": self.k, "temperature": self.temperature, "split": "train"}
             sizes = {"bank": len(bank[1]), "queries": len(queries[1])}
             self.results.write("monitor/knn_top1", accuracy["top1"], **protocol, **sizes)
+
+
+def _labelled(features, labels):
+    known = labels >= 0
+    return features[known], labels[known]
