@@ -35,6 +35,7 @@ SAFE = (
     "knn_every",
     "knn_queries",
     "map_images",
+    "probe_split",
     "test_split",
 )
 
