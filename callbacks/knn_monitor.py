@@ -15,7 +15,7 @@ from keras_leoclr.results import Results
 class KNNMonitor(keras.callbacks.Callback):
     """Adds `knn_top1`, the kNN accuracy of the backbone's features, to the logs of an epoch.
 
-    Images of a single class are not measured.
+    Images whose label is negative have none and are left out; images of a single class are not measured.
 
     Take both datasets from the training images: whoever stops or picks a run by this number must not
     have seen the test set.
@@ -52,9 +52,9 @@ class KNNMonitor(keras.callbacks.Callback):
         return (epoch + 1) % self.every == 0
 
     def query_features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features (Q, F) and labels (Q,) of the queries at the end of an epoch, computed once for all."""
+        """Features (Q, F) and labels (Q,) of labelled queries at the end of an epoch, computed once."""
         if self._features is None:
-            self._features = extract_features(self.model.backbone, self.queries)
+            self._features = _labelled(*extract_features(self.model.backbone, self.queries))
         return self._features
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -63,8 +63,10 @@ class KNNMonitor(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if not self.due(epoch):
             return
-        bank, queries = extract_features(self.model.backbone, self.bank), self.query_features()
-        if len(np.unique(bank[1])) < 2:  # nothing to tell apart: no reason to stop a run
+        bank, queries = _labelled(*extract_features(self.model.backbone, self.bank)), self.query_features()
+        if len(np.unique(bank[1])) < 2 or not len(
+            queries[1]
+        ):  # nothing to tell apart: no reason to stop a run
             return
         accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)
         if logs is not None:
@@ -73,3 +75,8 @@ class KNNMonitor(keras.callbacks.Callback):
             protocol = {"epoch": epoch + 1, "k": self.k, "temperature": self.temperature, "split": "train"}
             sizes = {"bank": len(bank[1]), "queries": len(queries[1])}
             self.results.write("monitor/knn_top1", accuracy["top1"], **protocol, **sizes)
+
+
+def _labelled(features, labels):
+    known = labels >= 0
+    return features[known], labels[known]

@@ -249,7 +249,7 @@ def _pretrain(arguments: list[str]) -> int:
     from keras_leoclr.recipes.run import ChangedRecipeError
 
     module = importlib.import_module(f"keras_leoclr.recipes.{name}")
-    values = _flags_of(module.RECIPE)
+    values = _flags_of(module.RECIPE, presets_of(module))
     usage = f"leoclr pretrain {name} --workdir DIR [--FLAG VALUE ...]\n\n{module.__doc__.strip()}"
     rest = parse(values, arguments[1:], usage)
     if rest is None:
@@ -258,16 +258,58 @@ def _pretrain(arguments: list[str]) -> int:
         raise UsageError(f"`pretrain` takes flags after the recipe. Received: {' '.join(rest)}")
     if values["workdir"].value is None:
         raise UsageError("`--workdir` must name a folder for the run. Received: no --workdir")
-    recipe = module.RECIPE.smoke() if values["preset"].value == "smoke" else module.RECIPE
+    recipe, settle = settings(module, values)
+    options = {name: values[name].value for name in RUN_FLAGS}
     try:
-        recipe = dataclasses.replace(recipe, **given_fields(values, recipe))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    try:
-        pretrain(recipe, values["workdir"].value, **{name: values[name].value for name in RUN_FLAGS})
+        pretrain(recipe, values["workdir"].value, **options, settle=settle)
     except ChangedRecipeError as error:
         raise UsageError(str(error)) from error
     return 0
+
+
+def presets_of(module: object) -> list[str]:
+    """Names of the presets of a recipe's module, beside full and smoke."""
+    return list(getattr(module, "PRESETS", {}))
+
+
+def settings(module: object, values: flags.FlagValues) -> tuple[object, typing.Callable | None]:
+    """A recipe with preset and flags, and what is left to settle, for `pretrain`.
+
+    A module may choose the settings that its `CHOSEN` names, with `choose(recipe, given, source)`.
+    A run that goes on keeps those that it began with: new pictures or another computer change nothing.
+    """
+    preset = values["preset"].value
+    base = {"full": module.RECIPE, "smoke": module.RECIPE, **getattr(module, "PRESETS", {})}[preset]
+    try:
+        given = given_fields(values, base)
+        recipe = base.smoke() if preset == "smoke" else base
+        recipe = dataclasses.replace(recipe, **given)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if not hasattr(module, "choose"):
+        return recipe, None
+    workdir = values["workdir"].value
+    begun = None if workdir is None else pathlib.Path(workdir, "recipe.json")
+
+    def settle(_):
+        chosen = dataclasses.replace(base, **given)
+        if begun and begun.is_file() and not ("overwrite" in values and values["overwrite"].value):
+            known = json.loads(begun.read_text(encoding="utf-8"))
+            kept = {name: known[name] for name in module.CHOSEN if name in known and name not in given}
+            told = ", ".join(f"{name} {value}" for name, value in kept.items())
+            chosen, reasons = dataclasses.replace(chosen, **kept), [f"As the run in {workdir} began: {told}"]
+        else:
+            from keras_leoclr.data import load
+
+            source = load(chosen.dataset, chosen.train_split, chosen.data_dir, on_error=chosen.on_error)
+            chosen, reasons = module.choose(chosen, given, source)
+            if preset == "smoke":
+                reasons.append("The preset smoke makes less of these.")
+        if preset == "smoke":
+            chosen = dataclasses.replace(chosen.smoke(), **given)
+        return chosen, reasons
+
+    return recipe, settle
 
 
 def _detect(arguments: list[str]) -> int:
@@ -308,12 +350,13 @@ def _downstream(command: str, arguments: list[str]) -> int:
     return 0
 
 
-def _flags_of(recipe: object) -> flags.FlagValues:
+def _flags_of(recipe: object, presets: typing.Sequence[str] = ()) -> flags.FlagValues:
     """One flag per field of the recipe, and those of the run."""
     values = flags.FlagValues()
     own = {"flag_values": values, "module_name": "run"}
     flags.DEFINE_string("workdir", None, "folder for the results of the run", **own)
-    flags.DEFINE_enum("preset", "full", ["full", "smoke"], "smoke: the same run in under a minute", **own)
+    known_presets = ["full", "smoke", *presets]
+    flags.DEFINE_enum("preset", "full", known_presets, "smoke: the same run, small, in under a minute", **own)
     flags.DEFINE_bool("overwrite", False, "delete a run that is already in workdir", **own)
     flags.DEFINE_float("checkpoint_minutes", 10.0, "between checkpoints within an epoch", 0.0, **own)
     flags.DEFINE_float(

@@ -3,7 +3,12 @@
     python recipes/fashion_mnist.py --workdir runs/fashion_mnist
     leoclr pretrain fashion_mnist --workdir runs/fashion_mnist --method moco_v2
 
-Data: 10,000 training and 2,000 test images, 28 x 28, grey (arXiv 1708.07747).
+Claim: a backbone that was pretrained without labels beats a random one; nothing is claimed beyond that, the
+paper (arXiv 2403.06813) has no such small grey pictures.
+Data: 10,000 training and 2,000 test images, 28 x 28, grey (arXiv 1708.07747), which come with the package.
+Cost: 4 to 10 minutes on two CPU cores, measured (README.md).
+Expected: kNN 77.9 %, linear 83.5 % of the test images, random backbone 74.0 % and 77.5 %, measured with
+`make quickstart` (README.md).
 """
 
 import sys

@@ -8,6 +8,7 @@ import itertools
 import os
 import pathlib
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -27,6 +28,7 @@ QUALITY_IMAGES = 10_000
 CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of several with their name
 CURVE_BANK = 2_500  # training images that the classifiers of the curves are fitted to
 PROBE_BATCH = 64  # images of a step of the classifier that is trained alongside
+MOST_PIXELS = 1 << 30  # bytes of all images as raw pixels, above which these are not judged
 CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
 
 
@@ -41,6 +43,7 @@ def pretrain(
     deterministic: bool = False,
     override: bool = False,
     tensorboard: str = "auto",
+    settle: Callable[[Recipe], tuple[Recipe, list[str]]] | None = None,
 ) -> dict:
     """Runs a recipe, or goes on with it where it was interrupted.
 
@@ -60,6 +63,8 @@ def pretrain(
         tensorboard: "on", "off", or "auto": write `logs` if the package tensorboard is there.
         override: resume although settings have changed, as far as that is safe (see `run.SAFE`). With
             other `epochs`, the learning rate goes on along the cosine of the new length.
+        settle: called once the devices are known: the recipe to the one that is run, and lines that say
+            why, which are printed.
 
     Returns:
         The final results, `{"pretrained/linear/top1": 0.8, ...}`; empty without evaluation. Of a finished
@@ -77,12 +82,14 @@ def pretrain(
     logs = callbacks.TensorBoard.wanted(tensorboard)
     if deterministic:
         make_deterministic()
-    with (
-        distribution.connect(recipe.strategy) as devices,
-        Run(workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0) as run,
-    ):
+    with distribution.connect(recipe.strategy) as devices, contextlib.ExitStack() as stack:
+        recipe, reasons = settle(recipe) if settle else (recipe, [])
+        run = Run(workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0)
+        stack.enter_context(run)
         devices.check_batch_size(recipe.batch_size)
         verbose = verbose if run.writes else 0
+        if verbose and reasons:
+            print("\n".join(reasons))
         if run.finished and not overwrite:
             if verbose:
                 print(f"The run in {run.workdir} is finished. `overwrite` runs it again.")
@@ -121,8 +128,14 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         )
         return waiting.watch(dataset)
 
-    measured = recipe.knn_every and "label" in source.element_spec
-    knn = knn_sizes(recipe, int(source.cardinality())) if measured else None
+    probe_source = _source(recipe, recipe.probe_split) if recipe.probe_split else source
+    labelled = "label" in probe_source.element_spec
+    if recipe.evaluate and not labelled:
+        raise ValueError(
+            "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
+            f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has none"
+        )
+    knn = knn_sizes(recipe, int(probe_source.cardinality())) if recipe.knn_every and labelled else None
     steps = int(dataset_at(0, 0).cardinality())
     if steps < 0:
         raise ValueError(
@@ -166,7 +179,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     test_source = _source(recipe, recipe.test_split) if recipe.evaluate else None
     feed = callbacks.Feed(recipe.batch_size, views.num_key_views, steps, waiting.seconds)
     health = callbacks.Health(feed, results)
-    chosen = _callbacks(recipe, source, views, workdir, results, health, knn, devices)
+    chosen = _callbacks(recipe, probe_source, views, workdir, results, health, knn, devices)
     checkpoint.stateful = {"health": health}
     for each in chosen:
         if isinstance(each, callbacks.OnlineLinearProbe):
@@ -179,17 +192,19 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         view_sheet.write_views(views, source, workdir / "views.png")
         if recipe.evaluate:
             say("Before training: raw pixels and the randomly initialised backbone")
-            _evaluate(recipe, "raw pixels", None, source, test_source, views, results, epoch=0)
-            _evaluate(recipe, "random", model.backbone, source, test_source, views, results, epoch=0)
+            size = _pixel_bytes(recipe, probe_source, test_source)
+            if size > MOST_PIXELS:
+                say(f"Raw pixels are left out: they are {size / 2**30:.1f} GiB, more than 1.")
+            else:
+                _evaluate(recipe, "raw pixels", None, probe_source, test_source, views, results, epoch=0)
+            _evaluate(recipe, "random", model.backbone, probe_source, test_source, views, results, epoch=0)
     else:
         say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
         drop_unnamed(results)  # of an evaluation that was interrupted
         run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
-    identities = {recipe.train_split: evaluation.data_identity(source, recipe.dataset, recipe.train_split)}
-    if test_source is not None:
-        name = recipe.test_split
-        identities[name] = evaluation.data_identity(test_source, recipe.dataset, name)
-    run.add(data=identities)
+    used = {recipe.train_split: source, recipe.labelled_split: probe_source}
+    used |= {} if test_source is None else {recipe.test_split: test_source}
+    run.add(data={name: evaluation.data_identity(s, recipe.dataset, name) for name, s in used.items()})
     if logs:
         chosen.append(
             callbacks.TensorBoard(workdir / "logs", workdir / "views.png", _part(source, 0, PROJECTED), views)
@@ -212,7 +227,14 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     if recipe.evaluate:
         say("\nAfter training: the pretrained backbone")
         _evaluate(
-            recipe, "pretrained", model.backbone, source, test_source, views, results, epoch=recipe.epochs
+            recipe,
+            "pretrained",
+            model.backbone,
+            probe_source,
+            test_source,
+            views,
+            results,
+            epoch=recipe.epochs,
         )
         model_card.write(workdir)  # with the results
         say("\n" + report.table(results.read()))
@@ -456,12 +478,18 @@ def _map(recipe, subject, backbone, train, test, views, results, epoch) -> None:
     scores = evaluation.Embedding(backbone, train, test, views, recipe.map_images, seed=recipe.seed).run()
     protocol = _protocol(recipe, subject, epoch) | {"features": "backbone", "test_split": split}
     protocol |= {"train_images": int(train.cardinality()), "test_images": int(shown.cardinality())}
+    if test is None:
+        protocol["train_split"] = split
     evaluation.write_scores(scores, results, **protocol)
 
 
 def _protocol(recipe, subject, epoch) -> dict:
-    about = {"subject": subject, "dataset": recipe.dataset, "train_split": recipe.train_split}
+    about = {"subject": subject, "dataset": recipe.dataset, "train_split": recipe.labelled_split}
     return about | {"epoch": epoch}
+
+
+def _pixel_bytes(recipe: Recipe, *sources: tf.data.Dataset) -> int:
+    return sum(int(source.cardinality()) for source in sources) * recipe.image_size**2 * 3 * 4
 
 
 def _sample(source: tf.data.Dataset, count: int, seed: int) -> tf.data.Dataset:

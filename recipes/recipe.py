@@ -35,6 +35,9 @@ class Recipe:
     dataset: str = setting("", "name or path, as keras_leoclr.data.load takes it")
     data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files")
     train_split: str = setting("train", "split to pretrain on")
+    probe_split: str = setting(
+        "", "split with labels, of the kNN measurement and the probes; empty for train_split"
+    )
     test_split: str = setting("test", "split of the final evaluation")
     on_error: str = setting("raise", "at a picture that cannot be read: raise, or skip and count")
     shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all")
@@ -145,14 +148,25 @@ class Recipe:
                 f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
             )
 
+    @property
+    def labelled_split(self) -> str:
+        """The split whose labels the kNN measurement and the probes take."""
+        return self.probe_split or self.train_split
+
     def smoke(self) -> Recipe:
-        """The same run in under a minute: a few images, two epochs, small batches and queue."""
+        """The same run in under a minute: a few small images, two epochs, small network, batches and queue.
+
+        A ResNet becomes `resnet_small` with the same stem, a ViT `vit_tiny`; views are 64 pixels or less.
+        """
         return dataclasses.replace(
             self,
+            image_size=min(self.image_size, 64),
+            backbone="vit_tiny" if self.backbone.startswith("vit") else "resnet_small",
             max_images=320,
             epochs=2,
             warmup_epochs=0.0,
-            batch_size=32,
+            batch_size=min(self.batch_size, 32),
+            bn_groups=min(self.bn_groups, 2),
             queue_size=min(self.queue_size, 256),
             knn_bank=min(self.knn_bank, 200),
             knn_queries=min(self.knn_queries, 100),

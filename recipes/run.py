@@ -36,6 +36,7 @@ SAFE = (
     "knn_queries",
     "map_images",
     "online_probe",
+    "probe_split",
     "test_split",
 )
 

@@ -1,5 +1,7 @@
 """Callbacks of `fit`."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
@@ -30,14 +32,30 @@ def test_monitor_puts_knn_accuracy_into_logs_and_results(tmp_path):
 
 
 def test_monitor_does_not_stop_a_run_on_a_single_class():
-    import types
-
     one_class = [(np.zeros((4, 8, 8, 3), "float32"), np.zeros(4, int))]
     monitor = callbacks.KNNMonitor(one_class, one_class)
     monitor.set_model(types.SimpleNamespace(backbone=kl.backbones.resnet_small((8, 8, 3), widths=(8,))))
     logs = {}
     monitor.on_epoch_end(0, logs)
     assert logs == {}
+
+
+def test_monitor_leaves_out_what_has_no_label(tmp_path):
+    def mixed(seed):
+        ((images, labels),) = labelled(seed)
+        return [(images, np.where(np.arange(10) < 4, -1, labels))]
+
+    results = Results(tmp_path / "results.jsonl")
+    model = types.SimpleNamespace(backbone=kl.backbones.resnet_small((8, 8, 3), widths=(8,)))
+    monitor = callbacks.KNNMonitor(mixed(0), mixed(1), k=3, results=results)
+    monitor.set_model(model)
+    monitor.on_epoch_end(0)
+    (line,) = results.read()
+    assert (line["bank"], line["queries"]) == (6, 6)
+    known = []
+    for seed in (0, 1):
+        known += [part[4:] for part in kl.evaluation.extract_features(model.backbone, labelled(seed))]
+    assert line["value"] == kl.evaluation.knn(*known, k=3)["top1"]
 
 
 def test_monitor_does_not_change_training():

@@ -89,8 +89,8 @@ def test_flags_are_grouped_wrapped_and_show_kind_and_default():
     [
         (["evalaute"], "unknown command 'evalaute'. Did you mean evaluate?"),
         (["evaluate", "kn", "--workdir", "x"], "unknown evaluation 'kn'. Did you mean knn?"),
-        (["pretrain", "foldr"], "unknown recipe 'foldr'. Did you mean folder?"),
-        (["pretrain", "folder", "--epcohs", "3"], "Did you mean: epochs"),
+        (["pretrain", "image_foldr"], "unknown recipe 'image_foldr'. Did you mean image_folder?"),
+        (["pretrain", "image_folder", "--epcohs", "3"], "Did you mean: epochs"),
         (["watch", "--onse"], "Did you mean: once"),
         (["doctor", "--jsn"], "Did you mean: json"),
         (["compare"], "`compare` takes the folders of one or more runs"),

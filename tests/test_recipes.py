@@ -195,7 +195,7 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
     ("arguments", "words"),
     [
         (["pretrian"], "unknown command 'pretrian'. Did you mean pretrain?"),
-        (["pretrain"], "`pretrain` needs a recipe. Known: fashion_mnist"),
+        (["pretrain"], "`pretrain` needs a recipe. Known: cifar10"),
         (["pretrain", "fashion_mnits"], "unknown recipe 'fashion_mnits'. Did you mean fashion_mnist?"),
         (["pretrain", "fashion_mnist"], "`--workdir` must name a folder"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--method", "simclr"], "`method` must be one of"),
@@ -208,7 +208,7 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
         (["report"], "`report` takes the folders of one or more runs"),
         (["report", "a", "b"], "`--output` must name a file"),
         (["views", "fashion_mnist", "--output", "views.gif"], "`--output` must end in .png or .html"),
-        (["views", "folder"], "`--dataset` must name a data set"),
+        (["views", "image_folder"], "`--dataset` must name a data set"),
         (["recipes", "x"], "`recipes` takes no arguments"),
     ],
 )
@@ -253,7 +253,9 @@ def test_help_lists_every_field_with_its_default(capsys):
 
 @pytest.mark.slow
 @pytest.mark.backend_free  # ViTs and precisions have tests on every backend
-def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_skipped(tmp_path, monkeypatch):
+def test_the_recipe_of_folders_trains_a_vit_in_mixed_precision_and_lists_what_it_skipped(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     pictures = tmp_path / "pictures"
     pictures.mkdir()
@@ -264,7 +266,7 @@ def test_the_folder_recipe_trains_a_vit_in_mixed_precision_and_lists_what_it_ski
     vit = ["--backbone", "vit_tiny", "--patch_size", "8", "--image_size", "16", "--optimizer", "lars"]
     how = ["--precision", "mixed_bfloat16", "--momentum_schedule", "cosine", "--nodecay_all", *vit]
     source = ["--dataset", pictures, "--on_error", "skip"]
-    assert run("pretrain", "folder", "--workdir", workdir, *FAST, *source, *how, "--epochs", 1) == 0
+    assert run("pretrain", "image_folder", "--workdir", workdir, *FAST, *source, *how, "--epochs", 1) == 0
     assert "broken.jpg\t" in (workdir / "skipped.txt").read_text()
     with (workdir / "history.csv").open(newline="") as file:
         assert float(next(csv.DictReader(file))["momentum"]) > 0.99
@@ -288,7 +290,10 @@ def test_a_picture_that_breaks_in_the_middle_of_a_run_is_named_in_one_line(tmp_p
     whole = (pictures / "7.jpg").read_bytes()
     (pictures / "7.jpg").write_bytes(whole[:-100])
     small = ["--image_size", 16, "--backbone", "resnet_small", "--stem", "patch", "--knn_every", 0]
-    assert run("pretrain", "folder", "--workdir", tmp_path / "run", *FAST, *small, "--dataset", pictures) == 1
+    assert (
+        run("pretrain", "image_folder", "--workdir", tmp_path / "run", *FAST, *small, "--dataset", pictures)
+        == 1
+    )
     error = capsys.readouterr().err
     assert "7.jpg: damaged" in error and "Repair or remove it" in error
     assert "Traceback" not in error and "assertion" not in error

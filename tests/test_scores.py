@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_leoclr import cli, evaluation
 from keras_leoclr.evaluation import scores
@@ -137,6 +138,15 @@ def test_every_line_of_results_is_json_alone(tmp_path):
     results = written(tmp_path / "run", "random", np.ones(3, bool), data_dir=None, crop=(0.2, 1.0))
     (line,) = map(json.loads, results.path.read_text().splitlines())
     assert line["crop"] == [0.2, 1.0] and line["k"] == 20
+
+
+def test_pictures_of_noise_are_kept_too(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (224, 256, 3), dtype=np.uint8)
+    results = Results(tmp_path / "results.jsonl")
+    evaluation.write_scores([Score("a/b", 1, None, None, {"pictures": noise})], results)
+    (line,) = results.read()
+    with Image.open(tmp_path / "evaluation" / line["pictures_file"].rsplit("/")[-1]) as image:
+        assert image.size == (256, 224) and np.corrcoef(noise.ravel(), np.asarray(image).ravel())[0, 1] > 0.9
 
 
 def test_pictures_are_kept_to_the_pixel_if_grey_and_small_if_not(tmp_path):

@@ -682,12 +682,14 @@ class Own(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, dl_manager):
-        return {"train": self._generate_examples(0), "test": self._generate_examples(20)}
+        splits = {"train": self._generate_examples(0), "test": self._generate_examples(20)}
+        return splits | {"unlabelled": self._generate_examples(40, labelled=False)}
 
-    def _generate_examples(self, first):
+    def _generate_examples(self, first, labelled=True):
         for number in range(first, first + 20):
             pixels = np.full((3 + number % 3, 4, 3), number, np.uint8)
-            yield number, {"image": pixels, "label": number % 2, "text": "of no interest"}
+            label = number % 2 if labelled else -1
+            yield number, {"image": pixels, "label": label, "text": "of no interest"}
 
 
 def prepared(tmp_path, file_format):
@@ -704,8 +706,28 @@ def test_builder_is_read_from_its_files(tmp_path, file_format):
     assert all(int(e["label"]) == value_of(e) % 2 for e in as_numpy(dataset))
     head, tail = (values(kl.data.load("tfds:own", f"test[{part}]", **where)) for part in (":25%", "25%:"))
     assert len(head) == 5 and sorted(head + tail) == list(range(20, 40))
-    with pytest.raises(ValueError, match="`split` must be one of test, train of tfds:own.*split='val'"):
+    with pytest.raises(
+        ValueError, match="`split` must be one of test, train, unlabelled of tfds:own.*split='val'"
+    ):
         kl.data.load("tfds:own", "val", **where)
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_split_whose_labels_are_all_minus_one_has_none(tmp_path, file_format):
+    where = prepared(tmp_path, file_format)
+    dataset = kl.data.load("tfds:own", "unlabelled", **where)
+    assert set(dataset.element_spec) == {"image"} and sorted(values(dataset)) == list(range(40, 60))
+    assert file_format == "tfrecord" or (dataset.images.labelled, dataset.images.class_names) == (False, ())
+    if file_format == "tfrecord":  # of several splits at once
+        mixed = kl.data.load("tfds:own", "unlabelled[:5]+train[:5]", **where)
+        assert sorted({int(e["label"]) for e in as_numpy(mixed)}) == [-1, 0, 1]
+
+
+def test_arrays_whose_labels_are_all_minus_one_have_none():
+    arrays = {"image": random_images(4), "label": np.array([-1, -1, -1, 2])}
+    assert [int(e["label"]) for e in as_numpy(kl.data.load(arrays))] == [-1, -1, -1, 2]
+    arrays["label"] = np.full(4, -1)
+    assert set(kl.data.load(arrays).element_spec) == {"image"}
 
 
 def test_array_record_is_read_in_any_order(tmp_path):

@@ -48,7 +48,7 @@ DIR/table.md and DIR/table.svg are the table and its picture. The flags of the r
     )
     flags.DEFINE_integer("jobs", 1, "runs at the same time, which share the cores", 1, **own)
     flags.DEFINE_list("suite", ["knn", "linear", "few", "retrieval"], "evaluations; comma-separated", **own)
-    flags.DEFINE_enum("preset", "full", ["full", "smoke"], "smoke: runs of under a minute", **own)
+    flags.DEFINE_enum("preset", "full", cli.presets_of(module), "smoke: runs of under a minute", **own)
     flags.DEFINE_bool("show", False, "only show what is in DIR/results.jsonl", **own)
     flags.DEFINE_bool(
         "leave_one_out", True, "kNN within the training set too: what was learned by heart", **own
@@ -116,9 +116,11 @@ def _run(name, module, values, workdir, command):
         ) from error
     for what in values["suite"].value:
         known("evaluation", what, evaluate.EVALUATORS)
-    recipe = module.RECIPE.smoke() if values["preset"].value == "smoke" else module.RECIPE
+    recipe, settle = cli.settings(module, values)
+    if settle is not None:
+        recipe, reasons = settle(recipe)
+        print("\n".join(reasons))
     try:
-        recipe = dataclasses.replace(recipe, **cli.given_fields(values, recipe))
         variants = ablations.of(name, recipe, tuple(values["methods"].value))
         for changes in variants.values():
             dataclasses.replace(recipe, **changes)

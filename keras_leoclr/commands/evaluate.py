@@ -150,7 +150,8 @@ class _Evaluation:
         self.recipe = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
         self.dataset = self._setting("dataset", None)
         self.data_dir = self._setting("data_dir", None)
-        self.splits = [self._setting("train_split", "train"), self._setting("test_split", "test")]
+        labelled = self.recipe.get("probe_split") or self.recipe.get("train_split", "train")
+        self.splits = [given["train_split"] or labelled, self._setting("test_split", "test")]
         self.normalization = None
         self.backbone, self.subject, self.epoch = self._backbone()
         size = given["image_size"] or self.backbone.input_shape[1] or self.recipe.get("image_size")

@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     name = known("recipe", arguments[0], cli.recipe_names())
     module = importlib.import_module(f"keras_leoclr.recipes.{name}")
-    values = cli._flags_of(module.RECIPE)
+    values = cli._flags_of(module.RECIPE, cli.presets_of(module))
     define(values)
     rest = parse(values, arguments[1:], USAGE)
     if rest is None:
@@ -45,12 +45,11 @@ def run(arguments: list[str]) -> int:
         raise UsageError(f"`views` takes flags after the recipe. Received: {' '.join(rest)}")
     if output.suffix not in SUFFIXES:
         raise UsageError(f"`--output` must end in .png or .html. Received: {output}")
-    try:
-        recipe = dataclasses.replace(module.RECIPE, **cli._given(values, module.RECIPE))
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    recipe, settle = cli.settings(module, values)
     if not recipe.dataset:
         raise UsageError("`--dataset` must name a data set, a folder or a file. Received: none")
+    if settle is not None:
+        recipe, _ = settle(recipe)
     write(recipe, output, values["images"].value)
     print(output)
     return 0

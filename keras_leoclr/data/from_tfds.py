@@ -8,12 +8,15 @@ import pathlib
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_leoclr.data.images import Images
+
+LOOKED_AT = 1000  # labels of -1 in a row after which a split has none
 
 
 class TFDSSource:
@@ -28,6 +31,8 @@ class TFDSSource:
         encoded: whether pictures come as bytes: those of three or four channels of 8 bits whose size
             varies. Others are few or small, and decoded by TensorFlow Datasets itself.
         random_access: whether the files can be read in any order (array_record).
+        labelled: whether there are labels. The label -1 stands for none: a split whose first 1,000 are -1,
+            such as STL-10's "unlabelled", has none.
         class_names: names of the classes, () where there are none.
 
     Raises:
@@ -47,12 +52,13 @@ class TFDSSource:
         self.image_shape = tuple(features["image"].shape)
         label = features["label"] if "label" in features else None
         self.labelled = label is not None and label.shape == () and np.issubdtype(label.np_dtype, np.integer)
-        self.class_names = tuple(getattr(label, "names", None) or ()) if self.labelled else ()
         whole_size = None not in self.image_shape
         self.encoded = (
             features["image"].np_dtype == np.uint8 and self.image_shape[2] in (3, 4) and not whole_size
         )
         self.random_access = getattr(self.builder.info.file_format, "value", "") == "array_record"
+        self.labelled = self.labelled and any(number >= 0 for number in self._first_labels())
+        self.class_names = tuple(getattr(label, "names", None) or ()) if self.labelled else ()
 
     def stream(self) -> tf.data.Dataset:
         """All elements in the order of the files: `{"image", "label", "name"}`, see `encoded`."""
@@ -84,6 +90,24 @@ class TFDSSource:
         features = self.builder.info.features
         element = features.deserialize_example(record, decoders=self._decoders())
         return {name: element[name] for name in self._kept()}
+
+    def _first_labels(self) -> Iterator[int]:
+        import tensorflow_datasets as tfds
+
+        if self.random_access:
+            records = self.records()
+            for number in range(min(LOOKED_AT, len(records))):
+                yield int(self.parse(tf.constant(records[number]))["label"])
+            return
+        dataset = self._split_or_error(
+            self.builder.as_dataset,
+            split=self.split,
+            decoders=tfds.decode.PartialDecoding({"label": True}),
+            read_config=tfds.ReadConfig(try_autocache=False),
+            shuffle_files=False,
+        )
+        for element in dataset.take(LOOKED_AT).as_numpy_iterator():
+            yield int(element["label"])
 
     def _kept(self) -> dict[str, bool]:
         return {"image": True} | ({"label": True} if self.labelled else {})

@@ -85,7 +85,8 @@ def load(
 
     Returns:
         tf.data of `{"image": (H, W, C) uint8 or float, "label": () int64}`, one element per image;
-        without `label` where the source has none. It has the attributes
+        without `label` where the source has none, or -1, which stands for none, all over. It has the
+        attributes
         - `images`: `Images`, the same by number in any order; None for streams (TFRecord files);
         - `encoded`: where `images` is None and pictures are encoded, the tf.data of the same elements
           with their bytes as `image`, for `decode_dataset`; else None;
@@ -197,6 +198,8 @@ def array_images(arrays: dict, split: str, origin: str) -> ArrayImages:
             f"`label` in {origin} must be ({len(images)},), as many as images. "
             f"Received: label.shape={label.shape}"
         )
+    if label is not None and len(label) and label.max() < 0:
+        label = None
     return ArrayImages(images, label).subset(split_rows(split, len(images)))
 
 

@@ -203,7 +203,8 @@ def _write_picture(path: pathlib.Path, array: np.ndarray) -> pathlib.Path:
     if grey:
         Image.fromarray(array[..., 0]).save(path, optimize=True)
     else:
-        Image.fromarray(array).save(path, quality=85, subsampling=0, optimize=True)
+        # not `optimize`: Pillow then needs room for the whole file, and leaves a byte per pixel
+        Image.fromarray(array).save(path, quality=85, subsampling=0)
     return path
 
 

@@ -410,7 +410,7 @@ def _encoded(image):
     if image.mode == "L":
         return data_uri(png(image))
     held = io.BytesIO()
-    image.convert("RGB").save(held, "JPEG", quality=85, subsampling=0, optimize=True)
+    image.convert("RGB").save(held, "JPEG", quality=85, subsampling=0)  # `optimize` fails on noise
     return data_uri(held.getvalue(), "jpeg")
 
 

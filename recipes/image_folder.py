@@ -1,0 +1,178 @@
+"""Your own pictures: LeOCLR on a folder, any mixture of sizes and formats, no labels needed.
+
+    leoclr data DIR                                        # what is in there, and what cannot be read
+    leoclr pretrain image_folder --dataset DIR --workdir runs/mine
+
+Sizes, epochs, batch, queue and momentum are chosen by what is found: how many pictures, how large, with
+labels or not, a GPU or not. Every choice is printed with its reason, a flag overrides it, and a run that
+goes on keeps those that it began with.
+
+Claim: the paper's (arXiv 2403.06813), that original and crops beat two crops (`--method moco_v2`), whatever
+the pictures; it has not seen yours.
+Data: 16 pictures or more in DIR or in `DIR/train`, at any depth. One sub-folder per class gives labels,
+with which kNN is measured after each epoch; with `DIR/test`, `DIR/val` or `DIR/validation` of the same
+classes beside `DIR/train`, kNN and linear probes follow at the end.
+Cost: as chosen, an estimate: about 1,000,000 pictures are seen without a GPU, which takes 5 hours on two
+cores at 58 images/s (ResNet-18 at 96 pixels, benchmarks/NOTES.md), and about 20,000,000 with one, 41 V100
+hours at 134 images/s (ResNet-50 at 224 pixels, docs/scaling.md).
+Expected: nobody knows; better than a random backbone, which is judged before the training where there are
+labels.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr import distribution
+from keras_leoclr.data import load
+from keras_leoclr.data.folder import FolderImages
+from keras_leoclr.data.sources import split_folder
+from keras_leoclr.recipes.pretrain import knn_sizes
+from keras_leoclr.recipes.recipe import Recipe
+
+# Optimizer, head, temperature and views are MoCo v2's and the paper's for ImageNet-1K.
+RECIPE = Recipe(
+    # === Chosen by the pictures, see `choose` ===
+    image_size=96,
+    backbone="resnet18",
+    batch_size=128,
+    queue_size=16384,
+    momentum=0.99,
+    knn_bank=0,
+    knn_queries=0,
+    evaluate=False,
+)
+CHOSEN = (
+    *("image_size", "backbone", "stem", "batch_size", "epochs", "queue_size", "momentum"),
+    *("knn_every", "knn_bank", "knn_queries", "evaluate", "test_split"),
+)
+LEAST = 16  # pictures: two steps of the smallest batch
+SEEN = {False: 1_000_000, True: 20_000_000}  # pictures in all epochs, without and with a GPU
+
+
+def choose(recipe: Recipe, given: dict[str, Any], source: Any) -> tuple[Recipe, list[str]]:
+    """Settings for the pictures that are there.
+
+    Args:
+        recipe: what is not chosen.
+        given: the fields that are the user's, by name; they stay, and the others go by them.
+        source: the training pictures, see `data.load`.
+
+    Returns:
+        The recipe, and a line for each choice, "NAME VALUE: why".
+
+    Raises:
+        ValueError: if there are too few pictures.
+    """
+    total = int(source.cardinality())
+    count = min(total, recipe.max_images or total)
+    if 0 <= count < LEAST:
+        raise ValueError(
+            f"`dataset` must hold {LEAST} pictures or more to train on. Received: {count} in "
+            f"dataset={recipe.dataset!r}, split {recipe.train_split}"
+        )
+    if count < 0:  # a stream, which `pretrain` refuses
+        return recipe, []
+    values, lines = {}, []
+
+    def take(name, value, why):
+        values[name] = given.get(name, value)
+        if name not in given:
+            lines.append(f"{name} {value}: {why}")
+        return values[name]
+
+    gpu = bool(distribution.gpus())
+    place, most = ("with a GPU", 256) if gpu else ("without a GPU", 128)
+    size = take("image_size", *_image_size(source, 224 if gpu else 96, place))
+    if gpu and size >= 128:
+        backbone = take("backbone", "resnet50", "there is a GPU, and views are 128 pixels or more")
+    else:
+        backbone = take("backbone", "resnet18", "views are below 128 pixels" if gpu else "there is no GPU")
+    if backbone.startswith("resnet"):
+        large = size >= 64
+        why = f"views are {'64 pixels or more' if large else 'below 64 pixels'}"
+        take("stem", "imagenet" if large else "cifar", why)
+    why = f"an eighth of the pictures or less, {most} at most {place}"
+    batch = take("batch_size", _power_of_two(count / 8, 8, most), why)
+    least = 100 if gpu else 20
+    epochs = min(800, max(least, round(SEEN[gpu] / count)))
+    why = f"{epochs * count:,} pictures seen; {SEEN[gpu]:,} are aimed at {place}, in {least} to 800 epochs"
+    take("epochs", epochs, why)
+    if recipe.method != "end_to_end":
+        why = f"half of the {count:,} pictures or less, two steps at least: no key is an epoch old"
+        take("queue_size", _power_of_two(count / 2, 2 * batch, 65536), why)
+        steps = count // batch
+        momentum = 0.999 if steps >= 1000 else 0.99
+        take("momentum", momentum, f"{steps:,} steps an epoch; 0.999 from 1,000 on")
+    classes = _classes(source)
+    if classes == 0 or classes == 1:
+        take("knn_every", 0, "there is a single class" if classes else "there are no labels")
+    else:
+        asked = {name: given.get(name, 0) for name in ("knn_bank", "knn_queries")}
+        bank, queries = knn_sizes(Recipe(**asked), count)
+        take("knn_bank", bank, f"four fifths of the {count:,} pictures with labels vote, 10,000 at most")
+        take("knn_queries", queries, "of the others, 2,000 at most, each is classified")
+    split, why = _test_split(recipe, given, source, classes)
+    if split is not None:
+        take("test_split", split, why)
+    take("evaluate", split is not None, why)
+    return dataclasses.replace(recipe, **values), lines
+
+
+def _image_size(source: Any, most: int, place: str) -> tuple[int, str]:
+    images = getattr(source, "images", None)
+    if isinstance(images, FolderImages):
+        side = int(np.median(images.sizes.min(axis=1)))
+    else:
+        side = min((side for side in source.element_spec["image"].shape[:2] if side), default=most)
+    found = f"the median of the shorter sides is {side} pixels"
+    if side >= most:
+        return most, f"{found}, {most} are the most {place}"
+    size = side // 32 * 32 if side >= 32 else max(16, side)
+    return size, f"{found}; {most} would be the most {place}"
+
+
+def _power_of_two(number: float, low: int, high: int) -> int:
+    """The largest power of two up to `number`, and within the bounds."""
+    return min(high, max(low, 2 ** int(np.log2(max(number, 1)))))
+
+
+def _classes(source: Any) -> int | None:
+    """Classes with a picture; 0 without labels, None if only reading would tell."""
+    if "label" not in source.element_spec:
+        return 0
+    labels = getattr(getattr(source, "images", None), "labels", None)
+    return None if labels is None else len(np.unique(labels))
+
+
+def _test_split(recipe: Recipe, given: dict[str, Any], source: Any, classes: int | None):
+    """A split to judge on, and why; None where there is none."""
+    images = getattr(source, "images", None)
+    path = os.path.expanduser(recipe.dataset)
+    if not isinstance(images, FolderImages):
+        return None, "asked for by --evaluate alone, where the data are no folder"
+    if classes < 2:
+        return None, "there are no labels" if classes == 0 else "there is a single class"
+    if split_folder(path, recipe.train_split) == path:
+        return None, "there is no sub-folder `train`, so that all pictures are trained on"
+    for name in [given["test_split"]] if "test_split" in given else ["test", "validation"]:
+        try:
+            folder = split_folder(path, name)
+        except ValueError:
+            continue
+        test = load(recipe.dataset, name, on_error=recipe.on_error)
+        if getattr(test.images, "class_names", ()) != images.class_names:
+            return None, f"the classes in {os.path.basename(folder)} are not those trained on"
+        return name, f"{os.path.basename(folder)} holds {test.images.count:,} pictures of the same classes"
+    return None, "there is no sub-folder `test`, `val` or `validation`"
+
+
+if __name__ == "__main__":
+    from keras_leoclr.cli import main
+
+    sys.exit(main(["leoclr", "pretrain", "image_folder", *sys.argv[1:]]))

@@ -1,0 +1,57 @@
+"""ImageNet-1K with a ResNet-50 at 224 pixels for 800 epochs: the paper's main experiment.
+
+    leoclr pretrain imagenet --workdir runs/imagenet
+    leoclr pretrain imagenet --workdir runs/imagenet_200 --preset 200_epochs
+    leoclr pretrain imagenet --workdir runs/imagenet_moco --preset 100_epochs --method moco_v2
+
+Claim: +5.1 points over MoCo v2 in linear evaluation (arXiv 2403.06813).
+Data: 1,281,167 training and 50,000 validation pictures. They have to be asked for at image-net.org:
+ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar, in `downloads/manual` of `--data_dir`
+(~/tensorflow_datasets by default), are what TensorFlow Datasets makes its files from. A folder with
+`train/CLASS/...` and `val/CLASS/...` does as well: `--dataset DIR --test_split val`.
+Cost: 2,125 V100 hours, estimated: 1,281,167 images x 800 epochs / 134 images/s (docs/scaling.md, which has
+the cores and the network that it needs, too); 531 for 200 epochs, 266 for 100 (benchmarks/recipe_costs.py).
+The probes hold the features of all training pictures at once, 9.8 GiB a copy; `--noevaluate` leaves them
+for later.
+Expected: not measured here. Linear accuracy in percent, ResNet-50:
+
+    epochs   MoCo v2                             LeOCLR
+    100      61.5 (lightly)                      -
+    200      67.5 +- 0.1 (MoCo's README)         -
+    800      71.1 (MoCo's README)                76.2 (arXiv 2403.06813, as 5.1 more)
+
+`leoclr evaluate linear_paper --workdir runs/imagenet` is the protocol of these numbers.
+"""
+
+import dataclasses
+import sys
+
+from keras_leoclr.recipes.recipe import Recipe
+
+# The defaults are MoCo v2's (arXiv 2003.04297) with the views and the loss of the paper.
+RECIPE = Recipe(
+    # === Data ===
+    dataset="tfds:imagenet2012",
+    test_split="validation",
+    shuffle_buffer=16_384,  # about 1.8 GB of encoded pictures, of 138 GB in all, which lie in no order
+    # === Model ===
+    backbone="resnet50",
+    queue_size=65536,
+    momentum=0.999,
+    bn_groups=1,  # a GPU's 32 images, on 8 of them as MoCo; on a single one take 8
+    # === Training ===
+    epochs=800,
+    batch_size=256,
+    learning_rate=0.03,
+    # === Evaluation ===
+    few_label_draws=1,  # 1,000 classes take long
+)
+PRESETS = {
+    "200_epochs": dataclasses.replace(RECIPE, epochs=200),
+    "100_epochs": dataclasses.replace(RECIPE, epochs=100),
+}
+
+if __name__ == "__main__":
+    from keras_leoclr.cli import main
+
+    sys.exit(main(["leoclr", "pretrain", "imagenet", *sys.argv[1:]]))
