@@ -873,6 +873,31 @@ def test_moco_views_are_two_crops():
     assert layer.num_key_views == 1
 
 
+def test_crop_to_original_has_a_crop_as_query_and_the_whole_image_as_key():
+    still = {
+        "jitter_probability": 0,
+        "grayscale_probability": 0,
+        "blur_probability": 0,
+        "flip_probability": 0,
+    }
+    layer, images = CropToOriginalViews(10, crop_scale=(0.1, 0.3), **still), random_images(8, 20, 14)
+    batch = numpy_views(layer(images, seed=SEED))
+    assert batch["query"].shape == (8, 10, 10, 3) and layer.num_key_views == 1
+    whole = layer.preprocess(images).numpy()
+    np.testing.assert_allclose(batch["keys"][:, 0], whole, atol=1e-5)
+    boxes = layer.boxes_of_one(
+        images[0], {k: {n: v[0] for n, v in d.items()} for k, d in layer.draw(8, SEED).items()}
+    )
+    assert np.prod(boxes["query"][2:]) <= 0.35 * 20 * 14
+    assert boxes["keys"].numpy().tolist() == [[0, 0, 20, 14]]
+
+
+def test_crop_to_original_may_keep_the_original_clean():
+    layer, images = CropToOriginalViews(10, original_photometrics=False, flip_probability=0), random_images(4)
+    keys = numpy_views(layer(images, seed=SEED))["keys"]
+    np.testing.assert_allclose(keys[:, 0], layer.preprocess(images).numpy(), atol=1e-5)
+
+
 def test_random_views_are_the_views_of_each_image_in_turn():
     layer = RandomView(10, num_views=3)
     view = layer(random_images(8, 20, 14), seed=SEED)
@@ -951,6 +976,7 @@ LAYERS_WITH_OPTIONS = {
     "leoclr": lambda: LeOCLRViews(10, num_crops=3, original_photometrics=False, name="views", **OPTIONS),
     "leoclr by default": lambda: LeOCLRViews(10),
     "moco": lambda: MoCoV2Views(10, **OPTIONS),
+    "crop to original": lambda: CropToOriginalViews(10, original_photometrics=False, **OPTIONS),
     "moco by default": lambda: MoCoV2Views(10),
 }
 

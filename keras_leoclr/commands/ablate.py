@@ -48,7 +48,8 @@ DIR/table.md and DIR/table.svg are the table and its picture. The flags of the r
     )
     flags.DEFINE_integer("jobs", 1, "runs at the same time, which share the cores", 1, **own)
     flags.DEFINE_list("suite", ["knn", "linear", "few", "retrieval"], "evaluations; comma-separated", **own)
-    flags.DEFINE_enum("preset", "full", cli.presets_of(module), "smoke: runs of under a minute", **own)
+    presets = ["full", "smoke", *cli.presets_of(module)]
+    flags.DEFINE_enum("preset", "full", presets, "smoke: runs of under a minute", **own)
     flags.DEFINE_bool("show", False, "only show what is in DIR/results.jsonl", **own)
     flags.DEFINE_bool(
         "leave_one_out", True, "kNN within the training set too: what was learned by heart", **own
