@@ -117,7 +117,7 @@ def test_presets_of_a_recipe_are_chosen_by_name(capsys):
     module = RECIPES["imagenet"]
     values = cli._flags_of(module.RECIPE, cli.presets_of(module))
     values(["leoclr", "--preset", "100_epochs", "--dataset", "d"])
-    recipe, settle = cli._settings(module, values)
+    recipe, settle = cli.settings(module, values)
     assert settle is None
     assert recipe == dataclasses.replace(module.RECIPE, epochs=100, dataset="d")
     assert run("pretrain", "imagenet", "--preset", "90_epochs") == 2
