@@ -76,12 +76,12 @@ def _augmentation(recipe):
     return variants | {"no blur": {"blur_probability": 0.0}, "crop and flip only": none}
 
 
-def _numbers(name: str, values: tuple, show: Callable[[Any], str] = str) -> Callable[[Recipe], Variants]:
-    """One field takes several values; that of the recipe is the reference."""
+def _numbers(name: str, values: tuple, show: Callable[[Any], str] = str, **also: Any) -> Callable:
+    """One field takes several values, and others `also` one; that of the recipe is the reference."""
 
     def variants(recipe):
         own = getattr(recipe, name)
-        return {show(value): {name: value} for value in (own, *(v for v in values if v != own))}
+        return {show(value): {name: value, **also} for value in (own, *(v for v in values if v != own))}
 
     return variants
 
@@ -92,8 +92,8 @@ def _scale(value):
 
 def _original(recipe):
     return {
-        "with colour and blur": {"original_photometrics": True},
-        "clean": {"original_photometrics": False},
+        "with colour and blur": {"method": "leoclr", "original_photometrics": True},
+        "clean": {"method": "leoclr", "original_photometrics": False},
     }
 
 
@@ -138,10 +138,12 @@ ABLATIONS = {
         _numbers("crop_scale", ((0.05, 0.3), (0.08, 1.0), (0.2, 1.0), (0.5, 1.0)), _scale),
     ),
     "original": Ablation("What does the query encoder see of the original?", _original),
-    "crops": Ablation("How many crops of an image are keys?", _numbers("num_crops", (1, 2, 4))),
+    "crops": Ablation(
+        "How many crops of an image are keys?", _numbers("num_crops", (1, 2, 4), method="leoclr")
+    ),
     "enqueue": Ablation(
         "Which keys enter the queue, those of both crops or of the first?",
-        _numbers("enqueue", ("both", "first")),
+        _numbers("enqueue", ("both", "first"), method="leoclr"),
     ),
     "momentum": Ablation(
         "How slowly does the key encoder follow?", _numbers("momentum", (0.9, 0.99, 0.996, 0.999))

@@ -38,14 +38,14 @@ def test_every_variant_is_a_recipe_of_its_own(name, recipe):
     assert len({r.key for r in runs}) == len({r.folder for r in runs}) == len(runs)
     assert [r.place for r in runs] == list(range(len(runs)))
     assert all(r.recipe.seed == 3 and not r.recipe.evaluate for r in runs)
-    if name not in ("method", "original", "framework"):  # the reference is the recipe as it is
+    if not any("method" in changes for changes in ablations.of(name, recipe).values()):
         assert runs[0].recipe == dataclasses.replace(recipe, seed=3, evaluate=False, map_images=0)
 
 
 def test_equal_compute_counts_forward_passes():
     # a query forward and backward costs three forward passes, each key view one
     labels = list(ablations.of("method", RECIPE))
-    assert labels == ["MoCo v2, 10 epochs", "LeOCLR, 10 epochs", "LeOCLR, equal compute, 8 epochs"]
+    assert labels[:3] == ["MoCo v2, 10 epochs", "LeOCLR, 10 epochs", "LeOCLR, equal compute, 8 epochs"]
     more = dataclasses.replace(RECIPE, num_crops=5)
     assert list(ablations.of("method", more).values())[2]["epochs"] == 5
 
