@@ -71,7 +71,19 @@ def page() -> dict[pathlib.Path, str]:
                 path = ROOT / "results" / folder / f"{name}.svg"
                 files[path] = text
                 parts.append(f"![{study.name}, {name}]({path.relative_to(ROOT.parent).as_posix()})\n")
+        parts += _peaks(study)
     return {PAGE: "\n".join(parts).rstrip() + "\n", **files}
+
+
+def _peaks(study):
+    """Where the curves of kNN were highest, and where they ended."""
+    rows = [["kNN while training, mean over seeds", "highest", "at epoch", "at the end", "lost"]]
+    for variant, curve in studies.mean_curves(study).items():
+        epoch, most = max(curve, key=lambda point: point[1])
+        last = curve[-1][1]
+        numbers = (f"{100 * most:.1f}", str(epoch), f"{100 * last:.1f}", f"{100 * (most - last):.1f}")
+        rows.append([variant, *numbers])
+    return [text_table(rows, markdown=True) + "\n"] if len(rows) > 1 else []
 
 
 def _setting(study, recipe):

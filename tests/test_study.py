@@ -148,7 +148,7 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["metod"], "Did you mean method?"),
+        (["metho"], "Did you mean method?"),
         ([], "takes one of method"),
         (["method"], "--workdir"),
         (["method", "--recipe", "fashion"], "Did you mean fashion_mnist?"),

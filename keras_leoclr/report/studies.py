@@ -168,7 +168,7 @@ def markdown(study: Study) -> str:
 
 # === Pictures ===
 
-ROW, LEFT, WIDTH, TOP, GAP = 22, 250, 960, 46, 16
+ROW, WIDTH, TOP, GAP, LETTER = 22, 960, 46, 16, 7
 STYLE = (
     "text{font:12px sans-serif;fill:#24292f}.head{font-weight:600}.grid{stroke:#d0d7de}"
     ".bar{stroke:#0a5fb4;stroke-width:2}.mean{fill:#0a5fb4}.seed{fill:none;stroke:#8a5a00}"
@@ -186,13 +186,14 @@ def picture(study: Study, measures: Sequence[str] = ("knn/top1", "linear/top1"))
     shown = [m for m in measures if m in study.measures]
     variants = list(study.values)
     height = TOP + ROW * len(variants) + 34
-    room = (WIDTH - LEFT - GAP * len(shown)) / max(1, len(shown))
+    left = 24 + LETTER * max(map(len, variants))
+    room = (WIDTH - left - GAP * len(shown)) / max(1, len(shown))
     parts = [f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>']
     for row, variant in enumerate(variants):
         y = TOP + ROW * row + ROW / 2 + 4
-        parts.append(f'<text x="{LEFT - 12}" y="{y:.1f}" text-anchor="end">{html.escape(variant)}</text>')
+        parts.append(f'<text x="{left - 12}" y="{y:.1f}" text-anchor="end">{html.escape(variant)}</text>')
     for column, measure in enumerate(shown):
-        parts += _panel(study, measure, LEFT + column * (room + GAP), room, height)
+        parts += _panel(study, measure, left + column * (room + GAP), room, height)
     title = html.escape(f"{study.name}: " + ", ".join(MEASURES[m] for m in shown))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
@@ -237,26 +238,37 @@ def _panel(study, measure, left, room, height):
     return parts
 
 
-def curves(study: Study, name: str = "knn_top1") -> str | None:
-    """A picture of its own (SVG): a curve over the epochs for each variant, mean over the seeds.
+def mean_curves(study: Study, name: str = "knn_top1") -> dict[str, list[tuple[int, float]]]:
+    """Of each variant that has the curve, its mean over the seeds: (epoch, value) by epoch.
 
     Args:
         study: what to show.
         name: column of `history.csv` that was kept: `knn_top1`, `loss_to_chance`.
+    """
+    means = {}
+    for variant, by_name in study.curves.items():
+        by_epoch: dict[int, list[float]] = {}
+        for curve in by_name.get(name, {}).values():
+            for epoch, value in curve:
+                by_epoch.setdefault(epoch, []).append(value)
+        if by_epoch:
+            means[variant] = [(epoch, statistics.fmean(by_epoch[epoch])) for epoch in sorted(by_epoch)]
+    return means
+
+
+def curves(study: Study, name: str = "knn_top1") -> str | None:
+    """A picture of its own (SVG): the curve of each variant over the epochs, mean over the seeds.
+
+    Args:
+        study: what to show.
+        name: see `mean_curves`.
 
     Returns:
         None where there is nothing to show.
     """
-    found = {v: by_name[name] for v, by_name in study.curves.items() if name in by_name}
-    if not found:
+    means = mean_curves(study, name)
+    if not means:
         return None
-    means = {}
-    for variant, seeds in found.items():
-        by_epoch: dict[int, list[float]] = {}
-        for curve in seeds.values():
-            for epoch, value in curve:
-                by_epoch.setdefault(epoch, []).append(value)
-        means[variant] = [(e, statistics.fmean(by_epoch[e])) for e in sorted(by_epoch)]
     factor = 100 if name.endswith("top1") else 1
     every = [factor * y for points_ in means.values() for _, y in points_]
     low, high, last = min(every), max(every), max(points_[-1][0] for points_ in means.values())
