@@ -27,7 +27,7 @@ COMMANDS = {
     "ablate": (
         "keras_leoclr.commands.ablate:run",
         "NAME --workdir DIR",
-        "a recipe in variants, with seeds: LeOCLR or MoCo v2, which crops, ...",
+        "a recipe in variants, with seeds, compared",
     ),
     "report": (
         "keras_leoclr.commands.report:run",

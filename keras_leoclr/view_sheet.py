@@ -50,7 +50,11 @@ class Drawn(NamedTuple):
     @property
     def query_is_crop(self) -> bool:
         """Whether the query shows only a part of the picture, as MoCo v2's does."""
-        return tuple(self.boxes["query"]) != (0, 0, *self.picture.shape[:2])
+        return self.is_crop(self.boxes["query"])
+
+    def is_crop(self, box: np.ndarray) -> bool:
+        """Whether a box is only a part of the picture."""
+        return tuple(box) != (0, 0, *self.picture.shape[:2])
 
 
 def draw_views(views: Any, source: tf.data.Dataset, count: int = 12, seed: int = 0) -> list[Drawn]:
@@ -126,7 +130,8 @@ def sheet(drawn: Sequence[Drawn]) -> Image.Image:
 def headings(drawn: Drawn) -> list[str]:
     """What stands above the tiles of a strip."""
     query = "query: crop q" if drawn.query_is_crop else "query: original"
-    return ["picture", query, *(f"key: crop {number + 1}" for number in range(len(drawn.keys)))]
+    keys = enumerate(drawn.boxes["keys"], 1)
+    return ["picture", query, *(f"key: {'crop' if drawn.is_crop(b) else 'original'} {n}" for n, b in keys)]
 
 
 def write_views(views: Any, source: tf.data.Dataset, path: str | os.PathLike, count: int = 12) -> None:

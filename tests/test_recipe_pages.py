@@ -329,7 +329,10 @@ def test_a_folder_is_trained_on_judged_and_resumed_as_it_was_begun(
     monkeypatch.setattr(distribution, "gpus", lambda: ("gpu:0",))
     assert smoke(*command) == 0
     printed = capsys.readouterr().out
-    assert f"As the run in {workdir} began: image_size 20" in printed and "is finished" in printed
+    assert (
+        f"As the run in {workdir} began: method moco_v2, image_size 20" in printed
+        and "is finished" in printed
+    )
     assert json.loads((workdir / "recipe.json").read_text()) == before
     assert smoke(*command, "--momentum", 0.9) == 2
     assert re.search(r"momentum +0.99 +0.9$", capsys.readouterr().err, re.M)

@@ -72,10 +72,17 @@ def test_another_png_is_one_strip(tmp_path):
     assert Image.open(io.BytesIO(strip)).size == (9, 4) and headings == []
 
 
+def test_a_key_that_is_the_original_is_called_so():
+    views = kl.CropToOriginalViews(12, crop_scale=(0.2, 0.4))
+    (drawn,) = view_sheet.draw_views(views, source(1, 20, 16), 1)
+    assert view_sheet.headings(drawn) == ["picture", "query: crop q", "key: original 1"]
+
+
 def test_command_draws_a_recipe_with_changed_fields(tmp_path, capsys):
     sheet, page = tmp_path / "views.png", tmp_path / "views.html"
     common = ["leoclr", "views", "fashion_mnist", "--images", "3"]
-    assert cli.main([*common, "--output", str(sheet), "--num_crops", "3"]) == 0
+    leoclr = ["--method", "leoclr", "--num_crops", "3"]
+    assert cli.main([*common, "--output", str(sheet), *leoclr]) == 0
     assert str(sheet) in capsys.readouterr().out
     strips, headings = view_sheet.read_strips(sheet)
     assert len(strips) == 3 and headings[-1] == "key: crop 3"

@@ -997,7 +997,9 @@ def test_layers_made_from_a_config_give_the_same_views(make):
 
 @pytest.mark.parametrize("views", VIEWS)
 def test_options_reach_the_views(views):
-    config = views(10, **OPTIONS).key_view.get_config()
+    layer = views(10, **OPTIONS)
+    crop = layer.query_view if views is CropToOriginalViews else layer.key_view
+    config = crop.get_config()
     assert {name: config[name] for name in OPTIONS} == OPTIONS
 
 
