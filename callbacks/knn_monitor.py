@@ -64,9 +64,8 @@ class KNNMonitor(keras.callbacks.Callback):
         if not self.due(epoch):
             return
         bank, queries = _labelled(*extract_features(self.model.backbone, self.bank)), self.query_features()
-        if len(np.unique(bank[1])) < 2 or not len(
-            queries[1]
-        ):  # nothing to tell apart: no reason to stop a run
+        # nothing to tell apart, or nothing to classify: no reason to stop a run
+        if len(np.unique(bank[1])) < 2 or not len(queries[1]):
             return
         accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)
         if logs is not None:

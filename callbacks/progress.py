@@ -80,7 +80,7 @@ class Progress(keras.callbacks.Callback):
         stream = self.stream or sys.stdout
         if self.verbose == 1 and stream.isatty():
             line = progress.one_line(self.status, shutil.get_terminal_size().columns - 1)
-            print(f"\r\x1b[K{line}", end="", file=stream, flush=True)
+            print(f"{progress.CLEAR_LINE}{line}", end="", file=stream, flush=True)
             self._open = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -100,7 +100,7 @@ class Progress(keras.callbacks.Callback):
 
     def _clear(self, stream):
         self._open = False
-        return "\r\x1b[K" if self.verbose == 1 and stream.isatty() else ""
+        return progress.CLEAR_LINE if self.verbose == 1 and stream.isatty() else ""
 
     def _line(self, numbers):
         """Of an epoch: what the changing line shows, then the other logs by name."""

@@ -130,6 +130,8 @@ def _finite(value):
 
 # === In words ===
 
+CLEAR_LINE = "\r\x1b[K"  # of a terminal, before a line that changes is written anew
+
 
 def duration(seconds: float | None) -> str:
     """Such as "35 s", "4 min", "1 h 20 min" or "3 d 4 h"; "?" for None."""

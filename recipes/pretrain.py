@@ -82,27 +82,26 @@ def pretrain(
     logs = callbacks.TensorBoard.wanted(tensorboard)
     if deterministic:
         make_deterministic()
-    with distribution.connect(recipe.strategy) as devices, contextlib.ExitStack() as stack:
+    with distribution.connect(recipe.strategy) as devices:
         recipe, reasons = settle(recipe) if settle else (recipe, [])
-        run = Run(workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0)
-        stack.enter_context(run)
-        devices.check_batch_size(recipe.batch_size)
-        verbose = verbose if run.writes else 0
-        if verbose and reasons:
-            print("\n".join(reasons))
-        if run.finished and not overwrite:
-            if verbose:
-                print(f"The run in {run.workdir} is finished. `overwrite` runs it again.")
-            return _final(Results(run.workdir / "results.jsonl"))
-        checkpoint = callbacks.Checkpoint(
-            run.checkpoints,
-            minutes=checkpoint_minutes,
-            keep=keep,
-            budget=checkpoint_budget,
-            files=(run.workdir / "history.csv", run.workdir / "results.jsonl"),
-            writes=run.writes,
-        )
-        return _pretrain(recipe, run, checkpoint, devices, verbose, logs)
+        with Run(workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0) as run:
+            devices.check_batch_size(recipe.batch_size)
+            verbose = verbose if run.writes else 0
+            if verbose and reasons:
+                print("\n".join(reasons))
+            if run.finished and not overwrite:
+                if verbose:
+                    print(f"The run in {run.workdir} is finished. `overwrite` runs it again.")
+                return _final(Results(run.workdir / "results.jsonl"))
+            checkpoint = callbacks.Checkpoint(
+                run.checkpoints,
+                minutes=checkpoint_minutes,
+                keep=keep,
+                budget=checkpoint_budget,
+                files=(run.workdir / "history.csv", run.workdir / "results.jsonl"),
+                writes=run.writes,
+            )
+            return _pretrain(recipe, run, checkpoint, devices, verbose, logs)
 
 
 def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:

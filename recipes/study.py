@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +18,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_leoclr import progress
+from keras_leoclr.environment import cores
 from keras_leoclr.recipes.ablations import Variants
 from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.report.studies import RANDOM
 from keras_leoclr.results import Results
 
 # What is collected of a run: the test accuracies, and what explains them.
@@ -36,7 +39,6 @@ KEPT = (
 PROTOCOL = ("k", "per_class", "draws", "crop_scale", "fraction", "test_images", "train_images")
 CURVE = ("knn_top1", "loss_to_chance", "images_per_second")  # of history.csv
 SUITE = ("knn", "linear", "few", "retrieval")
-RANDOM = "random weights"
 LOG = "log.txt"
 
 # The number of intra-op threads is given to each process, so that several share the cores.
@@ -65,9 +67,16 @@ class Run:
     @property
     def key(self) -> str:
         """Tells runs of other settings apart; the data's place does not matter."""
-        settings = dataclasses.asdict(self.recipe) | {"data_dir": None}
-        settings["dataset"] = pathlib.PurePath(settings["dataset"]).name
+        settings = self.settings | {"data_dir": None}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its recipe without the place of the data."""
+        settings = dataclasses.asdict(self.recipe)
+        settings["dataset"] = pathlib.PurePath(settings["dataset"]).name
+        del settings["data_dir"]
+        return settings
 
 
 def runs_of(recipe: Recipe, variants: Variants, seeds: Sequence[int]) -> list[Run]:
@@ -161,7 +170,7 @@ def study(
 def _start(run, workdir, jobs, suite, options):
     folder = workdir / run.folder
     folder.mkdir(exist_ok=True)
-    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    threads = str(max(1, (cores() or 1) // jobs))
     shares = {name: os.environ.get(name, threads) for name in THREADS} if jobs > 1 else {}
     told = {
         "recipe": dataclasses.asdict(run.recipe),
@@ -238,11 +247,8 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
                         **about,
                         "epoch": int(row["epoch"]) + 1,
                     }
-    settings = dataclasses.asdict(run.recipe)
-    settings["dataset"] = pathlib.PurePath(settings["dataset"]).name
-    settings.pop("data_dir")
     machine = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("environment", {})
-    about |= {"place": run.place, "command": command, "recipe": settings}
+    about |= {"place": run.place, "command": command, "recipe": run.settings}
     yield {"name": "study/run", "value": 1.0, **about, "environment": machine}
 
 
@@ -262,7 +268,7 @@ class _Shown:
     def ended(self, run, status):
         self.done += 1
         if self.verbose:
-            self._clear()
+            self.close()
             word = f"failed with status {status}" if status else "finished"
             print(
                 f"{self.done}/{self.total} {run.variant}, seed {run.recipe.seed}: {word}{self._left()}",
@@ -277,10 +283,10 @@ class _Shown:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 status = progress.read(folder)
                 texts.append(f"{status['state']} {progress.share_done(status):.0%}")
-        width = max(20, os.get_terminal_size().columns - 1)
+        width = shutil.get_terminal_size().columns - 1
         head = f"{progress.bar(self.done / self.total, 22)} {self.done}/{self.total}"
         text = "  ".join([head, *texts]) + self._left()
-        print(f"\r{text[:width]:<{width}}", end="", flush=True)
+        print(f"{progress.CLEAR_LINE}{text[:width]}", end="", flush=True)
 
     def _left(self):
         finished = self.done - self.first
@@ -289,9 +295,7 @@ class _Shown:
         seconds = (time.monotonic() - self.began) / finished * (self.total - self.done)
         return f", about {progress.duration(seconds)} left"
 
-    def _clear(self):
-        if self.live:
-            print("\r\033[K", end="")
-
     def close(self):
-        self._clear()
+        """Takes the line that changes away."""
+        if self.live:
+            print(progress.CLEAR_LINE, end="", flush=True)

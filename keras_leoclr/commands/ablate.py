@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> int:
         Exit status.
     """
     from keras_leoclr import cli
-    from keras_leoclr.recipes import ablations
+    from keras_leoclr.recipes import ablations, study
 
     names, recipes = list(ablations.ABLATIONS), cli.recipe_names()
     listed = "\n".join(f"  {name:14}{one.question}" for name, one in ablations.ABLATIONS.items())
@@ -47,7 +47,7 @@ DIR/table.md and DIR/table.svg are the table and its picture. The flags of the r
         "methods", [], f"each variant with each of {', '.join(ablations.METHODS)}; comma-separated", **own
     )
     flags.DEFINE_integer("jobs", 1, "runs at the same time, which share the cores", 1, **own)
-    flags.DEFINE_list("suite", ["knn", "linear", "few", "retrieval"], "evaluations; comma-separated", **own)
+    flags.DEFINE_list("suite", list(study.SUITE), "evaluations; comma-separated", **own)
     presets = ["full", "smoke", *cli.presets_of(module)]
     flags.DEFINE_enum("preset", "full", presets, "smoke: runs of under a minute", **own)
     flags.DEFINE_bool("show", False, "only show what is in DIR/results.jsonl", **own)

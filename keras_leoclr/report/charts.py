@@ -59,7 +59,7 @@ def chart(
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         text = f"{100 * tick:.4g}" if percent else f"{tick:.4g}"
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{text}</text>')
-    for tick in _nice(min(xs), max(xs), 6, whole=all(x == int(x) for x in xs)):
+    for tick in nice(min(xs), max(xs), 6, whole=all(x == int(x) for x in xs)):
         if min(xs) <= tick <= max(xs):
             parts.append(
                 f'<text x="{x_axis(tick):.1f}" y="{HEIGHT - 17}" text-anchor="middle">{tick:.3g}</text>'
@@ -101,7 +101,7 @@ class _Axis:
         if low == high:
             pad = abs(low) * 0.1 or 1.0
             low, high = low - pad, high + pad
-        self.ticks = _nice(low, high, 4) if ticks else []
+        self.ticks = nice(low, high, 4) if ticks else []
         if ticks:
             low, high = min(low, self.ticks[0]), max(high, self.ticks[-1])
         self.low, self.high, self.start, self.stop = low, high, start, stop
@@ -110,7 +110,7 @@ class _Axis:
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
 
-def _nice(low, high, count, whole=False):
+def nice(low, high, count, whole=False):
     """Round numbers from about `low` to about `high`."""
     if low == high:
         return [low]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.compare import text_table
+from keras_leoclr.report.charts import nice
 from keras_leoclr.results import Results
 
 RANDOM = "random weights"
@@ -188,16 +189,20 @@ def picture(study: Study, measures: Sequence[str] = ("knn/top1", "linear/top1"))
     height = TOP + ROW * len(variants) + 34
     left = 24 + LETTER * max(map(len, variants))
     room = (WIDTH - left - GAP * len(shown)) / max(1, len(shown))
-    parts = [f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>']
+    parts = []
     for row, variant in enumerate(variants):
         y = TOP + ROW * row + ROW / 2 + 4
         parts.append(f'<text x="{left - 12}" y="{y:.1f}" text-anchor="end">{html.escape(variant)}</text>')
     for column, measure in enumerate(shown):
         parts += _panel(study, measure, left + column * (room + GAP), room, height)
-    title = html.escape(f"{study.name}: " + ", ".join(MEASURES[m] for m in shown))
+    return _svg(f"{study.name}: " + ", ".join(MEASURES[m] for m in shown), height, parts)
+
+
+def _svg(title, height, parts):
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{title}"><style>{STYLE}</style>{"".join(parts)}</svg>\n'
+        f'aria-label="{html.escape(title)}"><style>{STYLE}</style>'
+        f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>{"".join(parts)}</svg>\n'
     )
 
 
@@ -213,12 +218,11 @@ def _panel(study, measure, left, room, height):
 
     bottom = height - 30
     parts = [f'<text class="head" x="{left:.1f}" y="18">{html.escape(MEASURES[measure])}, %</text>']
-    step = next(s for s in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if (high - low) / s <= 7 or s == 20)
-    for number in range(math.ceil(low / step), math.floor(high / step) + 1):
-        at = x(number * step / 100)
+    for tick in _within(low, high, 7):
+        at = x(tick / 100)
         parts.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 8}" y2="{bottom}"/>')
         text = f'<text class="quiet" x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">'
-        parts.append(f"{text}{number * step:.3g}</text>")
+        parts.append(f"{text}{tick:.3g}</text>")
     at = x(study.of(study.reference, measure).mean) if study.reference in found else None
     if at is not None:
         parts.append(f'<line class="reference" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP - 8}" y2="{bottom}"/>')
@@ -236,6 +240,11 @@ def _panel(study, measure, left, room, height):
             parts.append(f"<title>{html.escape(told)}</title></circle>")
         parts.append(f'<circle class="mean" cx="{x(mean.mean):.1f}" cy="{y}" r="3.5"/>')
     return parts
+
+
+def _within(low, high, count):
+    """Round numbers in a range, `count` or a few less."""
+    return [tick for tick in nice(low, high, count) if low <= tick <= high]
 
 
 def mean_curves(study: Study, name: str = "knn_top1") -> dict[str, list[tuple[int, float]]]:
@@ -279,15 +288,12 @@ def curves(study: Study, name: str = "knn_top1") -> str | None:
         x = left + (epoch - 1) / max(1, last - 1) * (WIDTH - left - right)
         return x, 20 + (high - factor * value) / (high - low) * (height - 64)
 
-    parts = [f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>']
-    step = next(
-        s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if (high - low) / s <= 8 or s == 20
-    )
-    for number in range(math.ceil(low / step), math.floor(high / step) + 1):
-        y = place(1, number * step / factor)[1]
+    parts = []
+    for tick in _within(low, high, 8):
+        y = place(1, tick / factor)[1]
         parts.append(f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(
-            f'<text class="quiet" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{number * step:.4g}</text>'
+            f'<text class="quiet" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
         )
     for epoch in sorted({1, *range(0, last + 1, max(1, round(last / 8)))} - {0}):
         x = place(epoch, high / factor)[0]
@@ -306,11 +312,7 @@ def curves(study: Study, name: str = "knn_top1") -> str | None:
         y = 30 + ROW * number
         parts.append(f'<polyline {stroke} points="{WIDTH - right + 16},{y} {WIDTH - right + 50},{y}"/>')
         parts.append(f'<text x="{WIDTH - right + 58}" y="{y + 4}">{html.escape(variant)}</text>')
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
-        f'aria-label="{html.escape(f"{study.name}: {label}, over epochs")}"><style>{STYLE}</style>'
-        f"{''.join(parts)}</svg>\n"
-    )
+    return _svg(f"{study.name}: {label}, over epochs", height, parts)
 
 
 COLOURS = ("#0a5fb4", "#b3261e", "#1a7f37", "#8a5a00", "#6f42c1", "#0f766e")
