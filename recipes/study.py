@@ -21,7 +21,7 @@ from keras_leoclr import progress
 from keras_leoclr.environment import cores
 from keras_leoclr.recipes.ablations import Variants
 from keras_leoclr.recipes.recipe import Recipe
-from keras_leoclr.report.studies import RANDOM
+from keras_leoclr.report.studies import COLLECTED, RANDOM
 from keras_leoclr.results import Results
 
 # What is collected of a run: the test accuracies, and what explains them.
@@ -131,8 +131,9 @@ def study(
     workdir.mkdir(parents=True, exist_ok=True)
     results = Results(workdir / "results.jsonl")
     runs = runs_of(recipe, variants, seeds)
-    known = {line.get("run") for line in results.read()}
-    missing = [run for run in runs if run.key not in known]
+    lines = [line for line in results.read() if line["name"] == COLLECTED]
+    known = {(line["ablation"], line["variant"], line["run"]) for line in lines}
+    missing = [run for run in runs if (ablation, run.variant, run.key) not in known]
     shown = _Shown(len(runs), len(runs) - len(missing), verbose)
     failed = {}
     waiting, going = list(missing), {}
@@ -249,7 +250,7 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
                     }
     machine = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("environment", {})
     about |= {"place": run.place, "command": command, "recipe": run.settings}
-    yield {"name": "study/run", "value": 1.0, **about, "environment": machine}
+    yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
 
 
 # === Progress ===

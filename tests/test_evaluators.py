@@ -475,3 +475,21 @@ def test_evaluate_says_what_is_missing(tmp_path, capsys):
     text = capsys.readouterr().out
     for flag in ("--fraction", "--crop_scales", "--[no]leave_one_out", "linear_paper", "transfer"):
         assert flag in text
+
+
+@pytest.mark.backend_free
+def test_several_evaluations_are_named_at_once(tmp_path, monkeypatch):
+    from keras_leoclr.commands import evaluate
+
+    written = []
+
+    class Noted:
+        def __init__(self, given):
+            assert given["workdir"] == str(tmp_path)
+
+        write = written.append
+
+    monkeypatch.setattr(evaluate, "_Evaluation", Noted)
+    assert run("evaluate", "finetune,all", "--workdir", tmp_path) == 0
+    assert written == ["finetune", *evaluate.OF_ALL]
+    assert run("evaluate", "knn,bogus", "--workdir", tmp_path) == 2

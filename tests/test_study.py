@@ -106,6 +106,27 @@ def test_runs_that_are_collected_are_not_run_again(tmp_path, monkeypatch):
     assert more[: len(first)] == first and {line["seed"] for line in more[len(first) :]} == {2}
 
 
+def test_a_run_that_was_collected_in_part_is_collected_again(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,))
+    whole = results.path.read_text().splitlines(keepends=True)
+    last = json.loads(whole[-1])["variant"]
+    results.path.write_text("".join(whole[:-1]))  # killed before the last line of the last run
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,))
+    runs = [line["variant"] for line in results.read() if line["name"] == "study/run"]
+    assert sorted(runs) == ["one", "two"] and runs[-1] == last
+    found = studies.read(results)["temperature"]
+    assert found.curves[last]["knn_top1"][0] == {1: 0.4}
+
+
+def test_studies_that_share_a_folder_do_not_take_each_others_runs(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    study.study("temperature", RECIPE, {"0.2": {}}, tmp_path, (0,))
+    results = study.study("momentum", RECIPE, {"0.99": {}}, tmp_path, (0,))
+    found = studies.read(results)
+    assert list(found["temperature"].values) == ["0.2"] and list(found["momentum"].values) == ["0.99"]
+
+
 def test_one_failed_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
     pretend(monkeypatch, WRITES + "sys.exit('out of luck') if 'two' in folder.name else None")
     with pytest.raises(

@@ -59,9 +59,8 @@ def run(arguments: list[str]) -> int:
         raise UsageError(
             f"`evaluate` takes one of {', '.join((*EVALUATORS, 'all'))}. Received: {' '.join(rest) or 'none'}"
         )
-    chosen = OF_ALL if rest[0] == "all" else rest[0].split(",")
-    for what in chosen:
-        known("evaluation", what, (*EVALUATORS, "all"))
+    asked = [known("evaluation", what, (*EVALUATORS, "all")) for what in rest[0].split(",")]
+    chosen = [what for one in asked for what in (OF_ALL if one == "all" else (one,))]
     if values["workdir"].value is None:
         raise UsageError("`--workdir` must name a folder for the results. Received: no --workdir")
     given = {name: values[name].value for name in values}

@@ -14,6 +14,7 @@ from keras_leoclr.report.charts import nice
 from keras_leoclr.results import Results
 
 RANDOM = "random weights"
+COLLECTED = "study/run"  # the last line of a run, with its settings: all of the run is there
 # Student's t, two-sided 95 %, by degrees of freedom; beyond 10, 2.2 is a little too wide
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 MEASURES = {
@@ -68,13 +69,13 @@ class Study:
     Attributes:
         name: of the ablation.
         values: `{variant: {measure: {seed: value}}}`, the reference first, random weights last.
-        curves: `{variant: {name: {seed: [(epoch, value), ...]}}}`.
-        runs: lines `study/run`, with recipe and environment.
+        curves: `{variant: {name: {seed: {epoch: value}}}}`.
+        runs: lines `COLLECTED`, with recipe and environment.
     """
 
     name: str
     values: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
-    curves: dict[str, dict[str, dict[int, list]]] = dataclasses.field(default_factory=dict)
+    curves: dict[str, dict[str, dict[int, dict[int, float]]]] = dataclasses.field(default_factory=dict)
     runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
@@ -101,18 +102,18 @@ class Study:
 
 
 def read(results: Results) -> dict[str, Study]:
-    """The studies in a file, by name."""
+    """The studies in a file, by name; of several lines of one measurement the last counts."""
     found: dict[str, Study] = {}
     for line in results.read():
         if "ablation" not in line:
             continue
         name, variant, seed = line["name"], line["variant"], line["seed"]
         study = found.setdefault(line["ablation"], Study(line["ablation"]))
-        if name == "study/run":
+        if name == COLLECTED:
             study.runs.append(line)
         elif name.startswith("curve/"):
             curves = study.curves.setdefault(variant, {}).setdefault(name.removeprefix("curve/"), {})
-            curves.setdefault(seed, []).append((line["epoch"], line["value"]))
+            curves.setdefault(seed, {})[line["epoch"]] = line["value"]
         elif line.get("crop_scale", SCALE) == SCALE:
             study.values.setdefault(variant, {}).setdefault(name, {})[seed] = line["value"]
     for study in found.values():  # whatever ended first
@@ -258,7 +259,7 @@ def mean_curves(study: Study, name: str = "knn_top1") -> dict[str, list[tuple[in
     for variant, by_name in study.curves.items():
         by_epoch: dict[int, list[float]] = {}
         for curve in by_name.get(name, {}).values():
-            for epoch, value in curve:
+            for epoch, value in curve.items():
                 by_epoch.setdefault(epoch, []).append(value)
         if by_epoch:
             means[variant] = [(epoch, statistics.fmean(by_epoch[epoch])) for epoch in sorted(by_epoch)]
