@@ -6,7 +6,7 @@
 Claim: a backbone that was pretrained without labels beats a random one; nothing is claimed beyond that, the
 paper (arXiv 2403.06813) has no such small grey pictures.
 Data: 10,000 training and 2,000 test images, 28 x 28, grey (arXiv 1708.07747), which come with the package.
-Cost: 4 to 10 minutes on two CPU cores, measured (README.md).
+Cost: 3 to 7 minutes on two CPU cores, measured (README.md).
 Expected: kNN 81.0 %, linear 85.6 % of the test images, random backbone 74.0 % and 77.5 %, measured with
 `make quickstart` (README.md). With `--method leoclr` 77.9 % and 83.5 %.
 """
