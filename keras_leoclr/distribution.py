@@ -448,6 +448,24 @@ def gather(values: Any) -> Any:
     return tf.ensure_shape(gathered, [None, *values.shape[1:]])
 
 
+def after(done: Any, values: Any) -> Any:
+    """The values, once `done` is computed.
+
+    TensorFlow runs what does not depend on each other at the same time, and then holds the intermediate
+    results of both in memory; the other backends compute in the order of the code.
+
+    Args:
+        done: a tensor or a list of them, perhaps empty.
+        values: a tensor.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return values
+    import tensorflow as tf
+
+    with tf.control_dependencies(done if isinstance(done, list) else [done]):
+        return tf.identity(values)
+
+
 def first_row(local: Any, gathered: Any) -> Any:
     """Row of `gathered` where this replica's values begin.
 

@@ -9,6 +9,7 @@ from typing import Any
 from keras_leoclr.recipes.recipe import Recipe
 
 Variants = dict[str, dict[str, Any]]  # changes of the recipe by label, the reference first
+NO_PHOTOMETRICS = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 METHODS = {
     "leoclr": "LeOCLR",
     "moco_v2": "MoCo v2",
@@ -69,11 +70,10 @@ def _methods(recipe):
 
 
 def _augmentation(recipe):
-    none = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
     variants = {"all": {}, "no colour jitter": {"jitter_probability": 0.0}}
     if recipe.grayscale_probability:
         variants["no greyscale"] = {"grayscale_probability": 0.0}
-    return variants | {"no blur": {"blur_probability": 0.0}, "crop and flip only": none}
+    return variants | {"no blur": {"blur_probability": 0.0}, "crop and flip only": NO_PHOTOMETRICS}
 
 
 def _numbers(name: str, values: tuple, show: Callable[[Any], str] = str, **also: Any) -> Callable:
@@ -125,13 +125,50 @@ def _learning_rate(recipe):
     }
 
 
+def _share(recipe, share):
+    """Fewer images to pretrain on; those of the evaluation stay."""
+    if "[" in recipe.train_split:
+        raise ValueError(
+            f"`train_split` must be a whole split, of which shares are taken. Received: {recipe.train_split}"
+        )
+    part = f"{recipe.train_split}[:{share}%]"
+    return {"train_split": part, "probe_split": recipe.labelled_split}
+
+
 def _data_size(recipe):
-    counts = [n for n in (2_500, 10_000) if not recipe.max_images or n < recipe.max_images]
-    return {"all images": {}} | {f"{count:,} images": {"max_images": count} for count in counts}
+    return {"all images": {}} | {
+        f"first {share} % of the images": _share(recipe, share) for share in (10, 25, 50)
+    }
+
+
+def _factors(recipe):
+    """One change at a time, each of both methods where it concerns both."""
+    both = {
+        "as the recipe": {},
+        "first quarter of the images, as many steps": {**_share(recipe, 25), "epochs": 4 * recipe.epochs},
+        "twice the epochs": {"epochs": 2 * recipe.epochs},
+        "momentum 0.9": {"momentum": 0.9},
+        "momentum 0.999": {"momentum": 0.999},
+        "half the colour jitter": {"color_jitter": tuple(strength / 2 for strength in recipe.color_jitter)},
+        "crop and flip only": NO_PHOTOMETRICS,
+    }
+    variants = {
+        f"{METHODS[method]}, {label}": {"method": method, **changes}
+        for label, changes in both.items()
+        if not changes or dataclasses.replace(recipe, **changes) != recipe
+        for method in ("moco_v2", "leoclr")
+    }
+    return variants | {
+        "LeOCLR, clean original": {"method": "leoclr", "original_photometrics": False},
+        "LeOCLR, one crop": {"method": "leoclr", "num_crops": 1},
+        "LeOCLR, keys of the first crop enqueued": {"method": "leoclr", "enqueue": "first"},
+        "LeOCLR, end-to-end": {"method": "end_to_end"},
+    }
 
 
 ABLATIONS = {
     "method": Ablation("LeOCLR against MoCo v2, at equal epochs and at equal compute.", _methods),
+    "factors": Ablation("What decides between LeOCLR and MoCo v2? One change at a time.", _factors),
     "augmentation": Ablation("How much does each photometric augmentation matter?", _augmentation),
     "crop_scale": Ablation(
         "Which area may the crops have, as a share of the image?",

@@ -32,13 +32,15 @@ KEPT = (
     "linear_few/top1",
     "finetune/top1",
     "retrieval/recall@1",
+    "robustness/linear/mean",
     "quality/alignment",
     "quality/uniformity",
     "quality/rankme",
 )
-PROTOCOL = ("k", "per_class", "draws", "crop_scale", "fraction", "test_images", "train_images")
-CURVE = ("knn_top1", "loss_to_chance", "images_per_second")  # of history.csv
+PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test_images", "train_images")
+CURVE = ("knn_top1", "loss_to_chance")  # of history.csv
 SUITE = ("knn", "linear", "few", "retrieval")
+EVALUATED = "study/evaluated"  # in the results of a run: a subject has been through a suite
 LOG = "log.txt"
 
 # The number of intra-op threads is given to each process, so that several share the cores.
@@ -122,7 +124,8 @@ def study(
         verbose: whether to show progress.
 
     Returns:
-        `workdir/results.jsonl`. Runs that are in it are not run again; others go on where they were.
+        `workdir/results.jsonl`. Runs that are in it are not run again, only evaluated where `suite` asks
+        for more than before; others go on where they were.
 
     Raises:
         ChildProcessError: if a run failed; the others are finished first.
@@ -131,9 +134,13 @@ def study(
     workdir.mkdir(parents=True, exist_ok=True)
     results = Results(workdir / "results.jsonl")
     runs = runs_of(recipe, variants, seeds)
-    lines = [line for line in results.read() if line["name"] == COLLECTED]
-    known = {(line["ablation"], line["variant"], line["run"]) for line in lines}
-    missing = [run for run in runs if (ablation, run.variant, run.key) not in known]
+    lines = results.read()
+    known = {
+        (line["ablation"], line["variant"], line["run"]): line["suite"]
+        for line in lines
+        if line["name"] == COLLECTED
+    }
+    missing = [run for run in runs if not {*suite} <= {*known.get((ablation, run.variant, run.key), ())}]
     shown = _Shown(len(runs), len(runs) - len(missing), verbose)
     failed = {}
     waiting, going = list(missing), {}
@@ -151,7 +158,8 @@ def study(
                     failed[run.folder] = _tail(workdir / run.folder / LOG)
                 else:
                     for line in collected(run, workdir / run.folder, ablation, command):
-                        results.write(**line)
+                        if line not in lines:
+                            results.write(**line)
                 shown.ended(run, process.returncode)
             shown.update([workdir / run.folder for run in going])
     finally:
@@ -199,18 +207,22 @@ def main() -> None:
     minutes = (time.monotonic() - started) / 60
     folder, seed = pathlib.Path(told["workdir"]), ["--seed", str(settings["seed"])]
     print(f"pretraining took {minutes:.1f} minutes", flush=True)
-    done = {(line.get("subject"), line["name"]) for line in Results(folder / "results.jsonl").read()}
+    results = Results(folder / "results.jsonl")
     for subject in ("pretrained", "random")[: 1 + told["with_random"]]:
         backbone = ["--backbone", "random"] if subject == "random" else []
-        if (subject, "study/evaluated") in done:
+        done = _evaluated(results, subject)
+        if not (left := [what for what in told["suite"] if what not in done]):
             continue
-        status = cli.main(
-            ["leoclr", "evaluate", ",".join(told["suite"]), "--workdir", str(folder), *seed, *backbone]
-            + told["options"]
-        )
-        if status:
+        command = ["leoclr", "evaluate", ",".join(left), "--workdir", str(folder), *seed, *backbone]
+        if status := cli.main(command + told["options"]):
             sys.exit(status)
-        Results(folder / "results.jsonl").write("study/evaluated", 1.0, subject=subject)
+        results.write(EVALUATED, 1.0, subject=subject, suite=left)
+
+
+def _evaluated(results, subject="pretrained"):
+    """What a subject has been through, in this order."""
+    lines = [line for line in results.read() if line["name"] == EVALUATED and line["subject"] == subject]
+    return [what for line in lines for what in line["suite"]]
 
 
 def _tail(path, lines=5):
@@ -230,26 +242,22 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
         command: what started it.
     """
     about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
-    last = {}
-    for line in Results(folder / "results.jsonl").read():
+    last, results = {}, Results(folder / "results.jsonl")
+    for line in results.read():
         if line["name"] in KEPT and line.get("k", 20) == 20:
-            last[line["subject"], line["name"], str(line.get("crop_scale"))] = line
+            last[line["subject"], line["name"], line.get("crop_scale"), line.get("change")] = line
     for line in last.values():
         protocol = {name: line[name] for name in PROTOCOL if name in line}
         subject = RANDOM if line["subject"] == "random" else run.variant
         yield {"name": line["name"], "value": line["value"], **about, "variant": subject, **protocol}
     with (folder / "history.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            for name in CURVE:
-                if row.get(name):
-                    yield {
-                        "name": f"curve/{name}",
-                        "value": float(row[name]),
-                        **about,
-                        "epoch": int(row["epoch"]) + 1,
-                    }
+        rows = list(csv.DictReader(file))
+    for name in CURVE:
+        points = [[int(row["epoch"]) + 1, float(row[name])] for row in rows if row.get(name)]
+        if points:
+            yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
     machine = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("environment", {})
-    about |= {"place": run.place, "command": command, "recipe": run.settings}
+    about |= {"place": run.place, "command": command, "suite": _evaluated(results), "recipe": run.settings}
     yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
 
 

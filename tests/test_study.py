@@ -58,6 +58,21 @@ def test_variants_with_each_method():
         ablations.of("framework", RECIPE, ("leoclr",))
 
 
+def test_factors_are_changed_one_at_a_time_and_of_both_methods():
+    variants = ablations.of("factors", RECIPE)
+    both = [label.partition(", ")[2] for label, c in variants.items() if c["method"] == "moco_v2"]
+    assert all(f"LeOCLR, {label}" in variants for label in both) and len(both) == 7
+    images = variants["LeOCLR, first quarter of the images, as many steps"]
+    assert images["epochs"] == 4 * RECIPE.epochs and images["train_split"] == "train[:25%]"
+    assert images["probe_split"] == "train"  # classifiers are fitted to all images
+    # what the recipe has anyway is no change
+    slow = ablations.of("factors", dataclasses.replace(RECIPE, momentum=0.999))
+    assert "LeOCLR, momentum 0.9" in slow and "LeOCLR, momentum 0.999" not in slow
+    part = dataclasses.replace(RECIPE, train_split="train[:50%]")
+    with pytest.raises(ValueError, match=r"`train_split` must be a whole split.*train\[:50%\]"):
+        ablations.of("data_size", part)
+
+
 def test_the_place_of_the_data_does_not_tell_runs_apart():
     here, there, other = (
         study.Run("a", dataclasses.replace(RECIPE, dataset=dataset, data_dir=data_dir), 0).key
@@ -70,12 +85,15 @@ def test_the_place_of_the_data_does_not_tell_runs_apart():
 
 
 def pretend(monkeypatch, code):
-    """Runs are processes with this code instead; `folder` is theirs."""
+    """Runs are processes with this code instead; `folder` and `SUITE` are theirs."""
 
     def start(run, workdir, jobs, suite, options):
         folder = workdir / run.folder
         folder.mkdir(exist_ok=True)
-        about = f"import pathlib, sys; folder = pathlib.Path({str(folder)!r}); seed = {run.recipe.seed}\n"
+        about = f"""import pathlib, sys
+from keras_leoclr.results import Results
+folder, seed, SUITE = pathlib.Path({str(folder)!r}), {run.recipe.seed}, {list(suite)}
+"""
         with (folder / study.LOG).open("a") as log:
             return subprocess.Popen([sys.executable, "-c", about + code], stdout=log, stderr=log)
 
@@ -83,8 +101,11 @@ def pretend(monkeypatch, code):
 
 
 WRITES = """
-line = '{"name": "knn/top1", "value": 0.%d, "subject": "pretrained", "k": 20}' % (5 + seed)
-(folder / "results.jsonl").write_text(line + chr(10))
+results = Results(folder / "results.jsonl")
+results.write("knn/top1", (5 + seed) / 10, subject="pretrained", k=20)
+for change, value in (("contrast", 0.3), ("jpeg", 0.4)):
+    results.write("robustness/linear/mean", value, subject="pretrained", change=change)
+results.write("study/evaluated", 1.0, subject="pretrained", suite=SUITE)
 (folder / "history.csv").write_text("epoch,knn_top1,loss_to_chance" + chr(10) + "0,0.4,0.9" + chr(10))
 (folder / "run.json").write_text('{"environment": {"backend": "tensorflow"}}')
 """
@@ -98,7 +119,7 @@ def test_runs_that_are_collected_are_not_run_again(tmp_path, monkeypatch):
     assert {(line["variant"], line["seed"]) for line in first} == {(v, s) for v in VARIANTS for s in (0, 1)}
     assert {line["command"] for line in first if line["name"] == "study/run"} == {"leoclr x"}
     curve = next(line for line in first if line["name"] == "curve/knn_top1")
-    assert (curve["epoch"], curve["value"]) == (1, 0.4)
+    assert (curve["epochs"], curve["value"]) == ([[1, 0.4]], 0.4)
     pretend(monkeypatch, "sys.exit('must not be started')")
     assert study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1)).read() == first
     pretend(monkeypatch, WRITES)
@@ -117,6 +138,36 @@ def test_a_run_that_was_collected_in_part_is_collected_again(tmp_path, monkeypat
     assert sorted(runs) == ["one", "two"] and runs[-1] == last
     found = studies.read(results)["temperature"]
     assert found.curves[last]["knn_top1"][0] == {1: 0.4}
+
+
+def test_more_evaluations_are_added_to_runs_that_are_there(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn",))
+    assert studies.read(results)["temperature"].runs[0]["suite"] == ["knn"]
+    first = results.read()
+    added = """
+results = Results(folder / "results.jsonl")
+results.write("linear/top1", 0.6, subject="pretrained")
+results.write("study/evaluated", 1.0, subject="pretrained", suite=["linear"])
+"""
+    pretend(monkeypatch, added)
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn", "linear"))
+    more = results.read()[len(first) :]
+    assert {line["name"] for line in more} == {"linear/top1", "study/run"}  # nothing stands there twice
+    found = studies.read(results)["temperature"]
+    assert found.values["one"]["knn/top1"] == {0: 0.5} and found.values["one"]["linear/top1"] == {0: 0.6}
+    assert [line["suite"] for line in found.runs] == [["knn", "linear"]] * 2
+    pretend(monkeypatch, "sys.exit('must not be started')")
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("linear",))
+
+
+def test_the_mean_over_the_changes_of_the_images_is_shown(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1), suite=("knn", "robustness"))
+    found = studies.read(results)["temperature"]
+    assert found.changed["one"] == {"contrast": {0: 0.3, 1: 0.3}, "jpeg": {0: 0.4, 1: 0.4}}
+    assert found.values["one"][studies.CHANGED] == {0: pytest.approx(0.35), 1: pytest.approx(0.35)}
+    assert "linear, changed images" in studies.markdown(found) and "35.0" in studies.markdown(found)
 
 
 def test_studies_that_share_a_folder_do_not_take_each_others_runs(tmp_path, monkeypatch):
@@ -158,7 +209,7 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
     assert "2/2" in printed and "kNN among training images" in printed
     found = studies.read(Results(tmp_path / "results.jsonl"))["enqueue"]
     assert list(found.values) == ["both", "first", studies.RANDOM]
-    assert set(found.curves["first"]) == {"knn_top1", "loss_to_chance", "images_per_second"}
+    assert set(found.curves["first"]) == {"knn_top1", "loss_to_chance"}
     assert found.runs[0]["command"].startswith("leoclr ablate enqueue --workdir")
     assert "--jobs" not in found.runs[0]["command"]
     assert (tmp_path / "table.md").read_text().startswith("| variant | seeds |")
@@ -221,7 +272,7 @@ def lines_of(path, values, recipe=RECIPE, methods=()):
             changes = {"seed": seed, "method": methods[place] if methods else recipe.method}
             own = {**dataclasses.asdict(recipe), **changes}
             results.write("study/run", 1.0, **about, place=place, recipe=own, command="c", environment={})
-            results.write("curve/knn_top1", value, **about, epoch=1)
+            results.write("curve/knn_top1", value, **about, epochs=[[1, value]])
     return results
 
 
@@ -267,8 +318,21 @@ def test_methods_are_compared_where_all_else_is_equal(tmp_path):
     lines_of(path, values, methods=("leoclr", "moco_v2", "end_to_end"))
     found = studies.read(Results(path))["temperature"]
     assert results_script().pairs(found) == [("0.1", "MoCo v2, 0.1", "LeOCLR, 0.1")]
-    text = "\n".join(results_script()._comparison([("folder", found)]))
+    text = "\n".join(results_script()._comparison([("folder", found)], "leoclr"))
     assert "| folder | 0.1 | 2 |" in text and "+9.5" in text
+    assert results_script()._comparison([("folder", found)], "crop_to_original") == []
+
+
+def test_what_follows_is_counted():
+    script = results_script()
+
+    def advice(ours, theirs):
+        return script._advice("LeOCLR", {"kNN": ([], ["x"] * ours, ["y"] * theirs)})
+
+    assert "LeOCLR and MoCo v2 are not told apart" in advice(0, 0)
+    assert "LeOCLR is the better choice. MoCo v2 is where" in advice(3, 1)
+    assert "MoCo v2 is the better choice. LeOCLR is where" in advice(0, 1)
+    assert "neither is ahead throughout" in advice(2, 1)
 
 
 def test_results_in_the_repository_are_small_and_name_no_place():

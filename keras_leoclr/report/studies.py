@@ -17,6 +17,7 @@ RANDOM = "random weights"
 COLLECTED = "study/run"  # the last line of a run, with its settings: all of the run is there
 # Student's t, two-sided 95 %, by degrees of freedom; beyond 10, 2.2 is a little too wide
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
+CHANGED = "robustness/linear/mean"
 MEASURES = {
     "knn/top1": "kNN",
     "linear/top1": "linear",
@@ -24,6 +25,7 @@ MEASURES = {
     "finetune/top1": "fine-tuned, few labels",
     "knn_train/top1": "kNN among training images",
     "retrieval/recall@1": "crop to original, recall@1",
+    CHANGED: "linear, changed images",
 }
 SCALE = 0.6  # of the crops whose recall is shown
 
@@ -70,12 +72,15 @@ class Study:
         name: of the ablation.
         values: `{variant: {measure: {seed: value}}}`, the reference first, random weights last.
         curves: `{variant: {name: {seed: {epoch: value}}}}`.
-        runs: lines `COLLECTED`, with recipe and environment.
+        changed: `{variant: {change: {seed: value}}}`, linear accuracy on changed test images, mean over the
+            strengths of the change.
+        runs: lines `COLLECTED`, with recipe and environment; one for each variant and seed.
     """
 
     name: str
     values: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
     curves: dict[str, dict[str, dict[int, dict[int, float]]]] = dataclasses.field(default_factory=dict)
+    changed: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
     runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
     @property
@@ -113,10 +118,17 @@ def read(results: Results) -> dict[str, Study]:
             study.runs.append(line)
         elif name.startswith("curve/"):
             curves = study.curves.setdefault(variant, {}).setdefault(name.removeprefix("curve/"), {})
-            curves.setdefault(seed, {})[line["epoch"]] = line["value"]
+            curves[seed] = dict(map(tuple, line["epochs"]))
+        elif "change" in line:
+            study.changed.setdefault(variant, {}).setdefault(line["change"], {})[seed] = line["value"]
         elif line.get("crop_scale", SCALE) == SCALE:
             study.values.setdefault(variant, {}).setdefault(name, {})[seed] = line["value"]
     for study in found.values():  # whatever ended first
+        study.runs = list({(line["variant"], line["seed"]): line for line in study.runs}.values())
+        for variant, changes in study.changed.items():
+            seeds = set.intersection(*(set(by_seed) for by_seed in changes.values()))
+            means = {s: statistics.fmean(by_seed[s] for by_seed in changes.values()) for s in sorted(seeds)}
+            study.values.setdefault(variant, {})[CHANGED] = means
         places = {line["variant"]: line["place"] for line in study.runs}
         order = sorted(study.values, key=lambda variant: places.get(variant, len(places)))
         study.values = {variant: study.values[variant] for variant in order}
@@ -283,7 +295,7 @@ def curves(study: Study, name: str = "knn_top1") -> str | None:
     every = [factor * y for points_ in means.values() for _, y in points_]
     low, high, last = min(every), max(every), max(points_[-1][0] for points_ in means.values())
     pad = 0.05 * (high - low) or 1.0
-    low, high, height, left, right = low - pad, high + pad, 320, 56, 330
+    low, high, height, left, right = low - pad, high + pad, max(320, 50 + ROW * len(means)), 56, 330
 
     def place(epoch, value):
         x = left + (epoch - 1) / max(1, last - 1) * (WIDTH - left - right)
