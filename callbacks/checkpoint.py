@@ -39,8 +39,9 @@ class Checkpoint(keras.callbacks.Callback):
 
     Kept are all variables (weights, BatchNorm's statistics, queue and pointer), the optimizer's, the
     metrics' totals in the middle of an epoch, the global random states of Python, NumPy and torch, and the
-    contents of `files`. A file is written whole or not at all and carries its SHA-256; of a damaged one the
-    file before it is taken, with a warning.
+    contents of `files`. The totals of metrics that Keras makes in a first step only (those of several losses
+    and of `compile(metrics=...)`, on TensorFlow) begin anew, with a warning. A file is written whole or not
+    at all and carries its SHA-256; of a damaged one the file before it is taken, with a warning.
 
     `fit` does all of it: it restores, goes on in the middle of an epoch if need be, and answers SIGTERM and
     SIGINT after the step with a checkpoint and `Interrupted`; a second signal stops at once. In a
@@ -291,7 +292,14 @@ class Checkpoint(keras.callbacks.Callback):
         if self.params.get("steps"):
             self._steps = self._steps_of_an_epoch(epoch)
         if self._metrics is not None and epoch == self._start.epoch:
-            checkpoints.restore(self.model, self._metrics, ("metrics",))
+            if checkpoints.has_metrics(self.model, self._metrics):
+                checkpoints.restore(self.model, self._metrics, ("metrics",))
+            else:
+                warnings.warn(
+                    "The metrics of this epoch begin anew: Keras makes some of this model's in a first step. "
+                    "The weights go on where they were.",
+                    stacklevel=2,
+                )
         self._metrics = None
         if not self._start.batch:
             self._restore_random_states()

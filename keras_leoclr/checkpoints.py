@@ -254,6 +254,12 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray], groups: tuple[str
         variable.assign(array)
 
 
+def has_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> bool:
+    """Whether the model has all metrics that were saved; Keras makes some in the first step only."""
+    saved = sum(name.startswith("metrics/") for name in arrays)
+    return saved <= len(_groups(model)["metrics"])
+
+
 # === Random states outside of the model ===
 
 

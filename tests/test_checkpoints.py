@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import types
+import warnings
 
 import keras
 import ml_dtypes
@@ -231,6 +232,33 @@ def test_the_middle_of_an_epoch_comes_back_with_its_metrics_and_files(tmp_path):
             np.testing.assert_array_equal(value, arrays[name])
     totals = {name: array for name, array in arrays.items() if name.startswith("metrics")}
     assert totals and all(np.any(array != 0) for array in totals.values())
+
+
+def test_metrics_that_keras_makes_in_the_first_step_begin_anew_and_the_weights_go_on(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(2, 4 * STEPS, 3)).astype("float32")
+
+    def part(_, batch):
+        dataset = tf.data.Dataset.from_tensor_slices((x, {"a": y, "b": y})).batch(4).skip(batch)
+        return dataset.apply(tf.data.experimental.assert_cardinality(STEPS - batch))
+
+    def trained(folder, *others):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, {name: keras.layers.Dense(3, name=name)(inputs) for name in "ab"})
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss={"a": "mse", "b": "mae"})
+        callbacks.Checkpoint(folder, minutes=0, budget=1).fit(model, part, 1, others, verbose=0)
+        return model
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", StopAfter(3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = trained(tmp_path / "parts")
+    for expected, actual in zip(whole.weights, parts.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(actual), to_numpy(expected), rtol=1e-5)
+    said = any("metrics of this epoch begin anew" in str(warning.message) for warning in caught)
+    assert said == (keras.backend.backend() == "tensorflow")  # the others make them before the first step
 
 
 def test_random_states_come_back(tmp_path):

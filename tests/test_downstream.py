@@ -48,13 +48,41 @@ def command(*arguments):
     return cli.main(["leoclr", *map(str, arguments)])
 
 
+def interrupted_in_its_first_step(monkeypatch):
+    """The steps that end, in a list; the first is sent a signal."""
+    steps = []
+
+    def end_of_step(self, batch, logs=None):
+        steps.append(batch)
+        if steps == [0]:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)  # until the thread that reads signals had its turn
+        real(self, batch, logs)
+
+    real = callbacks.Checkpoint.on_train_batch_end
+    monkeypatch.setattr(callbacks.Checkpoint, "on_train_batch_end", end_of_step)
+    return steps
+
+
 @pytest.mark.backend_free
 @pytest.mark.slow
-def test_a_detector_is_trained_and_judged(run_folder, made, tmp_path, capsys):  # noqa: F811
+def test_a_detector_is_interrupted_goes_on_and_is_judged(
+    run_folder,
+    made,  # noqa: F811
+    tmp_path,
+    capsys,
+    monkeypatch,
+):
     workdir = tmp_path / "out"
     given = ["--backbone", run_folder, "--dataset", made, "--workdir", workdir, "--first_level", 1, *SMALL]
-    assert command("detect", *given) == 0
-    assert "AP50" in capsys.readouterr().out
+    given += ["--verbose", 2]
+    steps = interrupted_in_its_first_step(monkeypatch)
+    with pytest.raises(callbacks.Interrupted):
+        command("detect", *given)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.partial"] and steps == [0]
+    assert command("detect", *given) == 0  # the same command goes on
+    printed = capsys.readouterr().out
+    assert steps == [0, 1, 2] and "Going on after step 1 of 3." in printed and "AP50" in printed
     results = {r["name"]: r for r in Results(workdir / "results.jsonl").read()}
     assert {"detection/AP", "detection/AP50", "detection/AP75"} <= set(results)
     assert results["detection/AP"]["steps"] == 3 and results["detection/AP"]["backbone"] == str(run_folder)
@@ -82,17 +110,7 @@ def test_a_segmentation_is_interrupted_goes_on_and_is_judged(
     workdir = tmp_path / "out"
     given = ["--backbone", "random", "--architecture", run_folder, "--dataset", made, "--workdir", workdir]
     given += ["--first_level", 1, "--dilation_rates", "1,2", *SMALL, "--verbose", 2]
-    steps = []
-
-    def end_of_step(self, batch, logs=None):
-        steps.append(batch)
-        if steps == [0]:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.3)  # until the thread that reads signals had its turn
-        real(self, batch, logs)
-
-    real = callbacks.Checkpoint.on_train_batch_end
-    monkeypatch.setattr(callbacks.Checkpoint, "on_train_batch_end", end_of_step)
+    steps = interrupted_in_its_first_step(monkeypatch)
     with pytest.raises(callbacks.Interrupted):
         command("segment", *given)
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"] and steps == [0]
