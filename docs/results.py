@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
+import statistics
 import sys
 
 from keras_leoclr.evaluation.compare import text_table
@@ -46,7 +47,9 @@ one seed, a filled dot the mean, the bar its 95 % interval, the dashed line the 
 features, weight decay chosen on held-out training images. *few labels*: the same on 10 labelled images per
 class, mean of 5 draws. *kNN among training images*: each training image judged by the others; when it rises
 while the test accuracy falls, training images were learned by heart. *crop to original*: share of crops of
-60 % of the area whose nearest picture among the test originals is their own.
+60 % of the area whose nearest picture among the test originals is their own. *linear, changed images*: the
+linear classifier of clean images on test images that are cropped, shrunk, occluded or corrupted, mean over
+the changes and their strengths. *fine-tuned, few labels*: backbone and head trained on 1 % of the labels.
 """
 
 
@@ -81,6 +84,7 @@ def page() -> dict[pathlib.Path, str]:
                 files[path] = text
                 parts.append(f"![{study.name}, {name}]({path.relative_to(ROOT.parent).as_posix()})\n")
         parts += _peaks(study)
+        parts += _changes(study)
     return {PAGE: "\n".join(parts).rstrip() + "\n", **files}
 
 
@@ -93,6 +97,19 @@ def _peaks(study):
         numbers = (f"{100 * most:.1f}", str(epoch), f"{100 * last:.1f}", f"{100 * (most - last):.1f}")
         rows.append([variant, *numbers])
     return [text_table(rows, markdown=True) + "\n"] if len(rows) > 1 else []
+
+
+def _changes(study):
+    """Linear accuracy on changed test images, by change."""
+    changes = list(dict.fromkeys(change for found in study.changed.values() for change in found))
+    rows = [["linear accuracy on changed test images, mean over strengths and seeds", *changes]]
+    for variant in study.values:
+        found = study.changed.get(variant, {})
+        means = [
+            100 * statistics.fmean(found[change].values()) if change in found else None for change in changes
+        ]
+        rows.append([variant, *("–" if mean is None else f"{mean:.1f}" for mean in means)])
+    return [text_table(rows, markdown=True) + "\n"] if changes else []
 
 
 def _setting(study, recipe):
@@ -137,8 +154,13 @@ def _comparison(found, method):
     name = METHODS[method]
     rows = [["study", "setting", "seeds", *(studies.MEASURES[m] for m in COMPARED)]]
     ahead = {m: ([], [], []) for m in COMPARED}  # neither, the method, MoCo v2
+    known = set()  # two studies may have the same runs, which count once
     for folder, study in found:
         for setting, base, label in pairs(study, method):
+            runs = frozenset(line["run"] for line in study.runs if line["variant"] in (base, label))
+            if runs in known:
+                continue
+            known.add(runs)
             changes = [study.change(label, m, base) for m in COMPARED]
             for measure, change in zip(COMPARED, changes, strict=True):
                 if change is not None:

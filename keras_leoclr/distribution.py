@@ -455,14 +455,14 @@ def after(done: Any, values: Any) -> Any:
     results of both in memory; the other backends compute in the order of the code.
 
     Args:
-        done: a tensor or a list of them, perhaps empty.
+        done: a tensor.
         values: a tensor.
     """
     if keras.backend.backend() != "tensorflow":
         return values
     import tensorflow as tf
 
-    with tf.control_dependencies(done if isinstance(done, list) else [done]):
+    with tf.control_dependencies([done]):
         return tf.identity(values)
 
 

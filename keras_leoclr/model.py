@@ -336,10 +336,9 @@ class LeOCLR(keras.Model):
         """{"keys": (B, V, H, W, C)} -> keys (B, V, D) in the order of the queries, of all replicas."""
         images = views["keys"]
         with _no_gradient():
-            keys = []
-            for view in range(images.shape[1]):
-                crops = distribution.after(keys, images[:, view])
-                keys.append(self._encode(self.key_encoder, crops, training))
+            keys = [
+                self._encode(self.key_encoder, images[:, view], training) for view in range(images.shape[1])
+            ]
             keys = distribution.gather(ops.stack(keys, axis=1))
             if "permutation" in views:
                 self._warn_of_synchronized('A "permutation" of the keys')
@@ -355,6 +354,7 @@ class LeOCLR(keras.Model):
         # Keys are labels: made before the gradient is recorded, handed to the ordinary step as `y`.
         keys, state = self._run(state, self._key_step, views)
         own = distribution.own_rows(views["query"], keys)
+        # so that the memory of the key encoder is free again when that of the gradient is needed
         queries = distribution.after(keys, views["query"])
         logs, state = self._unpack(super().train_step(*state, (queries, own)))
         _, state = self._run(state, self._enqueue, keys)

@@ -271,7 +271,8 @@ def lines_of(path, values, recipe=RECIPE, methods=()):
             results.write("linear/top1", value, **about)
             changes = {"seed": seed, "method": methods[place] if methods else recipe.method}
             own = {**dataclasses.asdict(recipe), **changes}
-            results.write("study/run", 1.0, **about, place=place, recipe=own, command="c", environment={})
+            run = {"run": f"{place}-{seed}", "place": place, "recipe": own}
+            results.write("study/run", 1.0, **about, **run, command="c", environment={})
             results.write("curve/knn_top1", value, **about, epochs=[[1, value]])
     return results
 
@@ -320,6 +321,8 @@ def test_methods_are_compared_where_all_else_is_equal(tmp_path):
     assert results_script().pairs(found) == [("0.1", "MoCo v2, 0.1", "LeOCLR, 0.1")]
     text = "\n".join(results_script()._comparison([("folder", found)], "leoclr"))
     assert "| folder | 0.1 | 2 |" in text and "+9.5" in text
+    twice = "\n".join(results_script()._comparison([("folder", found), ("again", found)], "leoclr"))
+    assert twice == text  # the same runs count once
     assert results_script()._comparison([("folder", found)], "crop_to_original") == []
 
 
