@@ -7,8 +7,9 @@ Method, sizes, epochs, batch, queue and momentum are chosen by what is found: ho
 with labels or not, a GPU or not. Every choice is printed with its reason, a flag overrides it, and a run
 that goes on keeps those that it began with.
 
-Claim: the paper's (arXiv 2403.06813), that original and crops (`--method leoclr`) beat two crops, was not
-confirmed on small sets (RESULTS.md), for which two crops (`--method moco_v2`) are chosen.
+Claim: the paper's (arXiv 2403.06813), that original and crops (`--method leoclr`) beat two crops, was
+confirmed on a small set whose things are small in the picture, and not where one fills it (RESULTS.md). For
+small sets two crops (`--method moco_v2`) are chosen.
 Data: 16 pictures or more in DIR or in `DIR/train`, at any depth. One sub-folder per class gives labels,
 with which kNN is measured after each epoch; with `DIR/test`, `DIR/val` or `DIR/validation` of the same
 classes beside `DIR/train`, kNN and linear probes follow at the end.
@@ -88,7 +89,8 @@ def choose(recipe: Recipe, given: dict[str, Any], source: Any) -> tuple[Recipe, 
         return values[name]
 
     if count < MANY:
-        why = f"{count:,} pictures; on sets below {MANY:,} it was ahead of LeOCLR, see RESULTS.md"
+        why = f"{count:,} pictures; below {MANY:,} it was ahead of LeOCLR where one thing fills the picture, "
+        why += "and behind where things are small: RESULTS.md"
         method = take("method", "moco_v2", why)
     else:
         method = take("method", "leoclr", "the paper's; RESULTS.md has no set as large")
