@@ -245,7 +245,7 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
     last, results = {}, Results(folder / "results.jsonl")
     for line in results.read():
         if line["name"] in KEPT and line.get("k", 20) == 20:
-            last[line["subject"], line["name"], line.get("crop_scale"), line.get("change")] = line
+            last[line["subject"], line["name"], str(line.get("crop_scale")), line.get("change")] = line
     for line in last.values():
         protocol = {name: line[name] for name in PROTOCOL if name in line}
         subject = RANDOM if line["subject"] == "random" else run.variant

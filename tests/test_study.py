@@ -103,6 +103,9 @@ folder, seed, SUITE = pathlib.Path({str(folder)!r}), {run.recipe.seed}, {list(su
 WRITES = """
 results = Results(folder / "results.jsonl")
 results.write("knn/top1", (5 + seed) / 10, subject="pretrained", k=20)
+results.write("finetune/top1", 0.4, subject="pretrained", fraction=0.01, crop_scale=[0.08, 1.0])
+for scale in (0.2, 0.6):
+    results.write("retrieval/recall@1", scale / 2, subject="pretrained", crop_scale=scale)
 for change, value in (("contrast", 0.3), ("jpeg", 0.4)):
     results.write("robustness/linear/mean", value, subject="pretrained", change=change)
 results.write("study/evaluated", 1.0, subject="pretrained", suite=SUITE)
@@ -168,6 +171,8 @@ def test_the_mean_over_the_changes_of_the_images_is_shown(tmp_path, monkeypatch)
     assert found.changed["one"] == {"contrast": {0: 0.3, 1: 0.3}, "jpeg": {0: 0.4, 1: 0.4}}
     assert found.values["one"][studies.CHANGED] == {0: pytest.approx(0.35), 1: pytest.approx(0.35)}
     assert "linear, changed images" in studies.markdown(found) and "35.0" in studies.markdown(found)
+    assert found.values["one"]["finetune/top1"] == {0: 0.4, 1: 0.4}
+    assert found.values["one"]["retrieval/recall@1"] == {0: 0.3, 1: 0.3}  # of one scale of the crops
 
 
 def test_studies_that_share_a_folder_do_not_take_each_others_runs(tmp_path, monkeypatch):

@@ -121,7 +121,7 @@ def read(results: Results) -> dict[str, Study]:
             curves[seed] = dict(map(tuple, line["epochs"]))
         elif "change" in line:
             study.changed.setdefault(variant, {}).setdefault(line["change"], {})[seed] = line["value"]
-        elif line.get("crop_scale", SCALE) == SCALE:
+        elif not name.startswith("retrieval/") or line["crop_scale"] == SCALE:
             study.values.setdefault(variant, {}).setdefault(name, {})[seed] = line["value"]
     for study in found.values():  # whatever ended first
         study.runs = list({(line["variant"], line["seed"]): line for line in study.runs}.values())
