@@ -89,33 +89,29 @@ def run(folder, records, options):
     def decode(path):
         return tf.io.decode_jpeg(tf.io.read_file(path), channels=3, dct_method="INTEGER_FAST")
 
-    def decode_two_crops(path):
-        """Two crops of 60 % of the area, the mean of MoCo v2's, each decoded on its own."""
-        content = tf.io.read_file(path)
-        whole = tf.io.extract_jpeg_shape(content)[:2]
+    def two_crops(whole):
+        """Size and corners of two crops of 60 % of the area, the mean of MoCo v2's."""
         crop = tf.cast(0.775 * tf.cast(whole, tf.float32), tf.int32)
         corners = tf.random.uniform([2, 2], maxval=1.0) * tf.cast(whole - crop, tf.float32)
+        return crop, tf.unstack(tf.cast(corners, tf.int32))
+
+    def decode_two_crops(path):
+        """Two crops, each decoded on its own."""
+        content = tf.io.read_file(path)
+        crop, corners = two_crops(tf.io.extract_jpeg_shape(content)[:2])
         return [
             tf.io.decode_and_crop_jpeg(
-                content,
-                tf.concat([tf.cast(corner, tf.int32), crop], 0),
-                channels=3,
-                dct_method="INTEGER_FAST",
+                content, tf.concat([corner, crop], 0), channels=3, dct_method="INTEGER_FAST"
             )
-            for corner in tf.unstack(corners)
+            for corner in corners
         ]
 
     def decode_and_resize(path):
-        """The picture and two crops of 60 % of its area, resized: what no three views can do without."""
+        """The picture and two crops of it, resized: what no three views can do without."""
         image = decode(path)
-        size = tf.shape(image)[:2]
-        crop = tf.cast(0.775 * tf.cast(size, tf.float32), tf.int32)
-        corners = tf.cast(tf.random.uniform([2, 2]) * tf.cast(size - crop, tf.float32), tf.int32)
-        boxes = [
-            image,
-            *(image[y : y + crop[0], x : x + crop[1]] for y, x in map(tf.unstack, tf.unstack(corners))),
-        ]
-        return [tf.image.resize(box[None], (SIZE, SIZE)) for box in boxes]
+        crop, corners = two_crops(tf.shape(image)[:2])
+        crops = [image[y : y + crop[0], x : x + crop[1]] for y, x in map(tf.unstack, corners)]
+        return [tf.image.resize(box[None], (SIZE, SIZE)) for box in (image, *crops)]
 
     def through(source, **how):
         dataset = kl.data.view_dataset(source, views, BATCH, parallel_images=2, **how)

@@ -4,7 +4,7 @@
 
 Each garment of the bundled sample of Fashion-MNIST is reduced with an antialiasing filter and lies at a place
 drawn uniformly; classes, training and test images stay. A crop often misses some of such a garment or all
-of it, an original never does: the case for which LeOCLR (arXiv 2403.06813, section 3) was made.
+of it, an original never does: the case for which LeOCLR (arXiv 2403.06813) was made.
 """
 
 import argparse

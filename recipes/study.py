@@ -21,7 +21,7 @@ from keras_leoclr import progress
 from keras_leoclr.environment import cores
 from keras_leoclr.recipes.ablations import Variants
 from keras_leoclr.recipes.recipe import Recipe
-from keras_leoclr.report.studies import COLLECTED, RANDOM
+from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.results import Results
 
 # What is collected of a run: the test accuracies, and what explains them.
@@ -32,7 +32,7 @@ KEPT = (
     "linear_few/top1",
     "finetune/top1",
     "retrieval/recall@1",
-    "robustness/linear/mean",
+    CHANGED,
     "quality/alignment",
     "quality/uniformity",
     "quality/rankme",
