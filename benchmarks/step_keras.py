@@ -71,7 +71,7 @@ def steps_per_second(steps, **setting):
 def bare(**setting):
     """Forward and backward of the query encoder, and a forward in training mode for each key view."""
     model = model_of(**setting)
-    query, keys = model.query_encoder, model.key_encoder
+    query, keys = map(model._in_training, (model.query_encoder, model.key_encoder))
     views = setting["views"]
 
     if BACKEND == "tensorflow":

@@ -13,9 +13,9 @@ from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_leoclr import distribution, losses
 from keras_leoclr.backbones.normalization import check_takes_normalised
-from keras_leoclr.batch_norm import with_fused_batch_norm
 from keras_leoclr.checks import whole_number
 from keras_leoclr.heads import projection_head
+from keras_leoclr.kernels import with_fast_kernels
 from keras_leoclr.key_queue import KeyQueue
 
 DIAGNOSTICS = (
@@ -154,8 +154,10 @@ class LeOCLR(keras.Model):
 
     def _build_from(self, backbone, momentum):
         self.backbone = backbone
-        self.query_encoder = self._encoder(self.backbone, "query_encoder")
-        self.key_encoder = self._encoder(keras.models.clone_model(self.backbone), "key_encoder")
+        self.query_encoder, fast_query = self._encoder(self.backbone, "query_encoder")
+        self.key_encoder, fast_key = self._encoder(keras.models.clone_model(self.backbone), "key_encoder")
+        # Of the same layers. Behind a function, so that Keras does not save or list them a second time.
+        self._in_training = lambda encoder: fast_key if encoder is self.key_encoder else fast_query
         self.key_encoder.set_weights(self.query_encoder.get_weights())
         # Pair first, then freeze variables: `key_encoder.trainable = False` would put its BatchNorm
         # in inference mode.
@@ -225,11 +227,14 @@ class LeOCLR(keras.Model):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     def _encoder(self, backbone, name):
-        images = keras.Input(backbone.input_shape[1:], name="images")
-        features = with_fused_batch_norm(backbone)(images)
-        width = features.shape[-1]
+        width = backbone.output_shape[-1]
         head = projection_head(width, self.hidden_dim or width, self.projection_dim, f"{name}_head")
-        return keras.Model(images, head(features), name=name)
+
+        def encoder(backbone):
+            images = keras.Input(backbone.input_shape[1:], name="images")
+            return keras.Model(images, head(backbone(images)), name=name)
+
+        return encoder(backbone), encoder(with_fast_kernels(backbone))
 
     def _check_batch_norm_and_precision(self):
         low = sorted({str(v.dtype) for _, v in self._pairs} & {"float16", "bfloat16"})
@@ -302,6 +307,8 @@ class LeOCLR(keras.Model):
 
     def _encode(self, encoder, images, training):
         """(B, H, W, C) -> (B, D), unit rows in float32."""
+        if training:
+            encoder = self._in_training(encoder)
         if not training:
             outputs = encoder(images, training=False)
         elif distribution.data_axis() is not None:

@@ -19,7 +19,6 @@ from keras_leoclr.backbones.normalization import (
     without_normalization,
 )
 from keras_leoclr.backbones.torch_weights import TORCH_SUFFIXES, TorchReport, from_torch
-from keras_leoclr.batch_norm import without_fused_batch_norm
 
 ENCODERS = ("query", "key")
 FILE = "backbone.keras"
@@ -220,7 +219,7 @@ def _chosen(model: keras.Model, encoder: str, projection: bool, path: pathlib.Pa
     """One encoder of a `LeOCLR`, or a backbone itself."""
     if hasattr(model, "key_encoder"):
         whole = model.query_encoder if encoder == "query" else model.key_encoder
-        backbone, head = without_fused_batch_norm(whole.layers[1]), whole.layers[-1]
+        backbone, head = whole.layers[1], whole.layers[-1]
         if not projection:
             return backbone
         features = backbone.output

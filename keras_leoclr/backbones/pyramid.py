@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from keras_leoclr.graph import in_order
+
 # They change the size of a map without being a stage of the network.
 _PADDING = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
 
@@ -103,7 +105,7 @@ def _maps_on_every_path(output: Any) -> Iterator[Any]:
 
     They begin after the first layer with weights: images that were only scaled are no features.
     """
-    nodes = _in_order(output)
+    nodes = in_order([output])
     last_use: dict[int, int] = {}
     for position, (_, inputs, _) in enumerate(nodes):
         for tensor in inputs:
@@ -117,27 +119,3 @@ def _maps_on_every_path(output: Any) -> Iterator[Any]:
         open_until = max([open_until, *(last_use.get(id(t), position) for t in outputs)])
         if begun and alone and len(outputs[0].shape) == 4 and not isinstance(operation, _PADDING):
             yield outputs[0]
-
-
-def _in_order(output: Any) -> list[tuple[Any, list[Any], list[Any]]]:
-    """(operation, inputs, outputs) of all that `output` is computed from, each after what it needs.
-
-    Tensors are followed, not `layer.output`: a layer that several models share has an output in each.
-    """
-    done: dict[int, tuple[Any, list[Any], list[Any]]] = {}
-    waiting = [output]
-    while waiting:
-        tensor = waiting[-1]
-        operation, node = tensor._keras_history[0], _node_of(tensor)
-        missing = [t for t in node.input_tensors if id(_node_of(t)) not in done]
-        if missing:
-            waiting.extend(missing)
-            continue
-        waiting.pop()
-        done.setdefault(id(node), (operation, list(node.input_tensors), list(node.output_tensors)))
-    return list(done.values())
-
-
-def _node_of(tensor: Any) -> Any:
-    operation, number, _ = tensor._keras_history
-    return operation._inbound_nodes[number]

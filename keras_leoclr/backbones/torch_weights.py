@@ -21,7 +21,6 @@ import numpy as np
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.backbones.resnet import build_resnet
 from keras_leoclr.backbones.vit import build_vit
-from keras_leoclr.batch_norm import without_fused_batch_norm
 
 PRE = {"query": "encoder_q.", "key": "encoder_k."}
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".bin")
@@ -588,7 +587,7 @@ def _encoder_of(model, kind):
 
 
 def _backbone_of(model, kind):
-    return without_fused_batch_norm(_encoder_of(model, kind).layers[1])
+    return _encoder_of(model, kind).layers[1]
 
 
 def _has_token(backbone) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.distribution import gpus, on_one_device
+from keras_leoclr.kernels import with_fast_kernels
 from keras_leoclr.model import with_pooled_features
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -181,8 +182,10 @@ def _check_size(images, expected):
 
 def _predictors(backbone, devices) -> list[Callable]:
     """A function from images to features for each device, with a copy of the backbone there."""
+    torch = keras.backend.backend() == "torch"
     if len(devices) < 2:
-        return [backbone.predict_on_batch]
+        # of the kernels, only torch's differ in inference
+        return [(with_fast_kernels(backbone) if torch else backbone).predict_on_batch]
 
     def predictor(device):
         with keras.device(device):

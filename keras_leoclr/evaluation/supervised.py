@@ -12,6 +12,7 @@ from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import labelled_batches
 from keras_leoclr.evaluation.common import check_finite
+from keras_leoclr.kernels import with_fast_kernels
 from keras_leoclr.model import with_pooled_features
 from keras_leoclr.optimizers import SGD
 
@@ -64,7 +65,7 @@ def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: f
     copy.set_weights(backbone.get_weights())
     copy.trainable = not frozen
     images = keras.Input(copy.input_shape[1:])
-    features = copy(images, training=False) if frozen else copy(images)
+    features = copy(images, training=False) if frozen else with_fast_kernels(copy)(images)
     head = keras.layers.Dense(
         classes,
         kernel_initializer=keras.initializers.RandomNormal(0.0, head_std, seed=seed),
