@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_leoclr.distribution import after
+
 
 @keras.saving.register_keras_serializable("keras_leoclr")
 class SGD(keras.optimizers.SGD):
@@ -84,11 +86,15 @@ class SGD(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(gradient, variable.dtype)
+        # What does not need the gradient waits for it: TensorFlow would compute it when the step begins,
+        # and hold copies of weights and momentum until the gradient is there.
         if self.coupled_weight_decay and self._use_weight_decay(variable):
-            step = step + self.coupled_weight_decay * variable
+            # Of three summands TensorFlow makes an accumulator, whose zeros it keeps as a constant of the
+            # graph: as much memory as the weights. It leaves a difference as it is.
+            step = step - -self.coupled_weight_decay * after(gradient, variable)
         if self.momentum:
             buffer = self.momentums[self._get_variable_index(variable)]
-            new_buffer = self.momentum * buffer + step
+            new_buffer = self.momentum * after(gradient, buffer) + step
             self.assign(buffer, new_buffer)
             step = step + self.momentum * new_buffer if self.nesterov else new_buffer
         self.assign_sub(variable, learning_rate * step)
@@ -159,11 +165,11 @@ class LARS(SGD):
             scaled = self.trust_coefficient * weight_norm
             scaled = scaled / (gradient_norm + self.coupled_weight_decay * weight_norm + 1e-30)
             rate = rate * ops.where(weight_norm * gradient_norm > 0, scaled, 1.0)
-            step = step + self.coupled_weight_decay * variable
+            step = step + self.coupled_weight_decay * after(gradient, variable)
         step = rate * step
         if self.momentum:
             buffer = self.momentums[self._get_variable_index(variable)]
-            step = self.momentum * buffer + step
+            step = self.momentum * after(gradient, buffer) + step
             self.assign(buffer, step)
         self.assign_sub(variable, step)
 
