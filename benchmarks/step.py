@@ -3,6 +3,7 @@
     make .venv-interop/.done                     # once, for lightly; or --without-peers
     python benchmarks/step.py                    # TensorFlow
     python benchmarks/step.py --backends tensorflow jax torch --networks small
+    python benchmarks/step.py --parts peers --layouts channels_last compiled   # needs a C++ compiler
 
 One batch is in memory, so that nothing but the step is measured. Each candidate is a process of its own
 and they take turns on the same cores; printed are medians over the rounds and, within a round, ratios.
@@ -37,14 +38,14 @@ def speed(server, batch, **request):
     return lambda: batch * server(**request, batch=batch)
 
 
-def compare(name, backends, count, peers):
+def compare(name, backends, count, layouts):
     setting = {**SETTINGS[name], "steps": STEPS[name]}
     candidates = {}
     for backend in backends:
         candidates[f"keras_leoclr, {backend}"] = speed(keras(backend), kind="step", **setting)
-    if peers:
+    if layouts:
         server = lightly()
-        for layout in ("default", "channels_last"):
+        for layout in layouts:
             candidates[f"lightly, {layout}"] = speed(server, kind="step", layout=layout, **setting)
     title = "{network}, {size} px, batch {batch}, K {queue}, 3 views".format(**setting)
     print(table(title, rounds(candidates, count), f"keras_leoclr, {backends[0]}"), flush=True)
@@ -84,14 +85,14 @@ def growth(name, backend, count):
     print(table(f"{name}, {backend}: growth", rounds(candidates, count), "as above"), flush=True)
 
 
-def memory(name, backends, peers):
+def memory(name, backends, layouts):
     """Peak memory in fresh processes, beyond what the imports take."""
     print(f"{name}: peak memory of training")
     for backend in backends:
         print(
             f"  keras_leoclr, {backend:12}{keras(backend)(kind='memory', **SETTINGS[name]) / 2**20:8.0f} MiB"
         )
-    for layout in ("default", "channels_last") if peers else ():
+    for layout in layouts:
         taken = lightly()(kind="memory", layout=layout, **SETTINGS[name])
         print(f"  lightly, {layout:17}{taken / 2**20:8.0f} MiB", flush=True)
 
@@ -105,12 +106,20 @@ def main():
         "--parts", nargs="+", default=["peers", "parts", "growth", "memory"], help="of the benchmark"
     )
     parser.add_argument("--without-peers", action="store_true", help="leave out lightly")
+    parser.add_argument(
+        "--layouts",
+        nargs="+",
+        default=["default", "channels_last"],
+        choices=["default", "channels_last", "compiled"],
+        help="of lightly's modules; compiled is channels_last by torch.compile",
+    )
     options = parser.parse_args()
+    layouts = [] if options.without_peers else options.layouts
     for name in options.networks:
         if "peers" in options.parts:
-            compare(name, options.backends, options.rounds, not options.without_peers)
+            compare(name, options.backends, options.rounds, layouts)
         if "memory" in options.parts:
-            memory(name, options.backends, not options.without_peers)
+            memory(name, options.backends, layouts)
         for backend in options.backends:
             if "parts" in options.parts:
                 against_its_parts(name, backend, options.rounds)

@@ -64,12 +64,16 @@ class LeOCLR(nn.Module):
 def model_of(network, queue, layout):
     torch.manual_seed(0)
     model = LeOCLR(network, queue)
-    return model.to(memory_format=torch.channels_last) if layout == "channels_last" else model
+    if layout != "default":
+        model = model.to(memory_format=torch.channels_last)
+    if layout == "compiled":
+        model.backbone, model.key_backbone = torch.compile(model.backbone), torch.compile(model.key_backbone)
+    return model
 
 
 @functools.cache
 def batch_of(size, batch, views, layout):
-    form = torch.channels_last if layout == "channels_last" else torch.contiguous_format
+    form = torch.contiguous_format if layout == "default" else torch.channels_last
     return [torch.randn(batch, 3, size, size).to(memory_format=form) for _ in range(views + 1)]
 
 
