@@ -174,3 +174,29 @@ def test_config_round_trip():
 def test_negative_weight_decay_is_refused():
     with pytest.raises(ValueError, match=r"`weight_decay` must be >= 0. Received: weight_decay=-1"):
         kl.optimizers.SGD(0.1, weight_decay=-1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow chooses the order of a step")
+@pytest.mark.parametrize("kind", [kl.optimizers.SGD, kl.optimizers.LARS])
+def test_no_copy_of_the_weights_is_held_until_the_gradient_is_there(kind):
+    import tensorflow as tf
+
+    weights = keras.Variable(np.ones((3, 4), "float32"))
+    optimizer = kind(0.1, momentum=0.9, weight_decay=1e-4)
+    optimizer.build([weights])
+    step = tf.function(lambda gradient: optimizer.apply([gradient], [weights]))
+    graph = step.get_concrete_function(tf.TensorSpec((3, 4))).graph
+    (gradient,) = (x for x in graph.inputs if x.shape == (3, 4))
+    after = {gradient.op}
+    sums = set()
+    for operation in graph.get_operations():  # each after its inputs
+        sources = [x.op for x in operation.inputs]
+        if after & {*sources, *operation.control_inputs}:
+            after.add(operation)
+        if operation.type in ("Mul", "AddV2") and operation.outputs[0].shape == (3, 4):
+            assert operation in after, operation.name
+        if operation.type == "AddV2" and operation.outputs[0].shape == (3, 4):
+            # a sum of sums is turned into an accumulator with zeros of its own
+            assert not sums & set(sources)
+            sums.add(operation)
+    assert sums
