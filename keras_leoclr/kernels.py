@@ -4,8 +4,9 @@ Keras computes BatchNorm's moments and its normalisation as separate passes over
 and torch have one kernel for all of it, forward and backward, which keeps only the activations that the
 backward pass needs. On torch, Keras also brings the channels of every convolution's input first and then last
 again, two copies where a view would do, writes padded copies for convolutions that can pad by themselves, and
-gives ReLU's outputs new memory. (TensorFlow's convolutions can pad, too; on CPUs their gradient is slow then,
-see benchmarks/NOTES.md.) JAX compiles all this into few passes and needs no other form.
+gives ReLU's outputs new memory. On TensorFlow such convolutions are slow (benchmarks/NOTES.md); there the
+padded copies are made again for the gradient instead of being kept. JAX compiles all this into few passes and
+needs no other form.
 """
 
 from __future__ import annotations
@@ -58,12 +59,12 @@ def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
         form: layers.Layer | None = None
         if _is_norm(operation):
             form = _BatchNorm(operation)
-        elif torch and (_is_conv(operation) or _is_pool(operation)):
+        elif _is_conv(operation) or _is_pool(operation):
             kind = _Conv if _is_conv(operation) else _MaxPool
             if alone and _can_pad(operation, before, maker[id(source.get(id(before), inputs[0]))]):
                 form = kind(operation, [side for side, _ in before.padding])
                 forms[id(before)] = _Nothing(before)
-            elif _own_padding(operation) is not None:
+            elif torch and _own_padding(operation) is not None:
                 form = kind(operation, _own_padding(operation))
         elif torch and _is_relu(operation) and alone:
             # in the memory of what no backward pass reads
@@ -172,16 +173,37 @@ class _Padding(_Form):
         padded = [None if n is None else n + 2 * p for n, p in ((height, rows), (width, columns))]
         return super().compute_output_shape((batch, *padded, channels))
 
+    def _on_tensorflow(self, name, inputs, *args, **options):
+        """`tf.nn.name` of what is padded; the padded copy is made again for the gradient, and not kept."""
+        import tensorflow as tf
+
+        sides = [(0, 0), *((side, side) for side in self.padding), (0, 0)]
+        tensors = [x for x in args if tf.is_tensor(x)]
+        others = [x for x in args if not tf.is_tensor(x)]
+
+        @tf.recompute_grad
+        def padded(inputs, *tensors):
+            return getattr(tf.nn, name)(tf.pad(inputs, sides), *tensors, *others, padding="VALID", **options)
+
+        return padded(inputs, *tensors)
+
 
 class _Conv(_Padding):
     def call(self, inputs: Any) -> Any:
         """(B, H, W, C) -> (B, h, w, filters)."""
+        layer = self.layer
+        kernel = ops.convert_to_tensor(layer.kernel)
+        if keras.backend.backend() == "tensorflow":
+            outputs = self._on_tensorflow(
+                "conv2d", inputs, kernel, layer.strides, dilations=layer.dilation_rate
+            )
+            outputs = outputs + ops.convert_to_tensor(layer.bias) if layer.use_bias else outputs
+            return outputs if layer.activation is None else layer.activation(outputs)
         import torch
 
-        layer = self.layer
         outputs = torch.nn.functional.conv2d(
             _channels_first(inputs),
-            ops.convert_to_tensor(layer.kernel).permute(3, 2, 0, 1),
+            kernel.permute(3, 2, 0, 1),
             ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
             stride=layer.strides,
             padding=self.padding,
@@ -194,6 +216,8 @@ class _Conv(_Padding):
 class _MaxPool(_Padding):
     def call(self, inputs: Any) -> Any:
         """(B, H, W, C) -> (B, h, w, C)."""
+        if keras.backend.backend() == "tensorflow":
+            return self._on_tensorflow("max_pool2d", inputs, self.layer.pool_size, self.layer.strides)
         import torch
 
         pooled = torch.nn.functional.max_pool2d(

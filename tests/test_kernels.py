@@ -147,7 +147,7 @@ def test_a_saved_model_has_the_paths_of_stock_layers(tmp_path):
         np.testing.assert_array_equal(mine, other)
 
 
-# === What only torch has kernels for ===
+# === Convolutions, pooling and ReLU ===
 
 
 def case(kind):
@@ -212,10 +212,47 @@ CASES = [
 ]
 
 
-@pytest.mark.skipif(not TORCH, reason="these kernels are torch's")
+# On TensorFlow the padded copies are all that differs, and BatchNorm.
+ON_TENSORFLOW = {
+    "padding by the convolution": {"_Conv", "_Nothing"},
+    "pooling behind ReLU": {"_MaxPool", "_Nothing"},
+    "ReLU of BatchNorm and of a sum": {"_BatchNorm"},
+    "what ReLU reads is read again": {"_BatchNorm"},
+}
+
+
+def results_of(model, images, target):
+    """Outputs, in training and not, gradients by images and weights, and statistics."""
+    inputs = ops.convert_to_tensor(images)
+    if TORCH:
+        inputs.requires_grad_()
+        model.zero_grad()
+        outputs = model(inputs, training=True)
+        (ops.sum(outputs * ops.convert_to_tensor(target)) + sum(model.losses)).backward()
+        gradients = [inputs.grad, *(v.value.grad for v in model.trainable_variables)]
+    else:
+        import tensorflow as tf
+
+        @tf.function
+        def step(inputs):
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = model(inputs, training=True)
+                loss = ops.sum(outputs * target) + sum(model.losses)
+            return outputs, tape.gradient(loss, [inputs, *(v.value for v in model.trainable_variables)])
+
+        outputs, gradients = step(inputs)
+    return [to_numpy(x) for x in [outputs, model(inputs), *gradients, *model.non_trainable_variables]]
+
+
+@pytest.mark.skipif(not FUSES, reason="JAX has no other kernel")
 @pytest.mark.parametrize("kind", CASES)
 def test_outputs_and_gradients_are_those_of_the_stock_layers(kind):
     stock, forms = case(kind)
+    if not TORCH:
+        forms = ON_TENSORFLOW.get(kind, set())
+        if "grouped" in kind:
+            pytest.skip("TensorFlow has no gradient of grouped convolutions on CPUs")
     rng = np.random.default_rng(0)
     stock.set_weights([rng.normal(0, 0.5, w.shape).astype("float32") ** 2 for w in stock.get_weights()])
     images = rng.normal(-0.5, 1.0, (4, 9, 8, 3)).astype("float32")
@@ -225,21 +262,36 @@ def test_outputs_and_gradients_are_those_of_the_stock_layers(kind):
     assert {kind for kind in kinds(fast) if kind.startswith("_")} == forms
     assert fast.output_shape == stock.output_shape
 
-    def results(model):
+    target = rng.normal(size=(4, *stock.output_shape[1:])).astype("float32")
+    made = []
+    for model in (fast, stock):
         stock.set_weights(initial)
-        inputs = ops.convert_to_tensor(images).requires_grad_()
-        stock.zero_grad()
-        outputs = model(inputs, training=True)
-        target = ops.convert_to_tensor(np.random.default_rng(1).normal(size=outputs.shape).astype("float32"))
-        (ops.sum(outputs * target) + sum(model.losses)).backward()
-        gradients = [inputs.grad, *(v.value.grad for v in model.trainable_variables)]
-        return [to_numpy(x) for x in [outputs, model(inputs), *gradients, *model.non_trainable_variables]]
-
-    for mine, other in zip(results(fast), results(stock), strict=True):
+        made.append(results_of(model, images, target))
+    for mine, other in zip(*made, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.skipif(not TORCH, reason="these kernels are torch's")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the others have padding in the kernel")
+def test_padded_copies_are_made_again_for_the_gradient():
+    import tensorflow as tf
+
+    fast = with_fast_kernels(case("padding by the convolution")[0])
+
+    @tf.function
+    def step(images):
+        with tf.GradientTape() as tape:
+            loss = ops.sum(ops.square(fast(images, training=True)))
+        return tape.gradient(loss, [v.value for v in fast.trainable_variables])
+
+    graph = step.get_concrete_function(tf.TensorSpec((4, 9, 8, 3))).graph
+    pads = [operation for operation in graph.get_operations() if operation.type == "Pad"]
+    (backward,) = (x for x in graph.get_operations() if x.type == "Conv2DBackpropFilter")
+    assert len(pads) == 2 and backward.inputs[0].op == pads[1]
+    # not of the same tensor: TensorFlow would take the second to be the first
+    assert pads[1].inputs[0] is not pads[0].inputs[0]
+
+
+@pytest.mark.skipif(not TORCH, reason="the others compile what these kernels save")
 def test_features_in_inference_are_those_of_the_backbone():
     backbone = kl.backbones.resnet18((32, 32, 3), width=8)
     images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype("float32")
