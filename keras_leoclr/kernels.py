@@ -173,37 +173,29 @@ class _Padding(_Form):
         padded = [None if n is None else n + 2 * p for n, p in ((height, rows), (width, columns))]
         return super().compute_output_shape((batch, *padded, channels))
 
-    def _on_tensorflow(self, name, inputs, *args, **options):
-        """`tf.nn.name` of what is padded; the padded copy is made again for the gradient, and not kept."""
+    def _on_tensorflow(self, function, inputs, *tensors):
+        """`function` of what is padded; the padded copy is made again for the gradient, and not kept."""
         import tensorflow as tf
 
         sides = [(0, 0), *((side, side) for side in self.padding), (0, 0)]
-        tensors = [x for x in args if tf.is_tensor(x)]
-        others = [x for x in args if not tf.is_tensor(x)]
-
-        @tf.recompute_grad
-        def padded(inputs, *tensors):
-            return getattr(tf.nn, name)(tf.pad(inputs, sides), *tensors, *others, padding="VALID", **options)
-
-        return padded(inputs, *tensors)
+        padded = tf.recompute_grad(lambda images, *others: function(tf.pad(images, sides), *others))
+        # ops.convert_to_tensor returns Keras' variable itself, whose gradient would be lost in eager mode
+        return padded(inputs, *map(tf.convert_to_tensor, tensors))
 
 
 class _Conv(_Padding):
     def call(self, inputs: Any) -> Any:
         """(B, H, W, C) -> (B, h, w, filters)."""
         layer = self.layer
-        kernel = ops.convert_to_tensor(layer.kernel)
         if keras.backend.backend() == "tensorflow":
-            outputs = self._on_tensorflow(
-                "conv2d", inputs, kernel, layer.strides, dilations=layer.dilation_rate
-            )
+            outputs = self._on_tensorflow(layer.convolution_op, inputs, layer.kernel)
             outputs = outputs + ops.convert_to_tensor(layer.bias) if layer.use_bias else outputs
             return outputs if layer.activation is None else layer.activation(outputs)
         import torch
 
         outputs = torch.nn.functional.conv2d(
             _channels_first(inputs),
-            kernel.permute(3, 2, 0, 1),
+            ops.convert_to_tensor(layer.kernel).permute(3, 2, 0, 1),
             ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
             stride=layer.strides,
             padding=self.padding,
@@ -217,7 +209,7 @@ class _MaxPool(_Padding):
     def call(self, inputs: Any) -> Any:
         """(B, H, W, C) -> (B, h, w, C)."""
         if keras.backend.backend() == "tensorflow":
-            return self._on_tensorflow("max_pool2d", inputs, self.layer.pool_size, self.layer.strides)
+            return self._on_tensorflow(self.layer.call, inputs)
         import torch
 
         pooled = torch.nn.functional.max_pool2d(

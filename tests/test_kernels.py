@@ -221,7 +221,7 @@ ON_TENSORFLOW = {
 }
 
 
-def results_of(model, images, target):
+def results_of(model, images, target, compiled):
     """Outputs, in training and not, gradients by images and weights, and statistics."""
     inputs = ops.convert_to_tensor(images)
     if TORCH:
@@ -233,7 +233,6 @@ def results_of(model, images, target):
     else:
         import tensorflow as tf
 
-        @tf.function
         def step(inputs):
             with tf.GradientTape() as tape:
                 tape.watch(inputs)
@@ -241,13 +240,14 @@ def results_of(model, images, target):
                 loss = ops.sum(outputs * target) + sum(model.losses)
             return outputs, tape.gradient(loss, [inputs, *(v.value for v in model.trainable_variables)])
 
-        outputs, gradients = step(inputs)
+        outputs, gradients = (tf.function(step) if compiled else step)(inputs)
     return [to_numpy(x) for x in [outputs, model(inputs), *gradients, *model.non_trainable_variables]]
 
 
 @pytest.mark.skipif(not FUSES, reason="JAX has no other kernel")
+@pytest.mark.parametrize("compiled", [False] if TORCH else [False, True])
 @pytest.mark.parametrize("kind", CASES)
-def test_outputs_and_gradients_are_those_of_the_stock_layers(kind):
+def test_outputs_and_gradients_are_those_of_the_stock_layers(kind, compiled):
     stock, forms = case(kind)
     if not TORCH:
         forms = ON_TENSORFLOW.get(kind, set())
@@ -266,7 +266,7 @@ def test_outputs_and_gradients_are_those_of_the_stock_layers(kind):
     made = []
     for model in (fast, stock):
         stock.set_weights(initial)
-        made.append(results_of(model, images, target))
+        made.append(results_of(model, images, target, compiled))
     for mine, other in zip(*made, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-4)
 
