@@ -307,17 +307,17 @@ class LeOCLR(keras.Model):
 
     def _encode(self, encoder, images, training):
         """(B, H, W, C) -> (B, D), unit rows in float32."""
-        if training:
-            encoder = self._in_training(encoder)
-        if not training:
-            outputs = encoder(images, training=False)
-        elif distribution.data_axis() is not None:
-            outputs = distribution.per_device(self._stateless(encoder), encoder, images)
-        else:
-            outputs = ops.concatenate([encoder(part, training=True) for part in self._groups(images)])
+        outputs = self._trained(encoder, images) if training else encoder(images, training=False)
         outputs = ops.cast(outputs, "float32")
         # ops.normalize has a NaN gradient where a row is zero, as it is once all hidden units are off
         return outputs * ops.rsqrt(ops.maximum(ops.sum(ops.square(outputs), axis=-1, keepdims=True), 1e-12))
+
+    def _trained(self, encoder, images):
+        """What an encoder returns in training, by the faster form of its layers."""
+        encoder = self._in_training(encoder)
+        if distribution.data_axis() is not None:
+            return distribution.per_device(self._stateless(encoder), encoder, images)
+        return ops.concatenate([encoder(part, training=True) for part in self._groups(images)])
 
     def _groups(self, images):
         """The parts of a batch over which BatchNorm takes its statistics."""
