@@ -49,7 +49,7 @@ test-export: $(VENV)/.test
 # Four replicas instead of two.
 test-slow: $(VENV)/.test
 	for backend in tensorflow jax; do \
-		REPLICAS=4 KERAS_BACKEND=$$backend $(BIN)/python -m pytest tests/test_distribution.py || exit 1; \
+		REPLICAS=4 KERAS_BACKEND=$$backend $(BIN)/python -m pytest tests/distribution || exit 1; \
 	done
 
 # Real processes, killed and starved, on each backend; writes the table of docs/reliability.md.

@@ -30,8 +30,8 @@ import numpy as np
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
-from keras_leoclr import checkpoints
 from keras_leoclr.callbacks.history_file import without_times
+from keras_leoclr.runs import checkpoint_file as checkpoints
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")

@@ -35,8 +35,10 @@ def main():
         return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8), element["label"]
 
     rows = np.flatnonzero(np.isin(source.images.labels, kept))
-    part = kl.data.sources.dataset_of(source.images.subset(rows), source.failures)
-    bar = kl.data.index.with_progress(part.map(small, num_parallel_calls=2).as_numpy_iterator(), len(rows))
+    part = kl.data.loading.dataset_of(source.images.subset(rows), source.failures)
+    bar = kl.data.readers.files.with_progress(
+        part.map(small, num_parallel_calls=2).as_numpy_iterator(), len(rows)
+    )
     seen, images, labels = set(), [], []
     for image, label in bar:
         if image.tobytes() not in seen:

@@ -13,8 +13,8 @@ import math
 
 import keras
 
-from keras_leoclr.recipes.pretrain import make_backbone
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.pretraining import make_backbone
+from keras_leoclr.training.recipe import Recipe
 
 # pictures that a recipe pretrains on, as their publishers count them
 IMAGES = {

@@ -13,11 +13,12 @@ import time
 
 import keras
 
-from keras_leoclr import data, progress, report
+from keras_leoclr import data, report
 from keras_leoclr.callbacks import Feed, Health, HistoryFile, Progress, TensorBoard
 from keras_leoclr.recipes.fashion_mnist import RECIPE
-from keras_leoclr.recipes.pretrain import make_model, make_optimizer, make_views
-from keras_leoclr.results import Results
+from keras_leoclr.runs import status as progress
+from keras_leoclr.runs.results import Results
+from keras_leoclr.training.pretraining import make_model, make_optimizer, make_views
 
 HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_train") or "epoch" in name]
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_leoclr import checkpoints
 from keras_leoclr.checks import whole_number
+from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.tensorflow_host import tf
 
 
 class Position(NamedTuple):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
 
 
 class NonFiniteLossError(ArithmeticError):

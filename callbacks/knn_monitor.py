@@ -8,8 +8,9 @@ import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.evaluation import extract_features, knn
-from keras_leoclr.results import Results
+from keras_leoclr.evaluation import extract_features
+from keras_leoclr.evaluation import neighbor_votes as knn
+from keras_leoclr.runs.results import Results
 
 
 class KNNMonitor(keras.callbacks.Callback):

@@ -12,7 +12,7 @@ import numpy as np
 from keras_leoclr.callbacks.knn_monitor import KNNMonitor
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
 
 MOMENTUM = 0.9
 ARRAYS = ("weights", "velocity", "mean", "square")  # what has been learned

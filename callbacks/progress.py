@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr import progress
 from keras_leoclr.callbacks.health import Feed
+from keras_leoclr.runs import status as progress
 
 WINDOW = 30.0  # seconds that the speed is a mean of
 DRAWN = 0.2  # seconds from one look at the numbers to the next

@@ -10,10 +10,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.data import image_batches
 from keras_leoclr.evaluation import extract_features
+from keras_leoclr.tensorflow_host import tf
 
 PROJECTED = 1000  # images in the embedding projector
 THUMBNAIL = 48  # largest side in its sprite, pixels: 32 x 48 is far below the 8192 that it can show

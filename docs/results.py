@@ -14,10 +14,10 @@ import pathlib
 import statistics
 import sys
 
-from keras_leoclr.evaluation.compare import text_table
-from keras_leoclr.recipes.ablations import ABLATIONS, METHODS
+from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report import studies
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
+from keras_leoclr.training.ablations import ABLATIONS, METHODS
 
 ROOT = pathlib.Path(__file__).parent
 PAGE = ROOT.parent / "RESULTS.md"

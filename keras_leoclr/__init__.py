@@ -1,18 +1,10 @@
 """Self-supervised pretraining of image encoders with LeOCLR and MoCo v2 in Keras 3."""
 
-import os
-
-# TensorFlow's cost estimator warns of every crop_and_resize; level 2 shows errors only.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-from keras_leoclr import distribution
-
-distribution.keep_tensorflow_off_accelerators()
-
-from keras_leoclr import (  # noqa: E402
+from keras_leoclr import (
     backbones,
     callbacks,
     data,
+    distribution,
     evaluation,
     export,
     losses,
@@ -21,10 +13,10 @@ from keras_leoclr import (  # noqa: E402
     schedules,
     views,
 )
-from keras_leoclr.heads import projection_head  # noqa: E402
-from keras_leoclr.key_queue import KeyQueue  # noqa: E402
-from keras_leoclr.model import LeOCLR  # noqa: E402
-from keras_leoclr.views import (  # noqa: E402
+from keras_leoclr.heads import projection_head
+from keras_leoclr.key_queue import KeyQueue
+from keras_leoclr.model import LeOCLR
+from keras_leoclr.views.host import (
     CropToOriginalViews,
     LeOCLRViews,
     MoCoV2Views,

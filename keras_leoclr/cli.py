@@ -15,7 +15,7 @@ import typing
 
 from absl import flags
 
-from keras_leoclr.commands.usage import UsageError, known, parse
+from keras_leoclr.commands.flags import UsageError, known, parse
 
 # name: (function, what follows the name, one line for `leoclr --help`)
 COMMANDS = {
@@ -246,7 +246,7 @@ def _pretrain(arguments: list[str]) -> int:
         return 0
     name = known("recipe", arguments[0], recipe_names())
     from keras_leoclr.recipes import pretrain
-    from keras_leoclr.recipes.run import ChangedRecipeError
+    from keras_leoclr.training.session import ChangedRecipeError
 
     module = importlib.import_module(f"keras_leoclr.recipes.{name}")
     values = _flags_of(module.RECIPE, presets_of(module))

@@ -17,10 +17,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr import checkpoints, model_card
+from keras_leoclr import model_card
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.backbones.torch_weights import from_torch, stem_of, to_torch
 from keras_leoclr.evaluation.features import in_precision
+from keras_leoclr.runs import checkpoint_file as checkpoints
 
 TOLERANCE = 1e-4  # of the largest feature
 

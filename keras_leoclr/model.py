@@ -12,10 +12,10 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_leoclr import distribution, losses
+from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.checks import whole_number
 from keras_leoclr.heads import projection_head
-from keras_leoclr.kernels import with_fast_kernels
 from keras_leoclr.key_queue import KeyQueue
 
 DIAGNOSTICS = (

@@ -12,11 +12,11 @@ from typing import Any
 
 import keras
 
-from keras_leoclr import checkpoints
-from keras_leoclr.backbones import files
+from keras_leoclr.backbones import loading as files
 from keras_leoclr.backbones.normalization import normalization_of
-from keras_leoclr.evaluation.compare import SETTINGS, is_main, label_of, shown, text_table
-from keras_leoclr.results import Results
+from keras_leoclr.evaluation.comparison import SETTINGS, is_main, label_of, shown, text_table
+from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs.results import Results
 
 FORMAT = 1  # of backbone.json
 SUBJECTS = ("pretrained", "random", "raw pixels")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_leoclr.distribution import after
+from keras_leoclr.distribution.devices import after
 
 
 @keras.saving.register_keras_serializable("keras_leoclr")

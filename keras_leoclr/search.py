@@ -20,18 +20,18 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_leoclr.backbones.pyramid import resized
+from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.starting import RANDOM, starting_backbone
-from keras_leoclr.checkpoints import whole_file
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, shown
-from keras_leoclr.data.folder import FolderImages, folder_images
-from keras_leoclr.data.index import Index, read_index, scan_folder
+from keras_leoclr.data.readers.files import Index, read_index, scan_folder
+from keras_leoclr.data.readers.folder import FolderImages, folder_images
 from keras_leoclr.evaluation.common import unit_rows
 from keras_leoclr.evaluation.features import checksum, extract_features
-from keras_leoclr.views import LeOCLRViews
+from keras_leoclr.runs.checkpoint_file import whole_file
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views.host import LeOCLRViews
 
 FORMAT = 1
 KINDS = {

@@ -1,6 +1,6 @@
 """One recipe per dataset, and what they share."""
 
-from keras_leoclr.recipes.pretrain import pretrain
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.pretraining import pretrain
+from keras_leoclr.training.recipe import Recipe
 
 __all__ = ["Recipe", "pretrain"]

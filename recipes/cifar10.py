@@ -16,7 +16,7 @@ after 200 and 89.9 % after 800, the best of all epochs, chosen on the test pictu
 import dataclasses
 import sys
 
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe
 
 # What no comment explains otherwise is from MoCo's demo.
 RECIPE = Recipe(

@@ -22,10 +22,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.evaluation.dense import Objects, average_precision
-from keras_leoclr.recipes.downstream import (
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.training.downstream import (
     Downstream,
     fit,
     load_splits,
@@ -35,7 +35,7 @@ from keras_leoclr.recipes.downstream import (
     starting_pyramid,
     training_batches,
 )
-from keras_leoclr.recipes.recipe import setting
+from keras_leoclr.training.recipe import setting
 
 BOXES = 9  # anchors of a place: three sizes, three shapes
 LEVELS = 5  # maps that are predicted on: three of the backbone, two behind them

@@ -13,7 +13,7 @@ Expected: kNN 81.0 %, linear 85.6 % of the test images, random backbone 74.0 % a
 
 import sys
 
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe
 
 RECIPE = Recipe(
     dataset="fashion_mnist",

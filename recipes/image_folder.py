@@ -31,10 +31,10 @@ import numpy as np
 
 from keras_leoclr import distribution
 from keras_leoclr.data import load
-from keras_leoclr.data.folder import FolderImages
-from keras_leoclr.data.sources import split_folder
-from keras_leoclr.recipes.pretrain import knn_sizes
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.data.loading import split_folder
+from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.training.pretraining import knn_sizes
+from keras_leoclr.training.recipe import Recipe
 
 # Optimizer, head, temperature and views are MoCo v2's and the paper's for ImageNet-1K.
 RECIPE = Recipe(

@@ -26,7 +26,7 @@ Expected: not measured here. Linear accuracy in percent, ResNet-50:
 import dataclasses
 import sys
 
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe
 
 # The defaults are MoCo v2's (arXiv 2003.04297) with the views and the loss of the paper.
 RECIPE = Recipe(

@@ -15,7 +15,7 @@ Expected: not measured here, and no published number of these settings is known.
 
 import sys
 
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe
 
 # Network, head, queue, momentum, batch, rate and epochs are solo-learn's
 # (scripts/pretrain/imagenet-100/mocov2plus.yaml in vturrisi/solo-learn); views and the rest MoCo v2's.

@@ -17,7 +17,7 @@ Expected: not measured here. lightly's MoCo, two crops, each a query once, kNN o
 import dataclasses
 import sys
 
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe
 
 # Size, network, queue, momentum, temperature, batch and weight decay are lightly's
 # (docs/source/getting_started/benchmarks/imagenette_benchmark.py in lightly-ai/lightly).

@@ -17,12 +17,12 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from keras_leoclr.data.voc import VOID
+from keras_leoclr.data.readers.voc import VOID
 from keras_leoclr.evaluation.dense import MeanIoU
-from keras_leoclr.recipes.downstream import (
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.training.downstream import (
     Downstream,
     fit,
     load_splits,
@@ -32,7 +32,7 @@ from keras_leoclr.recipes.downstream import (
     starting_pyramid,
     training_batches,
 )
-from keras_leoclr.recipes.recipe import setting
+from keras_leoclr.training.recipe import setting
 
 
 @dataclasses.dataclass(frozen=True)

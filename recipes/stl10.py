@@ -14,7 +14,7 @@ Expected: not measured here, and no published number of these settings is known.
 
 import sys
 
-from keras_leoclr.recipes.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe
 
 RECIPE = Recipe(
     # === Data ===

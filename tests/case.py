@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr import checkpoints
+from keras_leoclr.runs import checkpoint_file as checkpoints
 
 
 def small_model(size=8, channels=3, **options) -> kl.LeOCLR:

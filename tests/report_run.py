@@ -7,13 +7,14 @@ import json
 import numpy as np
 
 import keras_leoclr as kl
-from keras_leoclr import evaluation, view_sheet
+from keras_leoclr import evaluation
 from keras_leoclr.data.failures import Failures
 from keras_leoclr.data.images import ArrayImages
-from keras_leoclr.data.sources import dataset_of
+from keras_leoclr.data.loading import dataset_of
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.recipes.fashion_mnist import RECIPE
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
+from keras_leoclr.views import sheet as view_sheet
 
 NAMES = ("cat", "dog & <b>wolf</b>", "</script><script>alert(1)</script>")
 EPOCHS = 6

@@ -12,10 +12,10 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import cli, export, model_card
-from keras_leoclr.backbones.files import BackboneFileError
+from keras_leoclr.backbones.loading import BackboneFileError
 from keras_leoclr.backbones.vit import build_vit
 from keras_leoclr.recipes import fashion_mnist, pretrain
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
 from tests.case import random_images, small_model, to_numpy
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

@@ -1,12 +1,12 @@
 """Image encoders: functional models of stock Keras layers, (B, H, W, C) -> (B, features)."""
 
-from keras_leoclr.backbones.files import BackboneFileError, load
+from keras_leoclr.backbones.feature_pyramid import pyramid
+from keras_leoclr.backbones.loading import BackboneFileError, load
 from keras_leoclr.backbones.normalization import (
     normalization_of,
     with_normalization,
     without_normalization,
 )
-from keras_leoclr.backbones.pyramid import pyramid
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
 from keras_leoclr.backbones.torch_weights import (
     TorchReport,

@@ -8,7 +8,7 @@ import pathlib
 
 import keras
 
-from keras_leoclr.backbones.files import FILE, load
+from keras_leoclr.backbones.loading import FILE, load
 from keras_leoclr.backbones.normalization import first_layer, with_normalization
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
 
@@ -66,7 +66,7 @@ def _normalising(backbone: keras.Model, folder: pathlib.Path | None) -> keras.Mo
         )
     if isinstance(first_layer(backbone), (keras.layers.Rescaling, keras.layers.Normalization)):
         return backbone
-    from keras_leoclr.views import IMAGENET_MEAN, IMAGENET_STD
+    from keras_leoclr.views.host import IMAGENET_MEAN, IMAGENET_STD
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     settings = None if folder is None else folder / "recipe.json"

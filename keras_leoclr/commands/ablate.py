@@ -9,7 +9,7 @@ import shlex
 
 from absl import flags
 
-from keras_leoclr.commands.usage import UsageError, known, parse
+from keras_leoclr.commands.flags import UsageError, known, parse
 
 
 def run(arguments: list[str]) -> int:
@@ -22,7 +22,8 @@ def run(arguments: list[str]) -> int:
         Exit status.
     """
     from keras_leoclr import cli
-    from keras_leoclr.recipes import ablations, study
+    from keras_leoclr.training import ablations
+    from keras_leoclr.training import studies as study
 
     names, recipes = list(ablations.ABLATIONS), cli.recipe_names()
     listed = "\n".join(f"  {name:14}{one.question}" for name, one in ablations.ABLATIONS.items())
@@ -70,7 +71,7 @@ DIR/table.md and DIR/table.svg are the table and its picture. The flags of the r
             known("method", method, ablations.METHODS)
         _run(name, module, values, workdir, _command(arguments))
     from keras_leoclr.report import studies
-    from keras_leoclr.results import Results
+    from keras_leoclr.runs.results import Results
 
     found = studies.read(Results(workdir / "results.jsonl"))
     if name not in found:
@@ -107,7 +108,8 @@ def _command(arguments):
 def _run(name, module, values, workdir, command):
     from keras_leoclr import cli
     from keras_leoclr.commands import evaluate
-    from keras_leoclr.recipes import ablations, study
+    from keras_leoclr.training import ablations
+    from keras_leoclr.training import studies as study
 
     try:
         seeds = [int(seed) for seed in values["seeds"].value]

@@ -6,7 +6,7 @@ import json
 
 from absl import flags
 
-from keras_leoclr.commands.usage import UsageError, parse
+from keras_leoclr.commands.flags import UsageError, parse
 
 USAGE = """leoclr compare RUN [RUN ...] [--FLAG VALUE ...]
 
@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> int:
         return 0
     if not folders:
         raise UsageError("`compare` takes the folders of one or more runs. Received: none")
-    from keras_leoclr.evaluation.compare import compare, compare_rows
+    from keras_leoclr.evaluation.comparison import compare, compare_rows
 
     chosen = folders, values["subjects"].value or None, values["only"].value, values["everything"].value
     if values["json"].value:

@@ -21,8 +21,8 @@ from typing import Any
 
 from absl import flags
 
-from keras_leoclr.commands.usage import UsageError, parse
-from keras_leoclr.environment import cores, version_of
+from keras_leoclr.commands.flags import UsageError, parse
+from keras_leoclr.runs.environment import cores, version_of
 
 USAGE = """leoclr doctor [--json]
 
@@ -51,7 +51,7 @@ VARIABLES = (
 TRY = """
 import json
 import keras, keras_leoclr
-from keras_leoclr.environment import devices
+from keras_leoclr.runs.environment import devices
 print(json.dumps({"backend": keras.backend.backend(), "devices": devices(),
                   "image_data_format": keras.config.image_data_format()}))
 """

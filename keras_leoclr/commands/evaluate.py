@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from keras_leoclr.commands.usage import UsageError, known, parse
+from keras_leoclr.commands.flags import UsageError, known, parse
 
 EVALUATORS = {
     "knn": "nearest neighbours vote (cosine, weighted)",
@@ -140,8 +140,8 @@ class _Evaluation:
 
     def __init__(self, given: dict[str, Any]):
         from keras_leoclr import data
-        from keras_leoclr.results import Results
-        from keras_leoclr.views import IMAGENET_MEAN, IMAGENET_STD, LeOCLRViews
+        from keras_leoclr.runs.results import Results
+        from keras_leoclr.views.host import IMAGENET_MEAN, IMAGENET_STD, LeOCLRViews
 
         self.given = given
         self.workdir = pathlib.Path(given["workdir"])

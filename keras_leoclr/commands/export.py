@@ -7,7 +7,7 @@ import re
 
 from absl import flags
 
-from keras_leoclr.commands.usage import parse
+from keras_leoclr.commands.flags import parse
 
 FORMATS = ("keras", "saved_model", "onnx", "litert", "openvino", "safetensors", "pth")
 USAGE = """leoclr export RUN_OR_FILE [--formats onnx,...] [--FLAG VALUE ...]
@@ -79,7 +79,7 @@ def _export(source: pathlib.Path, given: dict) -> int:
     import sys
 
     from keras_leoclr import backbones, export
-    from keras_leoclr.backbones.files import FILE, read_card
+    from keras_leoclr.backbones.loading import FILE, read_card
 
     folder = source if source.is_dir() else source.parent
     settings = folder / "recipe.json"
@@ -115,7 +115,7 @@ def _images(backbone, recipe: dict, given: dict):
     import numpy as np
 
     from keras_leoclr import backbones, data
-    from keras_leoclr.views import IMAGENET_MEAN, IMAGENET_STD, LeOCLRViews
+    from keras_leoclr.views.host import IMAGENET_MEAN, IMAGENET_STD, LeOCLRViews
 
     size = backbone.input_shape[1]
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"

@@ -6,7 +6,7 @@ import json
 
 from absl import flags
 
-from keras_leoclr.commands.usage import parse
+from keras_leoclr.commands.flags import parse
 
 USAGE = """leoclr index DIR --backbone FILE [--output INDEX] [--FLAG VALUE ...]
 

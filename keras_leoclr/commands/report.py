@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from keras_leoclr.commands.usage import parse
+from keras_leoclr.commands.flags import parse
 
 USAGE = """leoclr report RUN [RUN ...] [--output FILE.html]
 

@@ -7,7 +7,7 @@ import os
 
 from absl import flags
 
-from keras_leoclr.commands.usage import parse
+from keras_leoclr.commands.flags import parse
 
 USAGE = """leoclr search QUERY [QUERY ...] --index INDEX [--k N] [--FLAG VALUE ...]
 
@@ -43,7 +43,7 @@ def run(arguments: list[str]) -> int:
     encoder = search.Encoder.load(given["backbone"] or index.backbone["path"], index.backbone["image_size"])
     found = list(search.search(index, encoder, queries, given["k"], given["on_error"]))
     if given["page"]:
-        from keras_leoclr.search_page import write_page
+        from keras_leoclr.report.search_page import write_page
 
         about = f"{len(index.files):,} pictures, features of {index.backbone['path']}, cosine similarity"
         write_page(given["page"], found, index.folder, about)

@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from keras_leoclr.commands.usage import UsageError, known, parse
+from keras_leoclr.commands.flags import UsageError, known, parse
 
 USAGE = """leoclr views RECIPE [--output FILE.png|FILE.html] [--images N] [--FIELD VALUE ...]
 
@@ -70,10 +70,12 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
         output: a .png or .html file.
         images: >= 1.
     """
-    from keras_leoclr import checkpoints, data, view_sheet
+    from keras_leoclr import data
     from keras_leoclr.report import page, sections
+    from keras_leoclr.runs import checkpoint_file as checkpoints
+    from keras_leoclr.views import sheet as view_sheet
 
-    make_views = importlib.import_module("keras_leoclr.recipes.pretrain").make_views
+    make_views = importlib.import_module("keras_leoclr.training.pretraining").make_views
     views = make_views(dataclasses.replace(recipe, compile_views=False))
     source = data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
     drawn = view_sheet.draw_views(views, source, images, recipe.seed)

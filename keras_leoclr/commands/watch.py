@@ -8,8 +8,8 @@ import time
 
 from absl import flags
 
-from keras_leoclr import progress
-from keras_leoclr.commands.usage import UsageError, parse
+from keras_leoclr.commands.flags import UsageError, parse
+from keras_leoclr.runs import status as progress
 
 USAGE = """leoclr watch DIR [--FLAG VALUE ...]
 

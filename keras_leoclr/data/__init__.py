@@ -2,8 +2,8 @@
 
 from keras_leoclr.data.failures import Failures, ImageError
 from keras_leoclr.data.images import Images
+from keras_leoclr.data.loading import load
 from keras_leoclr.data.pipeline import image_batches, view_dataset
-from keras_leoclr.data.sources import load
 from keras_leoclr.data.streams import decode_dataset
 from keras_leoclr.data.waiting import Waiting
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from keras_leoclr.data.failures import ImageError, shown
+from keras_leoclr.tensorflow_host import tf
 
 # What Pillow is allowed to try: nothing that starts another program, as EPS does.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 
 import numpy as np
-import tensorflow as tf
+
+from keras_leoclr.tensorflow_host import tf
 
 
 class Images(abc.ABC):

@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import tensorflow as tf
-
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data.images import ArrayImages
+from keras_leoclr.tensorflow_host import tf
 
 # Images of one size that are larger than this are made into views one by one: an image and its views stay
 # in the cache of a core. Smaller ones are worked on as a batch.

@@ -6,10 +6,10 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError
+from keras_leoclr.tensorflow_host import tf
 
 # Headers are read in Python, so many bytes per call that the call does not matter.
 _HEADERS_PER_CALL = 16

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
-from keras_leoclr.data.folder import FolderImages
-from keras_leoclr.data.from_tfds import RecordImages
-from keras_leoclr.data.index import read_index, with_progress
-from keras_leoclr.data.sources import load, split_folder
+from keras_leoclr.data.loading import load, split_folder
+from keras_leoclr.data.readers.files import read_index, with_progress
+from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.readers.tfds import RecordImages
+from keras_leoclr.tensorflow_host import tf
 
 LISTED = 20  # files that would be skipped
 SAMPLED = 1000  # pictures of a stream that are looked at without `verify`

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-import tensorflow as tf
+from keras_leoclr.tensorflow_host import tf
 
 
 class Waiting:

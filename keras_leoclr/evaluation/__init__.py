@@ -1,11 +1,10 @@
 """What was learned, judged on frozen features, by fine-tuning and on changed images."""
 
 from keras_leoclr.evaluation.batches import data_identity, labelled_batches, shared_images
-from keras_leoclr.evaluation.compare import compare
+from keras_leoclr.evaluation.comparison import compare
 from keras_leoclr.evaluation.embedding import Embedding
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.finetune import Finetune
-from keras_leoclr.evaluation.knn import knn, knn_leave_one_out
 from keras_leoclr.evaluation.linear import (
     LinearClassifier,
     fit_linear,
@@ -13,6 +12,7 @@ from keras_leoclr.evaluation.linear import (
     linear_probe_few_labels,
 )
 from keras_leoclr.evaluation.linear_sgd import LinearProbe
+from keras_leoclr.evaluation.neighbor_votes import knn, knn_leave_one_out
 from keras_leoclr.evaluation.probes import KNN, FewLabels, Linear
 from keras_leoclr.evaluation.quality import Quality, alignment, rankme, uniformity
 from keras_leoclr.evaluation.retrieval import Retrieval

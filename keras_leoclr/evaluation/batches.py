@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from keras_leoclr.data.folder import FolderImages
 from keras_leoclr.data.images import ArrayImages
+from keras_leoclr.data.loading import dataset_of, with_attributes
 from keras_leoclr.data.pipeline import check_labelled
-from keras_leoclr.data.sources import dataset_of, with_attributes
-from keras_leoclr.views import RandomView
+from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views.host import RandomView
 
 STREAM_BUFFER = 10_000  # images of a source without numbers that are shuffled at a time
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
+from keras_leoclr.tensorflow_host import tf
 
 SMALL = 64  # pixels; up to there the strengths are CIFAR-C's
 

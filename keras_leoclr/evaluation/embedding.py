@@ -7,16 +7,16 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches, rows_of
 from keras_leoclr.evaluation.common import check_finite, unit_rows
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.knn import knn_ranking
+from keras_leoclr.evaluation.neighbor_votes import knn_ranking
 from keras_leoclr.evaluation.neighbours import nearest
 from keras_leoclr.evaluation.scores import Score
+from keras_leoclr.tensorflow_host import tf
 
 PROJECTIONS = ("pca", "umap")
 LARGEST_TILE = 48  # side of a picture in the sheet, pixels

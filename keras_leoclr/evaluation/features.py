@@ -16,9 +16,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import normalization_of
-from keras_leoclr.distribution import gpus, on_one_device
-from keras_leoclr.kernels import with_fast_kernels
+from keras_leoclr.distribution.devices import gpus, on_one_device
 from keras_leoclr.model import with_pooled_features
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")

@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.batches import clean_view, labels_of, rows_of
@@ -15,6 +14,7 @@ from keras_leoclr.evaluation.common import accuracies, ranking
 from keras_leoclr.evaluation.linear_sgd import milestones
 from keras_leoclr.evaluation.scores import Score, mean_of_runs
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
+from keras_leoclr.tensorflow_host import tf
 
 # Data sets of TensorFlow Datasets whose training split is the published list (arXiv 2002.05709).
 PUBLISHED = {

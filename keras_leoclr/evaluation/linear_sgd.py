@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.batches import clean_view, labels_of, rows_of
@@ -16,6 +15,7 @@ from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.evaluation.linear import balanced_sample
 from keras_leoclr.evaluation.scores import Score, accuracy_scores, mean_per_class
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
+from keras_leoclr.tensorflow_host import tf
 
 
 class LinearProbe:

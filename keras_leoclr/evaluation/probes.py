@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_leoclr.evaluation.common import check_features, only_in_test
-from keras_leoclr.evaluation.knn import knn_ranking
 from keras_leoclr.evaluation.linear import WEIGHT_DECAYS, fit_linear, linear_probe_few_labels
+from keras_leoclr.evaluation.neighbor_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score, accuracy_scores, mean_of_runs, mean_per_class
 
 

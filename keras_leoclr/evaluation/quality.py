@@ -7,15 +7,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.common import check_finite, unit_rows
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.knn import knn_ranking
+from keras_leoclr.evaluation.neighbor_votes import knn_ranking
 from keras_leoclr.evaluation.neighbours import nearest
 from keras_leoclr.evaluation.scores import Score, per_class
+from keras_leoclr.tensorflow_host import tf
 
 CHUNK = 1024
 

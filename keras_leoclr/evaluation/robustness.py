@@ -7,15 +7,15 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_leoclr.evaluation import corruptions
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.common import check_features
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.knn import knn_ranking
 from keras_leoclr.evaluation.linear import fit_linear
+from keras_leoclr.evaluation.neighbor_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
+from keras_leoclr.tensorflow_host import tf
 
 SHARES = {
     "centre_crop": (0.75, 0.5, 0.25, 0.1),  # of the image's area

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
 
 FOLDER = "evaluation"  # of a workdir
 PICTURES = "pictures"  # the name of arrays (H, W, 3) uint8 that are kept as a PNG or JPEG

@@ -9,9 +9,9 @@ import importlib.resources
 import pathlib
 from collections.abc import Sequence
 
-from keras_leoclr import checkpoints
 from keras_leoclr.report import sections
 from keras_leoclr.report.reading import read_run
+from keras_leoclr.runs import checkpoint_file as checkpoints
 
 TITLES = {  # in the order of the page
     "summary": ("Summary", sections.summary),

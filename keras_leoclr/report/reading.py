@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_leoclr import view_sheet
 from keras_leoclr.evaluation.scores import FOLDER, read_hits
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
+from keras_leoclr.views import sheet as view_sheet
 
 Series = list[tuple[float, float]]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.evaluation.compare import comparison
+from keras_leoclr.evaluation.comparison import comparison
 from keras_leoclr.report import verdict as judge
 from keras_leoclr.report.charts import Cell, Line, chart, table
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.tables import COLUMNS, rows
-from keras_leoclr.view_sheet import png
+from keras_leoclr.views.sheet import png
 
 CURVES = {
     "loss_to_chance": "Loss, as a share of that of guessing",

@@ -9,9 +9,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras_leoclr.evaluation.compare import text_table
+from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report.charts import nice
-from keras_leoclr.results import Results
+from keras_leoclr.runs.results import Results
 
 RANDOM = "random weights"
 COLLECTED = "study/run"  # the last line of a run, with its settings: all of the run is there

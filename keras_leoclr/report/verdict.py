@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_leoclr.evaluation.compare import SAME_IMAGES, paired_bootstrap
+from keras_leoclr.evaluation.comparison import SAME_IMAGES, paired_bootstrap
 from keras_leoclr.evaluation.scores import read_hits
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.tables import latest

@@ -13,7 +13,7 @@ import pathlib
 
 import numpy as np
 
-from keras_leoclr.data.idx import read_idx
+from keras_leoclr.data.readers.idx import read_idx
 
 FILES = {"train": ("train", 1000), "test": ("t10k", 200)}
 

@@ -1,0 +1,121 @@
+"""A backbone's feature maps, one per stride, for detection and segmentation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from keras_leoclr.backbones.graph import in_order
+
+# They change the size of a map without being a stage of the network.
+_PADDING = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
+
+
+def pyramid(backbone: keras.Model, input_shape: Sequence[int] | None = None) -> keras.Model:
+    """The last feature map of every stage.
+
+    A stage's map is the last one of its size that every path from the images to the features goes
+    through: in a ResNet the end of a stage, also where the maps are not called so, as in a file of another
+    library. What branches off, such as a squeeze of channels, is no stage.
+
+    Args:
+        backbone: functional or Sequential CNN, (B, H, W, C) -> (B, features) or a map, with channels last:
+            this package's ResNets with any stem, one that was loaded from a file, or one of another library.
+        input_shape: (H, W, C) of the images that the pyramid takes. By default those of the backbone,
+            whose layers and weights are then shared. For another size, a copy is made with the same weights:
+            the layers of a functional model know the size that it was made for.
+
+    Returns:
+        A functional model of images (B, H, W, C), in the range that the backbone takes, to a dictionary
+        {"P2": (B, H / 4, W / 4, C2), "P3": ..., ...}: level n has stride 2**n. A ResNet with the
+        "imagenet" stem has P2 to P5 (and P1, its stem), with "cifar" P0 to P3, `resnet_small` P1 to P3. Its
+        attribute `pyramid_level_inputs`, {level: name of a layer}, is what keras-cv's models ask for.
+
+    Raises:
+        ValueError: if there are no maps of two sizes or more, as in a ViT, or the size of the images is not
+            known.
+    """
+    if not isinstance(backbone, keras.Model) or not getattr(backbone, "inputs", None):
+        raise ValueError(
+            "`backbone` must be a functional or Sequential Keras model. "
+            f"Received: backbone of type {type(backbone).__name__}"
+        )
+    if input_shape is not None and tuple(input_shape) != tuple(backbone.input_shape[1:]):
+        backbone = resized(backbone, input_shape)
+    height, width = backbone.input_shape[1:3]
+    if not height or not width:
+        raise ValueError(
+            "`input_shape` must be given for a backbone of images of any size. "
+            f"Received: backbone.input_shape={backbone.input_shape}"
+        )
+    levels: dict[int, Any] = {}
+    smallest = math.inf  # solo-learn's stem makes maps that are larger than the images
+    for tensor in _maps_on_every_path(backbone.outputs[0]):
+        side = tensor.shape[1]
+        if side < smallest:
+            # at least the next one: 5 x 5 and 3 x 3 of 8 x 8 pixels are both nearest to stride 2
+            level = max(round(math.log2(height / side)), max(levels, default=-1) + 1)
+            smallest = side
+        if side == smallest:
+            levels[level] = tensor
+    if len(levels) < 2:
+        sizes = ", ".join(f"{t.shape[1]} x {t.shape[2]}" for t in levels.values()) or "no maps at all"
+        raise ValueError(
+            "`backbone` must be a CNN whose feature maps are of two sizes or more; a ViT has one size. "
+            f"Received: backbone {backbone.name!r} with {sizes}"
+        )
+    outputs = {f"P{n}": keras.layers.Identity(name=f"P{n}")(tensor) for n, tensor in levels.items()}
+    model = keras.Model(backbone.inputs[0], outputs, name=f"{backbone.name}_pyramid")
+    model.pyramid_level_inputs = {name: name for name in outputs}
+    return model
+
+
+def resized(backbone: keras.Model, input_shape: Sequence[int]) -> keras.Model:
+    """A copy of a backbone, with its weights, that takes images of another size.
+
+    Args:
+        backbone: functional or Sequential.
+        input_shape: (H, W, C) of its images.
+
+    Raises:
+        ValueError: if its layers cannot take that size, as position embeddings cannot.
+    """
+    images = keras.Input(tuple(input_shape), name="images")
+    tensors = images if isinstance(backbone, keras.Sequential) else _like(backbone.input, images)
+    try:
+        copy = keras.models.clone_model(backbone, input_tensors=tensors)
+        copy.set_weights(backbone.get_weights())
+    except ValueError as error:
+        raise ValueError(
+            f"`input_shape` must be one that backbone {backbone.name!r} can take, such as "
+            f"{tuple(backbone.input_shape[1:])}. Received: input_shape={tuple(input_shape)}"
+        ) from error
+    return copy
+
+
+def _like(structure: Any, tensor: Any) -> Any:
+    return keras.tree.map_structure(lambda _: tensor, structure)
+
+
+def _maps_on_every_path(output: Any) -> Iterator[Any]:
+    """Feature maps (B, H, W, C) without which `output` cannot be reached, in the order of computation.
+
+    They begin after the first layer with weights: images that were only scaled are no features.
+    """
+    nodes = in_order([output])
+    last_use: dict[int, int] = {}
+    for position, (_, inputs, _) in enumerate(nodes):
+        for tensor in inputs:
+            last_use[id(tensor)] = position
+    open_until = -1  # the last position that needs a tensor made before the current one
+    begun = False
+    for position, (operation, _, outputs) in enumerate(nodes):
+        scaling = isinstance(operation, keras.layers.Normalization)
+        begun = begun or bool(getattr(operation, "weights", None) and not scaling)
+        alone = len(outputs) == 1 and open_until <= position
+        open_until = max([open_until, *(last_use.get(id(t), position) for t in outputs)])
+        if begun and alone and len(outputs[0].shape) == 4 and not isinstance(operation, _PADDING):
+            yield outputs[0]

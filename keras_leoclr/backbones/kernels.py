@@ -1,0 +1,281 @@
+"""Layers of a network by faster kernels of the backend, for training; the layers themselves stay Keras' own.
+
+Keras computes BatchNorm's moments and its normalisation as separate passes over the activations. TensorFlow
+and torch have one kernel for all of it, forward and backward, which keeps only the activations that the
+backward pass needs. On torch, Keras also brings the channels of every convolution's input first and then last
+again, two copies where a view would do, writes padded copies for convolutions that can pad by themselves, and
+gives ReLU's outputs new memory. On TensorFlow such convolutions are slow (benchmarks/NOTES.md); there the
+padded copies are made again for the gradient instead of being kept. JAX compiles all this into few passes and
+needs no other form.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from keras_leoclr.backbones.graph import in_order
+
+
+def with_fast_kernels(model: keras.Model) -> keras.Model:
+    """The same model, of the same layers and weights, faster and lighter in training.
+
+    Args:
+        model: functional or Sequential; models within it are treated likewise. Its layers are shared, not
+            copied: it can be used and saved as before, and sees what is trained. A model of another kind is
+            returned as it is, and so is every model on JAX.
+    """
+    # of other classes, a clone would be of a class of its own, without their methods
+    functional = type(model) in (keras.Model, keras.Sequential) or type(model).__name__ == "Functional"
+    if keras.backend.backend() == "jax" or not functional:
+        return model
+    forms = _forms_of(model)
+
+    def form_of(layer):
+        return with_fast_kernels(layer) if isinstance(layer, keras.Model) else forms.get(id(layer), layer)
+
+    return keras.models.clone_model(model, clone_function=form_of)
+
+
+def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
+    """Other forms of a model's layers, by the id of the layer; of those that keep theirs, nothing."""
+    nodes = in_order(model.outputs)
+    calls = Counter(id(operation) for operation, _, _ in nodes)
+    uses = Counter(id(tensor) for _, inputs, _ in nodes for tensor in inputs)
+    uses.update(id(tensor) for tensor in model.outputs)
+    maker = {id(tensor): operation for operation, _, outputs in nodes for tensor in outputs}
+    source = {id(operation): inputs[0] for operation, inputs, _ in nodes if inputs}
+    torch = keras.backend.backend() == "torch"
+    forms: dict[int, layers.Layer] = {}
+    for operation, inputs, _ in nodes:
+        if not inputs or getattr(operation, "activity_regularizer", None) is not None:
+            continue
+        before = maker[id(inputs[0])]
+        # nothing else sees what lies between the two
+        alone = calls[id(operation)] == calls[id(before)] == uses[id(inputs[0])] == 1
+        form: layers.Layer | None = None
+        if _is_norm(operation):
+            form = _BatchNorm(operation)
+        elif _is_conv(operation) or _is_pool(operation):
+            kind = _Conv if _is_conv(operation) else _MaxPool
+            if alone and _can_pad(operation, before, maker[id(source.get(id(before), inputs[0]))]):
+                form = kind(operation, [side for side, _ in before.padding])
+                forms[id(before)] = _Nothing(before)
+            elif torch and _own_padding(operation) is not None:
+                form = kind(operation, _own_padding(operation))
+        elif torch and _is_relu(operation) and alone:
+            # in the memory of what no backward pass reads
+            if isinstance(forms.get(id(before)), _BatchNorm):
+                forms[id(before)].relu = True
+                form = _Nothing(operation)
+            elif type(before) is layers.Add:
+                form = _ReLUInPlace(operation)
+        if form is not None:
+            forms[id(operation)] = form
+    return forms
+
+
+def _is_norm(layer):
+    return (
+        type(layer) is layers.BatchNormalization
+        and len(layer.moving_mean.shape) == 1
+        and layer.input_spec.ndim == 4
+        and layer.axis in (-1, 3)
+        and layer.scale
+        and layer.center
+        and not layer.synchronized
+        and not getattr(layer, "renorm", False)
+    )
+
+
+def _is_conv(layer):
+    return (
+        type(layer) is layers.Conv2D
+        and layer.data_format == "channels_last"
+        and not layer.lora_enabled
+        and not getattr(layer, "quantization_mode", None)
+    )
+
+
+def _is_pool(layer):
+    return type(layer) is layers.MaxPooling2D and layer.data_format == "channels_last"
+
+
+def _can_pad(layer, padding, before):
+    """Whether a layer can do the padding itself that stands between it and the layer before."""
+    if (
+        type(padding) is not layers.ZeroPadding2D
+        or padding.data_format != "channels_last"
+        or any(one != other for one, other in padding.padding)
+        or layer.padding != "valid"
+    ):
+        return False
+    # pooling pads by less than every number: zero, behind ReLU
+    sizes = zip(padding.padding, getattr(layer, "pool_size", ()), strict=False)
+    return _is_conv(layer) or (_is_relu(before) and all(2 * side <= size for (side, _), size in sizes))
+
+
+def _is_relu(layer):
+    if type(layer) is layers.ReLU:
+        return layer.max_value is None and layer.negative_slope == 0 and layer.threshold == 0
+    return type(layer) is layers.Activation and layer.activation is keras.activations.relu
+
+
+def _own_padding(layer):
+    """Rows and columns that a layer adds on either side; None where these differ, or depend on the image."""
+    if layer.padding == "valid":
+        return 0, 0
+    if _is_pool(layer) or max(layer.strides) > 1:
+        return None
+    added = [d * (size - 1) for size, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
+    return None if any(n % 2 for n in added) else tuple(n // 2 for n in added)
+
+
+class _Form(layers.Layer):
+    """Another form of a layer that exists, and keeps its variables."""
+
+    def __init__(self, layer: layers.Layer):
+        super().__init__(name=layer.name, dtype=layer.dtype_policy)
+        self.layer = layer
+
+    def build(self, input_shape):
+        pass  # the layer is
+
+    def compute_output_shape(self, input_shape):
+        return self.layer.compute_output_shape(input_shape)
+
+
+class _Nothing(_Form):
+    """In place of what the layer before or behind it does."""
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def call(self, inputs: Any) -> Any:
+        return inputs
+
+
+class _Padding(_Form):
+    """A layer that pads (H, W) by `padding` on either side."""
+
+    def __init__(self, layer: layers.Layer, padding: Any):
+        super().__init__(layer)
+        self.padding = tuple(padding)
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        if self.layer.padding == "same":
+            return super().compute_output_shape(input_shape)
+        rows, columns = self.padding
+        padded = [None if n is None else n + 2 * p for n, p in ((height, rows), (width, columns))]
+        return super().compute_output_shape((batch, *padded, channels))
+
+    def _on_tensorflow(self, function, inputs, *tensors):
+        """`function` of what is padded; the padded copy is made again for the gradient, and not kept."""
+        import tensorflow as tf
+
+        sides = [(0, 0), *((side, side) for side in self.padding), (0, 0)]
+        padded = tf.recompute_grad(lambda images, *others: function(tf.pad(images, sides), *others))
+        # ops.convert_to_tensor returns Keras' variable itself, whose gradient would be lost in eager mode
+        return padded(inputs, *map(tf.convert_to_tensor, tensors))
+
+
+class _Conv(_Padding):
+    def call(self, inputs: Any) -> Any:
+        """(B, H, W, C) -> (B, h, w, filters)."""
+        layer = self.layer
+        if keras.backend.backend() == "tensorflow":
+            outputs = self._on_tensorflow(layer.convolution_op, inputs, layer.kernel)
+            outputs = outputs + ops.convert_to_tensor(layer.bias) if layer.use_bias else outputs
+            return outputs if layer.activation is None else layer.activation(outputs)
+        import torch
+
+        outputs = torch.nn.functional.conv2d(
+            _channels_first(inputs),
+            ops.convert_to_tensor(layer.kernel).permute(3, 2, 0, 1),
+            ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
+            stride=layer.strides,
+            padding=self.padding,
+            dilation=layer.dilation_rate,
+            groups=layer.groups,
+        ).permute(0, 2, 3, 1)
+        return outputs if layer.activation is None else layer.activation(outputs)
+
+
+class _MaxPool(_Padding):
+    def call(self, inputs: Any) -> Any:
+        """(B, H, W, C) -> (B, h, w, C)."""
+        if keras.backend.backend() == "tensorflow":
+            return self._on_tensorflow(self.layer.call, inputs)
+        import torch
+
+        pooled = torch.nn.functional.max_pool2d(
+            _channels_first(inputs), self.layer.pool_size, self.layer.strides, self.padding
+        )
+        return pooled.permute(0, 2, 3, 1)
+
+
+class _ReLUInPlace(_Form):
+    def call(self, inputs: Any) -> Any:
+        return inputs.relu_()
+
+
+class _BatchNorm(_Form):
+    """BatchNorm, and on torch the ReLU behind it if `relu` is set."""
+
+    relu = False
+
+    def call(self, inputs: Any, training: bool = False, mask: Any = None) -> Any:
+        """(B, H, W, C) -> (B, H, W, C)."""
+        layer = self.layer
+        if not (training and layer.trainable) or mask is not None:
+            outputs = layer(inputs, training=training, mask=mask)
+            return ops.relu(outputs) if self.relu else outputs
+        weights = layer.gamma, layer.beta, layer.epsilon
+        if keras.backend.backend() == "tensorflow":
+            outputs, mean, variance = _tensorflow_norm(inputs, *weights)
+        else:
+            outputs, mean, variance = _torch_norm(inputs, *weights, self.relu)
+        # Both kernels return the variance divided by n - 1; Keras' own, and JAX', is divided by n.
+        count = ops.cast(ops.prod(ops.shape(inputs)[:3]), variance.dtype)
+        variance = variance * ((count - 1) / count)
+        for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            moving.assign(moving * layer.momentum + ops.stop_gradient(new) * (1.0 - layer.momentum))
+        return outputs
+
+
+def _tensorflow_norm(inputs, gamma, beta, epsilon):
+    import tensorflow as tf
+
+    nothing = tf.zeros([0])
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs,
+        scale=ops.convert_to_tensor(gamma, "float32"),
+        offset=ops.convert_to_tensor(beta, "float32"),
+        mean=nothing,
+        variance=nothing,
+        epsilon=epsilon,
+        is_training=True,
+    )
+    return outputs, mean, variance
+
+
+def _torch_norm(inputs, gamma, beta, epsilon, relu):
+    import torch
+
+    gamma, beta = ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
+    mean, variance = torch.zeros_like(beta), torch.zeros_like(gamma)  # the kernel writes into them
+    outputs = torch.nn.functional.batch_norm(
+        _channels_first(inputs), mean, variance, gamma, beta, training=True, momentum=1.0, eps=epsilon
+    )
+    if relu:
+        outputs = outputs.relu_()  # before the view, behind which autograd would copy
+    return outputs.permute(0, 2, 3, 1), mean, variance
+
+
+def _channels_first(images):
+    """(B, H, W, C) -> (B, C, H, W), a view of torch's memory format channels_last."""
+    return images.contiguous().permute(0, 3, 1, 2)

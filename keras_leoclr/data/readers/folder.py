@@ -1,0 +1,223 @@
+"""A folder of pictures."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.data import decode
+from keras_leoclr.data.failures import Failures, ImageError, files, shown
+from keras_leoclr.data.images import Images
+from keras_leoclr.data.readers.files import SUFFIXES, Index
+from keras_leoclr.tensorflow_host import tf
+
+_NUMBERS = ("route", "orientation", "height", "width")
+
+
+class FolderImages(Images):
+    """The pictures of an index, RGB, of varying size.
+
+    A picture that fails only when its pixels are decoded is an error, or, if `skip`, is replaced by the
+    next good one in the order of the numbers (after the last comes the first): count and order stay.
+
+    Args:
+        root: the folder.
+        index: what it holds.
+        failures: counts the pictures that are replaced.
+        skip: whether pictures that fail are replaced.
+        background: RGB in [0, 255] behind transparent pixels.
+        max_pixels: largest width times height of a picture.
+    """
+
+    def __init__(
+        self,
+        root: bytes,
+        index: Index,
+        failures: Failures,
+        skip: bool = False,
+        background: tuple[int, int, int] = decode.WHITE,
+        max_pixels: int = decode.MAX_PIXELS,
+    ):
+        self.root = root
+        self.failures = failures
+        self.skip = skip
+        self.background = background
+        self.max_pixels = max_pixels
+        self.class_names, labels = classes(index)
+        self.labelled = labels is not None
+        self.image_shape = (None, None, 3)
+        self._paths = np.array([os.path.join(root, path) for path in index.headers], object)
+        numbers = [[getattr(header, name) for name in _NUMBERS] for header in index.headers.values()]
+        self._numbers = np.array(numbers, np.int64).reshape(-1, len(_NUMBERS))
+        self.labels = labels
+        self.count = len(self._paths)
+        self._tensors: tuple[tf.Tensor, ...] | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        """Path of each image, in the order of their numbers."""
+        return [os.fsdecode(path) for path in self._paths]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """(height, width) of each image, (N, 2) int64, turned as its EXIF orientation says."""
+        orientation, height, width = self._numbers[:, 1], self._numbers[:, 2], self._numbers[:, 3]
+        turned = orientation >= 5
+        return np.stack([np.where(turned, width, height), np.where(turned, height, width)], axis=1)
+
+    def fetch(self, indices, least_pixels=None, parallel=2):
+        paths, numbers = self._as_tensors()
+
+        def look_up(index):
+            row = dict(zip((*_NUMBERS, "label"), tf.unstack(tf.gather(numbers, index)), strict=True))
+            return row | {"index": index, "path": tf.gather(paths, index)}
+
+        def in_graph(row):
+            return self._element(decode.decode_in_graph(tf.io.read_file(row["path"]), row, least_pixels), row)
+
+        def in_python(row):
+            image, index, message = tf.numpy_function(
+                self._reader(least_pixels), [row["index"]], [tf.uint8, tf.int64, tf.string]
+            )
+            decode.raise_if(message)
+            return self._element(image, look_up(tf.ensure_shape(index, [])))
+
+        rows = indices.map(tf.autograph.experimental.do_not_convert(look_up))
+        return decode.in_order(rows, in_graph, in_python, parallel)
+
+    def subset(self, rows):
+        part = object.__new__(FolderImages)
+        part.__dict__.update(self.__dict__)
+        part._paths, part._numbers = self._paths[rows], self._numbers[rows]
+        part.labels = self.labels[rows] if self.labelled else None
+        part.count = len(rows)
+        part._tensors = None
+        return part
+
+    def read(self, index: int, least_pixels: int | None = None) -> np.ndarray:
+        """Decodes one image with Pillow.
+
+        Returns:
+            (H, W, 3) uint8.
+
+        Raises:
+            ImageError: if it cannot be decoded; the message is the reason alone.
+        """
+        try:
+            with open(self._paths[index], "rb") as file:
+                return decode.decode_image(file, least_pixels, self.background, self.max_pixels)
+        except OSError as error:
+            raise ImageError(f"cannot be opened: {error.strerror}") from error
+
+    def _as_tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Paths (N,) and numbers (N, 5): `_NUMBERS` and the label."""
+        if self._tensors is None:
+            labels = self.labels if self.labelled else np.zeros(self.count, np.int64)
+            with tf.init_scope():  # `fetch` may be called inside of a tf.data function
+                self._tensors = (
+                    tf.constant(self._paths.tolist(), tf.string),
+                    tf.constant(np.column_stack([self._numbers, labels])),
+                )
+        return self._tensors
+
+    def _element(self, image: tf.Tensor, row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        element = {"image": tf.ensure_shape(image, [None, None, 3])}
+        return element | ({"label": row["label"]} if self.labelled else {})
+
+    def _reader(self, least_pixels: int | None) -> Callable[[Any], tuple[np.ndarray, np.int64, bytes]]:
+        """Python's part of `fetch`: index -> image, index that was read, message of an error or b""."""
+
+        def read(index):
+            try:
+                for number in range(index, index + (self.count if self.skip else 1)):
+                    image = self._read_or_count(number % self.count, least_pixels)
+                    if image is not None:
+                        return image, np.int64(number % self.count), b""
+                raise ValueError(f"No picture in {shown(self.root)} can be decoded.")
+            except ValueError as error:
+                return np.zeros((0, 0, 3), np.uint8), np.int64(index), str(error).encode()
+
+        return read
+
+    def _read_or_count(self, number: int, least_pixels: int | None) -> np.ndarray | None:
+        path = self._paths[number]
+        if path in self.failures:
+            return None
+        try:
+            return self.read(number, least_pixels)
+        except ImageError as error:
+            if not self.skip:
+                raise ValueError(decode.advice(path, str(error))) from error
+            self.failures.add(path, str(error))
+            self.failures.check()
+            self.failures.warn("Later ones are counted only.")
+            return None
+
+
+def classes(index: Index) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """Names of the classes and label of each picture: (), None where the folder is flat.
+
+    The first-level folder is the class, also of pictures deeper down. A picture directly in the folder
+    makes it flat. A first-level folder without pictures is a class all the same, so that numbers depend on
+    the folders alone.
+    """
+    names = [path.split(b"/", 1)[0] if b"/" in path else None for path in index.headers]
+    if None in names or not names:
+        return (), None
+    number = {name: label for label, name in enumerate(index.folders)}
+    return tuple(map(shown, index.folders)), np.array([number[name] for name in names], np.int64)
+
+
+def folder_images(root: bytes, index: Index, failures: Failures, **options: Any) -> FolderImages:
+    """`FolderImages` after a look at what the index says.
+
+    Raises:
+        ValueError: if there is no picture, if pictures fail and `skip` is not set, or if more fail than
+            `failures` allows.
+    """
+    for path, reason in index.failures.items():
+        failures.add(os.path.join(root, path), reason)
+    if failures.count and not options.get("skip"):
+        raise ValueError(
+            f"`name_or_path`: {files(failures.count)} of {failures.total:,} cannot be read as pictures: "
+            f'{failures.first()}. Repair or remove them, or pass on_error="skip" to go on without them. '
+            f"Received: {shown(root)}"
+        )
+    failures.check()
+    if not index.headers:
+        ignored = ", ".join(f"{count:,} {shown(kind)}" for kind, count in index.ignored.most_common(5))
+        unreadable = f"{files(failures.count)} that cannot be read: {failures.first()}"
+        raise ValueError(
+            "`name_or_path` must hold pictures, files with one of the extensions "
+            f"{' '.join(suffix.decode() for suffix in SUFFIXES)}. Received: {shown(root)} with "
+            + (unreadable if failures.count else f"other files: {ignored}" if ignored else "no files")
+        )
+    images = FolderImages(root, index, failures, **options)
+    _warn_of_classes(images, index)
+    failures.warn()
+    return images
+
+
+def _warn_of_classes(images: FolderImages, index: Index) -> None:
+    if images.labelled:
+        counts = np.bincount(images.labels, minlength=len(images.class_names))
+        empty = [name for name, count in zip(images.class_names, counts, strict=True) if not count]
+        if empty:
+            warnings.warn(
+                f"{len(empty)} of {len(counts)} class folders in {shown(images.root)} hold no pictures: "
+                f"{', '.join(empty[:5])}. They stay in the list of classes.",
+                stacklevel=2,
+            )
+        return
+    count = len(index.headers)
+    outside = sum(b"/" not in path for path in index.headers)
+    if outside < count:
+        warnings.warn(
+            f"{outside:,} of {files(count)} lie directly in {shown(images.root)}, next to folders with the "
+            "others: all are taken, without labels.",
+            stacklevel=2,
+        )

@@ -1,0 +1,233 @@
+"""Data sets of TensorFlow Datasets, whatever files they lie in."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import pathlib
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.data.images import Images
+from keras_leoclr.tensorflow_host import tf
+
+LOOKED_AT = 1000  # labels of -1 in a row after which a split has none
+
+
+class TFDSSource:
+    """One split of a data set of TensorFlow Datasets.
+
+    Args:
+        name: name, with configuration and version where wanted: "NAME/CONFIG:VERSION".
+        split: a split string.
+        data_dir: where the data sets lie.
+
+    Attributes:
+        encoded: whether pictures come as bytes: those of three or four channels of 8 bits whose size
+            varies. Others are few or small, and decoded by TensorFlow Datasets itself.
+        random_access: whether the files can be read in any order (array_record).
+        labelled: whether there are labels. The label -1 stands for none: a split whose first 1,000 are -1,
+            such as STL-10's "unlabelled", has none.
+        class_names: names of the classes, () where there are none.
+
+    Raises:
+        ValueError: if there is no such data set or split, or it has no pictures.
+        OSError: if the data are not there and cannot be downloaded.
+    """
+
+    def __init__(self, name: str, split: str, data_dir: str | os.PathLike | None):
+        self.name = f"tfds:{name}"
+        self.split = split
+        self.builder = prepared(name, data_dir)
+        features = self.builder.info.features
+        if "image" not in features or len(features["image"].shape or ()) != 3:
+            raise ValueError(
+                f"{self.name} must have a feature `image` (H, W, C). Received: {sorted(features or ())}"
+            )
+        self.image_shape = tuple(features["image"].shape)
+        label = features["label"] if "label" in features else None
+        self.labelled = label is not None and label.shape == () and np.issubdtype(label.np_dtype, np.integer)
+        whole_size = None not in self.image_shape
+        self.encoded = (
+            features["image"].np_dtype == np.uint8 and self.image_shape[2] in (3, 4) and not whole_size
+        )
+        self.random_access = getattr(self.builder.info.file_format, "value", "") == "array_record"
+        self.labelled = self.labelled and any(number >= 0 for number in self._first_labels())
+        self.class_names = tuple(getattr(label, "names", None) or ()) if self.labelled else ()
+
+    def stream(self) -> tf.data.Dataset:
+        """All elements in the order of the files: `{"image", "label", "name"}`, see `encoded`."""
+        import tensorflow_datasets as tfds
+
+        # Small data sets would be kept in memory otherwise.
+        config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False)
+        dataset = self._split_or_error(
+            self.builder.as_dataset,
+            split=self.split,
+            decoders=tfds.decode.PartialDecoding(self._kept(), self._decoders()),
+            read_config=config,
+            shuffle_files=False,
+        )
+        return dataset.map(self._rename)
+
+    def records(self) -> Any:
+        """The elements by number, as serialized bytes; only with `random_access`."""
+        import tensorflow_datasets as tfds
+
+        return self._split_or_error(
+            self.builder.as_data_source,
+            split=self.split,
+            deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES,
+        )
+
+    def parse(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized bytes () to an element, see `stream`, without `name`."""
+        features = self.builder.info.features
+        element = features.deserialize_example(record, decoders=self._decoders())
+        return {name: element[name] for name in self._kept()}
+
+    def _first_labels(self) -> Iterator[int]:
+        import tensorflow_datasets as tfds
+
+        if self.random_access:
+            records = self.records()
+            for number in range(min(LOOKED_AT, len(records))):
+                yield int(self.parse(tf.constant(records[number]))["label"])
+            return
+        dataset = self._split_or_error(
+            self.builder.as_dataset,
+            split=self.split,
+            decoders=tfds.decode.PartialDecoding({"label": True}),
+            read_config=tfds.ReadConfig(try_autocache=False),
+            shuffle_files=False,
+        )
+        for element in dataset.take(LOOKED_AT).as_numpy_iterator():
+            yield int(element["label"])
+
+    def _kept(self) -> dict[str, bool]:
+        return {"image": True} | ({"label": True} if self.labelled else {})
+
+    def _decoders(self) -> dict:
+        import tensorflow_datasets as tfds
+
+        return {"image": tfds.decode.SkipDecoding()} if self.encoded else {}
+
+    def _rename(self, element: dict) -> dict:
+        return {name: element[name] for name in self._kept()} | {"name": element["tfds_id"]}
+
+    def _split_or_error(self, read, **options):
+        try:
+            return read(**options)
+        except ValueError as error:
+            known = sorted(self.builder.info.splits)
+            raise ValueError(
+                f"`split` must be one of {', '.join(known)} of {self.name}, or a slice. "
+                f"Received: split={self.split!r} ({str(error).splitlines()[0]})"
+            ) from error
+
+
+class RecordImages(Images):
+    """Elements of an array_record data set.
+
+    Where bad pictures are skipped, the next good one in the order of the call of `fetch` takes their place.
+
+    Args:
+        source: with `random_access`.
+        decode: tf.data of elements with bytes as `image`, least_pixels, parallel -> tf.data of elements
+            with pixels.
+    """
+
+    def __init__(self, source: TFDSSource, decode: Any, rows: np.ndarray | None = None):
+        self._source = source
+        self._decode = decode
+        self._records = source.records()
+        self._rows = np.arange(len(self._records)) if rows is None else rows
+        self.count = len(self._rows)
+        self.labelled = source.labelled
+        self.class_names = source.class_names
+        self.image_shape = (None, None, 3) if source.encoded else source.image_shape
+
+    def fetch(self, indices, least_pixels=None, parallel=2):
+        return self._decode(self.encoded(indices), least_pixels, parallel)
+
+    def encoded(self, indices: tf.data.Dataset) -> tf.data.Dataset:
+        """The elements with the given numbers, in that order, not decoded: `{"image", "label", "name"}`."""
+
+        def read(numbers):
+            return np.array(self._records.__getitems__(self._rows[numbers].tolist()), object)
+
+        def parse(index, record):
+            name = tf.strings.join([self._source.name, " record ", tf.strings.as_string(index)])
+            return self._source.parse(tf.ensure_shape(record, [])) | {"name": name}
+
+        no_autograph = tf.autograph.experimental.do_not_convert
+        records = indices.batch(16).map(
+            no_autograph(lambda numbers: (numbers, tf.numpy_function(read, [numbers], tf.string)))
+        )
+        records = records.map(no_autograph(lambda i, r: (i, tf.ensure_shape(r, [None])))).unbatch()
+        return records.map(no_autograph(parse))
+
+    def subset(self, rows):
+        return RecordImages(self._source, self._decode, self._rows[rows])
+
+
+def prepared(name: str, data_dir: str | os.PathLike | None) -> Any:
+    """The builder of TensorFlow Datasets, with its data in place.
+
+    Raises:
+        ValueError: if there is no such data set.
+        OSError: if the data are not there and cannot be downloaded.
+    """
+    import tensorflow_datasets as tfds
+
+    data_dir = None if data_dir is None else os.path.expanduser(os.fspath(data_dir))
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except (ValueError, ImportError, AttributeError) as error:
+        bare = name.split("/")[0].split(":")[0]
+        if bare in tfds.list_builders():
+            raise ValueError(
+                f"`name_or_path`: {' '.join(str(error).split())[:300]}. Received: tfds:{name}"
+            ) from error
+        near = difflib.get_close_matches(bare, tfds.list_builders(), n=3)
+        raise ValueError(
+            f"`name_or_path` must name a data set of TensorFlow Datasets"
+            f"{', such as ' + ', '.join(near) if near else ''}, or one that lies in `data_dir`. "
+            f"Received: tfds:{name}, data_dir={data_dir!r}"
+        ) from error
+    if not builder.is_prepared():
+        _download(builder, name)
+    return builder
+
+
+def _download(builder: Any, name: str) -> None:
+    try:
+        _check_network(builder)
+        builder.download_and_prepare()
+    except Exception as error:  # of the network, of the disk, of each data set's own script
+        words = str(error).strip().splitlines() or [""]
+        raise OSError(
+            f"tfds:{name} does not lie in {builder.data_dir} and cannot be downloaded: "
+            f"{type(error).__name__}: {words[0][:200]}. Check the network, or pass the `data_dir` with it."
+        ) from error
+
+
+def _check_network(builder: Any) -> None:
+    """Raises OSError where the first download would be tried in vain for minutes."""
+    downloads = pathlib.Path(builder.data_dir).parents[1] / "downloads"
+    try:
+        urls = builder.url_infos or ()
+    except Exception:  # a data set without such a list, or one that cannot be read
+        return
+    hosts = sorted(filter(None, (urllib.parse.urlparse(url).hostname for url in urls)))
+    if not hosts or downloads.exists() or urllib.request.getproxies():
+        return
+    try:
+        socket.getaddrinfo(hosts[0], 443)
+    except OSError as error:
+        raise OSError(f"{hosts[0]} is not reachable") from error

@@ -1,0 +1,417 @@
+"""Pictures with boxes or masks: folders in the format of Pascal VOC, and TensorFlow Datasets."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.data import decode
+from keras_leoclr.data.failures import Failures, shown
+from keras_leoclr.data.readers.files import Index, read_index, with_progress
+from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.readers.tfds import prepared
+from keras_leoclr.data.splits import split_name, split_rows
+from keras_leoclr.tensorflow_host import tf
+
+VOID = 255  # in a mask: belongs to no class, and is not judged
+VOC_CLASSES = tuple(
+    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+    "pottedplant sheep sofa train tvmonitor".split()
+)
+BACKGROUND = "background"  # class 0 of masks; boxes have none
+KINDS = {"boxes": ("Annotations", ".xml", "Main"), "masks": ("SegmentationClass", ".png", "Segmentation")}
+SHUFFLED = 1000  # resized pictures of TensorFlow Datasets that are shuffled at a time
+
+
+class AnnotationError(ValueError):
+    """An annotation that cannot be meant; the message begins with its file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Boxes:
+    """The objects of a picture.
+
+    Attributes:
+        names: class of each object.
+        boxes: (N, 4) float32, top, left, bottom, right as shares of height and width, in [0, 1].
+        difficult: (N,) bool, objects that are not judged.
+        size: (height, width) that the file says the picture has; None where it says nothing.
+    """
+
+    names: tuple[str, ...]
+    boxes: np.ndarray
+    difficult: np.ndarray
+    size: tuple[int, int] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class AnnotatedImages:
+    """One split of a data set of pictures with boxes or masks.
+
+    Attributes:
+        class_names: names of the classes in the order of their numbers; of masks, 0 is the background.
+        count: number of pictures.
+        elements: called with None, tf.data of all pictures in their order, once; with a seed, in random order
+            without end, and with `first` the same without so many at its beginning. Each is
+            `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"` (N,) int64,
+            and `"difficult"` (N,) bool; or with `"mask"` (H, W) uint8, 255 for void.
+    """
+
+    class_names: tuple[str, ...]
+    count: int
+    elements: Callable[..., tf.data.Dataset]
+
+
+def load_annotated(
+    name_or_path: str,
+    split: str,
+    kind: str,
+    class_names: Sequence[str] = (),
+    data_dir: str | None = None,
+) -> AnnotatedImages:
+    """Loads pictures with boxes or masks.
+
+    Args:
+        name_or_path: one of
+            - a folder in VOC's format: pictures in `JPEGImages`, with the name of a picture in `Annotations`
+              an XML file with boxes, or in `SegmentationClass` a PNG whose palette numbers are classes;
+              `ImageSets/Main` or `ImageSets/Segmentation` hold a text file of names for each split. Without
+              those, all annotated pictures are "train", in the order of a hash of their names.
+            - `"tfds:NAME"`: a data set of TensorFlow Datasets with `objects` of `bbox` and `label`, such as
+              `tfds:voc/2007`, or with a `segmentation_mask`, such as `tfds:oxford_iiit_pet`.
+        split: of the data set, or a slice such as "train[:80%]".
+        kind: "boxes" or "masks".
+        class_names: names that may occur, in the order of their numbers. By default those in the lines of
+            `classes.txt` in the folder. Without it, boxes: the names that occur in the split, sorted; masks:
+            VOC's 20 classes behind "background".
+        data_dir: where TensorFlow Datasets keeps its files.
+
+    Raises:
+        AnnotationError: at a damaged annotation, a box outside of its picture, an unknown class, a mask of
+            another size. The message names the file.
+        ValueError, FileNotFoundError: if an argument is wrong or a file is missing.
+    """
+    if kind not in KINDS:
+        raise ValueError(f'`kind` must be "boxes" or "masks". Received: kind={kind!r}')
+    if name_or_path.startswith("tfds:"):
+        return _of_tfds(name_or_path.removeprefix("tfds:"), split, kind, data_dir)
+    root = pathlib.Path(name_or_path).expanduser()
+    folder, suffix, _ = KINDS[kind]
+    for needed in (root / "JPEGImages", root / folder):
+        if not needed.is_dir():
+            raise FileNotFoundError(
+                f"`dataset` must be tfds:NAME or a folder in VOC's format, with JPEGImages and {folder}. "
+                f"Received: {shown(str(root))}, without {needed.name}"
+            )
+    images = _pictures(root, split, kind)
+    paths = [root / folder / (pathlib.PurePath(path).stem + suffix) for path in images.paths]
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{shown(str(path))}: missing, the split {split!r} names it")
+    listed = tuple(class_names) or _listed_classes(root)
+    if kind == "masks":
+        return _with_masks(images, paths, listed or (BACKGROUND, *VOC_CLASSES))
+    return _with_boxes(images, paths, tuple(name for name in listed if name != BACKGROUND))
+
+
+def read_boxes(path: str | os.PathLike) -> Boxes:
+    """Reads an XML file of VOC's format.
+
+    A file with a document type or entities is refused. VOC counts pixels from 1 and a box holds its last
+    pixel: xmin 1 and xmax W span the whole width.
+
+    Args:
+        path: the file.
+
+    Raises:
+        AnnotationError: if it is no such file, or a box is empty or reaches beyond the picture.
+    """
+    tree = _safe_xml(path)
+    size = _picture_size(tree, path)
+    names, boxes, difficult = [], [], []
+    for number, entry in enumerate(tree.findall("object"), 1):
+        name, box = (entry.findtext("name") or "").strip(), entry.find("bndbox")
+        if not name or box is None:
+            raise AnnotationError(f"{shown(str(path))}: object {number} must have a name and a bndbox")
+        sides = {}
+        for side in ("xmin", "ymin", "xmax", "ymax"):
+            try:
+                sides[side] = float(box.findtext(side) or "")
+            except ValueError:
+                sides[side] = np.nan
+        height, width = size or (np.inf, np.inf)
+        fits = sides["xmin"] >= 0 and sides["ymin"] >= 0  # some tools count from 0
+        fits &= sides["xmax"] <= width and sides["ymax"] <= height
+        top, left = max(0.0, sides["ymin"] - 1), max(0.0, sides["xmin"] - 1)
+        if not (fits and sides["xmax"] > left and sides["ymax"] > top):  # false for NaN as well
+            raise AnnotationError(
+                f"{shown(str(path))}: object {number}, {name}, must have a box within the picture"
+                f"{f' of {width} x {height} pixels' if size else ''}, xmin <= xmax and ymin <= ymax. "
+                f"Received: {', '.join(f'{side} {value:g}' for side, value in sides.items())}"
+            )
+        names.append(name)
+        boxes.append((top, left, sides["ymax"], sides["xmax"]))
+        difficult.append((entry.findtext("difficult") or "0").strip() == "1")
+    array = np.array(boxes, "float32").reshape(-1, 4)
+    return Boxes(tuple(names), array, np.array(difficult, bool), size)
+
+
+def read_mask(path: str | os.PathLike, class_names: Sequence[str]) -> np.ndarray:
+    """Reads a PNG whose palette numbers, or grey values, are classes.
+
+    Args:
+        path: the file.
+        class_names: the known classes.
+
+    Returns:
+        (H, W) uint8, 255 for void.
+
+    Raises:
+        AnnotationError: if it is no such file or holds a number without a class.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            mode = image.mode
+            mask = np.array(image)
+    except Exception as error:  # Pillow's parsers raise a dozen types on damaged files
+        raise AnnotationError(f"{shown(str(path))}: no PNG that can be read ({error})") from error
+    if mode not in ("P", "L"):
+        raise AnnotationError(
+            f"{shown(str(path))}: must have a palette or be grey, 8 bits, its numbers being classes. "
+            f"Received: mode {mode}"
+        )
+    unknown = np.setdiff1d(mask, [*range(len(class_names)), VOID])
+    if len(unknown):
+        raise AnnotationError(
+            f"{shown(str(path))}: must hold the numbers of the {len(class_names)} classes, or {VOID}. "
+            f"Received: {', '.join(map(str, unknown[:5]))}"
+        )
+    return mask
+
+
+# === Folders ===
+
+
+def _safe_xml(path: str | os.PathLike) -> Any:
+    try:
+        from defusedxml import DefusedXmlException, ElementTree
+    except ImportError as error:
+        raise ImportError(
+            'annotations in XML need defusedxml: pip install "keras-leoclr[downstream]"'
+        ) from error
+    try:
+        return ElementTree.parse(path, forbid_dtd=True).getroot()
+    except DefusedXmlException as error:
+        raise AnnotationError(f"{shown(str(path))}: must not have a document type or entities") from error
+    except (ElementTree.ParseError, ValueError, OSError) as error:
+        raise AnnotationError(f"{shown(str(path))}: no XML that can be read ({error})") from error
+
+
+def _picture_size(tree: Any, path: str | os.PathLike) -> tuple[int, int] | None:
+    """(height, width), or None where the file does not say, or says 0 as some tools do."""
+    texts = [tree.findtext(f"size/{side}") for side in ("height", "width")]
+    if None in texts:
+        return None
+    try:
+        height, width = (int(text) for text in texts)
+    except ValueError as error:
+        raise AnnotationError(f"{shown(str(path))}: size must be whole numbers. Received: {texts}") from error
+    return (height, width) if height > 0 and width > 0 else None
+
+
+def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
+    """The pictures of a split, in its order."""
+    folder, suffix, sets = KINDS[kind]
+    pictures = os.fsencode(os.path.abspath(root / "JPEGImages"))
+    found = read_index(pictures, decode.MAX_PIXELS)
+    flat = [path for path in (*found.headers, *found.failures) if b"/" not in path]
+    by_stem = {os.fsdecode(os.path.splitext(path)[0]): path for path in flat}
+    names = root / "ImageSets" / sets
+    if names.is_dir():
+        file = names / f"{split_name(split)}.txt"
+        if not file.is_file():
+            known = ", ".join(sorted(p.stem for p in names.glob("*.txt") if "_" not in p.stem)) or "none"
+            raise ValueError(f"`split` must be one of {names}: {known}. Received: split={split!r}")
+        stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    elif split_name(split) != "train":
+        raise ValueError(
+            f'`split` of a folder without ImageSets/{sets} must be "train" or a slice such as "train[:80%]". '
+            f"Received: split={split!r}"
+        )
+    else:
+        stems = [stem for stem in by_stem if (root / folder / (stem + suffix)).is_file()]
+    if not stems:
+        raise ValueError(f"`split` must name pictures. Received: split={split!r} of {root}, which has none")
+    stems = [stems[row] for row in split_rows(split, len(stems))]
+    for stem in stems:
+        path = by_stem.get(stem)
+        name = shown(os.path.join(pictures, path or os.fsencode(stem)))
+        if path is None:
+            raise FileNotFoundError(f"{name}: no picture of that name, the split {split!r} names it")
+        if path in found.failures:
+            raise ValueError(f"{name}: {found.failures[path]}")
+    headers = {by_stem[stem]: found.headers[by_stem[stem]] for stem in stems}
+    return FolderImages(pictures, Index(headers, {}, collections.Counter(), []), Failures(len(headers)))
+
+
+def _with_boxes(images: FolderImages, paths: list[pathlib.Path], known: tuple[str, ...]) -> AnnotatedImages:
+    found = [read_boxes(path) for path in with_progress(paths, len(paths))]
+    class_names = known or tuple(sorted({name for boxes in found for name in boxes.names}))
+    if not class_names:
+        raise ValueError(f"`dataset` must have objects. Received: {len(paths)} annotations without any")
+    number = {name: place for place, name in enumerate(class_names)}
+    classes, boxes = [], []
+    for path, objects, (height, width) in zip(paths, found, images.sizes, strict=True):
+        unknown = [name for name in objects.names if name not in number]
+        if unknown:
+            raise AnnotationError(
+                f"{shown(str(path))}: class must be one of {', '.join(class_names)}. Received: {unknown[0]}"
+            )
+        if objects.size not in (None, (height, width)):
+            raise AnnotationError(
+                f"{shown(str(path))}: size must be that of the picture, {width} x {height}. "
+                f"Received: {objects.size[1]} x {objects.size[0]}"
+            )
+        relative = objects.boxes / np.array([height, width, height, width], "float32")
+        if relative.max(initial=0) > 1:
+            raise AnnotationError(
+                f"{shown(str(path))}: boxes must lie within the picture, {width} x {height}"
+            )
+        classes.append(np.array([number[name] for name in objects.names], "int64"))
+        boxes.append(relative)
+    difficult = [objects.difficult for objects in found]
+    columns = {"boxes": boxes, "classes": classes, "difficult": difficult}
+    ragged = {
+        name: tf.RaggedTensor.from_row_lengths(np.concatenate(rows), [len(r) for r in rows])
+        for name, rows in columns.items()
+    }
+
+    def annotation(index):
+        return {name: rows[index] for name, rows in ragged.items()}
+
+    return AnnotatedImages(class_names, images.count, _elements(images, annotation))
+
+
+def _with_masks(
+    images: FolderImages, paths: list[pathlib.Path], class_names: tuple[str, ...]
+) -> AnnotatedImages:
+    names = tf.constant([os.fsencode(path) for path in paths])
+    sizes = tf.constant(images.sizes)
+
+    def read(name, height, width):
+        try:
+            mask = read_mask(os.fsdecode(name), class_names)
+            if mask.shape != (height, width):
+                raise AnnotationError(
+                    f"{shown(name)}: must be as large as its picture, {width} x {height}. "
+                    f"Received: {mask.shape[1]} x {mask.shape[0]}"
+                )
+        except AnnotationError as error:
+            return np.zeros((0, 0), np.uint8), str(error).encode()
+        return mask, b""
+
+    def annotation(index):
+        mask, message = tf.numpy_function(
+            read, [names[index], sizes[index, 0], sizes[index, 1]], [tf.uint8, tf.string]
+        )
+        decode.raise_if(message)
+        return {"mask": tf.ensure_shape(mask, [None, None])}
+
+    return AnnotatedImages(class_names, images.count, _elements(images, annotation))
+
+
+def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> Callable:
+    def elements(seed: int | None, first: int = 0) -> tf.data.Dataset:
+        if seed is None:
+            numbers = tf.data.Dataset.range(images.count)
+        else:
+
+            def order(epoch):
+                return tf.random.experimental.stateless_shuffle(
+                    tf.range(images.count, dtype=tf.int64), tf.stack([tf.cast(seed, tf.int64), epoch])
+                )
+
+            numbers = tf.data.Dataset.range(2**40).map(order).unbatch().skip(first)
+        pictures = images.fetch(numbers)
+        both = tf.data.Dataset.zip((numbers, pictures))
+        return both.map(lambda index, element: {"image": element["image"]} | annotation(index))
+
+    return elements
+
+
+def _listed_classes(root: pathlib.Path) -> tuple[str, ...]:
+    file = root / "classes.txt"
+    if not file.is_file():
+        return ()
+    return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+
+
+# === TensorFlow Datasets ===
+
+
+def _of_tfds(name: str, split: str, kind: str, data_dir: str | None) -> AnnotatedImages:
+    import tensorflow_datasets as tfds
+
+    builder = prepared(name, data_dir)
+    features = builder.info.features
+    needed = "objects" if kind == "boxes" else "segmentation_mask"
+    if needed not in features or "image" not in features:
+        advice = "" if kind == "boxes" else "; VOC's masks are in its own archive, as a folder"
+        raise ValueError(
+            f"`dataset` must have the features image and {needed} to have {kind}{advice}. "
+            f"Received: tfds:{name} with {', '.join(features)}"
+        )
+    if kind == "boxes":
+        class_names = tuple(features["objects"]["label"].names)
+    else:
+        class_names = _tfds_mask_classes(name)
+    config = tfds.ReadConfig(try_autocache=False)
+
+    def elements(seed, first=0):
+        dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
+        dataset = dataset.map(_tfds_boxes if kind == "boxes" else _tfds_mask)
+        if seed is None:
+            return dataset
+        return dataset.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=True).repeat().skip(first)
+
+    try:
+        count = int(elements(None).cardinality())
+    except ValueError as error:
+        raise ValueError(
+            f"`split` must be one of {', '.join(builder.info.splits)} of tfds:{name}, or a slice. "
+            f"Received: split={split!r}"
+        ) from error
+    return AnnotatedImages(class_names, count, elements)
+
+
+def _tfds_boxes(element: dict) -> dict:
+    objects = element["objects"]
+    difficult = objects.get("is_difficult", tf.zeros_like(objects["label"], tf.bool))
+    return {
+        "image": element["image"],
+        "boxes": objects["bbox"],
+        "classes": objects["label"],
+        "difficult": difficult,
+    }
+
+
+def _tfds_mask_classes(name: str) -> tuple[str, ...]:
+    if name.split("/")[0].split(":")[0] != "oxford_iiit_pet":
+        raise ValueError(
+            "`dataset` must be a folder or tfds:oxford_iiit_pet to have masks whose classes are known. "
+            f"Received: tfds:{name}"
+        )
+    return ("pet", "background", "border")
+
+
+def _tfds_mask(element: dict) -> dict:
+    # counted from 1 there
+    return {"image": element["image"], "mask": element["segmentation_mask"][..., 0] - 1}

@@ -1,0 +1,250 @@
+"""Results of several backbones in one table, with their differences."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.evaluation.scores import CONFIDENCE, read_hits
+from keras_leoclr.runs.results import Results
+
+# What tells two measurements of one name apart, as it is shown; the rest of a protocol is how they came
+# about and may differ between runs, such as the weight decay that was chosen.
+SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
+SAME_IMAGES = ("dataset", "test_split", "images", "test_content")
+LEFT_OUT = (
+    "finetune_run/",
+    "quality/class_accuracy",
+    "robustness/knn/top1",
+    "robustness/linear/top1",
+    "monitor/",
+    "speed/",
+    "embedding/",
+)
+NOT_ACCURACIES = ("quality/alignment", "quality/uniformity", "quality/rankme")
+RESAMPLES = 10_000
+
+
+def compare(
+    workdirs: Sequence[str | pathlib.Path],
+    subjects: Sequence[str] | None = None,
+    only: str = "",
+    everything: bool = False,
+    markdown: bool = False,
+) -> str:
+    """One table of `results.jsonl` of several runs; accuracies in percent.
+
+    The first column is what the others are compared with. Where both have the hits of the same test
+    images, the interval of the difference comes from a paired bootstrap over the images: how often do
+    they agree matters, not only how often they are right. A difference whose 95 % interval does not
+    hold 0 is marked with `*`. Of several lines of one measurement the last counts.
+
+    Args:
+        workdirs: folders with `results.jsonl`.
+        subjects: which of the subjects that a run evaluated ("pretrained", "random", ...), in this order;
+            all by default.
+        only: names that contain this, such as "linear".
+        everything: also single classes, seeds and severities, and what was measured during training.
+        markdown: whether to write a Markdown table.
+
+    Raises:
+        FileNotFoundError: if a folder has no results.
+        ValueError: if nothing is left to compare.
+    """
+    return text_table(comparison(_runs(workdirs), subjects, only, everything), markdown)
+
+
+def compare_rows(
+    workdirs: Sequence[str | pathlib.Path],
+    subjects: Sequence[str] | None = None,
+    only: str = "",
+    everything: bool = False,
+) -> list[dict[str, Any]]:
+    """What `compare` shows, as numbers.
+
+    Args:
+        workdirs: see `compare`, as the others.
+        subjects: which subjects.
+        only: part of the names.
+        everything: also single classes, seeds and severities.
+
+    Returns:
+        For each measurement `{"measurement", "values", "differences"}`; both hold, by column,
+        `{"value"}` and, where they are known, `"low"` and `"high"` of the 95 % interval; differences also
+        `"beyond_chance"` where that is known. The first column is what the others are compared with.
+    """
+    columns, labels = _columns(_runs(workdirs), subjects, only, everything)
+    first = next(iter(columns))
+    rows = []
+    for label in labels:
+        lines = {title: chosen[label] for title, (_, chosen) in columns.items() if label in chosen}
+        values = {
+            title: {key: line[key] for key in ("value", "low", "high") if key in line}
+            for title, line in lines.items()
+        }
+        changes = {
+            title: _change(lines.get(first), columns[first][0], line, columns[title][0])
+            for title, line in lines.items()
+            if title != first and first in lines
+        }
+        rows.append({"measurement": label, "values": values, "differences": changes})
+    return rows
+
+
+def comparison(
+    runs: Sequence[tuple[str, pathlib.Path, list[dict[str, Any]]]],
+    subjects: Sequence[str] | None = None,
+    only: str = "",
+    everything: bool = False,
+) -> list[list[str]]:
+    """The cells of `compare`'s table, the header first.
+
+    Args:
+        runs: name, folder and lines of results of each.
+        subjects: see `compare`.
+        only: see `compare`.
+        everything: see `compare`.
+    """
+    columns, labels = _columns(runs, subjects, only, everything)
+    first, *others = columns
+    header = ["measurement", first]
+    for title in others:
+        header += [title, "difference"]
+    rows = [header]
+    for label in labels:
+        reference = columns[first][1].get(label)
+        row = [label, shown(reference)]
+        for title in others:
+            workdir, chosen = columns[title]
+            line = chosen.get(label)
+            row += [shown(line), _text_of(line, _change(reference, columns[first][0], line, workdir))]
+        rows.append(row)
+    return rows
+
+
+def _runs(workdirs):
+    """Name, folder and lines of results of each."""
+    runs = []
+    for workdir in map(pathlib.Path, workdirs):
+        lines = Results(workdir / "results.jsonl").read()
+        if not lines:
+            raise FileNotFoundError(f"`workdirs` must hold results.jsonl. Received: {workdir}")
+        runs.append((workdir.name, workdir, lines))
+    return runs
+
+
+def _columns(runs, subjects, only, everything):
+    """Lines by column, with the folder of each, and the labels of all of them."""
+    columns = {}
+    for name, workdir, lines in runs:
+        found = dict.fromkeys(line.get("subject", "") for line in lines)
+        for subject in subjects or found:
+            chosen = {}
+            for line in lines:
+                wanted = only in line["name"] and (everything or is_main(line["name"]))
+                if line.get("subject", "") == subject and wanted:
+                    chosen[label_of(line)] = line
+            if chosen:
+                title = subject if len(runs) == 1 else f"{name}: {subject}".rstrip(": ")
+                columns[title] = (workdir, chosen)
+    if not columns:
+        raise ValueError(f"`subjects` and `only` must leave results. Received: {subjects}, {only!r}")
+    return columns, dict.fromkeys(label for _, chosen in columns.values() for label in chosen)
+
+
+def paired_bootstrap(hits: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the difference of two accuracies on the same images.
+
+    The images are drawn anew, with repetition, 10,000 times. All that matters of an image is which of the
+    two is right, so a draw of the images is a draw of three counts from a multinomial distribution.
+
+    Args:
+        hits: (M,) bool, of the one.
+        others: (M,) bool, of the other.
+        seed: of the draws.
+
+    Returns:
+        Low and high end of `others.mean() - hits.mean()`.
+    """
+    count = len(hits)
+    gained, lost = int((~hits & others).sum()), int((hits & ~others).sum())
+    shares = np.array([gained, lost, count - gained - lost]) / count
+    draws = np.random.default_rng(seed).multinomial(count, shares, RESAMPLES)
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile((draws[:, 0] - draws[:, 1]) / count, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def is_main(name: str) -> bool:
+    """Whether a result is neither of a single class, seed or severity nor of the time of training."""
+    return not name.startswith(LEFT_OUT)
+
+
+def label_of(line: dict[str, Any]) -> str:
+    """What a result is called, with the settings that tell it from others of its name."""
+    settings = [f"{key} {_value(line[key])}" for key in SETTINGS if key in line]
+    return ", ".join([line["name"], *settings])
+
+
+def _value(value):
+    if isinstance(value, list):
+        return " to ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def shown(line: dict[str, Any] | None) -> str:
+    """A result as it is shown: an accuracy in percent, with its interval; "-" for None."""
+    if line is None:
+        return "-"
+    if line["name"].startswith(NOT_ACCURACIES):
+        return f"{line['value']:.3f}"
+    text = f"{100 * line['value']:.1f}"
+    return text + (f" ({100 * line['low']:.1f} to {100 * line['high']:.1f})" if "low" in line else "")
+
+
+def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
+    """The difference of two lines, with its interval and whether it is beyond chance, where that is known."""
+    if reference is None or line is None:
+        return None
+    change = {"value": line["value"] - reference["value"]}
+    if line["name"].startswith(NOT_ACCURACIES):
+        return change
+    if all(reference.get(key) == line.get(key) for key in SAME_IMAGES):
+        hits, others = read_hits(reference, workdir), read_hits(line, other_workdir)
+        if hits is not None and others is not None:
+            low, high = paired_bootstrap(hits, others)
+            return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
+    if "low" in reference and "low" in line:
+        # two intervals that do not touch: a stricter rule than the paired one, which needs the hits
+        change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]
+    return change
+
+
+def _text_of(line, change):
+    if change is None:
+        return "-"
+    if line["name"].startswith(NOT_ACCURACIES):
+        return f"{change['value']:+.3f}"
+    text = f"{100 * change['value']:+.1f}"
+    if "low" in change:
+        text += f" ({100 * change['low']:+.1f} to {100 * change['high']:+.1f})"
+    return text + (" *" if change.get("beyond_chance") else "")
+
+
+def text_table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
+    """Rows of equal length, the first of them the head, as plain text or Markdown."""
+    if markdown:
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

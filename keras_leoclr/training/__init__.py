@@ -1,0 +1,1 @@
+"""A recipe to a trained backbone: settings, model, training, evaluation, studies."""

@@ -1,0 +1,289 @@
+"""What detection and segmentation share: settings, the start, the steps of training, the results.
+
+Both train on square pictures, mirrored at random and changed in no other way, and go on where they were
+interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+import keras_leoclr as kl
+from keras_leoclr import callbacks
+from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
+from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs.results import Results
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.training.recipe import setting
+
+# what the recipes leave in their folder; nothing else is ever overwritten
+WRITTEN = {"results.jsonl", "recipe.json", "detector.keras", "detections.json", "segmenter.keras"}
+CHECKPOINTS = "checkpoints"  # while it trains
+SETTINGS = "settings.json"  # of that training, beside its checkpoints
+
+
+@dataclasses.dataclass(frozen=True)
+class Downstream:
+    """The settings of a training on pictures with boxes or masks."""
+
+    backbone: str = setting(
+        "random", "what to start from: a .keras file, the folder of a run, torch weights, random"
+    )
+    architecture: str = setting(
+        "resnet18",
+        f"with --backbone random: {', '.join(NETWORKS)}, or a file or run whose weights are drawn anew",
+    )
+    dataset: str = setting("", "a folder in VOC's format, or tfds:NAME")
+    data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files")
+    train_split: str = setting("train", "split to train on")
+    test_split: str = setting("val", "split to judge on")
+    class_names: str = setting("", "names of the classes, comma-separated; by default those of the data")
+
+    image_size: int = setting(256, "side that pictures are resized to, pixels")
+    width: int = setting(256, "channels of the layers behind the backbone")
+    freeze: bool = setting(False, "train what lies behind the backbone alone")
+
+    steps: int = setting(10000, "batches to train on")
+    batch_size: int = setting(16, "pictures per step")
+    learning_rate: float = setting(0.01, "after warm-up; it falls to 0 along a cosine")
+    warmup_steps: int = setting(500, "steps of linear warm-up")
+    weight_decay: float = setting(1e-4, "coupled weight decay")
+    flip_probability: float = setting(0.5, "share of mirrored pictures")
+    seed: int = setting(0, "of new weights, order and mirrored pictures")
+
+    def __post_init__(self):
+        for name in ("image_size", "width", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
+        if not 0 <= self.warmup_steps < self.steps:
+            raise ValueError(
+                "`warmup_steps` must lie in [0, steps). "
+                f"Received: warmup_steps={self.warmup_steps}, steps={self.steps}"
+            )
+        if self.learning_rate <= 0 or not 0 <= self.flip_probability <= 1:
+            raise ValueError(
+                "`learning_rate` must be > 0 and `flip_probability` in [0, 1]. Received: "
+                f"learning_rate={self.learning_rate}, flip_probability={self.flip_probability}"
+            )
+
+    @property
+    def known_classes(self) -> tuple[str, ...]:
+        """`class_names` as a tuple."""
+        return tuple(name.strip() for name in self.class_names.split(",") if name.strip())
+
+
+def load_splits(recipe: Downstream, kind: str) -> tuple[Any, Any]:
+    """Training and test pictures; the test set may hold the classes of the training set alone."""
+    from keras_leoclr.data.readers.voc import load_annotated
+
+    if not recipe.dataset:
+        raise ValueError("`dataset` must name a folder in VOC's format or tfds:NAME. Received: dataset=''")
+    train = load_annotated(recipe.dataset, recipe.train_split, kind, recipe.known_classes, recipe.data_dir)
+    test = load_annotated(recipe.dataset, recipe.test_split, kind, train.class_names, recipe.data_dir)
+    return train, test
+
+
+def starting_pyramid(recipe: Downstream, wanted: tuple[int, ...], names: tuple[str, ...]) -> keras.Model:
+    """The pyramid of the recipe's backbone with the levels that a model of keras-cv asks for.
+
+    Levels above the backbone's last are made of it by max-pooling: they have no weights, so that a start from
+    pretrained weights and one from new weights differ in the backbone alone.
+
+    Args:
+        recipe: the settings.
+        wanted: levels, ascending; level n has stride 2**n.
+        names: what keras-cv calls them.
+    """
+    size = recipe.image_size
+    whole = kl.backbones.pyramid(starting_backbone(recipe.backbone, recipe.architecture), (size, size, 3))
+    whole.trainable = not recipe.freeze
+    levels = {int(name[1:]): tensor for name, tensor in whole.output.items()}
+    top = max(levels)
+    for level in range(top + 1, max(wanted) + 1):
+        levels[level] = keras.layers.MaxPooling2D(1, 2, name=f"pooled_P{level}")(levels[level - 1])
+    missing = [f"P{level}" for level in wanted if level not in levels]
+    fits = all(levels[n].shape[1] * 2**n == size for n in wanted if n in levels)
+    if missing or not fits:
+        sizes = ", ".join(f"P{n} {tensor.shape[1]} x {tensor.shape[2]}" for n, tensor in levels.items())
+        raise ValueError(
+            f"`image_size` must be a multiple of {2 ** max(wanted)} and `backbone` must have maps of the "
+            f"strides {', '.join(str(2**n) for n in wanted)}; --first_level chooses others. "
+            f"Received: image_size={size} and {sizes}"
+        )
+    outputs = {
+        name: keras.layers.Identity(name=name)(levels[level])
+        for name, level in zip((f"level_{name}" for name in names), wanted, strict=True)
+    }
+    model = keras.Model(whole.inputs[0], outputs)
+    model.pyramid_level_inputs = {name: f"level_{name}" for name in names}
+    return model
+
+
+def optimizer(recipe: Downstream) -> keras.optimizers.Optimizer:
+    """SGD with momentum, warm-up and cosine; gradients are clipped, since heads begin with large ones."""
+    warm = recipe.warmup_steps
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warm else recipe.learning_rate,
+        recipe.steps - warm,
+        warmup_target=recipe.learning_rate if warm else None,
+        warmup_steps=warm,
+    )
+    return kl.optimizers.SGD(schedule, momentum=0.9, weight_decay=recipe.weight_decay, global_clipnorm=10.0)
+
+
+def resize(image: tf.Tensor, size: int) -> tf.Tensor:
+    """(H, W, 3) to (size, size, 3) float32 in [0, 255]; the sides are scaled independently."""
+    return tf.ensure_shape(tf.image.resize(image, (size, size), antialias=True), (size, size, 3))
+
+
+def training_batches(
+    train: Any, recipe: Downstream, prepare: Callable[[dict, tf.Tensor], Any], first: int = 0
+) -> tf.data.Dataset:
+    """Training batches without end, a function of the seed.
+
+    Args:
+        train: see `load_splits`.
+        recipe: the settings.
+        prepare: `(element, flip)` of a picture, with a () bool that says whether it is mirrored.
+        first: batches that are left out at the beginning.
+    """
+
+    @tf.autograph.experimental.do_not_convert
+    def numbered(number, element):
+        draw = tf.random.stateless_uniform([], tf.stack([tf.constant(recipe.seed, tf.int64), number]))
+        return prepare(element, draw < recipe.flip_probability)
+
+    start = first * recipe.batch_size
+    elements = train.elements(recipe.seed, start).enumerate(start)
+    made = elements.map(numbered, num_parallel_calls=2, deterministic=True)
+    return made.batch(recipe.batch_size, drop_remainder=True).prefetch(2)
+
+
+def fit(
+    model: keras.Model,
+    batches_from: Callable[[int], tf.data.Dataset],
+    recipe: Downstream,
+    folder: pathlib.Path,
+    verbose: int,
+) -> None:
+    """Trains for the recipe's steps, or for those that are left after the checkpoints in a folder.
+
+    Args:
+        model: compiled.
+        batches_from: `first -> tf.data`, such as `training_batches`.
+        recipe: the settings.
+        folder: of `run_in`.
+        verbose: 0 silent, 1 progress bar, 2 one line at the end of training.
+
+    Raises:
+        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
+    """
+    checkpoint = callbacks.Checkpoint(folder / CHECKPOINTS, keep=2, monitor=None)
+    start = checkpoint.restore(model)
+    if checkpoint.resumed and verbose:
+        print(f"Going on after step {recipe.steps if start.epoch else start.batch} of {recipe.steps}.")
+
+    def dataset_at(_, batch):
+        left = recipe.steps - batch
+        return batches_from(batch).take(left).apply(tf.data.experimental.assert_cardinality(left))
+
+    checkpoint.fit(model, dataset_at, 1, verbose=verbose)
+
+
+def run_in(
+    name: str,
+    recipe: Downstream,
+    workdir: str | os.PathLike,
+    overwrite: bool,
+    work: Callable[[pathlib.Path], dict],
+) -> dict[str, float]:
+    """Trains and judges in a folder that appears when all is done, with settings and results.
+
+    Until then the folder is called `workdir` with ".partial" behind. Interrupted after its first step, the
+    same training goes on from its newest checkpoint there.
+
+    Args:
+        name: of the task.
+        recipe: the settings.
+        workdir: the folder.
+        overwrite: whether earlier results, or an interrupted training with other settings, may be deleted.
+        work: called with a folder to write to, in which `fit` keeps its checkpoints; returns scores by name.
+
+    Returns:
+        What `work` returned.
+
+    Raises:
+        ValueError: if there are results already, or an interrupted training with other settings.
+    """
+    workdir = pathlib.Path(workdir)
+    there = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
+    others = there - WRITTEN
+    if others or (there and not overwrite):
+        what = f"with {sorted(others)[0]}, which `overwrite` does not delete" if others else "with results"
+        raise ValueError(
+            "`workdir` must be a new folder, or one with results of this command and `overwrite` be given. "
+            f"Received: workdir={workdir}, {what}"
+        )
+    partial = workdir.with_name(workdir.name + checkpoints.PARTIAL)
+    settings = dataclasses.asdict(recipe)
+    goes_on = _take_up(partial, settings | {"backend": keras.backend.backend()}, overwrite)
+    try:
+        started = time.monotonic()
+        scores = work(partial)
+        seconds = time.monotonic() - started
+        protocol = {
+            key: settings[key]
+            for key in ("backbone", "dataset", "train_split", "test_split", "steps", "seed")
+        }
+        protocol |= {"backend": keras.backend.backend()}
+        if not goes_on:
+            protocol["seconds"] = round(seconds, 1)
+        for score, value in scores.items():
+            Results(partial / "results.jsonl").write(f"{name}/{score}", value, **protocol)
+        (partial / "recipe.json").write_text(json.dumps(settings, indent=2) + "\n")
+        shutil.rmtree(partial / CHECKPOINTS)
+        shutil.rmtree(workdir, ignore_errors=True)
+        os.replace(partial, workdir)
+    except BaseException:
+        if not _has_begun(partial):
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return scores
+
+
+def _has_begun(partial: pathlib.Path) -> bool:
+    """Whether there is a checkpoint after the first step or a later one."""
+    folder = partial / CHECKPOINTS
+    return any(path != checkpoints.path_of(folder, 0) for path in checkpoints.paths(folder))
+
+
+def _take_up(partial: pathlib.Path, settings: dict[str, Any], overwrite: bool) -> bool:
+    """Makes the folder of a training, or leaves the checkpoints alone in one that was interrupted."""
+    noted = partial / CHECKPOINTS / SETTINGS
+    settings = json.loads(json.dumps(settings))
+    if _has_begun(partial) and noted.is_file():
+        before = json.loads(noted.read_text())
+        changed = [f"{key} {before.get(key)}" for key in settings if settings[key] != before.get(key)]
+        if not changed:
+            for path in partial.iterdir():
+                if path.name != CHECKPOINTS:
+                    path.unlink()
+            return True
+        if not overwrite:
+            raise ValueError(
+                "`workdir` must have no interrupted training with other settings, which `overwrite` deletes. "
+                f"Received: {partial}, with {', '.join(changed)}"
+            )
+    shutil.rmtree(partial, ignore_errors=True)
+    noted.parent.mkdir(parents=True)
+    noted.write_text(json.dumps(settings, indent=2) + "\n")
+    return False

@@ -1,0 +1,499 @@
+"""What every recipe does: pretrain, watch, evaluate, save."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import pathlib
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+import keras_leoclr as kl
+from keras_leoclr import callbacks, distribution, evaluation, model_card, report
+from keras_leoclr.callbacks.tensorboard import PROJECTED
+from keras_leoclr.evaluation.batches import rows_of
+from keras_leoclr.evaluation.scores import drop_unnamed
+from keras_leoclr.runs.results import Results
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.session import Run, make_deterministic
+from keras_leoclr.views import sheet as view_sheet
+
+# What the report shows of every run; `leoclr evaluate` measures more, and on all images.
+QUALITY_IMAGES = 10_000
+CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of several with their name
+CURVE_BANK = 2_500  # training images that the classifiers of the curves are fitted to
+PROBE_BATCH = 64  # images of a step of the classifier that is trained alongside
+MOST_PIXELS = 1 << 30  # bytes of all images as raw pixels, above which these are not judged
+CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
+
+
+def pretrain(
+    recipe: Recipe,
+    workdir: str | pathlib.Path,
+    overwrite: bool = False,
+    verbose: int = 1,
+    checkpoint_minutes: float = 10.0,
+    checkpoint_budget: float = 0.02,
+    keep: int = 3,
+    deterministic: bool = False,
+    override: bool = False,
+    tensorboard: str = "auto",
+    settle: Callable[[Recipe], tuple[Recipe, list[str]]] | None = None,
+) -> dict:
+    """Runs a recipe, or goes on with it where it was interrupted.
+
+    Args:
+        recipe: the settings.
+        workdir: folder for `recipe.json`, `run.json`, `history.csv`, `results.jsonl`, `checkpoints`,
+            `backbone.keras` (raw images in, stock Keras layers), its model card `backbone.json` and
+            `backbone.md`, `views.png`, `report.html`, `progress.json` (what `leoclr watch` shows) and
+            `logs` (TensorBoard's).
+        overwrite: whether a run that is already there may be deleted.
+        verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
+        checkpoint_minutes: >= 0, from one checkpoint to the next within an epoch.
+        checkpoint_budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
+        keep: >= 1, newest checkpoints that are kept, beside the one of the best `knn_top1`.
+        deterministic: ask the backend for the same bits every time. An interrupted run then ends exactly
+            like one that was not.
+        tensorboard: "on", "off", or "auto": write `logs` if the package tensorboard is there.
+        override: resume although settings have changed, as far as that is safe (see `run.SAFE`). With
+            other `epochs`, the learning rate goes on along the cosine of the new length.
+        settle: called once the devices are known: the recipe to the one that is run, and lines that say
+            why, which are printed.
+
+    Returns:
+        The final results, `{"pretrained/linear/top1": 0.8, ...}`; empty without evaluation. Of a finished
+        run, those that it has written.
+
+    Raises:
+        ChangedRecipeError: if `workdir` holds a run with other settings.
+        RunInProgressError: if another process runs in `workdir`.
+        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
+        NonFiniteLossError: if the loss is not finite at some step.
+        ImportError: if `tensorboard` is "on" and the package is missing.
+    """
+    if not recipe.dataset:
+        raise ValueError("`dataset` must name a data set, a folder or a file. Received: dataset=''")
+    logs = callbacks.TensorBoard.wanted(tensorboard)
+    if deterministic:
+        make_deterministic()
+    with distribution.connect(recipe.strategy) as devices:
+        recipe, reasons = settle(recipe) if settle else (recipe, [])
+        with Run(workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0) as run:
+            devices.check_batch_size(recipe.batch_size)
+            verbose = verbose if run.writes else 0
+            if verbose and reasons:
+                print("\n".join(reasons))
+            if run.finished and not overwrite:
+                if verbose:
+                    print(f"The run in {run.workdir} is finished. `overwrite` runs it again.")
+                return _final(Results(run.workdir / "results.jsonl"))
+            checkpoint = callbacks.Checkpoint(
+                run.checkpoints,
+                minutes=checkpoint_minutes,
+                keep=keep,
+                budget=checkpoint_budget,
+                files=(run.workdir / "history.csv", run.workdir / "results.jsonl"),
+                writes=run.writes,
+            )
+            return _pretrain(recipe, run, checkpoint, devices, verbose, logs)
+
+
+def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
+    started = time.monotonic()
+    keras.utils.set_random_seed(recipe.seed)
+    source = _source(recipe, recipe.train_split)
+    views = make_views(recipe)
+    waiting = kl.data.Waiting()
+
+    @functools.cache  # the count of steps and a run from the start are of one dataset, built once
+    def dataset_at(epoch, batch):
+        dataset = kl.data.view_dataset(
+            source,
+            views,
+            recipe.batch_size,
+            seed=recipe.seed,
+            shuffle_buffer=recipe.shuffle_buffer or None,
+            # among the parts of a batch, of this worker's devices, with statistics of their own
+            permute_keys=recipe.bn_groups * devices.replicas > devices.workers,
+            shard=devices.shard,
+            initial_epoch=epoch,
+            initial_batch=batch,
+        )
+        return waiting.watch(dataset)
+
+    probe_source = _source(recipe, recipe.probe_split) if recipe.probe_split else source
+    labelled = "label" in probe_source.element_spec
+    if recipe.evaluate and not labelled:
+        raise ValueError(
+            "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
+            f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has none"
+        )
+    knn = knn_sizes(recipe, int(probe_source.cardinality())) if recipe.knn_every and labelled else None
+    steps = int(dataset_at(0, 0).cardinality())
+    if steps < 0:
+        raise ValueError(
+            f"`dataset` must have a known number of images. Received: dataset={recipe.dataset!r}, "
+            "a stream of unknown length; TFRecord files without compression and folders have one"
+        )
+    model = _compiled(recipe, devices, steps)
+
+    def fit(chosen):
+        with devices.together():
+            checkpoint.fit(
+                model,
+                dataset_at,
+                recipe.epochs,
+                chosen,
+                verbose=0,  # `Progress` speaks
+                distribute=lambda dataset: devices.distribute(dataset, recipe.batch_size),
+            )
+
+    run.begin()
+    devices.meet()  # the folder is now as the run needs it
+    if not run.writes:  # worker 0 writes, measures and speaks
+        checkpoint.restore(model)
+        fit([callbacks.Health()])
+        return {}
+    workdir = run.workdir
+    results = Results(workdir / "results.jsonl")
+
+    def say(text):
+        if verbose:
+            print(text, flush=True)
+
+    chance = model.chance_level(views.num_key_views, recipe.batch_size)
+    say(
+        f"{recipe.method} on {recipe.dataset}: {int(source.cardinality())} images, {recipe.epochs} epochs of "
+        f"{steps} steps, {keras.backend.backend()} backend\n"
+        f"{devices.describe(recipe.batch_size)} Learning rate {peak_learning_rate(recipe):.4g} "
+        f"({recipe.learning_rate:g} per 256 images of an update).\n"
+        f"The loss of a model that has learned nothing is {chance:.2f} (loss_to_chance 1).\n"
+    )
+    test_source = _source(recipe, recipe.test_split) if recipe.evaluate else None
+    feed = callbacks.Feed(recipe.batch_size, views.num_key_views, steps, waiting.seconds)
+    health = callbacks.Health(feed, results)
+    chosen = _callbacks(recipe, probe_source, views, workdir, results, health, knn, devices)
+    checkpoint.stateful = {"health": health}
+    for each in chosen:
+        if isinstance(each, callbacks.OnlineLinearProbe):
+            checkpoint.stateful["online_probe"] = each
+    at = checkpoint.restore(model)
+    if not checkpoint.resumed:
+        for path in checkpoint.files:  # of a start that did not come to its first checkpoint
+            path.unlink(missing_ok=True)
+        drop_unnamed(results)
+        view_sheet.write_views(views, source, workdir / "views.png")
+        if recipe.evaluate:
+            say("Before training: raw pixels and the randomly initialised backbone")
+            size = _pixel_bytes(recipe, probe_source, test_source)
+            if size > MOST_PIXELS:
+                say(f"Raw pixels are left out: they are {size / 2**30:.1f} GiB, more than 1.")
+            else:
+                _evaluate(recipe, "raw pixels", None, probe_source, test_source, views, results, epoch=0)
+            _evaluate(recipe, "random", model.backbone, probe_source, test_source, views, results, epoch=0)
+    else:
+        say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
+        drop_unnamed(results)  # of an evaluation that was interrupted
+        run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
+    used = {recipe.train_split: source, recipe.labelled_split: probe_source}
+    used |= {} if test_source is None else {recipe.test_split: test_source}
+    run.add(data={name: evaluation.data_identity(s, recipe.dataset, name) for name, s in used.items()})
+    if logs:
+        chosen.append(
+            callbacks.TensorBoard(workdir / "logs", workdir / "views.png", _part(source, 0, PROJECTED), views)
+        )
+    with contextlib.closing(callbacks.Progress(feed, run.progress, verbose)) as shown:
+        fit([*chosen, shown])
+    run.progress.update(now=True, state="evaluating")
+    say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
+    if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
+        _save(model, run.checkpoints / "model.keras")
+    model_card.remove(workdir)  # of a run that goes on for more epochs
+    _save(
+        kl.backbones.with_normalization(model.backbone, recipe.mean, recipe.std), workdir / "backbone.keras"
+    )
+    model_card.write(workdir, images=int(source.cardinality()))
+    failures = getattr(source, "failures", None)
+    if failures is not None and failures.count:
+        failures.write(workdir / "skipped.txt")
+        say(f"{failures.count} pictures could not be read and were skipped: {workdir / 'skipped.txt'}")
+    if recipe.evaluate:
+        say("\nAfter training: the pretrained backbone")
+        _evaluate(
+            recipe,
+            "pretrained",
+            model.backbone,
+            probe_source,
+            test_source,
+            views,
+            results,
+            epoch=recipe.epochs,
+        )
+        model_card.write(workdir)  # with the results
+        say("\n" + report.table(results.read()))
+    elif recipe.map_images:
+        _map(recipe, "pretrained", model.backbone, source, None, views, results, epoch=recipe.epochs)
+    run.finish()  # before the page, which says whether it is
+    page = report.write_report(workdir)
+    minutes = (time.monotonic() - started) / 60
+    say(f"\nDone in {minutes:.1f} minutes. In {workdir}: backbone.keras, backbone.md, results.jsonl.")
+    say(f"To look at: {page}")
+    return _final(results)
+
+
+def _final(results: Results) -> dict:
+    """Accuracies of the evaluations, `{"pretrained/linear/top1": 0.8, ...}`."""
+    return {
+        f"{line['subject']}/{line['name']}": line["value"]
+        for line in results.read()
+        if "subject" in line and not CURVE_KEYS & line.keys()
+    }
+
+
+def _save(model: keras.Model, path: pathlib.Path) -> None:
+    """Saves a Keras model, whole or not at all."""
+    partial = path.with_name(f"partial-{path.name}")  # Keras asks for the suffix
+    model.save(partial)
+    os.replace(partial, path)
+
+
+def _compiled(recipe, devices, steps):
+    # With tf.distribute what has variables is made inside the scope, and LeOCLR outside, see there.
+    with _precision(recipe.precision):
+        with devices.scope():
+            backbone = make_backbone(recipe)
+        model = make_model(recipe, steps, backbone)
+    with devices.scope():
+        optimizer = make_optimizer(recipe, steps)
+    model.compile(
+        optimizer=optimizer,
+        jit_compile={"auto": "auto", "on": True, "off": False}[recipe.jit_compile],
+        steps_per_execution=recipe.steps_per_execution,
+    )
+    return model
+
+
+@contextlib.contextmanager
+def _precision(policy: str):
+    """Layers made within have this policy; it goes with them."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def make_views(recipe: Recipe) -> keras.layers.Layer:
+    """The views of the recipe's method."""
+    photometrics = {name: getattr(recipe, name) for name in kl.views.PHOTOMETRICS}
+    photometrics["jit_compile"] = recipe.compile_views
+    if recipe.method == "moco_v2":
+        return kl.MoCoV2Views(recipe.image_size, recipe.crop_scale, **photometrics)
+    original = {
+        "antialias_original": recipe.antialias_original,
+        "original_photometrics": recipe.original_photometrics,
+        **photometrics,
+    }
+    if recipe.method == "crop_to_original":
+        return kl.CropToOriginalViews(recipe.image_size, recipe.crop_scale, **original)
+    return kl.LeOCLRViews(recipe.image_size, recipe.crop_scale, num_crops=recipe.num_crops, **original)
+
+
+def make_backbone(recipe: Recipe) -> keras.Model:
+    """The backbone of the recipe, with random weights."""
+    build = kl.backbones.BUILDERS[recipe.backbone]
+    if recipe.backbone.startswith("vit"):
+        return build(recipe.patch_size, recipe.image_size)
+    options = {"widths": recipe.widths} if recipe.widths else {}
+    return build((recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options)
+
+
+def make_model(recipe: Recipe, steps_per_epoch: int = 1, backbone: keras.Model | None = None) -> kl.LeOCLR:
+    """The model of the recipe, not compiled.
+
+    Args:
+        recipe: the settings.
+        steps_per_epoch: needed where the momentum follows a schedule.
+        backbone: what `make_backbone` makes, by default.
+    """
+    end_to_end = recipe.method == "end_to_end"
+    momentum = 0.0 if end_to_end else recipe.momentum
+    if recipe.momentum_schedule == "cosine" and not end_to_end:
+        updates = recipe.epochs * steps_per_epoch // recipe.gradient_accumulation_steps
+        momentum = kl.schedules.CosineMomentum(momentum, updates)
+    return kl.LeOCLR(
+        backbone or make_backbone(recipe),
+        projection_dim=recipe.projection_dim,
+        hidden_dim=recipe.hidden_dim or None,
+        queue_size=0 if end_to_end else recipe.queue_size,
+        momentum=momentum,
+        temperature=recipe.temperature,
+        bn_groups=recipe.bn_groups,
+        enqueue=recipe.enqueue,
+    )
+
+
+def peak_learning_rate(recipe: Recipe) -> float:
+    """Learning rate after warm-up: in proportion to the images of an update."""
+    return recipe.learning_rate * recipe.batch_size * recipe.gradient_accumulation_steps / 256
+
+
+def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """SGD or LARS with linear warm-up and a cosine to 0, per step."""
+    peak = peak_learning_rate(recipe)
+    warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else peak,
+        decay_steps=recipe.epochs * steps_per_epoch - warmup,
+        warmup_target=peak if warmup else None,
+        warmup_steps=warmup,
+    )
+    make = {"sgd": kl.optimizers.SGD, "lars": kl.optimizers.LARS}[recipe.optimizer]
+    accumulated = recipe.gradient_accumulation_steps
+    optimizer = make(
+        schedule,  # by batches, also where several make one update
+        momentum=recipe.sgd_momentum,
+        weight_decay=recipe.weight_decay,
+        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
+    )
+    if not recipe.decay_all:
+        optimizer.exclude_from_weight_decay(max_rank=1)
+    return optimizer
+
+
+def _source(recipe: Recipe, split: str) -> tf.data.Dataset:
+    source = kl.data.load(recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error)
+    return _part(source, 0, recipe.max_images) if recipe.max_images else source
+
+
+def _part(source: tf.data.Dataset, start: int, count: int) -> tf.data.Dataset:
+    """Some images of a source; by number where it can be read by number."""
+    images = getattr(source, "images", None)
+    if images is None:
+        return source.skip(start).take(count)
+    rows = np.arange(start, min(start + count, images.count))
+    return kl.data.loading.dataset_of(images.subset(rows), source.failures)
+
+
+def _callbacks(recipe, source, views, workdir, results, health, knn, devices) -> list:
+    # In this order: no checkpoint is written for a loss that is not finite, and the monitors' numbers
+    # are in the logs before they are written.
+    chosen = [health]
+    # what an epoch may lack: a measurement, or a speed where it was resumed at its last step
+    columns = ["images_per_second", "waiting"]
+    if knn is not None:
+        bank, queries = _part(source, 0, knn[0]), kl.data.image_batches(_part(source, *knn), views)
+        monitor = callbacks.KNNMonitor(
+            kl.data.image_batches(bank, views), queries, every=recipe.knn_every, results=results
+        )
+        chosen.append(monitor)
+        columns.append("knn_top1")
+        if recipe.online_probe and devices.replicas == 1:
+            images = kl.data.image_batches(bank, views, PROBE_BATCH)
+            chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))
+            columns.append("online_linear_top1")
+    return [*chosen, callbacks.HistoryFile(workdir / "history.csv", columns)]
+
+
+def knn_sizes(recipe: Recipe, count: int) -> tuple[int, int]:
+    """Training images of the kNN measurement: how many vote, and how many others are classified.
+
+    Args:
+        recipe: the settings.
+        count: of the training images; negative if it is not known.
+
+    Raises:
+        ValueError: if there are not as many.
+    """
+    if count < 0:
+        return recipe.knn_bank or 10000, recipe.knn_queries or 2000
+    bank = recipe.knn_bank or min(10000, max(1, count * 4 // 5))
+    queries = recipe.knn_queries or min(2000, max(1, count - bank))
+    if bank + queries > count:
+        raise ValueError(
+            "`knn_bank` and `knn_queries` must not be more than the training images together, "
+            f"{count}; 0 takes what fits, and `knn_every` 0 measures nothing. "
+            f"Received: knn_bank={recipe.knn_bank}, knn_queries={recipe.knn_queries}"
+        )
+    return bank, queries
+
+
+def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> None:
+    """kNN and linear probes; `backbone=None` judges the pixels themselves."""
+    sets = []
+    for source in (train, test):
+        batches = kl.data.image_batches(source, views)
+        if backbone is None:
+            pixels = [(np.reshape(i, (len(i), -1)), np.asarray(y)) for i, y in batches.as_numpy_iterator()]
+            sets += [np.concatenate(part) for part in zip(*pixels, strict=True)]
+        else:
+            sets += evaluation.extract_features(backbone, batches)
+    protocol = _protocol(recipe, subject, epoch) | {
+        "features": "pixels" if backbone is None else "backbone",
+        "test_split": recipe.test_split,
+        "train_images": len(sets[1]),
+        "test_images": len(sets[3]),
+    }
+    evaluators = [evaluation.KNN(*sets, k=(20,)), evaluation.Linear(*sets)]
+    few = min(10, int(np.unique(sets[1], return_counts=True)[1].min()))
+    if few >= 2:
+        evaluators.append(evaluation.FewLabels(*sets, per_class=few, draws=recipe.few_label_draws))
+    scores = itertools.chain.from_iterable(evaluator.run() for evaluator in evaluators)
+    evaluation.write_scores(scores, results, **protocol)
+    if backbone is None:
+        return
+    if recipe.map_images:
+        _map(recipe, subject, backbone, train, test, views, results, epoch)
+    part = _sample(test, QUALITY_IMAGES, recipe.seed)
+    some = {"test_images": int(part.cardinality())}
+    evaluation.write_scores(
+        evaluation.Quality(backbone, *sets[:2], part, views).run(), results, **protocol | some
+    )
+    if recipe.curve_images:
+        part = _sample(test, recipe.curve_images, recipe.seed)
+        bank = np.random.default_rng(recipe.seed).permutation(len(sets[1]))[:CURVE_BANK]
+        some = {"test_images": int(part.cardinality()), "train_images": len(bank)}
+        curves = (
+            evaluation.Retrieval(backbone, part, views),
+            evaluation.Robustness(backbone, *(array[bank] for array in sets[:2]), part, views, CURVES),
+        )
+        scores = itertools.chain.from_iterable(evaluator.run() for evaluator in curves)
+        evaluation.write_scores(scores, results, **protocol | some)
+
+
+def _map(recipe, subject, backbone, train, test, views, results, epoch) -> None:
+    """Map and neighbours, of test images or of training images that are left out of the others."""
+    shown = train if test is None else test
+    if int(shown.cardinality()) < 3:  # or unknown
+        return
+    split = recipe.train_split if test is None else recipe.test_split
+    scores = evaluation.Embedding(backbone, train, test, views, recipe.map_images, seed=recipe.seed).run()
+    protocol = _protocol(recipe, subject, epoch) | {"features": "backbone", "test_split": split}
+    protocol |= {"train_images": int(train.cardinality()), "test_images": int(shown.cardinality())}
+    if test is None:
+        protocol["train_split"] = split
+    evaluation.write_scores(scores, results, **protocol)
+
+
+def _protocol(recipe, subject, epoch) -> dict:
+    about = {"subject": subject, "dataset": recipe.dataset, "train_split": recipe.labelled_split}
+    return about | {"epoch": epoch}
+
+
+def _pixel_bytes(recipe: Recipe, *sources: tf.data.Dataset) -> int:
+    return sum(int(source.cardinality()) for source in sources) * recipe.image_size**2 * 3 * 4
+
+
+def _sample(source: tf.data.Dataset, count: int, seed: int) -> tf.data.Dataset:
+    """At most `count` images, drawn by the seed."""
+    total = int(source.cardinality())
+    rows = np.random.default_rng(seed).permutation(total)[:count] if 0 <= count < total else None
+    return source if rows is None else rows_of(source, rows)

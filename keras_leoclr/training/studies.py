@@ -1,0 +1,310 @@
+"""Several runs of a recipe that differ in one respect, with several seeds each: run, evaluated, collected."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
+from keras_leoclr.runs import status as progress
+from keras_leoclr.runs.environment import cores
+from keras_leoclr.runs.results import Results
+from keras_leoclr.training.ablations import Variants
+from keras_leoclr.training.recipe import Recipe
+
+# What is collected of a run: the test accuracies, and what explains them.
+KEPT = (
+    "knn/top1",
+    "knn_train/top1",
+    "linear/top1",
+    "linear_few/top1",
+    "finetune/top1",
+    "retrieval/recall@1",
+    CHANGED,
+    "quality/alignment",
+    "quality/uniformity",
+    "quality/rankme",
+)
+PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test_images", "train_images")
+CURVE = ("knn_top1", "loss_to_chance")  # of history.csv
+SUITE = ("knn", "linear", "few", "retrieval")
+EVALUATED = "study/evaluated"  # in the results of a run: a subject has been through a suite
+LOG = "log.txt"
+
+# The number of intra-op threads is given to each process, so that several share the cores.
+THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a study.
+
+    Attributes:
+        variant: its label.
+        recipe: its settings, seed included.
+        place: of the variant among the others; 0 for the reference.
+    """
+
+    variant: str
+    recipe: Recipe
+    place: int
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder."""
+        return re.sub(r"[^a-z0-9.]+", "-", self.variant.lower()).strip("-") + f"-seed{self.recipe.seed}"
+
+    @property
+    def key(self) -> str:
+        """Tells runs of other settings apart; the data's place does not matter."""
+        settings = self.settings | {"data_dir": None}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its recipe without the place of the data."""
+        settings = dataclasses.asdict(self.recipe)
+        settings["dataset"] = pathlib.PurePath(settings["dataset"]).name
+        del settings["data_dir"]
+        return settings
+
+
+def runs_of(recipe: Recipe, variants: Variants, seeds: Sequence[int]) -> list[Run]:
+    """All runs, seed by seed, so that an interrupted study has whole seeds.
+
+    Args:
+        recipe: what the variants change.
+        variants: changes by label.
+        seeds: of each variant.
+    """
+    quiet = {"evaluate": False, "map_images": 0}  # it is evaluated afterwards
+    return [
+        Run(label, dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}), place)
+        for seed in seeds
+        for place, (label, changes) in enumerate(variants.items())
+    ]
+
+
+def study(
+    ablation: str,
+    recipe: Recipe,
+    variants: Variants,
+    workdir: str | pathlib.Path,
+    seeds: Sequence[int] = (0, 1, 2),
+    jobs: int = 1,
+    suite: Sequence[str] = SUITE,
+    options: Sequence[str] = (),
+    command: str = "",
+    verbose: bool = True,
+) -> Results:
+    """Runs what is missing of a study, or goes on with it.
+
+    Args:
+        ablation: its name.
+        recipe: what the variants change.
+        variants: changes by label, the reference first.
+        workdir: folder of the study: one folder per run, and `results.jsonl` with what is kept of all.
+        seeds: of each variant.
+        jobs: runs at the same time, each a process that has its share of the cores.
+        suite: evaluations, see `leoclr evaluate`.
+        options: flags of `leoclr evaluate`.
+        command: what started it, noted with each run.
+        verbose: whether to show progress.
+
+    Returns:
+        `workdir/results.jsonl`. Runs that are in it are not run again, only evaluated where `suite` asks
+        for more than before; others go on where they were.
+
+    Raises:
+        ChildProcessError: if a run failed; the others are finished first.
+    """
+    workdir = pathlib.Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    results = Results(workdir / "results.jsonl")
+    runs = runs_of(recipe, variants, seeds)
+    lines = results.read()
+    known = {
+        (line["ablation"], line["variant"], line["run"]): line["suite"]
+        for line in lines
+        if line["name"] == COLLECTED
+    }
+    missing = [run for run in runs if not {*suite} <= {*known.get((ablation, run.variant, run.key), ())}]
+    shown = _Shown(len(runs), len(runs) - len(missing), verbose)
+    failed = {}
+    waiting, going = list(missing), {}
+    try:
+        while waiting or going:
+            while waiting and len(going) < jobs:
+                run = waiting.pop(0)
+                going[run] = _start(run, workdir, jobs, suite, options)
+            time.sleep(0.5)
+            for run, process in list(going.items()):
+                if process.poll() is None:
+                    continue
+                del going[run]
+                if process.returncode:
+                    failed[run.folder] = _tail(workdir / run.folder / LOG)
+                else:
+                    for line in collected(run, workdir / run.folder, ablation, command):
+                        if line not in lines:
+                            results.write(**line)
+                shown.ended(run, process.returncode)
+            shown.update([workdir / run.folder for run in going])
+    finally:
+        shown.close()
+        for process in going.values():  # after Ctrl-C: each writes a checkpoint and ends
+            process.terminate()
+        for process in going.values():
+            process.wait()
+    if failed:
+        texts = "\n".join(f"{name}: {text}" for name, text in failed.items())
+        raise ChildProcessError(
+            f"{len(failed)} of {len(runs)} runs failed; the same command tries again.\n{texts}"
+        )
+    return results
+
+
+def _start(run, workdir, jobs, suite, options):
+    folder = workdir / run.folder
+    folder.mkdir(exist_ok=True)
+    threads = str(max(1, (cores() or 1) // jobs))
+    shares = {name: os.environ.get(name, threads) for name in THREADS} if jobs > 1 else {}
+    told = {
+        "recipe": dataclasses.asdict(run.recipe),
+        "workdir": str(folder),
+        "suite": list(suite),
+        "options": list(options),
+        "with_random": run.place == 0,
+    }
+    command = [sys.executable, "-c", f"from {__name__} import main; main()", json.dumps(told)]
+    with (folder / LOG).open("a", encoding="utf-8") as log:
+        return subprocess.Popen(
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **shares}
+        )
+
+
+def main() -> None:
+    """Trains and evaluates one run; what `study` starts in a process of its own."""
+    told = json.loads(sys.argv[1])
+    from keras_leoclr import cli
+    from keras_leoclr.recipes import pretrain
+
+    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in told["recipe"].items()}
+    started = time.monotonic()
+    pretrain(Recipe(**settings), told["workdir"], verbose=2, tensorboard="off")
+    minutes = (time.monotonic() - started) / 60
+    folder, seed = pathlib.Path(told["workdir"]), ["--seed", str(settings["seed"])]
+    print(f"pretraining took {minutes:.1f} minutes", flush=True)
+    results = Results(folder / "results.jsonl")
+    for subject in ("pretrained", "random")[: 1 + told["with_random"]]:
+        backbone = ["--backbone", "random"] if subject == "random" else []
+        done = _evaluated(results, subject)
+        if not (left := [what for what in told["suite"] if what not in done]):
+            continue
+        command = ["leoclr", "evaluate", ",".join(left), "--workdir", str(folder), *seed, *backbone]
+        if status := cli.main(command + told["options"]):
+            sys.exit(status)
+        results.write(EVALUATED, 1.0, subject=subject, suite=left)
+
+
+def _evaluated(results, subject="pretrained"):
+    """What a subject has been through, in this order."""
+    lines = [line for line in results.read() if line["name"] == EVALUATED and line["subject"] == subject]
+    return [what for line in lines for what in line["suite"]]
+
+
+def _tail(path, lines=5):
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-lines:])
+
+
+# === What is kept ===
+
+
+def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") -> Iterator[dict[str, Any]]:
+    """The lines of a study about one run, as arguments of `Results.write`.
+
+    Args:
+        run: the run.
+        folder: its folder.
+        ablation: name of the study.
+        command: what started it.
+    """
+    about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
+    last, results = {}, Results(folder / "results.jsonl")
+    for line in results.read():
+        if line["name"] in KEPT and line.get("k", 20) == 20:
+            last[line["subject"], line["name"], str(line.get("crop_scale")), line.get("change")] = line
+    for line in last.values():
+        protocol = {name: line[name] for name in PROTOCOL if name in line}
+        subject = RANDOM if line["subject"] == "random" else run.variant
+        yield {"name": line["name"], "value": line["value"], **about, "variant": subject, **protocol}
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for name in CURVE:
+        points = [[int(row["epoch"]) + 1, float(row[name])] for row in rows if row.get(name)]
+        if points:
+            yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
+    machine = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("environment", {})
+    about |= {"place": run.place, "command": command, "suite": _evaluated(results), "recipe": run.settings}
+    yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
+
+
+# === Progress ===
+
+
+class _Shown:
+    """A line that changes where there is a terminal, else one per run."""
+
+    def __init__(self, total, done, verbose):
+        self.total, self.done, self.verbose = total, done, verbose
+        self.began, self.first = time.monotonic(), done
+        self.live = verbose and sys.stdout.isatty()
+        if verbose:
+            print(f"{total} runs" + (f", {done} of them are there" if done else ""), flush=True)
+
+    def ended(self, run, status):
+        self.done += 1
+        if self.verbose:
+            self.close()
+            word = f"failed with status {status}" if status else "finished"
+            print(
+                f"{self.done}/{self.total} {run.variant}, seed {run.recipe.seed}: {word}{self._left()}",
+                flush=True,
+            )
+
+    def update(self, folders):
+        if not self.live:
+            return
+        texts = []
+        for folder in folders:
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                status = progress.read(folder)
+                texts.append(f"{status['state']} {progress.share_done(status):.0%}")
+        width = shutil.get_terminal_size().columns - 1
+        head = f"{progress.bar(self.done / self.total, 22)} {self.done}/{self.total}"
+        text = "  ".join([head, *texts]) + self._left()
+        print(f"{progress.CLEAR_LINE}{text[:width]}", end="", flush=True)
+
+    def _left(self):
+        finished = self.done - self.first
+        if not finished or self.done == self.total:
+            return ""
+        seconds = (time.monotonic() - self.began) / finished * (self.total - self.done)
+        return f", about {progress.duration(seconds)} left"
+
+    def close(self):
+        """Takes the line that changes away."""
+        if self.live:
+            print(progress.CLEAR_LINE, end="", flush=True)

@@ -1,0 +1,27 @@
+"""Images to views: what the query encoder and the key encoder see of an image."""
+
+from keras_leoclr.views.host import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LUMA,
+    PHOTOMETRICS,
+    RGB_TO_YIQ,
+    CropToOriginalViews,
+    LeOCLRViews,
+    MoCoV2Views,
+    RandomView,
+    keras_cv_views,
+)
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "LUMA",
+    "PHOTOMETRICS",
+    "RGB_TO_YIQ",
+    "CropToOriginalViews",
+    "LeOCLRViews",
+    "MoCoV2Views",
+    "RandomView",
+    "keras_cv_views",
+]

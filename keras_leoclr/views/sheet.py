@@ -1,0 +1,245 @@
+"""Views drawn side by side: the picture with the boxes of its crops, then what the encoders see."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from keras_leoclr.checks import whole_number
+from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.tensorflow_host import tf
+
+TILE = 112  # pixels
+GAP = 6
+FRAME = 3
+HEADER = 18
+# Legible on light and dark; the numbers beside the boxes say the same as the colours (Okabe and Ito).
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+QUERY_COLOUR = "#808080"
+SETTINGS = (  # of a recipe that its views depend on
+    *("method", "image_size", "crop_scale", "num_crops", "color_jitter", "jitter_probability"),
+    *("grayscale_probability", "blur_probability", "blur_sigma", "flip_probability", "seed"),
+)
+STRIPS = "strips"  # name of the text in the PNG that says where its strips lie
+
+
+class Drawn(NamedTuple):
+    """The views of one picture.
+
+    Attributes:
+        picture: (H, W, 3) uint8, as it came.
+        boxes: `{"query": (4,), "keys": (V, 4)}`, top, left, height, width in pixels of the picture.
+        query: (S, S, 3) uint8.
+        keys: (V, S, S, 3) uint8.
+    """
+
+    picture: np.ndarray
+    boxes: dict[str, np.ndarray]
+    query: np.ndarray
+    keys: np.ndarray
+
+    @property
+    def query_is_crop(self) -> bool:
+        """Whether the query shows only a part of the picture, as MoCo v2's does."""
+        return self.is_crop(self.boxes["query"])
+
+    def is_crop(self, box: np.ndarray) -> bool:
+        """Whether a box is only a part of the picture."""
+        return tuple(box) != (0, 0, *self.picture.shape[:2])
+
+
+def draw_views(views: Any, source: tf.data.Dataset, count: int = 12, seed: int = 0) -> list[Drawn]:
+    """The views of the first images of a source.
+
+    Args:
+        views: layer such as `LeOCLRViews`.
+        source: dictionaries with `image`, see `data.load`.
+        count: >= 1, images.
+        seed: of the views.
+
+    Returns:
+        One for each image, fewer where the source has fewer.
+    """
+    whole_number("count", count, 1)
+    images = [element["image"] for element in source.take(count)]
+    draws = views.draw(len(images), tf.constant([seed, 0], tf.int32))
+    drawn = []
+    for row, image in enumerate(images):
+        own = tf.nest.map_structure(lambda values, row=row: values[row], draws)
+        made = {name: _pixels(view, views.key_view) for name, view in views.views_of_one(image, own).items()}
+        boxes = {name: np.asarray(box) for name, box in views.boxes_of_one(image, own).items()}
+        picture = np.clip(np.asarray(image), 0, 255).astype("uint8")
+        drawn.append(Drawn(np.repeat(picture, 3 // picture.shape[-1], -1), boxes, **made))
+    return drawn
+
+
+def _pixels(views, layer):
+    values = np.asarray(views) * np.array(layer.std) + np.array(layer.mean)
+    return np.clip(255.0 * values, 0, 255).round().astype("uint8")
+
+
+def strip(drawn: Drawn) -> Image.Image:
+    """The picture with its boxes, the query and the keys in one row, on a transparent ground."""
+    number = len(drawn.keys)
+    image = Image.new("RGBA", (_left(number + 2) - GAP, TILE), (0, 0, 0, 0))
+    image.paste(_with_boxes(drawn), (0, 0))
+    image.paste(_tile(drawn.query), (_left(1), 0))
+    if drawn.query_is_crop:
+        _frame(image, 1, "q", QUERY_COLOUR)
+    for key, view in enumerate(drawn.keys):
+        image.paste(_tile(view), (_left(key + 2), 0))
+        _frame(image, key + 2, str(key + 1), COLOURS[key % len(COLOURS)])
+    return image
+
+
+def sheet(drawn: Sequence[Drawn]) -> Image.Image:
+    """All strips below a header; in two columns where there are more than six and they are short.
+
+    Args:
+        drawn: at least one.
+    """
+    strips = [strip(one) for one in drawn]
+    columns = 2 if len(strips) > 6 and len(drawn[0].keys) <= 3 else 1
+    rows = math.ceil(len(strips) / columns)
+    width, height = strips[0].width, TILE + GAP
+    image = Image.new(
+        "RGBA", (columns * (width + 4 * GAP) - 4 * GAP + 2 * GAP, HEADER + rows * height + GAP), "white"
+    )
+    draw = ImageDraw.Draw(image)
+    places = []
+    for column in range(columns):
+        left = GAP + column * (width + 4 * GAP)
+        for tile, word in enumerate(headings(drawn[0])):
+            draw.text((left + _left(tile), 3), word, "black", _font(12))
+        for row, one in enumerate(strips[column * rows : (column + 1) * rows]):
+            places.append((left, HEADER + row * height))
+            image.alpha_composite(one, places[-1])
+    image.info[STRIPS] = json.dumps({"size": strips[0].size, "places": places})
+    return image.convert("RGB")
+
+
+def headings(drawn: Drawn) -> list[str]:
+    """What stands above the tiles of a strip."""
+    query = "query: crop q" if drawn.query_is_crop else "query: original"
+    keys = enumerate(drawn.boxes["keys"], 1)
+    return ["picture", query, *(f"key: {'crop' if drawn.is_crop(b) else 'original'} {n}" for n, b in keys)]
+
+
+def write_views(views: Any, source: tf.data.Dataset, path: str | os.PathLike, count: int = 12) -> None:
+    """Writes a PNG with a strip for each of the first images, see `sheet`.
+
+    Args:
+        views: layer such as `LeOCLRViews`.
+        source: dictionaries with `image`.
+        path: of the PNG.
+        count: images shown.
+    """
+    write_sheet(draw_views(views, source, count), path)
+
+
+def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
+    """Writes `sheet(drawn)` as a PNG that knows where its strips lie, whole or not at all."""
+    image = sheet(drawn)
+    about = PngInfo()
+    about.add_text(STRIPS, json.dumps({**json.loads(image.info[STRIPS]), "headings": headings(drawn[0])}))
+    with checkpoints.whole_file(pathlib.Path(path)) as file:
+        image.save(file, "PNG", optimize=True, pnginfo=about)
+
+
+def read_strips(path: str | os.PathLike) -> tuple[list[bytes], list[str]]:
+    """The strips of a PNG of `write_sheet`, each as a PNG, and the headings of their tiles.
+
+    A PNG that does not know its strips is one strip without headings. What lies between tiles is transparent.
+
+    Raises:
+        OSError: if the file is missing or no PNG.
+    """
+    with Image.open(path) as image:
+        image.load()
+        try:
+            about = json.loads(image.text[STRIPS])
+            (width, height), places = about["size"], about["places"]
+            boxes = [(left, top, left + width, top + height) for left, top in places]
+            names = [str(name) for name in about["headings"]]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            boxes, names = [(0, 0, *image.size)], []
+        strips = [image.crop(box).convert("RGBA") for box in boxes]
+        for one in strips if names else ():  # the ground of a page may be dark
+            for tile in range(1, len(names)):
+                one.paste((0, 0, 0, 0), (_left(tile) - GAP, 0, _left(tile), one.height))
+        return [png(one) for one in strips], names
+
+
+def png(image: Image.Image) -> bytes:
+    """The bytes of an image as a PNG."""
+    held = io.BytesIO()
+    image.save(held, "PNG", optimize=True)
+    return held.getvalue()
+
+
+# === Drawing ===
+
+
+def _left(tile):
+    return tile * (TILE + GAP)
+
+
+def _font(size):
+    return ImageFont.load_default(size)
+
+
+def _tile(pixels, size=(TILE, TILE)):
+    image = Image.fromarray(pixels)
+    enlarged = size[0] >= image.width  # show pixels as they are
+    return image.resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
+
+
+def _with_boxes(drawn):
+    height, width = drawn.picture.shape[:2]
+    scale = TILE / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    tile = Image.new("RGBA", (TILE, TILE), (0, 0, 0, 0))
+    offset = ((TILE - size[0]) // 2, (TILE - size[1]) // 2)
+    tile.paste(_tile(drawn.picture, size), offset)
+    draw = ImageDraw.Draw(tile)
+    boxes = [(str(key + 1), box, COLOURS[key % len(COLOURS)]) for key, box in enumerate(drawn.boxes["keys"])]
+    if drawn.query_is_crop:
+        boxes.insert(0, ("q", drawn.boxes["query"], QUERY_COLOUR))
+    for place, (name, (top, left, h, w), colour) in enumerate(boxes):
+        x, y = offset[0] + left * scale, offset[1] + top * scale
+        # a pixel further in each: boxes of one place stay visible
+        inset = min(place, 2)
+        corners = [x + inset, y + inset, x + w * scale - 1 - inset, y + h * scale - 1 - inset]
+        draw.rectangle(corners, outline="white", width=FRAME + 1)
+        draw.rectangle(corners, outline=colour, width=FRAME - 1)
+        # names in corners of their own
+        right, low = place in (1, 2), place in (1, 3)
+        _label(
+            draw,
+            (corners[2] - 13 if right else corners[0], corners[3] - 14 if low else corners[1]),
+            name,
+            colour,
+        )
+    return tile
+
+
+def _frame(image, tile, name, colour):
+    draw = ImageDraw.Draw(image)
+    corners = [_left(tile), 0, _left(tile) + TILE - 1, TILE - 1]
+    draw.rectangle(corners, outline=colour, width=FRAME)
+    _label(draw, (corners[0], 0), name, colour)
+
+
+def _label(draw, corner, name, colour):
+    x, y = corner
+    draw.rectangle([x, y, x + 13, y + 14], fill=colour)
+    draw.text((x + 7, y + 7), name, "white", _font(12), anchor="mm")

@@ -1,0 +1,119 @@
+"""Callbacks of `fit`."""
+
+import types
+
+import keras
+import numpy as np
+import pytest
+
+import keras_leoclr as kl
+from keras_leoclr import callbacks
+from keras_leoclr.runs.results import Results
+from tests.case import batched, random_views, small_model
+
+
+def labelled(seed):
+    rng = np.random.default_rng(seed)
+    return [(rng.standard_normal((10, 8, 8, 3)).astype("float32"), rng.integers(0, 3, 10))]
+
+
+def test_monitor_puts_knn_accuracy_into_logs_and_results(tmp_path):
+    results = Results(tmp_path / "results.jsonl")
+    monitor = callbacks.KNNMonitor(labelled(0), labelled(1), k=3, every=2, results=results)
+    model = small_model()
+    log = keras.callbacks.CSVLogger(str(tmp_path / "history.csv"))
+    model.fit(batched(random_views()), epochs=4, verbose=0, shuffle=False, callbacks=[monitor, log])
+    lines = results.read()
+    assert [line["epoch"] for line in lines] == [2, 4]
+    assert {line["name"] for line in lines} == {"monitor/knn_top1"}
+    assert lines[-1]["k"] == 3 and lines[-1]["bank"] == 10
+    features = [kl.evaluation.extract_features(model.backbone, labelled(seed)) for seed in (0, 1)]
+    assert lines[-1]["value"] == kl.evaluation.knn(*features[0], *features[1], k=3)["top1"]
+
+
+def test_monitor_does_not_stop_a_run_on_a_single_class():
+    one_class = [(np.zeros((4, 8, 8, 3), "float32"), np.zeros(4, int))]
+    monitor = callbacks.KNNMonitor(one_class, one_class)
+    monitor.set_model(types.SimpleNamespace(backbone=kl.backbones.resnet_small((8, 8, 3), widths=(8,))))
+    logs = {}
+    monitor.on_epoch_end(0, logs)
+    assert logs == {}
+
+
+def test_monitor_leaves_out_what_has_no_label(tmp_path):
+    def mixed(seed):
+        ((images, labels),) = labelled(seed)
+        return [(images, np.where(np.arange(10) < 4, -1, labels))]
+
+    results = Results(tmp_path / "results.jsonl")
+    model = types.SimpleNamespace(backbone=kl.backbones.resnet_small((8, 8, 3), widths=(8,)))
+    monitor = callbacks.KNNMonitor(mixed(0), mixed(1), k=3, results=results)
+    monitor.set_model(model)
+    monitor.on_epoch_end(0)
+    (line,) = results.read()
+    assert (line["bank"], line["queries"]) == (6, 6)
+    known = []
+    for seed in (0, 1):
+        known += [part[4:] for part in kl.evaluation.extract_features(model.backbone, labelled(seed))]
+    assert line["value"] == kl.evaluation.knn(*known, k=3)["top1"]
+
+
+def test_monitor_does_not_change_training():
+    def weights(chosen):
+        keras.utils.set_random_seed(0)
+        model = small_model()
+        model.fit(batched(random_views()), epochs=2, verbose=0, shuffle=False, callbacks=chosen)
+        return model.get_weights()
+
+    plain, watched = weights([]), weights([callbacks.KNNMonitor(labelled(0), labelled(1))])
+    for mine, theirs in zip(plain, watched, strict=True):
+        np.testing.assert_allclose(mine, theirs, atol=1e-6)  # torch's threads round differently
+
+
+@pytest.mark.backend_free
+def test_history_goes_on_under_the_columns_that_it_began_with(tmp_path):
+    path = tmp_path / "history.csv"
+    for epoch, logs in enumerate([{"loss": 2.0, "val_loss": 3.0}, {"knn_top1": 0.5, "loss": 1.0}]):
+        history = callbacks.HistoryFile(path)  # a process each
+        history.on_train_begin()
+        history.on_epoch_end(epoch, logs)
+        history.on_train_end()
+    assert path.read_text().split() == ["epoch,loss,val_loss", "0,2.0,3.0", "1,1.0,NA"]
+
+
+def test_results_are_one_line_each_and_survive_a_second_writer(tmp_path):
+    path = tmp_path / "results.jsonl"
+    Results(path).write("knn/top1", np.float32(0.5), k=200)
+    Results(path).write("knn/top1", 0.75, k=20)
+    assert [line["value"] for line in Results(path).read()] == [0.5, 0.75]
+    assert len(path.read_text().splitlines()) == 2
+    assert Results(tmp_path / "none.jsonl").read() == []
+
+
+def test_monitor_refuses_a_bad_period():
+    with pytest.raises(ValueError, match="`every` must be a whole number >= 1"):
+        callbacks.KNNMonitor([], [], every=0)
+
+
+@pytest.mark.backend_free
+def test_history_has_the_columns_of_later_epochs_from_the_start(tmp_path):
+    history = callbacks.HistoryFile(tmp_path / "history.csv", ["knn_top1"])
+    history.on_train_begin()
+    history.on_epoch_end(0, {"loss": 2.0})
+    history.on_epoch_end(1, {"loss": 1.0, "knn_top1": 0.5})
+    history.on_train_end()
+    assert (tmp_path / "history.csv").read_text().split() == ["epoch,knn_top1,loss", "0,NA,2.0", "1,0.5,1.0"]
+
+
+def test_history_holds_the_learning_rate_of_the_last_step(tmp_path):
+    from keras_leoclr.callbacks.history_file import without_times
+
+    model = small_model()
+    rate = keras.optimizers.schedules.PolynomialDecay(0.4, 4, 0.0)
+    model.compile(optimizer=kl.optimizers.SGD(rate))
+    log = callbacks.HistoryFile(tmp_path / "history.csv", ["waiting"])
+    model.fit(batched(random_views()), epochs=2, verbose=0, shuffle=False, callbacks=[log])
+    head, *lines = without_times(tmp_path / "history.csv")
+    assert "waiting" not in head
+    rates = [float(line[head.index("learning_rate")]) for line in lines]
+    assert rates == pytest.approx([0.2, 0.0])  # two steps an epoch

@@ -1,0 +1,468 @@
+"""Checkpoint files, and training that goes on from them."""
+
+import itertools
+import json
+import os
+import pathlib
+import random
+import re
+import resource
+import subprocess
+import sys
+import types
+import warnings
+
+import keras
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+import tensorflow as tf
+
+import keras_leoclr as kl
+from keras_leoclr import callbacks
+from keras_leoclr.callbacks.history_file import without_times
+from keras_leoclr.runs import checkpoint_file as checkpoints
+from tests.case import fresh_model, random_views, small_model, to_numpy
+
+backend_free = pytest.mark.backend_free
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+# === Files ===
+
+
+def some_arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "float": rng.standard_normal((3, 4)).astype("float32"),
+        "bfloat16": rng.standard_normal(5).astype(ml_dtypes.bfloat16),
+        "number": np.asarray(7, "int32"),
+        "none": np.zeros((0,), "uint8"),
+        "states": rng.integers(0, 2**32, 6, dtype="uint32"),
+        "flags": np.array([True, False]),
+    }
+
+
+@backend_free
+def test_a_checkpoint_gives_back_every_bit_and_is_a_safetensors_file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    state = {"position": [3, 1], "value": 0.1, "words": "ä"}
+    checkpoints.write(path, some_arrays(), state)
+    arrays, restored = checkpoints.read(path)
+    assert restored == state == checkpoints.read_state(path)
+    foreign = safetensors.numpy.load_file(path)
+    for name, expected in some_arrays().items():
+        assert arrays[name].dtype == expected.dtype and arrays[name].shape == expected.shape
+        assert arrays[name].tobytes() == expected.tobytes() == foreign[name].tobytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@backend_free
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
+    path = tmp_path / "a.safetensors"
+    checkpoints.write(path, some_arrays(), {"position": [0, 0]})
+    whole = path.read_bytes()
+    damaged = [whole[:end] for end in range(0, len(whole), 7)]
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << (place % 8)
+        damaged.append(bytes(changed))
+    for content in [*damaged, whole + b"\0", b""]:
+        path.write_bytes(content)
+        with pytest.raises(checkpoints.DamagedCheckpointError):
+            checkpoints.read(path)
+    path.write_bytes(whole)
+    checkpoints.read(path)
+
+
+@backend_free
+def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path):
+    path = tmp_path / "a.safetensors"
+    checkpoints.write(path, some_arrays(), {"version": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(OSError, match=f"File too large.*{path.name}"):
+            checkpoints.write(path, {"large": np.zeros(100_000)}, {"version": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert checkpoints.read(path)[1] == {"version": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@backend_free
+@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
+def test_a_process_that_dies_while_it_writes_leaves_the_checkpoint_before(tmp_path, monkeypatch, moment):
+    """What a kill leaves: nothing of the new file, or the new file whole."""
+    path = tmp_path / "a.safetensors"
+    checkpoints.write(path, some_arrays(), {"version": 1})
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_):
+        raise Killed
+
+    if moment == "write":
+        monkeypatch.setattr(checkpoints.hashlib, "sha256", die)
+    else:
+        monkeypatch.setattr(checkpoints.os, moment, die)
+    with pytest.raises(Killed):
+        checkpoints.write(path, some_arrays(), {"version": 2})
+    monkeypatch.undo()
+    assert checkpoints.read(path)[1] == {"version": 1}
+
+
+# === Training ===
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopAfter(keras.callbacks.Callback):
+    """A crash after some steps; it comes after the checkpoint of that step."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise Stopped
+
+
+STEPS, EPOCHS = 4, 3
+
+
+def dataset_at(epoch, batch):
+    """What `view_dataset` promises, faster: batches that depend on epoch and batch alone."""
+    passes = itertools.count(epoch)
+
+    def one_pass():
+        number = next(passes)
+        for step in range(batch if number == epoch else 0, STEPS):
+            yield random_views(1, seed=100 * number + step)
+
+    shapes = {name: tf.TensorSpec(value.shape) for name, value in random_views(1).items()}
+    dataset = tf.data.Dataset.from_generator(one_pass, output_signature=shapes)
+    return dataset if batch else dataset.apply(tf.data.experimental.assert_cardinality(STEPS))
+
+
+def checkpoint_in(folder, **options):
+    options = {"minutes": 0, "budget": 1, "files": [folder / "history.csv"], **options}
+    return callbacks.Checkpoint(folder / "checkpoints", **options)
+
+
+def train(folder, model=None, crash=None, epochs=EPOCHS, checkpoint=None, others=()):
+    """Trains in a folder, from where it was; with `crash` only so many steps."""
+    folder.mkdir(exist_ok=True)
+    model = model or fresh_model()
+    checkpoint = checkpoint or checkpoint_in(folder)
+    chosen = [*others, callbacks.HistoryFile(folder / "history.csv")]
+    if crash is None:
+        checkpoint.fit(model, dataset_at, epochs, chosen, verbose=0)
+    else:
+        with pytest.raises(Stopped):
+            checkpoint.fit(model, dataset_at, epochs, [*chosen, StopAfter(crash)], verbose=0)
+    return model
+
+
+def assert_same_training(model, folder, uninterrupted):
+    actual, (expected, other) = checkpoints.arrays_of(model), uninterrupted
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-6)
+    actual, expected = (
+        np.genfromtxt(path / "history.csv", delimiter=",", names=True) for path in (folder, other)
+    )
+    assert actual.dtype == expected.dtype and actual.shape == expected.shape
+    for name in actual.dtype.names:
+        np.testing.assert_allclose(actual[name], expected[name], rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(one_torch_thread, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return checkpoints.arrays_of(train(folder)), folder
+
+
+# crashes come before the checkpoint of their step: in the first step, within an epoch, at its end, just after
+@pytest.mark.parametrize("crashes", [(1,), (6, 2), (4, 5)])
+def test_a_run_that_crashed_ends_like_one_that_did_not(tmp_path, uninterrupted, crashes):
+    folder = tmp_path / "run"
+    for crash in crashes:
+        train(folder, crash=crash)
+    model = train(folder)
+    assert_same_training(model, folder, uninterrupted)
+    assert int(to_numpy(model.optimizer.iterations)) == STEPS * EPOCHS
+
+
+def test_the_online_probe_goes_on_with_its_weights_and_its_next_batch(tmp_path):
+    rng = np.random.default_rng(0)
+    images = [(rng.normal(size=(6, 8, 8, 3)).astype("float32"), rng.integers(0, 3, 6)) for _ in range(5)]
+    probes = []
+    for name, crash in (("whole", None), ("parts", 6), ("parts", None)):
+        probes.append(callbacks.OnlineLinearProbe(images, images, every=3))
+        checkpoint = checkpoint_in(tmp_path / name, stateful={"online_probe": probes[-1]})
+        train(tmp_path / name, crash=crash, epochs=2, checkpoint=checkpoint, others=[probes[-1]])
+    whole, _, parts = (probe.state() for probe in probes)
+    assert (whole["drawn"], whole["turn"]) == (parts["drawn"], parts["turn"]) == (2, 2)
+    for name in ("weights", "velocity", "mean", "square"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-4, atol=1e-5)
+    accuracies = [
+        np.genfromtxt(tmp_path / name / "history.csv", delimiter=",", names=True)["online_linear_top1"]
+        for name in ("whole", "parts")
+    ]
+    assert accuracies[0].shape == (2,) and accuracies[1] == pytest.approx(accuracies[0], abs=0.05)
+
+
+def test_the_middle_of_an_epoch_comes_back_with_its_metrics_and_files(tmp_path):
+    train(tmp_path, crash=7)
+    with (tmp_path / "history.csv").open("a") as file:
+        file.write("a line that the checkpoint does not know\n")
+    arrays, state = checkpoints.read(checkpoints.paths(tmp_path / "checkpoints")[-1])
+    assert state["position"] == [1, 2] and state["steps"] == STEPS
+    model, checkpoint = fresh_model(), checkpoint_in(tmp_path)
+    assert checkpoint.restore(model) == (1, 2)
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
+    for name, value in checkpoints.arrays_of(model).items():
+        if not name.startswith("metrics"):
+            np.testing.assert_array_equal(value, arrays[name])
+    totals = {name: array for name, array in arrays.items() if name.startswith("metrics")}
+    assert totals and all(np.any(array != 0) for array in totals.values())
+
+
+def test_metrics_that_keras_makes_in_the_first_step_begin_anew_and_the_weights_go_on(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(2, 4 * STEPS, 3)).astype("float32")
+
+    def part(_, batch):
+        dataset = tf.data.Dataset.from_tensor_slices((x, {"a": y, "b": y})).batch(4).skip(batch)
+        return dataset.apply(tf.data.experimental.assert_cardinality(STEPS - batch))
+
+    def trained(folder, *others):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, {name: keras.layers.Dense(3, name=name)(inputs) for name in "ab"})
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss={"a": "mse", "b": "mae"})
+        callbacks.Checkpoint(folder, minutes=0, budget=1).fit(model, part, 1, others, verbose=0)
+        return model
+
+    whole = trained(tmp_path / "whole")
+    with pytest.raises(Stopped):
+        trained(tmp_path / "parts", StopAfter(3))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        parts = trained(tmp_path / "parts")
+    for expected, actual in zip(whole.weights, parts.weights, strict=True):
+        np.testing.assert_allclose(to_numpy(actual), to_numpy(expected), rtol=1e-5)
+    said = any("metrics of this epoch begin anew" in str(warning.message) for warning in caught)
+    assert said == (keras.backend.backend() == "tensorflow")  # the others make them before the first step
+
+
+def test_random_states_come_back(tmp_path):
+    model = train(tmp_path, epochs=1)
+    checkpoint_in(tmp_path).restore(model)
+    expected = (random.random(), np.random.rand())
+    checkpoint_in(tmp_path).restore(model)
+    assert (random.random(), np.random.rand()) == expected
+
+
+def test_with_a_fit_of_ones_own_it_resumes_at_whole_epochs(tmp_path, uninterrupted):
+    history = tmp_path / "history.csv"
+    for _ in range(2):
+        model = fresh_model()
+        checkpoint = checkpoint_in(tmp_path, minutes=None)
+        start = checkpoint.restore(model)
+        chosen = [callbacks.HistoryFile(history), checkpoint, StopAfter(STEPS + 2)]
+        how = {"initial_epoch": start.epoch, "epochs": EPOCHS, "shuffle": False, "verbose": 0}
+        with pytest.raises(Stopped):
+            model.fit(dataset_at(start.epoch, start.batch), callbacks=chosen, **how)
+        assert start.batch == 0
+    model = train(tmp_path)
+    assert_same_training(model, tmp_path, uninterrupted)
+
+
+def test_a_folder_with_checkpoints_must_be_restored_first(tmp_path):
+    model = train(tmp_path, epochs=1)
+    with pytest.raises(ValueError, match="call `restore` before `model.fit`"):
+        model.fit(dataset_at(0, 0), verbose=0, callbacks=[checkpoint_in(tmp_path)])
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
+    train(tmp_path, crash=6)
+    *_, before, newest = checkpoints.paths(tmp_path / "checkpoints")
+    newest.write_bytes(newest.read_bytes()[:-1])
+    with pytest.warns(UserWarning) as warned:
+        start = checkpoint_in(tmp_path).restore(fresh_model())
+    said = " ".join(str(each.message) for each in warned)
+    assert re.search(f"{newest.name} is damaged: SHA-256.*Going on from {before.name}", said)
+    assert not newest.exists() and newest.with_name(newest.name + ".damaged").exists()
+    assert start == tuple(checkpoints.read_state(before)["position"])
+    for path in checkpoints.paths(tmp_path / "checkpoints"):
+        path.write_bytes(b"")
+    for _ in range(2):  # the second start does not begin anew either
+        with (
+            pytest.warns(UserWarning, match="ends in its header"),
+            pytest.raises(checkpoints.DamagedCheckpointError, match="`folder` must hold a whole checkpoint"),
+        ):
+            checkpoint_in(tmp_path).restore(fresh_model())
+
+
+def test_another_model_is_refused_and_left_as_it_is(tmp_path):
+    train(tmp_path, epochs=1)
+    other = small_model(projection_dim=16, momentum=kl.schedules.CosineMomentum(0.9, 12))
+    before = other.get_weights()
+    with pytest.raises(ValueError, match="`model` must have the variables that were saved"):
+        checkpoint_in(tmp_path).restore(other)
+    for now, then in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+class Score(keras.callbacks.Callback):
+    def on_epoch_end(self, epoch, logs=None):
+        logs["knn_top1"] = [0.2, 0.9, 0.3, 0.4, 0.5][epoch]
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    checkpoint = checkpoint_in(tmp_path, minutes=None, keep=2)
+    train(tmp_path, epochs=5, checkpoint=checkpoint, others=[Score()])
+    kept = [checkpoints.read_state(path) for path in checkpoints.paths(tmp_path / "checkpoints")]
+    assert [(state["position"][0], state["value"]) for state in kept] == [(2, 0.9), (4, 0.4), (5, 0.5)]
+
+
+@backend_free
+def test_checkpoints_are_thinned_to_their_budget(tmp_path, monkeypatch):
+    """By a clock on which a step takes a second, and so does writing."""
+    clock = types.SimpleNamespace(now=0.0)
+    monkeypatch.setattr(callbacks.checkpoint.time, "monotonic", lambda: clock.now)
+    write = checkpoints.write
+
+    def slow_write(*what):
+        write(*what)
+        clock.now += 1.0
+
+    monkeypatch.setattr(checkpoints, "write", slow_write)
+
+    class Tick(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            clock.now += 1.0
+
+    checkpoint = checkpoint_in(tmp_path, minutes=0, budget=0.2)
+    train(tmp_path, epochs=10, checkpoint=checkpoint, others=[Tick()])
+    assert clock.now == 10 * STEPS + checkpoint.written
+    assert 4 <= checkpoint.written <= 0.2 * clock.now
+    assert checkpoint.share == checkpoint.written / clock.now
+    assert checkpoints.read_state(checkpoints.paths(tmp_path / "checkpoints")[-1])["position"] == [10, 0]
+
+
+class SendSignal(keras.callbacks.Callback):
+    def __init__(self, number, step):
+        super().__init__()
+        self.number, self.step = number, step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == self.step:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "position"), [("SIGTERM", 1, (0, 2)), ("SIGINT", STEPS - 1, (1, 0))]
+)
+def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, capfd, name, step, position):
+    import signal
+    import time
+
+    class Wait(keras.callbacks.Callback):  # until the thread that reads signals had its turn
+        def on_train_batch_end(self, batch, logs=None):
+            time.sleep(0.3 if batch == step else 0)
+
+    number = getattr(signal, name)
+    handler = signal.getsignal(number)
+    checkpoint = checkpoint_in(tmp_path, minutes=None, budget=1e-9)
+    with pytest.raises(callbacks.Interrupted) as raised:
+        train(tmp_path, checkpoint=checkpoint, others=[SendSignal(number, step), Wait()])
+    assert raised.value.code == 128 + number
+    assert f"{name}: stopping after this step" in capfd.readouterr().err
+    assert checkpoint_in(tmp_path).restore(fresh_model()) == position
+    assert signal.getsignal(number) == handler
+
+
+@backend_free
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"minutes": -1}, "`minutes` must be >= 0 or None. Received: minutes=-1"),
+        ({"budget": 0}, "`budget` must be in .0, 1.. Received: budget=0"),
+        ({"keep": 0}, "`keep` must be a whole number >= 1. Received: keep=0"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path, options, words):
+    with pytest.raises(ValueError, match=words):
+        checkpoint_in(tmp_path, **options)
+
+
+def test_half_precision_weights_come_back(tmp_path):
+    inputs = keras.Input((4,))
+    outputs = keras.layers.Dense(3, dtype="bfloat16")(inputs)
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd")
+    expected = checkpoints.arrays_of(model)
+    path = tmp_path / "a.safetensors"
+    checkpoints.write(path, expected, {})
+    model.layers[-1].set_weights([np.zeros((4, 3)), np.ones(3)])
+    checkpoints.restore(model, checkpoints.read(path)[0], ("model", "optimizer"))
+    assert any(array.dtype == ml_dtypes.bfloat16 for array in expected.values())
+    for name, array in checkpoints.arrays_of(model).items():
+        assert array.tobytes() == expected[name].tobytes()
+
+
+# === Whole runs, in processes of their own ===
+
+
+def leoclr(workdir, *arguments, before="", **options):
+    main = f"{before}\nimport sys; from keras_leoclr.cli import main; sys.exit(main())"
+    small = (
+        "--preset smoke --noevaluate --image_size 16 --widths 8,16 --max_images 64 --knn_every 0 --verbose 2"
+    )
+    often = "--checkpoint_minutes 0 --checkpoint_budget 1 --deterministic"
+    command = [sys.executable, "-c", main, "pretrain", "fashion_mnist", "--workdir", workdir]
+    command += [*small.split(), *often.split(), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=ROOT, **options)
+
+
+@backend_free  # on the other backends: `make test-faults`
+@pytest.mark.slow
+def test_a_killed_deterministic_run_ends_with_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert leoclr(whole).returncode == 0
+    die = (
+        "import os, signal\n"
+        "from keras_leoclr.callbacks import Health\n"
+        "def end(self, batch, logs=None):\n"
+        "    if (self.epoch, batch) == (1, 1): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Health.on_train_batch_end = end\n"
+    )
+    assert leoclr(killed, before=die).returncode == -9
+    done = leoclr(killed)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "1 epochs and 1 steps are done" in done.stdout
+    arrays, expected = (
+        checkpoints.read(checkpoints.paths(folder / "checkpoints")[-1])[0] for folder in (killed, whole)
+    )
+    assert {name for name in expected if arrays[name].tobytes() != expected[name].tobytes()} <= {
+        "file/history.csv",  # they hold speeds
+        "file/results.jsonl",
+    }
+    histories = [without_times(folder / "history.csv") for folder in (killed, whole)]
+    assert histories[0] == histories[1] and "learning_rate" in histories[0][0]
+    assert json.loads((killed / "run.json").read_text())["resumed"] == [[1, 1]]
+    assert "the run was resumed there" in (killed / "report.html").read_text()
+    names = [
+        [json.loads(line)["name"] for line in (folder / "results.jsonl").read_text().splitlines()]
+        for folder in (killed, whole)
+    ]
+    assert names[1].count("speed/images_per_second") == 2
+    assert (killed / "backbone.keras").is_file()

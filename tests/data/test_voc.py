@@ -1,0 +1,288 @@
+"""Pictures with boxes or masks: folders in VOC's format and TensorFlow Datasets."""
+
+import importlib.util
+import pathlib
+import socket
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_leoclr.data.readers import voc
+from keras_leoclr.data.readers.voc import AnnotationError, load_annotated, read_boxes, read_mask
+from keras_leoclr.evaluation.dense import MeanIoU, Objects, average_precision
+from tests.pictures import encoded, jpeg, picture
+
+pytest.importorskip("defusedxml")
+pytestmark = pytest.mark.backend_free
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+
+
+def pasted_objects():
+    """The maker of small data sets, a script."""
+    spec = importlib.util.spec_from_file_location("pasted_objects", BENCHMARKS / "pasted_objects.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("voc")
+    pasted_objects().make(folder, {"train": 6, "val": 3}, size=64)
+    return folder
+
+
+def annotation(objects="", size="<size><width>53</width><height>37</height></size>", head=""):
+    return f"<?xml version='1.0'?>{head}<annotation>{size}{objects}</annotation>"
+
+
+def one(name="cat", xmin=1, ymin=1, xmax=53, ymax=37, more=""):
+    sides = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
+    box = "".join(f"<{side}>{value}</{side}>" for side, value in sides.items())
+    return f"<object><name>{name}</name><bndbox>{box}</bndbox>{more}</object>"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Two pictures of 53 x 37 pixels, the second turned by its EXIF orientation."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name in ("JPEGImages", "Annotations", "SegmentationClass"):
+        (tmp_path / name).mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "JPEGImages" / "a b.jpg").write_bytes(jpeg(0))
+    (tmp_path / "JPEGImages" / "ü.jpg").write_bytes(encoded(picture(), "JPEG", exif=exif.tobytes()))
+    part = "<part><name>head</name><bndbox><xmin>2</xmin></bndbox></part>"
+    objects = one(xmin=1, ymin=20, xmax=10, ymax=37, more=part) + one("dog", more="<difficult>1</difficult>")
+    (tmp_path / "Annotations" / "a b.xml").write_text(annotation(objects))
+    turned = "<size><width>37</width><height>53</height></size>"
+    (tmp_path / "Annotations" / "ü.xml").write_text(annotation(one(xmax=37, ymax=53), turned))
+    for name, shape in (("a b", (37, 53)), ("ü", (53, 37))):
+        mask = np.zeros(shape, np.uint8)
+        mask[:5], mask[5:7] = 15, 255
+        image = Image.fromarray(mask)
+        image.putpalette(bytes(range(256)) * 3)
+        image.save(tmp_path / "SegmentationClass" / f"{name}.png")
+    return tmp_path
+
+
+def elements(data, seed=None, take=None):
+    dataset = data.elements(seed)
+    return list((dataset if take is None else dataset.take(take)).as_numpy_iterator())
+
+
+# === Folders ===
+
+
+def test_boxes_of_a_folder_are_shares_of_the_turned_picture(folder):
+    data = load_annotated(str(folder), "train", "boxes")
+    assert (data.class_names, data.count) == (("cat", "dog"), 2)
+    by_shape = {element["image"].shape[:2]: element for element in elements(data)}
+    plain = by_shape[37, 53]
+    np.testing.assert_allclose(plain["boxes"], [[19 / 37, 0, 1, 10 / 53], [0, 0, 1, 1]], atol=1e-6)
+    assert plain["classes"].tolist() == [0, 1] and plain["difficult"].tolist() == [False, True]
+    np.testing.assert_allclose(by_shape[53, 37]["boxes"], [[0, 0, 1, 1]])
+
+
+def test_masks_of_a_folder_are_palette_numbers(folder):
+    data = load_annotated(str(folder), "train", "masks")
+    assert data.class_names[0] == "background" and data.class_names[15] == "person"
+    for element in elements(data):
+        assert element["mask"].shape == element["image"].shape[:2]
+        assert np.unique(element["mask"]).tolist() == [0, 15, 255] and (element["mask"][:5] == 15).all()
+
+
+def test_a_seed_gives_every_picture_once_in_an_order_of_its_own(made):
+    data = load_annotated(str(made), "train", "boxes")
+    in_order = [element["image"].tobytes() for element in elements(data)]
+    shuffled = [element["image"].tobytes() for element in elements(data, seed=3, take=18)]
+    passes = [shuffled[start : start + 6] for start in (0, 6, 12)]
+    assert all(sorted(one_pass) == sorted(in_order) for one_pass in passes)
+    assert len({tuple(one_pass) for one_pass in passes}) > 1
+    assert shuffled == [element["image"].tobytes() for element in elements(data, seed=3, take=18)]
+
+
+def test_splits_are_those_of_image_sets_and_their_slices(made, folder):
+    assert load_annotated(str(made), "val", "masks").count == 3
+    assert load_annotated(str(made), "train[:50%]", "boxes").count == 3
+    with pytest.raises(
+        ValueError, match=r"`split` must be one of .*Main: train, val. Received: split='test'"
+    ):
+        load_annotated(str(made), "test", "boxes")
+    assert load_annotated(str(folder), "train[1:]", "boxes").count == 1
+    with pytest.raises(ValueError, match='without ImageSets/Main must be "train" or a slice'):
+        load_annotated(str(folder), "val", "boxes")
+
+
+def test_made_pictures_agree_with_their_boxes_and_masks(made):
+    pairs = zip(
+        elements(load_annotated(str(made), "train", "boxes", pasted_objects().CLASSES)),
+        elements(load_annotated(str(made), "train", "masks")),
+        strict=True,
+    )
+    for boxes, masks in pairs:
+        np.testing.assert_array_equal(boxes["image"], masks["image"])
+        assert len(boxes["boxes"]) >= 1
+        covered = np.zeros(masks["mask"].shape, bool)
+        for box, number in zip(np.round(boxes["boxes"] * 64).astype(int), boxes["classes"], strict=True):
+            inside = masks["mask"][box[0] : box[2], box[1] : box[3]]
+            assert (inside == number + 1).any()
+            covered[box[0] : box[2], box[1] : box[3]] = True
+        assert not masks["mask"][~covered].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<annotation>", "no XML that can be read"),
+        (annotation(head="<!DOCTYPE a [<!ENTITY b 'c'>]>"), "must not have a document type or entities"),
+        (annotation(one(xmax=60)), "object 1, cat, must have a box within the picture of 53 x 37 pixels"),
+        (annotation(one() + one("dog", xmin=9, xmax=7)), "object 2, dog, must have a box"),
+        (annotation(one(ymin="nan")), "Received: xmin 1, ymin nan"),
+        (annotation(one(xmin="")), "must have a box"),
+        (annotation("<object><name>cat</name></object>"), "object 1 must have a name and a bndbox"),
+        (annotation("", "<size><width>x</width><height>1</height></size>"), "size must be whole numbers"),
+        (annotation(one(), "<size><width>99</width><height>37</height></size>"), "size must be that of"),
+        (annotation(one(xmax=54), ""), "boxes must lie within the picture, 53 x 37"),
+        (annotation(one("unicorn")), "class must be one of cat, dog. Received: unicorn"),
+    ],
+)
+def test_bad_annotations_are_named(folder, text, words):
+    (folder / "Annotations" / "a b.xml").write_text(text)
+    with pytest.raises(AnnotationError, match=r"a b\.xml: .*") as error:
+        load_annotated(str(folder), "train", "boxes", ("cat", "dog"))
+    assert words in str(error.value)
+
+
+def test_entities_are_refused_before_they_are_expanded(tmp_path):
+    lines = "".join(f"<!ENTITY e{n} '{f'&e{n - 1};' * 10}'>" for n in range(1, 12))
+    bomb = annotation("&e11;", head=f"<!DOCTYPE a [<!ENTITY e0 'ha'>{lines}]>")
+    (tmp_path / "bomb.xml").write_text(bomb)
+    with pytest.raises(AnnotationError, match=r"bomb\.xml: must not have a document type or entities"):
+        read_boxes(tmp_path / "bomb.xml")
+
+
+def test_bad_masks_are_named(folder):
+    path = folder / "SegmentationClass" / "a b.png"
+    cases = {
+        "must hold the numbers of the 3 classes, or 255. Received: 15": path.read_bytes(),
+        "must have a palette or be grey": encoded(picture("RGB"), "PNG"),
+        "no PNG that can be read": b"text",
+    }
+    for words, data in cases.items():
+        path.write_bytes(data)
+        with pytest.raises(AnnotationError) as error:
+            read_mask(path, ("background", "cat", "dog"))
+        assert words in str(error.value) and "a b.png" in str(error.value)
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(path)
+    with pytest.raises(
+        Exception, match=r"a b\.png: must be as large as its picture, 53 x 37. Received: 5 x 5"
+    ):
+        elements(load_annotated(str(folder), "train", "masks"))
+
+
+def test_missing_and_damaged_files_are_named(folder):
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("a b\n".replace(" ", "_") + "\n")
+    with pytest.raises(FileNotFoundError, match="a_b: no picture of that name, the split 'train' names it"):
+        load_annotated(str(folder), "train", "boxes")
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("ü\n")
+    (folder / "Annotations" / "ü.xml").unlink()
+    with pytest.raises(FileNotFoundError, match=r"ü\.xml: missing"):
+        load_annotated(str(folder), "train", "boxes")
+    (folder / "JPEGImages" / "ü.jpg").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"ü\.jpg: no JPEG"):
+        load_annotated(str(folder), "train", "boxes")
+    with pytest.raises(FileNotFoundError, match="with JPEGImages and Annotations"):
+        load_annotated(str(folder / "nowhere"), "train", "boxes")
+    with pytest.raises(ValueError, match="`kind` must be"):
+        load_annotated(str(folder), "train", "polygons")
+
+
+# === TensorFlow Datasets ===
+
+
+def test_pascal_voc_of_tensorflow_datasets(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])  # there is a network, or so it seems
+    with tfds.testing.mock_data(num_examples=4):
+        data = load_annotated("tfds:voc/2007", "train", "boxes")
+        assert set(data.class_names) == set(voc.VOC_CLASSES)
+        found = elements(data)
+        assert len(found) == 4 and len(elements(data, seed=0, take=6)) == 6
+        for element in found:
+            # every feature of such data has a length of its own
+            assert element["image"].shape[2] == 3 and element["boxes"].shape[1] == 4
+            assert element["difficult"].dtype == bool and element["classes"].dtype == np.int64
+        with pytest.raises(
+            ValueError, match="must have the features image and segmentation_mask to have masks"
+        ):
+            load_annotated("tfds:voc/2007", "train", "masks")
+
+
+def test_masks_of_tensorflow_datasets(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+    with tfds.testing.mock_data(num_examples=2):
+        data = load_annotated("tfds:oxford_iiit_pet", "train", "masks")
+        assert data.class_names == ("pet", "background", "border")
+        for element in elements(data):
+            assert element["image"].shape[2] == 3 and element["mask"].ndim == 2
+
+
+# === Scores ===
+
+
+def objects(*rows, scores=None, difficult=None):
+    boxes = np.array([row[:4] for row in rows], "float32").reshape(-1, 4)
+    return Objects(boxes, np.array([row[4] for row in rows], int), scores, difficult)
+
+
+def test_average_precision_of_perfect_shifted_and_missing_detections():
+    pytest.importorskip("pycocotools")
+    truth = [objects((0, 0, 10, 10, 0)), objects((0, 0, 20, 10, 1))]
+    right = [objects((0, 0, 10, 10, 0), scores=[0.9]), objects((0, 0, 20, 10, 1), scores=[0.8])]
+    scores = average_precision(truth, right, ("cat", "dog"))
+    assert scores == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1, "AP cat": 1, "AP dog": 1})
+    # 6 of 10 columns: an overlap of 0.6, which counts at 0.50, 0.55 and 0.60
+    shifted = [objects((0, 0, 10, 6, 0), scores=[0.9]), right[1]]
+    scores = average_precision(truth, shifted, ("cat", "dog"))
+    assert scores["AP50"] == pytest.approx(1) and scores["AP75"] == pytest.approx(0.5)
+    assert scores["AP cat"] == pytest.approx(0.3)
+    nothing = [objects(scores=[]), objects(scores=[])]
+    assert average_precision(truth, nothing, ("cat", "dog")) == {"AP": 0, "AP50": 0, "AP75": 0}
+
+
+def test_difficult_objects_are_neither_missed_nor_wrong():
+    pytest.importorskip("pycocotools")
+    truth = [objects((0, 0, 10, 10, 0), (20, 20, 30, 30, 0), difficult=np.array([False, True]))]
+    for found in (
+        objects((0, 0, 10, 10, 0), scores=[0.5]),
+        objects((20, 20, 30, 30, 0), (0, 0, 10, 10, 0), scores=[0.9, 0.5]),
+    ):
+        assert average_precision(truth, [found], ("cat",))["AP"] == pytest.approx(1)
+    with pytest.raises(ValueError, match="`truth` must hold an object that is not difficult"):
+        average_precision([objects((0, 0, 9, 9, 0), difficult=np.array([True]))], [found], ("cat",))
+
+
+def test_mean_iou_counts_pixels_and_leaves_out_void():
+    rng = np.random.default_rng(0)
+    score = MeanIoU(("a", "b", "c", "never"))
+    pairs = [(rng.integers(0, 3, (5, 7)), rng.integers(0, 3, (5, 7))) for _ in range(3)]
+    for truth, predicted in pairs:
+        truth[0] = 255
+        score.add(truth.astype("uint8"), predicted)
+    truth = np.concatenate([t.ravel() for t, _ in pairs])
+    predicted = np.concatenate([p.ravel() for _, p in pairs])[truth != 255]
+    truth = truth[truth != 255]
+    ious = [
+        ((truth == c) & (predicted == c)).sum() / ((truth == c) | (predicted == c)).sum() for c in range(3)
+    ]
+    result = score.result()
+    assert result["mIoU"] == pytest.approx(np.mean(ious)) and "IoU never" not in result
+    assert result["pixel accuracy"] == pytest.approx((truth == predicted).mean())
+    with pytest.raises(ValueError, match="not void"):
+        MeanIoU(("a",)).result()

@@ -1,0 +1,200 @@
+"""The folder of a run: one process at a time, and the settings that it was started with."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from keras_leoclr import cli, evaluation
+from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
+from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs.results import Results
+from keras_leoclr.training.session import SAFE, ChangedRecipeError, Run, RunInProgressError
+
+backend_free = pytest.mark.backend_free
+RECIPE = fashion_mnist.RECIPE
+
+
+def begun(workdir, recipe=RECIPE, **options):
+    with Run(workdir, recipe, **options) as run:
+        run.begin()
+    return run
+
+
+@backend_free
+def test_a_second_run_is_refused_and_told_which_process_holds_the_folder(tmp_path):
+    holder = (
+        "import sys\n"
+        "from keras_leoclr.recipes.fashion_mnist import RECIPE\n"
+        "from keras_leoclr.training.session import Run\n"
+        "run = Run(sys.argv[1], RECIPE)\n"
+        "run.begin()\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", holder, tmp_path], **pipes)
+    assert process.stdout.readline() == "held\n"
+    for overwrite in (False, True):
+        with pytest.raises(
+            RunInProgressError, match=f"in use by process {process.pid} on .*one run at a time"
+        ):
+            Run(tmp_path, RECIPE, overwrite=overwrite)
+    process.kill()  # the lock dies with its process
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    begun(tmp_path)
+
+
+@backend_free
+def test_two_that_start_at_the_same_time_in_a_new_folder_are_told_apart(tmp_path):
+    with Run(tmp_path / "run", RECIPE) as first, Run(tmp_path / "run", RECIPE) as second:
+        first.begin()
+        with pytest.raises(RunInProgressError):
+            second.begin()
+
+
+@backend_free
+def test_other_settings_are_refused_with_a_table(tmp_path):
+    begun(tmp_path)
+    changed = dataclasses.replace(RECIPE, learning_rate=0.5, epochs=20)
+    for override in (False, True):
+        with pytest.raises(ChangedRecipeError) as raised:
+            Run(tmp_path, changed, override=override)
+        lines = str(raised.value).splitlines()
+        assert "`workdir` holds a run with other settings." in lines[0]
+        assert "`override` cannot change learning_rate" in lines[0]
+        assert [line.split() for line in lines[1:]] == [
+            ["setting", "the", "run", "now"],
+            ["epochs", "14", "20"],
+            ["learning_rate", "0.24", "0.5"],
+        ]
+    assert json.loads((tmp_path / "recipe.json").read_text())["epochs"] == 14
+
+
+@backend_free
+def test_what_is_safe_to_change_is_taken_with_override(tmp_path):
+    run = begun(tmp_path)
+    run.finish()
+    longer = dataclasses.replace(RECIPE, epochs=20, knn_every=2)
+    with pytest.raises(ChangedRecipeError, match="`override` resumes with the new values"):
+        Run(tmp_path, longer)
+    with Run(tmp_path, longer, override=True) as run:
+        assert not run.finished
+        run.begin()
+    assert json.loads((tmp_path / "recipe.json").read_text())["epochs"] == 20
+    assert json.loads((tmp_path / "run.json").read_text())["overridden"] == ["epochs", "knn_every"]
+
+
+@backend_free
+def test_another_backend_is_another_setting(tmp_path):
+    begun(tmp_path)
+    noted = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**noted, "backend": "mxnet"}))
+    with pytest.raises(ChangedRecipeError, match=r"backend +mxnet"):
+        Run(tmp_path, RECIPE)
+    Run(tmp_path, RECIPE, override=True).close()
+
+
+@backend_free
+def test_a_field_that_the_run_did_not_know_has_its_default(tmp_path):
+    begun(tmp_path)
+    known = json.loads((tmp_path / "recipe.json").read_text())
+    del known["enqueue"]
+    (tmp_path / "recipe.json").write_text(json.dumps(known))
+    Run(tmp_path, RECIPE).close()
+    with pytest.raises(ChangedRecipeError, match=r"enqueue +both +first"):
+        Run(tmp_path, dataclasses.replace(RECIPE, enqueue="first"))
+
+
+@backend_free
+def test_overwrite_deletes_all_but_the_lock(tmp_path):
+    run = begun(tmp_path)
+    run.finish()
+    (tmp_path / "checkpoints" / "old").write_text("")
+    (tmp_path / "history.csv").write_text("old")
+    run = begun(tmp_path, dataclasses.replace(RECIPE, learning_rate=0.5), overwrite=True)
+    assert not run.finished
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoints",
+        "lock",
+        "progress.json",
+        "recipe.json",
+        "run.json",
+    ]
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+@backend_free
+def test_what_is_safe_is_a_setting():
+    assert set(SAFE) - {"backend"} <= {field.name for field in dataclasses.fields(Recipe)}
+
+
+# === From the command line ===
+
+
+def leoclr(workdir, *arguments):
+    small = (
+        "--preset smoke --noevaluate --image_size 16 --widths 8,16 --max_images 64 --knn_every 0 --verbose 2"
+    )
+    return cli.main(
+        ["leoclr", "pretrain", "fashion_mnist", "--workdir", str(workdir), *small.split(), *arguments]
+    )
+
+
+@pytest.mark.slow
+def test_a_finished_run_says_so_and_a_longer_one_goes_on(tmp_path, capsys):
+    assert leoclr(tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert "Checkpoints: " in printed and "of the training time" in printed
+    before = {
+        path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != "lock"
+    }
+    assert leoclr(tmp_path) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in before} == before
+    assert leoclr(tmp_path, "--epochs", "3") == 2
+    error = capsys.readouterr().err
+    assert "epochs" in error and "`override` resumes with the new values" in error
+    assert leoclr(tmp_path, "--epochs", "3", "--override") == 0
+    assert "2 epochs and 0 steps are done" in capsys.readouterr().out
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3
+    assert checkpoints.read_state(checkpoints.paths(tmp_path / "checkpoints")[-1])["position"] == [3, 0]
+    epochs = [
+        line["epoch"] for line in Results(tmp_path / "results.jsonl").read() if "speed/im" in line["name"]
+    ]
+    assert epochs == [1, 2, 3]
+
+
+@backend_free
+@pytest.mark.slow
+def test_a_run_that_died_in_its_evaluation_has_every_result_once(tmp_path, monkeypatch):
+    recipe = dataclasses.replace(
+        RECIPE.smoke(), max_images=64, image_size=16, widths=(8, 16), knn_every=0, epochs=1
+    )
+    calls = []
+
+    class Dying(evaluation.Linear):
+        def run(self):
+            calls.append(self)
+            if len(calls) in (2, 5):  # before training, and after it in the process that went on
+                raise MemoryError
+            yield from super().run()
+
+    monkeypatch.setattr(evaluation, "Linear", Dying)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            pretrain(recipe, tmp_path, verbose=0)
+    final = pretrain(recipe, tmp_path, verbose=0)
+    lines = [
+        (r["name"], r.get("subject"), r.get("class")) for r in Results(tmp_path / "results.jsonl").read()
+    ]
+    assert len(lines) == len(set(lines))
+    assert {who for _, who, _ in lines if who} == {"raw pixels", "random", "pretrained"}
+    for name in ("knn/top1", "linear/top1"):
+        assert {f"{who}/{name}" for who in ("raw pixels", "random", "pretrained")} <= final.keys()
+    assert "pretrained/quality/class_accuracy" not in final
+    assert pretrain(recipe, tmp_path, verbose=0) == final

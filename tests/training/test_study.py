@@ -1,0 +1,352 @@
+"""Ablations: their variants, how they are run and collected, and what is said of them."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from keras_leoclr import cli
+from keras_leoclr.commands import ablate
+from keras_leoclr.recipes import Recipe, fashion_mnist
+from keras_leoclr.report import studies
+from keras_leoclr.runs.results import Results
+from keras_leoclr.training import ablations
+from keras_leoclr.training import studies as study
+
+pytestmark = pytest.mark.backend_free
+
+RECIPE = dataclasses.replace(fashion_mnist.RECIPE, epochs=10)
+
+
+def run(*arguments):
+    return cli.main(["leoclr", *map(str, arguments)])
+
+
+# === Variants ===
+
+
+@pytest.mark.parametrize("recipe", [RECIPE, Recipe(dataset="tfds:imagenet2012")], ids=["small", "imagenet"])
+@pytest.mark.parametrize("name", ablations.ABLATIONS)
+def test_every_variant_is_a_recipe_of_its_own(name, recipe):
+    runs = study.runs_of(recipe, ablations.of(name, recipe), [3])
+    assert len(runs) >= 2
+    assert len({r.key for r in runs}) == len({r.folder for r in runs}) == len(runs)
+    assert [r.place for r in runs] == list(range(len(runs)))
+    assert all(r.recipe.seed == 3 and not r.recipe.evaluate for r in runs)
+    if not any("method" in changes for changes in ablations.of(name, recipe).values()):
+        assert runs[0].recipe == dataclasses.replace(recipe, seed=3, evaluate=False, map_images=0)
+
+
+def test_equal_compute_counts_forward_passes():
+    # a query forward and backward costs three forward passes, each key view one
+    labels = list(ablations.of("method", RECIPE))
+    assert labels[:3] == ["MoCo v2, 10 epochs", "LeOCLR, 10 epochs", "LeOCLR, equal compute, 8 epochs"]
+    more = dataclasses.replace(RECIPE, num_crops=5)
+    assert list(ablations.of("method", more).values())[2]["epochs"] == 5
+
+
+def test_variants_with_each_method():
+    variants = ablations.of("momentum", RECIPE, ("leoclr", "moco_v2"))
+    assert list(variants)[:2] == ["LeOCLR, 0.99", "MoCo v2, 0.99"]
+    assert variants["MoCo v2, 0.999"] == {"method": "moco_v2", "momentum": 0.999}
+    with pytest.raises(ValueError, match="`methods` must be left out: framework chooses them"):
+        ablations.of("framework", RECIPE, ("leoclr",))
+
+
+def test_factors_are_changed_one_at_a_time_and_of_both_methods():
+    variants = ablations.of("factors", RECIPE)
+    both = [label.partition(", ")[2] for label, c in variants.items() if c["method"] == "moco_v2"]
+    assert all(f"LeOCLR, {label}" in variants for label in both) and len(both) == 7
+    images = variants["LeOCLR, first quarter of the images, as many steps"]
+    assert images["epochs"] == 4 * RECIPE.epochs and images["train_split"] == "train[:25%]"
+    assert images["probe_split"] == "train"  # classifiers are fitted to all images
+    # what the recipe has anyway is no change
+    slow = ablations.of("factors", dataclasses.replace(RECIPE, momentum=0.999))
+    assert "LeOCLR, momentum 0.9" in slow and "LeOCLR, momentum 0.999" not in slow
+    part = dataclasses.replace(RECIPE, train_split="train[:50%]")
+    with pytest.raises(ValueError, match=r"`train_split` must be a whole split.*train\[:50%\]"):
+        ablations.of("data_size", part)
+
+
+def test_the_place_of_the_data_does_not_tell_runs_apart():
+    here, there, other = (
+        study.Run("a", dataclasses.replace(RECIPE, dataset=dataset, data_dir=data_dir), 0).key
+        for dataset, data_dir in (("/here/set", None), ("/there/set", "/data"), ("/here/other", None))
+    )
+    assert here == there != other
+
+
+# === Running ===
+
+
+def pretend(monkeypatch, code):
+    """Runs are processes with this code instead; `folder` and `SUITE` are theirs."""
+
+    def start(run, workdir, jobs, suite, options):
+        folder = workdir / run.folder
+        folder.mkdir(exist_ok=True)
+        about = f"""import pathlib, sys
+from keras_leoclr.runs.results import Results
+folder, seed, SUITE = pathlib.Path({str(folder)!r}), {run.recipe.seed}, {list(suite)}
+"""
+        with (folder / study.LOG).open("a") as log:
+            return subprocess.Popen([sys.executable, "-c", about + code], stdout=log, stderr=log)
+
+    monkeypatch.setattr(study, "_start", start)
+
+
+WRITES = """
+results = Results(folder / "results.jsonl")
+results.write("knn/top1", (5 + seed) / 10, subject="pretrained", k=20)
+results.write("finetune/top1", 0.4, subject="pretrained", fraction=0.01, crop_scale=[0.08, 1.0])
+for scale in (0.2, 0.6):
+    results.write("retrieval/recall@1", scale / 2, subject="pretrained", crop_scale=scale)
+for change, value in (("contrast", 0.3), ("jpeg", 0.4)):
+    results.write("robustness/linear/mean", value, subject="pretrained", change=change)
+results.write("study/evaluated", 1.0, subject="pretrained", suite=SUITE)
+(folder / "history.csv").write_text("epoch,knn_top1,loss_to_chance" + chr(10) + "0,0.4,0.9" + chr(10))
+(folder / "run.json").write_text('{"environment": {"backend": "tensorflow"}}')
+"""
+VARIANTS = {"one": {}, "two": {"temperature": 0.1}}
+
+
+def test_runs_that_are_collected_are_not_run_again(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1), jobs=2, command="leoclr x")
+    first = results.read()
+    assert {(line["variant"], line["seed"]) for line in first} == {(v, s) for v in VARIANTS for s in (0, 1)}
+    assert {line["command"] for line in first if line["name"] == "study/run"} == {"leoclr x"}
+    curve = next(line for line in first if line["name"] == "curve/knn_top1")
+    assert (curve["epochs"], curve["value"]) == ([[1, 0.4]], 0.4)
+    pretend(monkeypatch, "sys.exit('must not be started')")
+    assert study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1)).read() == first
+    pretend(monkeypatch, WRITES)
+    more = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1, 2)).read()
+    assert more[: len(first)] == first and {line["seed"] for line in more[len(first) :]} == {2}
+
+
+def test_a_run_that_was_collected_in_part_is_collected_again(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,))
+    whole = results.path.read_text().splitlines(keepends=True)
+    last = json.loads(whole[-1])["variant"]
+    results.path.write_text("".join(whole[:-1]))  # killed before the last line of the last run
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,))
+    runs = [line["variant"] for line in results.read() if line["name"] == "study/run"]
+    assert sorted(runs) == ["one", "two"] and runs[-1] == last
+    found = studies.read(results)["temperature"]
+    assert found.curves[last]["knn_top1"][0] == {1: 0.4}
+
+
+def test_more_evaluations_are_added_to_runs_that_are_there(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn",))
+    assert studies.read(results)["temperature"].runs[0]["suite"] == ["knn"]
+    first = results.read()
+    added = """
+results = Results(folder / "results.jsonl")
+results.write("linear/top1", 0.6, subject="pretrained")
+results.write("study/evaluated", 1.0, subject="pretrained", suite=["linear"])
+"""
+    pretend(monkeypatch, added)
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn", "linear"))
+    more = results.read()[len(first) :]
+    assert {line["name"] for line in more} == {"linear/top1", "study/run"}  # nothing stands there twice
+    found = studies.read(results)["temperature"]
+    assert found.values["one"]["knn/top1"] == {0: 0.5} and found.values["one"]["linear/top1"] == {0: 0.6}
+    assert [line["suite"] for line in found.runs] == [["knn", "linear"]] * 2
+    pretend(monkeypatch, "sys.exit('must not be started')")
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("linear",))
+
+
+def test_the_mean_over_the_changes_of_the_images_is_shown(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1), suite=("knn", "robustness"))
+    found = studies.read(results)["temperature"]
+    assert found.changed["one"] == {"contrast": {0: 0.3, 1: 0.3}, "jpeg": {0: 0.4, 1: 0.4}}
+    assert found.values["one"][studies.CHANGED] == {0: pytest.approx(0.35), 1: pytest.approx(0.35)}
+    assert "linear, changed images" in studies.markdown(found) and "35.0" in studies.markdown(found)
+    assert found.values["one"]["finetune/top1"] == {0: 0.4, 1: 0.4}
+    assert found.values["one"]["retrieval/recall@1"] == {0: 0.3, 1: 0.3}  # of one scale of the crops
+
+
+def test_studies_that_share_a_folder_do_not_take_each_others_runs(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    study.study("temperature", RECIPE, {"0.2": {}}, tmp_path, (0,))
+    results = study.study("momentum", RECIPE, {"0.99": {}}, tmp_path, (0,))
+    found = studies.read(results)
+    assert list(found["temperature"].values) == ["0.2"] and list(found["momentum"].values) == ["0.99"]
+
+
+def test_one_failed_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
+    pretend(monkeypatch, WRITES + "sys.exit('out of luck') if 'two' in folder.name else None")
+    with pytest.raises(
+        ChildProcessError, match="(?s)1 of 2 runs failed; the same command tries again.*out of luck"
+    ):
+        study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,))
+    assert {line["variant"] for line in Results(tmp_path / "results.jsonl").read()} == {"one"}
+    assert "two, seed 0: failed with status 1" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_study_from_the_command_line(tmp_path, capsys):
+    small = ["--preset", "smoke", "--max_images", 64, "--knn_bank", 40, "--knn_queries", 20, "--epochs", 1]
+    command = [
+        "ablate",
+        "enqueue",
+        "--workdir",
+        tmp_path,
+        "--seeds",
+        0,
+        "--jobs",
+        2,
+        "--suite",
+        "knn",
+        *small,
+    ]
+    assert run(*command) == 0
+    printed = capsys.readouterr().out
+    assert "2/2" in printed and "kNN among training images" in printed
+    found = studies.read(Results(tmp_path / "results.jsonl"))["enqueue"]
+    assert list(found.values) == ["both", "first", studies.RANDOM]
+    assert set(found.curves["first"]) == {"knn_top1", "loss_to_chance"}
+    assert found.runs[0]["command"].startswith("leoclr ablate enqueue --workdir")
+    assert "--jobs" not in found.runs[0]["command"]
+    assert (tmp_path / "table.md").read_text().startswith("| variant | seeds |")
+    ET.parse(tmp_path / "table.svg")
+    assert run("ablate", "enqueue", "--workdir", tmp_path, "--show") == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["metho"], "Did you mean method?"),
+        ([], "takes one of method"),
+        (["method"], "--workdir"),
+        (["method", "--recipe", "fashion"], "Did you mean fashion_mnist?"),
+        (["momentum", "--workdir", "W", "--seeds", "a"], "`--seeds` must be comma-separated whole numbers"),
+        (["momentum", "--workdir", "W", "--methods", "moco"], "unknown method 'moco'"),
+        (["momentum", "--workdir", "W", "--suite", "kn"], "unknown evaluation 'kn'"),
+        (["framework", "--workdir", "W", "--methods", "leoclr"], "`methods` must be left out"),
+        (["momentum", "--workdir", "W", "--epochs", "0"], "`epochs` must be >= 1"),
+        (["momentum", "--workdir", "W", "--show"], "must hold results of momentum"),
+    ],
+)
+def test_wrong_use_is_told(tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert run("ablate", *arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_help_lists_the_ablations_and_the_settings(capsys):
+    assert run("ablate", "--help") == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name} " in text for name in ablations.ABLATIONS)
+    assert "--temperature" in text and "--jobs" in text
+
+
+def test_the_command_leaves_out_what_does_not_matter_to_others():
+    text = ablate._command(["method", "--jobs", "2", "--recipe=x", "--verbose=0", "--seeds", "0,1"])
+    assert text == "leoclr ablate method --recipe=x --seeds 0,1"
+
+
+# === Numbers ===
+
+
+def test_intervals_are_those_of_students_t():
+    values = [0.1, 0.4, 0.35, 0.2]
+    low, high = scipy.stats.t.interval(0.95, 3, np.mean(values), scipy.stats.sem(values))
+    found = studies.spread(values)
+    np.testing.assert_allclose([found.low, found.high], [low, high], rtol=1e-3)
+    assert studies.spread([0.3]) == studies.Spread(0.3, None, None, None, 1)
+    np.testing.assert_allclose(studies.STUDENT, scipy.stats.t.ppf(0.975, np.arange(1, 11)), atol=1e-3)
+
+
+def lines_of(path, values, recipe=RECIPE, methods=()):
+    results = Results(path)
+    for place, (variant, seeds) in enumerate(values.items()):
+        for seed, value in enumerate(seeds):
+            about = {"ablation": "temperature", "variant": variant, "seed": seed}
+            results.write("linear/top1", value, **about)
+            changes = {"seed": seed, "method": methods[place] if methods else recipe.method}
+            own = {**dataclasses.asdict(recipe), **changes}
+            run = {"run": f"{place}-{seed}", "place": place, "recipe": own}
+            results.write("study/run", 1.0, **about, **run, command="c", environment={})
+            results.write("curve/knn_top1", value, **about, epochs=[[1, value]])
+    return results
+
+
+def test_differences_are_paired_by_seed(tmp_path):
+    values = {"b": [0.50, 0.60, 0.70], "a": [0.52, 0.62, 0.72], "c": [0.52, 0.58, 0.76]}
+    found = studies.read(lines_of(tmp_path / "results.jsonl", values))["temperature"]
+    assert found.reference == "b"
+    change = found.change("a", "linear/top1")
+    assert change.mean == pytest.approx(0.02) and change.beyond_chance
+    assert not found.change("c", "linear/top1").beyond_chance
+    text = studies.markdown(found)
+    assert "| a | 3 | 62.0 ± 10.0 (+2.0, +2.0 to +2.0 *) |" in text and "| b | 3 | 60.0 ± 10.0 |" in text
+
+
+def test_pictures_are_svg_that_name_their_values(tmp_path):
+    found = studies.read(lines_of(tmp_path / "results.jsonl", {"a<b": [0.5, 0.6], "c": [0.7]}))["temperature"]
+    for text in (studies.picture(found), studies.curves(found)):
+        root = ET.fromstring(text)
+        assert root.tag.endswith("svg") and "a<b" in "".join(root.itertext())
+    assert "a<b, seed 1: 60.0 %" in "".join(ET.fromstring(studies.picture(found)).itertext())
+
+
+# === The page ===
+
+
+def results_script():
+    path = pathlib.Path(__file__).parents[2] / "docs" / "results.py"
+    spec = importlib.util.spec_from_file_location("docs_results", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_results_is_what_the_results_say():
+    script = results_script()
+    for path, text in script.page().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} differs: run `make results`"
+
+
+def test_methods_are_compared_where_all_else_is_equal(tmp_path):
+    values = {"LeOCLR, 0.1": [0.6, 0.7], "MoCo v2, 0.1": [0.5, 0.61], "alone": [0.1, 0.1]}
+    path = tmp_path / "results.jsonl"
+    lines_of(path, values, methods=("leoclr", "moco_v2", "end_to_end"))
+    found = studies.read(Results(path))["temperature"]
+    assert results_script().pairs(found) == [("0.1", "MoCo v2, 0.1", "LeOCLR, 0.1")]
+    text = "\n".join(results_script()._comparison([("folder", found)], "leoclr"))
+    assert "| folder | 0.1 | 2 |" in text and "+9.5" in text
+    twice = "\n".join(results_script()._comparison([("folder", found), ("again", found)], "leoclr"))
+    assert twice == text  # the same runs count once
+    assert results_script()._comparison([("folder", found)], "crop_to_original") == []
+
+
+def test_what_follows_is_counted():
+    script = results_script()
+
+    def advice(ours, theirs):
+        return script._advice("LeOCLR", {"kNN": ([], ["x"] * ours, ["y"] * theirs)})
+
+    assert "LeOCLR and MoCo v2 are not told apart" in advice(0, 0)
+    assert "LeOCLR is the better choice. MoCo v2 is where" in advice(3, 1)
+    assert "MoCo v2 is the better choice. LeOCLR is where" in advice(0, 1)
+    assert "neither is ahead throughout" in advice(2, 1)
+
+
+def test_results_in_the_repository_are_small_and_name_no_place():
+    for path in pathlib.Path(__file__).parents[2].glob("docs/results/*/results.jsonl"):
+        assert path.stat().st_size < 500_000
+        assert "/home/" not in path.read_text() and "/root/" not in path.read_text()
+        assert all(json.loads(line)["ablation"] in ablations.ABLATIONS for line in path.open())
