@@ -8,13 +8,11 @@ with zeros in its own place. Nothing in it is code: there is no pickle.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -22,9 +20,9 @@ import ml_dtypes
 import numpy as np
 
 from keras_leoclr import distribution
+from keras_leoclr.runs.files import PARTIAL, whole_file  # noqa: F401
 
 SUFFIX = ".safetensors"
-PARTIAL = ".partial"
 DTYPES = {
     "float64": "F64",
     "float32": "F32",
@@ -49,40 +47,6 @@ class DamagedCheckpointError(ValueError):
 
 
 # === Files ===
-
-
-@contextlib.contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Any]:
-    """A binary file that appears under its name when the block ends, complete and on the disk.
-
-    Until then, and after an error for good, the name holds what it held before. The order is that of POSIX:
-    write beside it, fsync the file, rename, fsync the folder.
-
-    Args:
-        path: of the file; its folder must exist.
-
-    Raises:
-        OSError: with the name of the file, if it cannot be written.
-    """
-    path = pathlib.Path(path)
-    partial = path.with_name(path.name + PARTIAL)
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            raise type(error)(error.errno, os.strerror(error.errno or 0), str(path)) from error
-        raise
 
 
 def write(path: str | os.PathLike, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:

@@ -13,6 +13,8 @@ import socket
 import time
 from typing import Any
 
+from keras_leoclr.runs.files import whole_file
+
 FILE = "progress.json"
 UNDER_WAY = ("starting", "training", "evaluating")
 SILENCE = 120.0  # seconds without news after which a run on another host counts as stale
@@ -48,8 +50,6 @@ class ProgressFile:
         began = time.monotonic()
         if began < self._due and not now:
             return
-        from keras_leoclr.runs.checkpoint_file import whole_file
-
         content = json.dumps({**self.status, "updated": time.time()}, indent=1)
         try:
             with whole_file(self.path) as file:

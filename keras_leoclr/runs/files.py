@@ -1,0 +1,211 @@
+"""Files that appear whole or not at all, locks between processes, and checksums."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    import msvcrt
+
+PARTIAL = ".partial"
+WAIT = 0.2  # seconds between two tries to take a lock
+LOCKED_BYTE = 1 << 30  # Windows keeps others from reading what is locked: a byte behind the holder's name
+TO_HASH = 1 << 20  # bytes that are read at a time
+
+
+class LockHeldError(BlockingIOError):
+    """Another process holds a lock.
+
+    Attributes:
+        holder: such as "process 4314 on host".
+    """
+
+    def __init__(self, path: pathlib.Path, holder: str):
+        super().__init__(errno.EWOULDBLOCK, f"the lock is held by {holder}", str(path))
+        self.holder = holder
+
+
+# === Written whole or not at all ===
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Any]:
+    """A binary file that appears under its name when the block ends, complete and on the disk.
+
+    Until then, and after an error for good, the name holds what it held before. The order is that of POSIX:
+    write beside it, fsync the file, rename, fsync the folder.
+
+    Args:
+        path: path of the file; its folder must exist.
+
+    Raises:
+        OSError: with the name of the file, if it cannot be written.
+    """
+    path = pathlib.Path(path)
+    with _renamed(path.with_name(path.name + PARTIAL), path) as partial, partial.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """A path beside `path` for a library that writes by name; what it wrote is renamed when the block ends.
+
+    The name in between keeps the suffix of `path`, which many libraries ask for.
+
+    Args:
+        path: path of a file, or of a folder that does not exist yet.
+
+    Raises:
+        OSError: with the name of the file, if it cannot be written.
+    """
+    path = pathlib.Path(path)
+    with _renamed(path.with_name(f"partial-{path.name}"), path) as partial:
+        yield partial
+        for each in partial.rglob("*") if partial.is_dir() else (partial,):
+            if each.is_file():
+                with each.open("r+b") as file:
+                    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _renamed(partial: pathlib.Path, path: pathlib.Path) -> Iterator[pathlib.Path]:
+    try:
+        yield partial
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            raise type(error)(error.errno, os.strerror(error.errno or 0), str(path)) from error
+        raise
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    if os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a UTF-8 file, whole or not at all."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes a JSON file, indented by two blanks, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+# === Locks ===
+
+
+class Lock:
+    """A file that one process at a time holds; it names the holder, for people.
+
+    The system frees the lock when the process ends, however it ends. The file stays.
+
+    Args:
+        path: path of the file; its folder must exist when the lock is taken.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self._file = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._file is not None
+
+    def take(self, wait: bool = False) -> None:
+        """Takes the lock.
+
+        Args:
+            wait: whether to wait for another holder.
+
+        Raises:
+            LockHeldError: if another process, or another object of this one, holds it and `wait` is False.
+        """
+        file = self.path.open("a+", encoding="utf-8")
+        try:
+            while not _try_to_lock(file):
+                if not wait:
+                    file.seek(0)
+                    raise LockHeldError(self.path, file.read().strip() or "another process")
+                time.sleep(WAIT)
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+
+    def free(self) -> None:
+        """Lets others in; does nothing if the lock is not held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Holds the lock of a file for the length of the block, after waiting for it.
+
+    Args:
+        path: path of the lock's file; its folder is made if it is missing.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = Lock(path)
+    lock.take(wait=True)
+    try:
+        yield
+    finally:
+        lock.free()
+
+
+def _try_to_lock(file) -> bool:
+    try:
+        if os.name == "nt":
+            file.seek(LOCKED_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return False
+        raise
+    return True
+
+
+# === Checksums ===
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with pathlib.Path(path).open("rb") as file:
+        while piece := file.read(TO_HASH):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,99 @@
+"""The folder of a run: the names of its files stand here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from keras_leoclr.runs.files import write_json
+from keras_leoclr.runs.results import Results
+
+
+class RunFolder:
+    """Paths of the files of a run, and their readers and writers. The folder itself need not exist.
+
+    Args:
+        path: path of the folder.
+
+    Attributes:
+        recipe_file: settings of the run; a folder that has this file holds a run.
+        about_file: what the run was made with, and whether it is finished.
+        results_file: named results, one a line.
+        history_file: means of every epoch.
+        status_file: where the run is, for `leoclr watch`.
+        lock_file: held by the process that trains.
+        checkpoints: folder of the training's checkpoints.
+        model_file: the pretrained model, as Keras saves it.
+        backbone_file: the backbone, which takes raw images.
+        card_file: the model card of the backbone, for programs.
+        card_page: the model card, for people.
+        views_file: sheet of the views that the run trained on.
+        report_file: the page that shows the run.
+        skipped_file: pictures that could not be read.
+        features: folder of features that were computed.
+        evaluation: folder of arrays that belong to results.
+        logs: folder of TensorBoard's logs.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+        self.recipe_file = self.path / "recipe.json"
+        self.about_file = self.path / "run.json"
+        self.results_file = self.path / "results.jsonl"
+        self.history_file = self.path / "history.csv"
+        self.status_file = self.path / "progress.json"
+        self.lock_file = self.path / "lock"
+        self.checkpoints = self.path / "checkpoints"
+        self.model_file = self.checkpoints / "model.keras"
+        self.backbone_file = self.path / "backbone.keras"
+        self.card_file = self.path / "backbone.json"
+        self.card_page = self.path / "backbone.md"
+        self.views_file = self.path / "views.png"
+        self.report_file = self.path / "report.html"
+        self.skipped_file = self.path / "skipped.txt"
+        self.features = self.path / "features"
+        self.evaluation = self.path / "evaluation"
+        self.logs = self.path / "logs"
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return self.recipe_file.is_file()
+
+    @property
+    def results(self) -> Results:
+        """Reader and writer of the results."""
+        return Results(self.results_file)
+
+    def recipe(self) -> dict[str, Any]:
+        """Settings of the run; {} if there are none.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        return _read(self.recipe_file)
+
+    def about(self) -> dict[str, Any]:
+        """What the run was made with: backend, environment, data, whether it is finished; {} if unknown.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        return _read(self.about_file)
+
+    def write_recipe(self, recipe: dict[str, Any]) -> None:
+        """Writes the settings; from then on the folder holds a run."""
+        write_json(self.recipe_file, recipe)
+
+    def write_about(self, about: dict[str, Any]) -> None:
+        """Writes what the run was made with."""
+        write_json(self.about_file, about)
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -1,0 +1,106 @@
+"""Files that appear whole or not at all, locks and checksums."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from keras_leoclr.runs import files
+
+pytestmark = pytest.mark.backend_free
+
+
+def test_a_file_holds_what_it_held_until_the_block_ends(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with files.whole_file(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    with pytest.raises(KeyError), files.whole_file(path) as file:
+        file.write(b"broken")
+        raise KeyError
+    assert path.read_text() == "new" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left on device.*a.txt"), files.whole_file(tmp_path / "a.txt"):
+        raise OSError(28, "no room")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_library_that_writes_by_name_is_given_one_with_the_same_suffix(tmp_path):
+    with files.whole_path(tmp_path / "model.keras") as path:
+        assert path.suffix == ".keras" and path.parent == tmp_path
+        path.write_text("model")
+    assert (tmp_path / "model.keras").read_text() == "model"
+    with files.whole_path(tmp_path / "folder") as path:
+        path.mkdir()
+        (path / "a").write_text("a")
+    with pytest.raises(KeyError), files.whole_path(tmp_path / "other") as path:
+        path.mkdir()
+        (path / "a").write_text("a")
+        raise KeyError
+    assert sorted(os.listdir(tmp_path)) == ["folder", "model.keras"] and os.listdir(tmp_path / "folder") == [
+        "a"
+    ]
+
+
+def test_text_and_json_are_utf8(tmp_path):
+    files.write_text(tmp_path / "a", "ä")
+    files.write_json(tmp_path / "b", {"a": [1, None]})
+    assert (tmp_path / "a").read_bytes() == "ä".encode()
+    assert (tmp_path / "b").read_text() == '{\n  "a": [\n    1,\n    null\n  ]\n}\n'
+
+
+def test_a_lock_that_is_held_names_its_holder_and_dies_with_it(tmp_path):
+    program = (
+        "import sys\n"
+        "from keras_leoclr.runs.files import Lock\n"
+        "lock = Lock(sys.argv[1])\n"
+        "lock.take()\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    path = tmp_path / "lock"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program, path], **pipes) as process:
+        assert process.stdout.readline() == "held\n"
+        lock = files.Lock(path)
+        with pytest.raises(files.LockHeldError) as raised:
+            lock.take()
+        assert raised.value.holder.startswith(f"process {process.pid} on ") and not lock.held
+        process.kill()
+    lock.take()
+    assert lock.held and f"process {os.getpid()} on " in path.read_text()
+    with pytest.raises(files.LockHeldError):
+        files.Lock(path).take()
+    lock.free()
+    files.Lock(path).take()
+
+
+def test_locked_waits_for_the_holder(tmp_path):
+    path, events = tmp_path / "folder" / "lock", []
+
+    def other():
+        with files.locked(path):
+            events.append("second")
+
+    with files.locked(path):
+        thread = threading.Thread(target=other)
+        thread.start()
+        time.sleep(2 * files.WAIT)
+        events.append("first")
+    thread.join()
+    assert events == ["first", "second"]
+
+
+def test_a_checksum_is_that_of_the_content(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "TO_HASH", 7)
+    (tmp_path / "a").write_bytes(bytes(range(256)))
+    assert files.sha256_of(tmp_path / "a") == hashlib.sha256(bytes(range(256))).hexdigest()
