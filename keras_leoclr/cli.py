@@ -89,16 +89,6 @@ The backend is the environment variable KERAS_BACKEND: tensorflow (default), jax
 {STATUS}"""
 
 
-# Groups of a recipe's flags in its help, by their first field.
-GROUPS = {
-    "dataset": "data",
-    "method": "views",
-    "backbone": "model",
-    "precision": "devices",
-    "epochs": "training",
-    "knn_every": "evaluation",
-}
-
 # commands whose recipes do not pretrain
 DOWNSTREAM = {"detect": "detection", "segment": "segmentation"}
 
@@ -375,11 +365,11 @@ def _flags_of(recipe: object, presets: typing.Sequence[str] = ()) -> flags.FlagV
 
 def define_fields(values: flags.FlagValues, recipe: object) -> None:
     """Defines one flag per field of a recipe."""
-    own = {"flag_values": values, "module_name": "recipe"}
+    own = {"flag_values": values}
     hints = typing.get_type_hints(type(recipe))
     for field in dataclasses.fields(recipe):
         default, help_text = getattr(recipe, field.name), field.metadata["help"]
-        own["module_name"] = GROUPS.get(field.name, own["module_name"])
+        own["module_name"] = field.metadata["group"]
         kind = hints[field.name]
         if kind is bool:
             flags.DEFINE_bool(field.name, default, help_text, **own)

@@ -17,7 +17,8 @@ def attach(package: str, places: dict[str, str]) -> tuple[Callable[[str], Any], 
     Args:
         package: full name of the package, its `__name__`.
         places: module by public name, both relative to the package; a name that is its own module,
-            such as `{"losses": "losses"}`, is that module.
+            such as `{"losses": "losses"}`, is that module. One more dot in front, such as
+            ".training.recipe", starts from the parent of the package.
 
     Returns:
         The two functions, to be assigned to `__getattr__` and `__dir__` in the package.
@@ -31,7 +32,7 @@ def attach(package: str, places: dict[str, str]) -> tuple[Callable[[str], Any], 
     def get(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(f"{package}.{places[name]}")
+        module = importlib.import_module(f".{places[name]}", package)
         value = module if places[name] == name else getattr(module, name)
         setattr(sys.modules[package], name, value)
         return value

@@ -35,7 +35,7 @@ from keras_leoclr.training.downstream import (
     starting_pyramid,
     training_batches,
 )
-from keras_leoclr.training.recipe import setting
+from keras_leoclr.training.fields import setting
 
 BOXES = 9  # anchors of a place: three sizes, three shapes
 LEVELS = 5  # maps that are predicted on: three of the backbone, two behind them
@@ -45,9 +45,9 @@ LEVELS = 5  # maps that are predicted on: three of the backbone, two behind them
 class Detection(Downstream):
     """The settings of a detector; learning rate and losses are those of RetinaNet (arXiv 1708.02002)."""
 
-    image_size: int = setting(512, "side that pictures are resized to, pixels")
-    first_level: int = setting(3, "finest map that is predicted on: n of stride 2**n")
-    max_objects: int = setting(100, "objects of a picture that are trained on")
+    image_size: int = setting(512, "side that pictures are resized to, pixels", group="data", low=1)
+    first_level: int = setting(3, "finest map that is predicted on: n of stride 2**n", group="model")
+    max_objects: int = setting(100, "objects of a picture that are trained on", group="data")
 
 
 RECIPE = Detection()

@@ -33,8 +33,7 @@ from keras_leoclr import distribution
 from keras_leoclr.data import load
 from keras_leoclr.data.loading import split_folder
 from keras_leoclr.data.readers.folder import FolderImages
-from keras_leoclr.training.pretraining import knn_sizes
-from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe, knn_sizes
 
 # Optimizer, head, temperature and views are MoCo v2's and the paper's for ImageNet-1K.
 RECIPE = Recipe(

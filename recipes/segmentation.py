@@ -32,18 +32,20 @@ from keras_leoclr.training.downstream import (
     starting_pyramid,
     training_batches,
 )
-from keras_leoclr.training.recipe import setting
+from keras_leoclr.training.fields import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation(Downstream):
     """The settings of a segmentation; DeepLab v3+ is arXiv 1802.02611, the dilation rates keras-cv's."""
 
-    image_size: int = setting(512, "side that pictures are resized to, pixels")
-    steps: int = setting(20000, "batches to train on")
-    first_level: int = setting(2, "fine map, n of stride 2**n; the coarse one has 8 times its stride")
+    image_size: int = setting(512, "side that pictures are resized to, pixels", group="data", low=1)
+    steps: int = setting(20000, "batches to train on", group="training", low=1)
+    first_level: int = setting(
+        2, "fine map, n of stride 2**n; the coarse one has 8 times its stride", group="model"
+    )
     dilation_rates: tuple[int, ...] = setting(
-        (6, 12, 18), "of the spatial pyramid pooling, pixels of the coarse map"
+        (6, 12, 18), "of the spatial pyramid pooling, pixels of the coarse map", group="model"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-STEMS = ("imagenet", "cifar", "patch", "solo_learn", "lightly")
+from keras_leoclr.backbones.names import STEMS
 
 
 def resnet18(

@@ -14,11 +14,7 @@ from typing import Any
 
 import keras
 
-STRATEGIES = {
-    "tensorflow": ("auto", "none", "mirrored", "multi_worker"),
-    "jax": ("auto", "none", "data_parallel"),
-    "torch": ("auto", "none"),
-}
+from keras_leoclr.distribution.strategies import STRATEGIES
 
 
 class WorkerLostError(RuntimeError):

@@ -23,7 +23,8 @@ from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
 from keras_leoclr.runs import checkpoint_file as checkpoints
 from keras_leoclr.runs.results import Results
 from keras_leoclr.tensorflow_host import tf
-from keras_leoclr.training.recipe import setting
+from keras_leoclr.training import fields
+from keras_leoclr.training.fields import setting
 
 # what the recipes leave in their folder; nothing else is ever overwritten
 WRITTEN = {"results.jsonl", "recipe.json", "detector.keras", "detections.json", "segmenter.keras"}
@@ -35,44 +36,48 @@ SETTINGS = "settings.json"  # of that training, beside its checkpoints
 class Downstream:
     """The settings of a training on pictures with boxes or masks."""
 
+    # === Model ===
     backbone: str = setting(
-        "random", "what to start from: a .keras file, the folder of a run, torch weights, random"
+        "random",
+        "what to start from: a .keras file, the folder of a run, torch weights, random",
+        group="model",
     )
     architecture: str = setting(
         "resnet18",
         f"with --backbone random: {', '.join(NETWORKS)}, or a file or run whose weights are drawn anew",
+        group="model",
     )
-    dataset: str = setting("", "a folder in VOC's format, or tfds:NAME")
-    data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files")
-    train_split: str = setting("train", "split to train on")
-    test_split: str = setting("val", "split to judge on")
-    class_names: str = setting("", "names of the classes, comma-separated; by default those of the data")
 
-    image_size: int = setting(256, "side that pictures are resized to, pixels")
-    width: int = setting(256, "channels of the layers behind the backbone")
-    freeze: bool = setting(False, "train what lies behind the backbone alone")
+    # === Data ===
+    dataset: str = setting("", "a folder in VOC's format, or tfds:NAME", group="data")
+    data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files", group="data")
+    train_split: str = setting("train", "split to train on", group="data")
+    test_split: str = setting("val", "split to judge on", group="data")
+    class_names: str = setting(
+        "", "names of the classes, comma-separated; by default those of the data", group="data"
+    )
+    image_size: int = setting(256, "side that pictures are resized to, pixels", group="data", low=1)
 
-    steps: int = setting(10000, "batches to train on")
-    batch_size: int = setting(16, "pictures per step")
-    learning_rate: float = setting(0.01, "after warm-up; it falls to 0 along a cosine")
-    warmup_steps: int = setting(500, "steps of linear warm-up")
-    weight_decay: float = setting(1e-4, "coupled weight decay")
-    flip_probability: float = setting(0.5, "share of mirrored pictures")
-    seed: int = setting(0, "of new weights, order and mirrored pictures")
+    width: int = setting(256, "channels of the layers behind the backbone", group="model", low=1)
+    freeze: bool = setting(False, "train what lies behind the backbone alone", group="model")
+
+    # === Training ===
+    steps: int = setting(10000, "batches to train on", group="training", low=1)
+    batch_size: int = setting(16, "pictures per step", group="training", low=1)
+    learning_rate: float = setting(
+        0.01, "after warm-up; it falls to 0 along a cosine", group="training", above=0
+    )
+    warmup_steps: int = setting(500, "steps of linear warm-up", group="training")
+    weight_decay: float = setting(1e-4, "coupled weight decay", group="training")
+    flip_probability: float = setting(0.5, "share of mirrored pictures", group="training", low=0, high=1)
+    seed: int = setting(0, "of new weights, order and mirrored pictures", group="training")
 
     def __post_init__(self):
-        for name in ("image_size", "width", "steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
+        fields.check(self)
         if not 0 <= self.warmup_steps < self.steps:
             raise ValueError(
                 "`warmup_steps` must lie in [0, steps). "
                 f"Received: warmup_steps={self.warmup_steps}, steps={self.steps}"
-            )
-        if self.learning_rate <= 0 or not 0 <= self.flip_probability <= 1:
-            raise ValueError(
-                "`learning_rate` must be > 0 and `flip_probability` in [0, 1]. Received: "
-                f"learning_rate={self.learning_rate}, flip_probability={self.flip_probability}"
             )
 
     @property

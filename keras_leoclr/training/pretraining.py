@@ -20,7 +20,7 @@ from keras_leoclr.evaluation.batches import rows_of
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.runs.results import Results
 from keras_leoclr.tensorflow_host import tf
-from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.recipe import Recipe, knn_sizes
 from keras_leoclr.training.session import Run, make_deterministic
 from keras_leoclr.views import sheet as view_sheet
 
@@ -401,29 +401,6 @@ def _callbacks(recipe, source, views, workdir, results, health, knn, devices) ->
             chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))
             columns.append("online_linear_top1")
     return [*chosen, callbacks.HistoryFile(workdir / "history.csv", columns)]
-
-
-def knn_sizes(recipe: Recipe, count: int) -> tuple[int, int]:
-    """Training images of the kNN measurement: how many vote, and how many others are classified.
-
-    Args:
-        recipe: the settings.
-        count: of the training images; negative if it is not known.
-
-    Raises:
-        ValueError: if there are not as many.
-    """
-    if count < 0:
-        return recipe.knn_bank or 10000, recipe.knn_queries or 2000
-    bank = recipe.knn_bank or min(10000, max(1, count * 4 // 5))
-    queries = recipe.knn_queries or min(2000, max(1, count - bank))
-    if bank + queries > count:
-        raise ValueError(
-            "`knn_bank` and `knn_queries` must not be more than the training images together, "
-            f"{count}; 0 takes what fits, and `knn_every` 0 measures nothing. "
-            f"Received: knn_bank={recipe.knn_bank}, knn_queries={recipe.knn_queries}"
-        )
-    return bank, queries
 
 
 def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> None:

@@ -1,27 +1,13 @@
-"""The settings of a pretraining run."""
+"""The settings of a pretraining run; everything that is known of a setting stands in its field."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from keras_leoclr import backbones, distribution
-
-CHOICES = {
-    "on_error": ("raise", "skip"),
-    "method": ("leoclr", "moco_v2", "end_to_end", "crop_to_original"),
-    "backbone": tuple(backbones.BUILDERS),
-    "momentum_schedule": ("constant", "cosine"),
-    "optimizer": ("sgd", "lars"),
-    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
-    "strategy": tuple(dict.fromkeys(s for known in distribution.STRATEGIES.values() for s in known)),
-    "jit_compile": ("auto", "on", "off"),
-}
-
-
-def setting(default: Any, help: str) -> Any:
-    """A field of a recipe with the text that `--help` shows for it."""
-    return dataclasses.field(default=default, metadata={"help": help})
+from keras_leoclr.backbones.names import BACKBONES, STEMS
+from keras_leoclr.distribution.strategies import STRATEGIES
+from keras_leoclr.training import fields
+from keras_leoclr.training.fields import setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,114 +18,185 @@ class Recipe:
     settings (learning rate 0.03 at batch 256, cosine); views and loss arXiv 2403.06813.
     """
 
-    dataset: str = setting("", "name or path, as keras_leoclr.data.load takes it")
-    data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files")
-    train_split: str = setting("train", "split to pretrain on")
+    # === Data ===
+    dataset: str = setting("", "name or path, as keras_leoclr.data.load takes it", group="data")
+    data_dir: str | None = setting(
+        None, "where TensorFlow Datasets keeps its files", group="data", resumable=True
+    )
+    train_split: str = setting("train", "split to pretrain on", group="data")
     probe_split: str = setting(
-        "", "split with labels, of the kNN measurement and the probes; empty for train_split"
+        "",
+        "split with labels, of the kNN measurement and the probes; empty for train_split",
+        group="data",
+        resumable=True,
     )
-    test_split: str = setting("test", "split of the final evaluation")
-    on_error: str = setting("raise", "at a picture that cannot be read: raise, or skip and count")
-    shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all")
-    max_images: int = setting(0, "use only the first images of each split; 0 for all")
+    test_split: str = setting("test", "split of the final evaluation", group="data", resumable=True)
+    on_error: str = setting(
+        "raise",
+        "at a picture that cannot be read: raise, or skip and count",
+        group="data",
+        choices=("raise", "skip"),
+    )
+    shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all", group="data")
+    max_images: int = setting(0, "use only the first images of each split; 0 for all", group="data", low=0)
 
-    method: str = setting("leoclr", "leoclr, moco_v2, end_to_end, or crop_to_original, which is no paper's")
-    image_size: int = setting(224, "side of the views, pixels")
-    crop_scale: tuple[float, ...] = setting((0.2, 1.0), "area of the crops, share of the image, low and high")
-    num_crops: int = setting(2, "key views of an image (LeOCLR)")
-    original_photometrics: bool = setting(True, "colour and blur for the original too (LeOCLR)")
-    antialias_original: bool = setting(False, "reduce the original with an antialiasing filter (LeOCLR)")
+    # === Views ===
+    method: str = setting(
+        "leoclr",
+        "leoclr, moco_v2, end_to_end, or crop_to_original, which is no paper's",
+        group="views",
+        choices=("leoclr", "moco_v2", "end_to_end", "crop_to_original"),
+    )
+    image_size: int = setting(224, "side of the views, pixels", group="views")
+    crop_scale: tuple[float, ...] = setting(
+        (0.2, 1.0), "area of the crops, share of the image, low and high", group="views"
+    )
+    num_crops: int = setting(2, "key views of an image (LeOCLR)", group="views")
+    original_photometrics: bool = setting(
+        True, "colour and blur for the original too (LeOCLR)", group="views"
+    )
+    antialias_original: bool = setting(
+        False, "reduce the original with an antialiasing filter (LeOCLR)", group="views"
+    )
     color_jitter: tuple[float, ...] = setting(
-        (0.4, 0.4, 0.4, 0.1), "strength of brightness, contrast, saturation, hue"
+        (0.4, 0.4, 0.4, 0.1), "strength of brightness, contrast, saturation, hue", group="views"
     )
-    jitter_probability: float = setting(0.8, "share of views with colour jitter")
-    grayscale_probability: float = setting(0.2, "share of grey views")
-    blur_probability: float = setting(0.5, "share of blurred views")
+    jitter_probability: float = setting(0.8, "share of views with colour jitter", group="views")
+    grayscale_probability: float = setting(0.2, "share of grey views", group="views")
+    blur_probability: float = setting(0.5, "share of blurred views", group="views")
     blur_sigma: tuple[float, ...] = setting(
-        (0.1, 2.0), "standard deviation of the blur, pixels, low and high"
+        (0.1, 2.0), "standard deviation of the blur, pixels, low and high", group="views"
     )
-    flip_probability: float = setting(0.5, "share of mirrored views")
-    mean: tuple[float, ...] = setting((0.485, 0.456, 0.406), "mean of the data per channel, in [0, 1]")
-    std: tuple[float, ...] = setting((0.229, 0.224, 0.225), "standard deviation of the data, in [0, 1]")
+    flip_probability: float = setting(0.5, "share of mirrored views", group="views")
+    mean: tuple[float, ...] = setting(
+        (0.485, 0.456, 0.406), "mean of the data per channel, in [0, 1]", group="views"
+    )
+    std: tuple[float, ...] = setting(
+        (0.229, 0.224, 0.225), "standard deviation of the data, in [0, 1]", group="views"
+    )
+    compile_views: bool = setting(
+        True, "compile the views with XLA: faster, but a run starts later", group="views", resumable=True
+    )
 
-    compile_views: bool = setting(True, "compile the views with XLA: faster, but a run starts later")
+    # === Model ===
+    backbone: str = setting("resnet50", f"one of {', '.join(BACKBONES)}", group="model", choices=BACKBONES)
+    stem: str = setting(
+        "imagenet",
+        "of a ResNet: imagenet, cifar, patch, solo_learn or lightly",
+        group="model",
+        choices=STEMS,
+    )
+    patch_size: int = setting(16, "side of the patches of a ViT, pixels", group="model")
+    widths: tuple[int, ...] = setting((), "channels per stage, for resnet_small only", group="model")
+    projection_dim: int = setting(128, "length of queries and keys", group="model")
+    hidden_dim: int = setting(
+        0, "hidden layer of the projection head; 0 for the number of features", group="model"
+    )
+    queue_size: int = setting(65536, "past keys that serve as negatives", group="model")
+    momentum: float = setting(0.999, "of the key encoder's moving average", group="model")
+    momentum_schedule: str = setting(
+        "constant",
+        "constant, or cosine: from momentum to 1 at the end",
+        group="model",
+        choices=("constant", "cosine"),
+    )
+    temperature: float = setting(0.2, "of the loss", group="model")
+    bn_groups: int = setting(
+        1, "parts of a device's batch with BatchNorm statistics of their own", group="model"
+    )
+    enqueue: str = setting(
+        "both", "keys that enter the queue: both or first", group="model", choices=("both", "first")
+    )
 
-    backbone: str = setting("resnet50", f"one of {', '.join(backbones.BUILDERS)}")
-    stem: str = setting("imagenet", "of a ResNet: imagenet, cifar, patch, solo_learn or lightly")
-    patch_size: int = setting(16, "side of the patches of a ViT, pixels")
-    widths: tuple[int, ...] = setting((), "channels per stage, for resnet_small only")
-    projection_dim: int = setting(128, "length of queries and keys")
-    hidden_dim: int = setting(0, "hidden layer of the projection head; 0 for the number of features")
-    queue_size: int = setting(65536, "past keys that serve as negatives")
-    momentum: float = setting(0.999, "of the key encoder's moving average")
-    momentum_schedule: str = setting("constant", "constant, or cosine: from momentum to 1 at the end")
-    temperature: float = setting(0.2, "of the loss")
-    bn_groups: int = setting(1, "parts of a device's batch with BatchNorm statistics of their own")
-    enqueue: str = setting("both", "keys that enter the queue: both or first")
-
-    precision: str = setting("float32", "float32, mixed_bfloat16 or mixed_float16")
+    # === Devices ===
+    precision: str = setting(
+        "float32",
+        "float32, mixed_bfloat16 or mixed_float16",
+        group="devices",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
     strategy: str = setting(
-        "auto", "auto, none, mirrored or multi_worker (TensorFlow), data_parallel (JAX); auto: all GPUs"
+        "auto",
+        "auto, none, mirrored or multi_worker (TensorFlow), data_parallel (JAX); auto: all GPUs",
+        group="devices",
+        choices=tuple(dict.fromkeys(name for names in STRATEGIES.values() for name in names)),
     )
-    jit_compile: str = setting("auto", "compile the step with XLA: auto (TensorFlow: on GPUs), on or off")
-    steps_per_execution: int = setting(1, "steps that run without returning to Python")
-    gradient_accumulation_steps: int = setting(1, "batches whose gradients are averaged for one update")
+    jit_compile: str = setting(
+        "auto",
+        "compile the step with XLA: auto (TensorFlow: on GPUs), on or off",
+        group="devices",
+        choices=("auto", "on", "off"),
+    )
+    steps_per_execution: int = setting(
+        1, "steps that run without returning to Python", group="devices", low=1
+    )
+    gradient_accumulation_steps: int = setting(
+        1, "batches whose gradients are averaged for one update", group="devices", low=1
+    )
 
-    epochs: int = setting(200, "passes over the images")
-    batch_size: int = setting(256, "images per step, of all devices together")
-    learning_rate: float = setting(0.03, "per 256 images of an update, after warm-up")
-    warmup_epochs: float = setting(0.0, "epochs of linear warm-up")
-    optimizer: str = setting("sgd", "sgd or lars")
-    sgd_momentum: float = setting(0.9, "momentum of the optimizer")
-    weight_decay: float = setting(1e-4, "coupled weight decay")
-    decay_all: bool = setting(True, "decay biases and BatchNorm too, as MoCo does")
-    seed: int = setting(0, "of weights, order and views")
+    # === Training ===
+    epochs: int = setting(200, "passes over the images", group="training", low=1, resumable=True)
+    batch_size: int = setting(256, "images per step, of all devices together", group="training", low=1)
+    learning_rate: float = setting(
+        0.03, "per 256 images of an update, after warm-up", group="training", low=0
+    )
+    warmup_epochs: float = setting(0.0, "epochs of linear warm-up", group="training", low=0)
+    optimizer: str = setting("sgd", "sgd or lars", group="training", choices=("sgd", "lars"))
+    sgd_momentum: float = setting(0.9, "momentum of the optimizer", group="training")
+    weight_decay: float = setting(1e-4, "coupled weight decay", group="training")
+    decay_all: bool = setting(True, "decay biases and BatchNorm too, as MoCo does", group="training")
+    seed: int = setting(0, "of weights, order and views", group="training")
 
-    knn_every: int = setting(1, "epochs between kNN measurements; 0 for none")
+    # === Evaluation ===
+    knn_every: int = setting(
+        1, "epochs between kNN measurements; 0 for none", group="evaluation", low=0, resumable=True
+    )
     knn_bank: int = setting(
-        10000, "training images that vote in the kNN measurement; 0 for four fifths, at most 10000"
+        10000,
+        "training images that vote in the kNN measurement; 0 for four fifths, at most 10000",
+        group="evaluation",
+        low=0,
+        resumable=True,
     )
     knn_queries: int = setting(
-        2000, "training images, others than those, that are classified; 0 for the rest, at most 2000"
+        2000,
+        "training images, others than those, that are classified; 0 for the rest, at most 2000",
+        group="evaluation",
+        low=0,
+        resumable=True,
     )
     online_probe: bool = setting(
-        True, "a linear classifier trained alongside, where kNN is measured and there is one device"
+        True,
+        "a linear classifier trained alongside, where kNN is measured and there is one device",
+        group="evaluation",
+        resumable=True,
     )
-    few_label_draws: int = setting(5, "draws of 10 labelled images per class in the final evaluation")
-    evaluate: bool = setting(True, "kNN and linear probes on the test split at the end")
+    few_label_draws: int = setting(
+        5,
+        "draws of 10 labelled images per class in the final evaluation",
+        group="evaluation",
+        low=1,
+        resumable=True,
+    )
+    evaluate: bool = setting(
+        True, "kNN and linear probes on the test split at the end", group="evaluation", resumable=True
+    )
     map_images: int = setting(
         600,
         "pictures on the map of the report: test images with evaluate, else training images; 0 for no map",
+        group="evaluation",
+        resumable=True,
     )
     curve_images: int = setting(
-        500, "test images of the report's curves of retrieval and robustness; 0 for no curves"
+        500,
+        "test images of the report's curves of retrieval and robustness; 0 for no curves",
+        group="evaluation",
+        low=0,
+        resumable=True,
     )
 
     def __post_init__(self):
-        for name, known in CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {name}={value!r}")
-        for name in (
-            "epochs",
-            "batch_size",
-            "steps_per_execution",
-            "gradient_accumulation_steps",
-            "few_label_draws",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(self, name)}")
-        for name in (
-            "learning_rate",
-            "warmup_epochs",
-            "knn_every",
-            "knn_bank",
-            "knn_queries",
-            "max_images",
-            "curve_images",
-        ):
-            if getattr(self, name) < 0:
-                raise ValueError(f"`{name}` must be >= 0. Received: {name}={getattr(self, name)}")
+        fields.check(self)
         if self.map_images != 0 and self.map_images < 2:
             raise ValueError(f"`map_images` must be 0 or >= 2. Received: map_images={self.map_images}")
         if self.warmup_epochs >= self.epochs:
@@ -175,3 +232,26 @@ class Recipe:
             curve_images=0,
             compile_views=False,
         )
+
+
+def knn_sizes(recipe: Recipe, count: int) -> tuple[int, int]:
+    """The numbers of training images that vote and that are classified in the kNN measurement of a run.
+
+    Args:
+        recipe: the settings.
+        count: number of training images; negative if it is not known.
+
+    Raises:
+        ValueError: if there are not as many.
+    """
+    if count < 0:
+        return recipe.knn_bank or 10000, recipe.knn_queries or 2000
+    bank = recipe.knn_bank or min(10000, max(1, count * 4 // 5))
+    queries = recipe.knn_queries or min(2000, max(1, count - bank))
+    if bank + queries > count:
+        raise ValueError(
+            "`knn_bank` and `knn_queries` must not be more than the training images together, "
+            f"{count}; 0 takes what fits, and `knn_every` 0 measures nothing. "
+            f"Received: knn_bank={recipe.knn_bank}, knn_queries={recipe.knn_queries}"
+        )
+    return bank, queries

@@ -18,28 +18,14 @@ import keras
 from keras_leoclr.runs import checkpoint_file as checkpoints
 from keras_leoclr.runs import status as progress
 from keras_leoclr.runs.environment import environment
+from keras_leoclr.training import fields
 from keras_leoclr.training.recipe import Recipe
 
 LOCK = "lock"
 
 # What may differ when a run is resumed with `override`: the weights do not depend on it, but for `epochs`,
 # from which the schedules are computed anew, and for rounding.
-SAFE = (
-    "backend",
-    "compile_views",
-    "curve_images",
-    "data_dir",
-    "epochs",
-    "evaluate",
-    "few_label_draws",
-    "knn_bank",
-    "knn_every",
-    "knn_queries",
-    "map_images",
-    "online_probe",
-    "probe_split",
-    "test_split",
-)
+SAFE = ("backend", *fields.resumable(Recipe))
 
 
 class ChangedRecipeError(ValueError):

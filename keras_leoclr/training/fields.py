@@ -1,0 +1,88 @@
+"""Fields of settings: each carries its help, group, choices and bounds, and is checked by them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def setting(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    resumable: bool = False,
+) -> Any:
+    """A field that carries everything that is known of a setting, in its `metadata`.
+
+    Args:
+        default: the value of a recipe that says nothing else.
+        help: the text that `--help` shows.
+        group: the heading under which `--help` shows it.
+        choices: the values that are allowed; empty for any.
+        low: the smallest number that is allowed.
+        high: the largest number that is allowed.
+        above: a number that must be exceeded.
+        resumable: whether a run that goes on may change the setting (with `override`), because the weights do
+            not depend on it, except through schedules that are computed anew and through rounding.
+    """
+    known = {"help": help, "group": group, "choices": tuple(choices), "low": low, "high": high}
+    return dataclasses.field(default=default, metadata={**known, "above": above, "resumable": resumable})
+
+
+def check(settings: Any) -> None:
+    """Compares the values of a dataclass of settings with the choices and bounds of their fields.
+
+    Raises:
+        ValueError: for the first value that is not allowed.
+    """
+    for field in dataclasses.fields(settings):
+        value, rule = (
+            getattr(settings, field.name),
+            _broken_rule(field.metadata, getattr(settings, field.name)),
+        )
+        if rule:
+            shown = repr(value) if isinstance(value, str) else value
+            raise ValueError(f"`{field.name}` must {rule}. Received: {field.name}={shown}")
+
+
+def _broken_rule(known: Mapping[str, Any], value: Any) -> str:
+    choices, low, high, above = (known[name] for name in ("choices", "low", "high", "above"))
+    if choices and value not in choices:
+        return f"be one of {', '.join(choices)}"
+    if low is not None and high is not None and not low <= value <= high:
+        return f"lie in [{low:g}, {high:g}]"
+    if low is not None and not value >= low:
+        return f"be >= {low:g}"
+    if high is not None and not value <= high:
+        return f"be <= {high:g}"
+    if above is not None and not value > above:
+        return f"be > {above:g}"
+    return ""
+
+
+def resumable(kind: type) -> Iterator[str]:
+    """Names of the settings that a run that goes on may change, in the order of the fields."""
+    return (field.name for field in dataclasses.fields(kind) if field.metadata["resumable"])
+
+
+def from_json(kind: type, values: Mapping[str, Any]) -> Any:
+    """Settings that were written as JSON, where tuples became lists and a field may be missing.
+
+    Args:
+        kind: the dataclass of settings.
+        values: what `json.loads` returned for `dataclasses.asdict` of one.
+    """
+    hints = typing.get_type_hints(kind)
+    return kind(
+        **{
+            name: tuple(value) if typing.get_origin(hints[name]) is tuple else value
+            for name, value in values.items()
+        }
+    )
