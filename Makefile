@@ -14,7 +14,7 @@ quickstart: $(VENV)/.core
 report-screenshot: $(VENV)/.test chromium
 	test -f $(RUN)/recipe.json || $(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN)
 	$(BIN)/leoclr report $(RUN)
-	$(BIN)/python benchmarks/report_screenshot.py $(RUN)/report.html docs/report.png
+	$(BIN)/python tools/report_screenshot.py $(RUN)/report.html docs/report.png
 
 # What is there, or Debian's where that can be installed; the pages are tested in it.
 chromium:
@@ -88,7 +88,7 @@ docs: $(VENV)/.test
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md leoclr.py docs keras_leoclr callbacks recipes tests
+	$(BIN)/codespell README.md CONTRIBUTING.md CHANGELOG.md leoclr.py docs keras_leoclr callbacks recipes tests tools benchmarks/*.py
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -3,7 +3,7 @@
     make downstream
     python benchmarks/downstream.py --backbone runs/quickstart [--seeds 0,1] [--only detection]
 
-Without --dataset the pictures are those of pasted_objects.py. Everything but the weights of the backbone that
+Without --dataset the pictures are those of tools/pasted_objects.py. Everything but the weights of the backbone that
 training starts from is the same for both: architecture, order of the pictures, heads, steps. Prints a table.
 """
 
@@ -11,12 +11,14 @@ import argparse
 import dataclasses
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
 
-import pasted_objects
-
 from keras_leoclr.recipes import detection, segmentation
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))
+import pasted_objects  # noqa: E402
 
 SMALL = {"image_size": 96, "width": 64, "batch_size": 16, "learning_rate": 0.05, "warmup_steps": 50}
 TASKS = {

@@ -25,8 +25,8 @@ DATA = {
     "fashion_mnist": "Fashion-MNIST, the bundled 10,000 training and 2,000 test images",
     "fashion-mnist": "Fashion-MNIST, 60,000 training and 10,000 test images (Debian's dataset-fashion-mnist)",
     "small_objects.npz": "garments of 12 pixels on canvases of 32, 10,000 training and 2,000 test images "
-    "(`python benchmarks/small_objects.py`)",
-    "openclipart.npz": "coloured drawings of the Open Clip Art Library (`python benchmarks/openclipart.py`)",
+    "(`python tools/small_objects.py`)",
+    "openclipart.npz": "coloured drawings of the Open Clip Art Library (`python tools/openclipart.py`)",
 }
 ABOUT = {
     "leoclr": "Everything but the method is the same in a row, by seed; points of test accuracy. At equal "

@@ -15,12 +15,12 @@ from tests.pictures import encoded, jpeg, picture
 
 pytest.importorskip("defusedxml")
 pytestmark = pytest.mark.backend_free
-BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+TOOLS = pathlib.Path(__file__).parents[2] / "tools"
 
 
 def pasted_objects():
     """The maker of small data sets, a script."""
-    spec = importlib.util.spec_from_file_location("pasted_objects", BENCHMARKS / "pasted_objects.py")
+    spec = importlib.util.spec_from_file_location("pasted_objects", TOOLS / "pasted_objects.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -1,6 +1,6 @@
 """Makes a small data set in VOC's format from real pictures: garments pasted into photographs.
 
-    python benchmarks/pasted_objects.py DIR [--train 600] [--val 200] [--size 96] [--seed 0]
+    python tools/pasted_objects.py DIR [--train 600] [--val 200] [--size 96] [--seed 0]
 
 The garments are the bundled part of Fashion-MNIST, the photographs scikit-learn's two, a temple and a flower
 (Creative Commons), or any folder of pictures. Boxes and masks are exact: one knows where things were put.

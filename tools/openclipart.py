@@ -1,7 +1,7 @@
 """Coloured drawings with labels: Debian's package openclipart-png as arrays of 64 x 64 pixels.
 
     apt-get install openclipart-png
-    python benchmarks/openclipart.py [--source /usr/share/openclipart/png] [--output runs/openclipart.npz]
+    python tools/openclipart.py [--source /usr/share/openclipart/png] [--output runs/openclipart.npz]
 
 The Open Clip Art Library, release 0.18, is in the public domain (Creative Commons Public Domain Dedication).
 The class of a drawing is its first folder; folders of fewer than 90 drawings and those without a subject

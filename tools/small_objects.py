@@ -1,6 +1,6 @@
 """Garments small in the picture: Fashion-MNIST reduced and pasted anywhere on larger black canvases.
 
-    python benchmarks/small_objects.py [--object 12] [--canvas 32] [--output FILE.npz] [--seed 0]
+    python tools/small_objects.py [--object 12] [--canvas 32] [--output FILE.npz] [--seed 0]
 
 Each garment of the bundled sample of Fashion-MNIST is reduced with an antialiasing filter and lies at a place
 drawn uniformly; classes, training and test images stay. A crop often misses some of such a garment or all

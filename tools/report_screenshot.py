@@ -1,6 +1,6 @@
 """A picture of a report for the README, small enough to keep.
 
-python benchmarks/report_screenshot.py runs/quickstart/report.html docs/report.png
+python tools/report_screenshot.py runs/quickstart/report.html docs/report.png
 """
 
 from __future__ import annotations
