@@ -14,6 +14,7 @@ import time
 from typing import Any
 
 from keras_leoclr.runs.files import whole_file
+from keras_leoclr.terminal import duration
 
 FILE = "progress.json"
 UNDER_WAY = ("starting", "training", "evaluating")
@@ -131,21 +132,6 @@ def _finite(value):
 # === In words ===
 
 CLEAR_LINE = "\r\x1b[K"  # of a terminal, before a line that changes is written anew
-
-
-def duration(seconds: float | None) -> str:
-    """Such as "35 s", "4 min", "1 h 20 min" or "3 d 4 h"; "?" for None."""
-    if seconds is None:
-        return "?"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def loss_text(status: dict[str, Any]) -> str:
