@@ -3,8 +3,8 @@
     make downstream
     python benchmarks/downstream.py --backbone runs/quickstart [--seeds 0,1] [--only detection]
 
-Without --dataset the pictures are those of tools/pasted_objects.py. Everything but the weights of the backbone that
-training starts from is the same for both: architecture, order of the pictures, heads, steps. Prints a table.
+Without --dataset the pictures are those of tools/pasted_objects.py. Everything but the weights of the backbone
+that training starts from is the same for both: architecture, order of the pictures, heads, steps. Prints a table.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import time
 from keras_leoclr.recipes import detection, segmentation
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tools"))
-import pasted_objects  # noqa: E402
+import pasted_objects
 
 SMALL = {"image_size": 96, "width": 64, "batch_size": 16, "learning_rate": 0.05, "warmup_steps": 50}
 TASKS = {

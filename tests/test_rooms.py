@@ -1,4 +1,4 @@
-"""The floor plan of CONTRIBUTING.md holds: imports lead to the same floor or to a lower one, without cycles."""
+"""The floor plan of CONTRIBUTING.md holds: imports lead to the same or a lower floor, without cycles."""
 
 import ast
 import pathlib
@@ -7,7 +7,11 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-FOLDERS = {"keras_leoclr.callbacks": "callbacks", "keras_leoclr.recipes": "recipes", "keras_leoclr": "keras_leoclr"}
+FOLDERS = {
+    "keras_leoclr": "keras_leoclr",
+    "keras_leoclr.callbacks": "callbacks",
+    "keras_leoclr.recipes": "recipes",
+}
 
 pytestmark = pytest.mark.backend_free
 
