@@ -3,8 +3,9 @@
     make downstream
     python benchmarks/downstream.py --backbone runs/quickstart [--seeds 0,1] [--only detection]
 
-Without --dataset the pictures are those of tools/pasted_objects.py. Everything but the weights of the backbone
-that training starts from is the same for both: architecture, order of the pictures, heads, steps. Prints a table.
+Without --dataset the pictures are those of tools/pasted_objects.py. Pretrained and random weights are given
+the same architecture, order of the pictures, heads and number of steps; only the weights of the backbone that
+training starts from differ. The command prints a table.
 """
 
 import argparse
