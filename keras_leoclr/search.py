@@ -31,7 +31,7 @@ from keras_leoclr.evaluation.common import unit_rows
 from keras_leoclr.evaluation.features import checksum, extract_features
 from keras_leoclr.runs.checkpoint_file import whole_file
 from keras_leoclr.tensorflow_host import tf
-from keras_leoclr.views.host import LeOCLRViews
+from keras_leoclr.views.preprocessing import Preprocessing
 
 FORMAT = 1
 KINDS = {
@@ -82,7 +82,7 @@ class Encoder:
     def features(self, images: FolderImages, batch_size: int = 64, verbose: bool = False) -> np.ndarray:
         """Features (N, F) of unit length, float32."""
         size = self.about["image_size"]
-        raw = LeOCLRViews(size, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+        raw = Preprocessing(size, mean=(0.0,) * 3, std=(1 / 255,) * 3)  # values stay in [0, 255]
         pictures = images.fetch(
             tf.data.Dataset.range(images.count), (SHARPNESS * size) ** 2, os.cpu_count() or 1
         )

@@ -11,6 +11,7 @@ import keras
 from keras_leoclr.backbones.loading import FILE, load
 from keras_leoclr.backbones.normalization import first_layer, with_normalization
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
+from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
 # What `architecture` may name: CNNs, which have a pyramid.
 NETWORKS = {f.__name__: f for f in (resnet18, resnet34, resnet50, resnet101, resnet_small)}
@@ -66,8 +67,6 @@ def _normalising(backbone: keras.Model, folder: pathlib.Path | None) -> keras.Mo
         )
     if isinstance(first_layer(backbone), (keras.layers.Rescaling, keras.layers.Normalization)):
         return backbone
-    from keras_leoclr.views.host import IMAGENET_MEAN, IMAGENET_STD
-
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     settings = None if folder is None else folder / "recipe.json"
     if settings is not None and settings.is_file():

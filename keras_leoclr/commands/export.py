@@ -115,7 +115,8 @@ def _images(backbone, recipe: dict, given: dict):
     import numpy as np
 
     from keras_leoclr import backbones, data
-    from keras_leoclr.views.host import IMAGENET_MEAN, IMAGENET_STD, LeOCLRViews
+    from keras_leoclr.views.preprocessing import Preprocessing
+    from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
     size = backbone.input_shape[1]
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"
@@ -125,6 +126,9 @@ def _images(backbone, recipe: dict, given: dict):
     else:
         mean, std = (0.0,) * 3, (1 / 255,) * 3
     source = data.load(dataset, split, given["data_dir"] or recipe.get("data_dir"))
-    views = LeOCLRViews(size, mean=mean, std=std)
-    images = [views.preprocess(element["image"][None])[0].numpy() for element in source.take(given["images"])]
+    preprocessing = Preprocessing(size, mean, std)
+    images = [
+        preprocessing.preprocess(element["image"][None])[0].numpy()
+        for element in source.take(given["images"])
+    ]
     return np.stack(images)

@@ -15,6 +15,8 @@ from keras_leoclr.data.pipeline import check_labelled
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.host import RandomView
+from keras_leoclr.views.preprocessing import Preprocessing
+from keras_leoclr.views.settings import CLEAN
 
 STREAM_BUFFER = 10_000  # images of a source without numbers that are shuffled at a time
 
@@ -178,20 +180,19 @@ def clean_view(
     """Crop and flip alone, with the size and the normalisation of `views`, for `labelled_batches`.
 
     Args:
-        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        views: a Preprocessing, or views such as `LeOCLRViews`.
         crop_scale: see `RandomView`; None for the whole image.
         flip_probability: in [0, 1].
         normalised: False leaves the values in [0, 255].
     """
+    preprocessing = Preprocessing.of(views)
     view = RandomView(
-        views.image_size,
+        preprocessing.image_size,
         crop_scale=crop_scale,
         flip_probability=flip_probability,
-        jitter_probability=0.0,
-        grayscale_probability=0.0,
-        blur_probability=0.0,
-        mean=views.key_view.mean if normalised else (0.0,) * 3,
-        std=views.key_view.std if normalised else (1 / 255,) * 3,
+        mean=preprocessing.mean if normalised else (0.0,) * 3,
+        std=preprocessing.std if normalised else (1 / 255,) * 3,
         jit_compile=False,
+        **CLEAN,
     )
     return lambda images, seed: view(images, seed)[:, 0]

@@ -1,17 +1,14 @@
 """Images to views: what the query encoder and the key encoder see of an image."""
 
 from keras_leoclr.views.host import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    LUMA,
-    PHOTOMETRICS,
-    RGB_TO_YIQ,
     CropToOriginalViews,
     LeOCLRViews,
     MoCoV2Views,
     RandomView,
     keras_cv_views,
 )
+from keras_leoclr.views.preprocessing import Preprocessing
+from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD, LUMA, PHOTOMETRICS, RGB_TO_YIQ
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -22,6 +19,7 @@ __all__ = [
     "CropToOriginalViews",
     "LeOCLRViews",
     "MoCoV2Views",
+    "Preprocessing",
     "RandomView",
     "keras_cv_views",
 ]

@@ -15,16 +15,22 @@ from keras_cv.layers import VectorizedBaseImageAugmentationLayer
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.tensorflow_host import tf
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-# ITU-R BT.601: the weights of Pillow's "L" mode, which torchvision's colour operations use as well.
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Rows Y, I, Q (NTSC). Y is LUMA, so a rotation in the I-Q plane changes hue and leaves luma alone.
-RGB_TO_YIQ = np.array(
-    [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
+from keras_leoclr.views.preprocessing import Preprocessing, check_images
+from keras_leoclr.views.settings import (
+    CLEAN,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    LUMA,
+    PHOTOMETRICS,
+    RGB_TO_YIQ,
+    check_color_jitter,
+    check_crop_scale,
+    check_probability,
+    check_range,
+    check_std,
+    check_three,
 )
+
 # The colour matrix of an image is a mix of these three; pixels are row vectors, x @ matrix. The turn
 # goes from red to yellow, as a positive hue shift in HSV.
 _TO_LUMA = np.outer(LUMA, np.ones(3)).astype("float32")
@@ -121,17 +127,17 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         self.supports_jit = False  # cropping has no XLA kernel; what has one is compiled here
         self._random_generator = None  # the base's stateful generator would make results depend on call order
         self.image_size = whole_number("image_size", image_size, 1)
-        self.crop_scale = None if crop_scale is None else _range("crop_scale", crop_scale, high=1.0)
-        self.crop_ratio = _range("crop_ratio", crop_ratio)
+        self.crop_scale = None if crop_scale is None else check_range("crop_scale", crop_scale, high=1.0)
+        self.crop_ratio = check_range("crop_ratio", crop_ratio)
         self.num_views = whole_number("num_views", num_views, 1)
-        self.color_jitter = _color_jitter(color_jitter)
-        self.jitter_probability = _probability("jitter_probability", jitter_probability)
-        self.grayscale_probability = _probability("grayscale_probability", grayscale_probability)
-        self.blur_sigma = _range("blur_sigma", blur_sigma)
-        self.blur_probability = _probability("blur_probability", blur_probability)
-        self.flip_probability = _probability("flip_probability", flip_probability)
-        self.mean = _three("mean", mean)
-        self.std = _std(std)
+        self.color_jitter = check_color_jitter(color_jitter)
+        self.jitter_probability = check_probability("jitter_probability", jitter_probability)
+        self.grayscale_probability = check_probability("grayscale_probability", grayscale_probability)
+        self.blur_sigma = check_range("blur_sigma", blur_sigma)
+        self.blur_probability = check_probability("blur_probability", blur_probability)
+        self.flip_probability = check_probability("flip_probability", flip_probability)
+        self.mean = check_three("mean", mean)
+        self.std = check_std(std)
         if antialias and self.crop_scale is not None:
             raise ValueError(
                 f"`antialias` is for whole images, crop_scale=None. Received: crop_scale={crop_scale}"
@@ -144,7 +150,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         self.built = True
 
     def call(self, images, seed):
-        images = _check_images(images)
+        images = check_images(images)
         return self.views_of_batch(images, self.draw(tf.shape(images)[0] * self.num_views, seed))
 
     def views_of_batch(self, images, draws):
@@ -368,20 +374,6 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         return {**config, **{name: getattr(self, name) for name in names}}
 
 
-# Options that LeOCLRViews and MoCoV2Views hand on to RandomView.
-PHOTOMETRICS = (
-    "color_jitter",
-    "jitter_probability",
-    "grayscale_probability",
-    "blur_sigma",
-    "blur_probability",
-    "flip_probability",
-    "mean",
-    "std",
-)
-_CLEAN = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
-
-
 class _Views(keras.layers.Layer):
     """What the methods share: one query view and V key views of each image.
 
@@ -410,7 +402,7 @@ class _Views(keras.layers.Layer):
         return self.key_view.num_views
 
     def call(self, images, seed):
-        images = _check_images(images)
+        images = check_images(images)
         views = self.views_of_batch(images, self.draw(tf.shape(images)[0], seed))
         if tf.inside_function() or keras.backend.backend() == "tensorflow":
             return views
@@ -499,15 +491,7 @@ class _Views(keras.layers.Layer):
         Returns:
             (B, image_size, image_size, 3) float32 TensorFlow tensor.
         """
-        view = RandomView(
-            self.image_size,
-            crop_scale=None,
-            flip_probability=0.0,
-            mean=self.key_view.mean,
-            std=self.key_view.std,
-            **_CLEAN,
-        )
-        return view(images, tf.zeros([2], tf.int32))[:, 0]
+        return Preprocessing.of(self).preprocess(images)
 
     def compute_output_shape(self, input_shape, *args, **kwargs):
         batch_size = input_shape[0]
@@ -567,7 +551,9 @@ class LeOCLRViews(_Views):
         layer_options, photometrics = _split_options(photometrics)
         super().__init__(
             _original_view(image_size, original_photometrics, antialias_original, photometrics),
-            RandomView(image_size, crop_scale=_crop_scale(crop_scale), num_views=num_crops, **photometrics),
+            RandomView(
+                image_size, crop_scale=check_crop_scale(crop_scale), num_views=num_crops, **photometrics
+            ),
             {
                 "image_size": image_size,
                 "crop_scale": crop_scale,
@@ -614,7 +600,7 @@ class CropToOriginalViews(_Views):
     ):
         layer_options, photometrics = _split_options(photometrics)
         super().__init__(
-            RandomView(image_size, crop_scale=_crop_scale(crop_scale), **photometrics),
+            RandomView(image_size, crop_scale=check_crop_scale(crop_scale), **photometrics),
             _original_view(image_size, original_photometrics, antialias_original, photometrics),
             {
                 "image_size": image_size,
@@ -631,7 +617,7 @@ def _original_view(image_size, with_photometrics, antialias, photometrics):
     """The view of a whole image."""
     options = {k: v for k, v in photometrics.items() if k != "crop_ratio"}
     if not with_photometrics:
-        options |= _CLEAN
+        options |= CLEAN
     return RandomView(image_size, crop_scale=None, antialias=antialias, **options)
 
 
@@ -655,7 +641,7 @@ class MoCoV2Views(_Views):
     def __init__(self, image_size: int = 224, crop_scale: Sequence[float] = (0.2, 1.0), **photometrics: Any):
         layer_options, photometrics = _split_options(photometrics)
         query_view, key_view = (
-            RandomView(image_size, crop_scale=_crop_scale(crop_scale), **photometrics) for _ in range(2)
+            RandomView(image_size, crop_scale=check_crop_scale(crop_scale), **photometrics) for _ in range(2)
         )
         options = {"image_size": image_size, "crop_scale": crop_scale, **photometrics}
         super().__init__(query_view, key_view, options, **layer_options)
@@ -698,13 +684,13 @@ def keras_cv_views(
         dictionary as `LeOCLRViews`.
     """
     layers = keras_cv.layers
-    brightness, contrast, saturation, hue = _color_jitter(color_jitter)
+    brightness, contrast, saturation, hue = check_color_jitter(color_jitter)
     whole_number("image_size", image_size, 1)
     whole_number("num_crops", num_crops, 1)
-    mean, std = tf.constant(_three("mean", mean)), tf.constant(_std(std))
+    mean, std = tf.constant(check_three("mean", mean)), tf.constant(check_std(std))
 
     def sometimes(name, rate, layer):
-        return [layers.RandomApply(layer, rate=rate)] if _probability(name, rate) > 0 else []
+        return [layers.RandomApply(layer, rate=rate)] if check_probability(name, rate) > 0 else []
 
     photometrics = [
         *sometimes(
@@ -725,11 +711,11 @@ def keras_cv_views(
             blur_probability,
             layers.RandomGaussianBlur(kernel_size=2 * int(np.ceil(3 * blur_sigma)) + 1, factor=blur_sigma),
         ),
-        layers.RandomFlip("horizontal", rate=_probability("flip_probability", flip_probability)),
+        layers.RandomFlip("horizontal", rate=check_probability("flip_probability", flip_probability)),
     ]
     crop = layers.RandomCropAndResize(
         target_size=(image_size, image_size),
-        crop_area_factor=_crop_scale(crop_scale),
+        crop_area_factor=check_crop_scale(crop_scale),
         aspect_ratio_factor=(3 / 4, 4 / 3),
     )
     resize = layers.Resizing(image_size, image_size)
@@ -742,7 +728,7 @@ def keras_cv_views(
 
     def make(images, seed=None):
         del seed
-        images = tf.cast(_check_images(images), tf.float32)
+        images = tf.cast(check_images(images), tf.float32)
         if images.shape[-1] == 1:
             images = tf.tile(images, [1, 1, 1, 3])
         keys = [view(images, crop) for _ in range(num_crops)]
@@ -833,19 +819,6 @@ def _normalised(images, scale, offset):
 # === Checks ===
 
 
-def _check_images(images) -> tf.Tensor:
-    images = tf.convert_to_tensor(images)
-    if images.shape.rank != 4:
-        raise ValueError(f"`images` must have rank 4, (B, H, W, C). Received: images.shape={images.shape}")
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(f"`images` must have 1 or 3 channels, last. Received: images.shape={images.shape}")
-    if images.dtype != tf.uint8 and not images.dtype.is_floating:
-        raise ValueError(
-            f"`images` must be uint8 or float, in [0, 255]. Received: images.dtype={images.dtype.name}"
-        )
-    return images
-
-
 def _split_options(options: dict) -> tuple[dict, dict]:
     """Options of keras.layers.Layer, and those of RandomView."""
     layer_options = {k: v for k, v in options.items() if k in ("name", "dtype", "trainable")}
@@ -855,52 +828,3 @@ def _split_options(options: dict) -> tuple[dict, dict]:
         if name not in known:
             raise TypeError(f"`{name}` is not an option of the views. Known options: {', '.join(known)}")
     return layer_options, photometrics
-
-
-def _numbers(name: str, value: Any, count: int, rule: str) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(v) for v in value)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) != count or not np.all(np.isfinite(numbers)):
-        shown = value[0] if count == 1 else value
-        raise ValueError(f"`{name}` must be {rule}. Received: {name}={shown}")
-    return numbers
-
-
-def _range(name: str, value: Any, high: float | None = None) -> tuple[float, ...]:
-    rule = "two numbers with 0 < low <= high" + ("" if high is None else f" <= {high:g}")
-    numbers = _numbers(name, value, 2, rule)
-    if not 0 < numbers[0] <= numbers[1] or (high is not None and numbers[1] > high):
-        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}")
-    return numbers
-
-
-def _crop_scale(value: Any) -> tuple[float, ...]:
-    return _range("crop_scale", value, high=1.0)
-
-
-def _three(name: str, value: Any) -> tuple[float, ...]:
-    return _numbers(name, value, 3, "three numbers, one per channel")
-
-
-def _std(value: Any) -> tuple[float, ...]:
-    numbers = _three("std", value)
-    if min(numbers) <= 0:
-        raise ValueError(f"`std` must be three numbers > 0. Received: std={value}")
-    return numbers
-
-
-def _color_jitter(value: Any) -> tuple[float, ...]:
-    rule = "four strengths, brightness, contrast and saturation >= 0 and hue in [0, 0.5]"
-    numbers = _numbers("color_jitter", value, 4, rule)
-    if min(numbers) < 0 or numbers[3] > 0.5:
-        raise ValueError(f"`color_jitter` must be {rule}. Received: color_jitter={value}")
-    return numbers
-
-
-def _probability(name: str, value: Any) -> float:
-    (number,) = _numbers(name, [value], 1, "in [0, 1]")
-    if not 0 <= number <= 1:
-        raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")
-    return number

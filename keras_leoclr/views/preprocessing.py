@@ -1,0 +1,140 @@
+"""Images as evaluation sees them: resized and normalised, nothing random."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.checks import whole_number
+from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD, check_std, check_three
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """Size, mean and deviation of the images that a backbone takes: `(resize(x) / 255 - mean) / std`.
+
+    It needs no framework until images are preprocessed: `preprocess` uses TensorFlow, `normalise` NumPy.
+
+    Args:
+        image_size: side of the square images in pixels.
+        mean: three numbers, mean of the data in [0, 1] units.
+        std: three numbers, standard deviation of the data in [0, 1] units.
+
+    Example:
+        ```python
+        preprocessing = Preprocessing(224)
+        images = preprocessing.preprocess(images)
+        ```
+    """
+
+    image_size: int
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+
+    def __post_init__(self):
+        object.__setattr__(self, "image_size", whole_number("image_size", self.image_size, 1))
+        object.__setattr__(self, "mean", check_three("mean", self.mean))
+        object.__setattr__(self, "std", check_std(self.std))
+
+    @classmethod
+    def of(cls, views: Any) -> Preprocessing:
+        """The preprocessing that belongs to some views, as what evaluates a backbone is given.
+
+        Args:
+            views: a Preprocessing, or views such as `LeOCLRViews`, whose `image_size` and `key_view`
+                tell size, mean and deviation.
+
+        Raises:
+            TypeError: if it is neither.
+        """
+        if isinstance(views, cls):
+            return views
+        try:
+            settings = getattr(views, "settings", None)
+            keys = views.key_view if settings is None else settings.keys
+            return cls(views.image_size, keys.mean, keys.std)
+        except AttributeError:
+            raise TypeError(
+                "`views` must be a Preprocessing or a layer with `image_size` and `key_view`, such as "
+                f"LeOCLRViews. Received: views={views!r}"
+            ) from None
+
+    def preprocess(self, images: Any) -> Any:
+        """Images resized and normalised by TensorFlow, eagerly or in tf.data.
+
+        Args:
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+
+        Returns:
+            (B, image_size, image_size, 3) float32 TensorFlow tensor. Grey images stay grey.
+        """
+        from keras_leoclr.tensorflow_host import tf
+
+        images = tf.cast(check_images(images), tf.float32)
+        images = tf.image.resize(images, (self.image_size, self.image_size))
+        normalised = _compiled() if tf.inside_function() else _normalised
+        return normalised(images, *self._scale_and_offset())
+
+    def normalise(self, images: np.ndarray) -> np.ndarray:
+        """Images of any size normalised by NumPy, where TensorFlow is not installed.
+
+        Args:
+            images: (..., H, W, C), uint8 or float in [0, 255], C 1 or 3; they keep their size.
+
+        Returns:
+            (..., H, W, 3) float32. Grey images stay grey.
+        """
+        images = np.asarray(images)
+        if images.ndim < 3 or images.shape[-1] not in (1, 3):
+            raise ValueError(
+                f"`images` must have 1 or 3 channels, last. Received: images.shape={images.shape}"
+            )
+        scale, offset = self._scale_and_offset()
+        return np.clip(images.astype("float32"), 0.0, 255.0) * scale + offset
+
+    def _scale_and_offset(self):
+        return scale_and_offset(self.mean, self.std)
+
+
+def check_images(images: Any) -> Any:
+    """The images as a TensorFlow tensor.
+
+    Raises:
+        ValueError: unless they are (B, H, W, C), uint8 or float, C 1 or 3.
+    """
+    from keras_leoclr.tensorflow_host import tf
+
+    images = tf.convert_to_tensor(images)
+    if images.shape.rank != 4:
+        raise ValueError(f"`images` must have rank 4, (B, H, W, C). Received: images.shape={images.shape}")
+    if images.shape[-1] not in (1, 3):
+        raise ValueError(f"`images` must have 1 or 3 channels, last. Received: images.shape={images.shape}")
+    if images.dtype != tf.uint8 and not images.dtype.is_floating:
+        raise ValueError(
+            f"`images` must be uint8 or float, in [0, 255]. Received: images.dtype={images.dtype.name}"
+        )
+    return images
+
+
+def scale_and_offset(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Two float32 arrays (3,) with `x * scale + offset = (x / 255 - mean) / std`."""
+    std = np.asarray(std, np.float32)
+    return 1.0 / (255.0 * std), -np.asarray(mean, np.float32) / std
+
+
+def _normalised(images, scale, offset):
+    from keras_leoclr.tensorflow_host import tf
+
+    return tf.clip_by_value(images, 0.0, 255.0) * scale + offset
+
+
+@functools.cache
+def _compiled():
+    """`_normalised` as one XLA program, for graphs: one function for all sizes, means and deviations."""
+    from keras_leoclr.tensorflow_host import tf
+
+    return tf.function(_normalised, jit_compile=True)

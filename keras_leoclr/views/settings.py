@@ -1,0 +1,158 @@
+"""What a view of an image is, as checked numbers; no framework is needed to read or to check them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.checks import whole_number
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# ITU-R BT.601: the weights of Pillow's "L" mode, which torchvision's colour operations use as well.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+# Rows Y, I, Q (NTSC). Y is LUMA, so a rotation in the I-Q plane changes hue and leaves luma alone.
+RGB_TO_YIQ = np.array(
+    [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
+)
+
+# Options that the views of all methods share, without those of the crop.
+PHOTOMETRICS = (
+    "color_jitter",
+    "jitter_probability",
+    "grayscale_probability",
+    "blur_sigma",
+    "blur_probability",
+    "flip_probability",
+    "mean",
+    "std",
+)
+# No colour operation and no blur; the flip is left.
+CLEAN = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
+
+
+@dataclasses.dataclass(frozen=True)
+class ViewSettings:
+    """The settings of one kind of view, checked; `RandomView` describes what they do.
+
+    The defaults are MoCo v2's augmentation (arXiv 2003.04297, section 3; SimCLR's appendix A).
+
+    Args:
+        image_size: side of the square view in pixels.
+        crop_scale: two numbers, the range of the crop's area as a share of the image's, with
+            0 < low <= high <= 1; `None` for the whole image.
+        crop_ratio: two numbers, the range of the crop's width / height.
+        num_views: views per image.
+        color_jitter: strengths of brightness, contrast and saturation (>= 0) and hue (0 to 0.5).
+        jitter_probability: in [0, 1].
+        grayscale_probability: in [0, 1].
+        blur_sigma: two numbers, range of the Gaussian's sigma in pixels.
+        blur_probability: in [0, 1].
+        flip_probability: in [0, 1].
+        mean: three numbers, mean of the data in [0, 1] units.
+        std: three numbers, standard deviation of the data in [0, 1] units.
+        antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter.
+        jit_compile: whether XLA compiles the colour operations, the blur and the normalisation in tf.data.
+    """
+
+    image_size: int = 224
+    crop_scale: Sequence[float] | None = (0.2, 1.0)
+    crop_ratio: Sequence[float] = (3 / 4, 4 / 3)
+    num_views: int = 1
+    color_jitter: Sequence[float] = (0.4, 0.4, 0.4, 0.1)
+    jitter_probability: float = 0.8
+    grayscale_probability: float = 0.2
+    blur_sigma: Sequence[float] = (0.1, 2.0)
+    blur_probability: float = 0.5
+    flip_probability: float = 0.5
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
+    antialias: bool = False
+    jit_compile: bool = True
+
+    def __post_init__(self):
+        crop_scale = None if self.crop_scale is None else check_crop_scale(self.crop_scale)
+        checked = {
+            "image_size": whole_number("image_size", self.image_size, 1),
+            "crop_scale": crop_scale,
+            "crop_ratio": check_range("crop_ratio", self.crop_ratio),
+            "num_views": whole_number("num_views", self.num_views, 1),
+            "color_jitter": check_color_jitter(self.color_jitter),
+            "jitter_probability": check_probability("jitter_probability", self.jitter_probability),
+            "grayscale_probability": check_probability("grayscale_probability", self.grayscale_probability),
+            "blur_sigma": check_range("blur_sigma", self.blur_sigma),
+            "blur_probability": check_probability("blur_probability", self.blur_probability),
+            "flip_probability": check_probability("flip_probability", self.flip_probability),
+            "mean": check_three("mean", self.mean),
+            "std": check_std(self.std),
+            "antialias": bool(self.antialias),
+            "jit_compile": bool(self.jit_compile),
+        }
+        if self.antialias and crop_scale is not None:
+            raise ValueError(
+                f"`antialias` is for whole images, crop_scale=None. Received: crop_scale={self.crop_scale}"
+            )
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+# === Checks ===
+
+
+def check_range(name: str, value: Any, high: float | None = None) -> tuple[float, ...]:
+    """The value as two floats with 0 < low <= high, and at most `high` where it is given."""
+    rule = "two numbers with 0 < low <= high" + ("" if high is None else f" <= {high:g}")
+    numbers = _numbers(name, value, 2, rule)
+    if not 0 < numbers[0] <= numbers[1] or (high is not None and numbers[1] > high):
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={value}")
+    return numbers
+
+
+def check_crop_scale(value: Any) -> tuple[float, ...]:
+    """The value as a range of shares of an image's area."""
+    return check_range("crop_scale", value, high=1.0)
+
+
+def check_three(name: str, value: Any) -> tuple[float, ...]:
+    """The value as three floats."""
+    return _numbers(name, value, 3, "three numbers, one per channel")
+
+
+def check_std(value: Any) -> tuple[float, ...]:
+    """The value as three floats > 0."""
+    numbers = check_three("std", value)
+    if min(numbers) <= 0:
+        raise ValueError(f"`std` must be three numbers > 0. Received: std={value}")
+    return numbers
+
+
+def check_color_jitter(value: Any) -> tuple[float, ...]:
+    """The value as strengths of brightness, contrast, saturation and hue."""
+    rule = "four strengths, brightness, contrast and saturation >= 0 and hue in [0, 0.5]"
+    numbers = _numbers("color_jitter", value, 4, rule)
+    if min(numbers) < 0 or numbers[3] > 0.5:
+        raise ValueError(f"`color_jitter` must be {rule}. Received: color_jitter={value}")
+    return numbers
+
+
+def check_probability(name: str, value: Any) -> float:
+    """The value as a float in [0, 1]."""
+    (number,) = _numbers(name, [value], 1, "in [0, 1]")
+    if not 0 <= number <= 1:
+        raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")
+    return number
+
+
+def _numbers(name: str, value: Any, count: int, rule: str) -> tuple[float, ...]:
+    try:
+        numbers = tuple(float(v) for v in value)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) != count or not np.all(np.isfinite(numbers)):
+        shown = value[0] if count == 1 else value
+        raise ValueError(f"`{name}` must be {rule}. Received: {name}={shown}")
+    return numbers
