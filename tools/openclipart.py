@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
+from keras_leoclr.terminal import progress
 
 SIZE, LEAST, NO_SUBJECT = 64, 90, ("special", "unsorted")
 
@@ -36,8 +37,8 @@ def main():
 
     rows = np.flatnonzero(np.isin(source.images.labels, kept))
     part = kl.data.loading.dataset_of(source.images.subset(rows), source.failures)
-    bar = kl.data.readers.files.with_progress(
-        part.map(small, num_parallel_calls=2).as_numpy_iterator(), len(rows)
+    bar = progress(
+        part.map(small, num_parallel_calls=2).as_numpy_iterator(), len(rows), "Reducing", "pictures"
     )
     seen, images, labels = set(), [], []
     for image, label in bar:

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from keras_leoclr import terminal
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
 from keras_leoclr.data.loading import load, split_folder
-from keras_leoclr.data.readers.files import read_index, with_progress
+from keras_leoclr.data.readers.files import read_index
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.readers.tfds import RecordImages
 from keras_leoclr.tensorflow_host import tf
@@ -56,7 +57,7 @@ def describe(
         dataset = load(name_or_path, split, data_dir, on_error="skip", max_failures=1.0)
         images, count = dataset.images, int(dataset.cardinality())
         if verify:
-            collections.deque(with_progress(dataset, max(count, 0) or None), maxlen=0)
+            collections.deque(terminal.progress(dataset, count, "Decoding", "pictures"), maxlen=0)
         lines = {"source": f"{shown(name_or_path)}, split {split}"}
         lines["pictures"] = f"{count:,}" if count >= 0 else "number unknown"
         if isinstance(images, FolderImages):

@@ -20,6 +20,7 @@ from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.distribution.devices import gpus, on_one_device
 from keras_leoclr.model import with_pooled_features
+from keras_leoclr.terminal import Bar
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 SAVE_EVERY = 20  # batches after which what was computed is safe
@@ -145,9 +146,6 @@ def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tu
     takes_raw = normalization_of(backbone) is not None
     target = getattr(dataset, "cardinality", None)
     target = int(target()) if target else (len(dataset) if hasattr(dataset, "__len__") else None)
-    bar = keras.utils.Progbar(
-        target if target and target > 0 else None, verbose=int(verbose), unit_name="batch"
-    )
     number = 0
 
     def wanted():
@@ -165,7 +163,8 @@ def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tu
                 yield images, np.asarray(labels, "int64")
             bar.update(number)
 
-    yield from _in_turn(_predictors(backbone, devices), wanted())
+    with Bar(target, "Features", "batches", verbose) as bar:
+        yield from _in_turn(_predictors(backbone, devices), wanted())
     if not number:
         raise ValueError("`dataset` must hold at least one batch. Received: an empty dataset")
 

@@ -10,14 +10,13 @@ import hashlib
 import os
 import pathlib
 import tempfile
-import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import keras
 import numpy as np
 import PIL
 
+from keras_leoclr import terminal
 from keras_leoclr.data.decode import Header, read_header
 from keras_leoclr.data.failures import ImageError
 
@@ -27,7 +26,6 @@ HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
 _LITTER = (b"__MACOSX", b"@eaDir")
 _FORMAT_OF_CACHE = f"1 {PIL.__version__}"
 _THREADS = 8
-_SILENT_SECONDS = 1.0
 
 
 @dataclasses.dataclass
@@ -187,21 +185,10 @@ def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[t
         try:
             chunks = [paths[start : start + 64] for start in range(0, len(paths), 64)]
             done = executor.map(lambda chunk: [one(path) for path in chunk], chunks)
-            yield from with_progress((pair for chunk in done for pair in chunk), len(paths), progress)
+            pairs = (pair for chunk in done for pair in chunk)
+            yield from terminal.progress(pairs, len(paths), "Headers", "files", progress)
         finally:
             executor.shutdown(cancel_futures=True)
-
-
-def with_progress(items: Iterable, total: int | None, progress: bool = True) -> Iterator:
-    """The items, with a bar of files once it has taken longer than a second."""
-    started = time.monotonic()
-    bar = None
-    for count, item in enumerate(items, 1):
-        yield item
-        if progress and bar is None and time.monotonic() - started > _SILENT_SECONDS:
-            bar = keras.utils.Progbar(total, unit_name="file")
-        if bar is not None and (count % 64 == 0 or count == total):
-            bar.update(count)
 
 
 def _read_cache(root: bytes) -> dict[bytes, tuple[tuple[int, int], Header]]:

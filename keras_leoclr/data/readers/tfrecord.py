@@ -6,8 +6,8 @@ import glob
 import os
 import struct
 
+from keras_leoclr import terminal
 from keras_leoclr.data.failures import shown
-from keras_leoclr.data.readers.files import with_progress
 from keras_leoclr.tensorflow_host import tf
 
 IMAGE_NAMES = ("image/encoded", "image")
@@ -63,7 +63,7 @@ def encoded_records(files: list[str], progress: bool = True) -> tf.data.Dataset:
     dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(records).map(parse)
     if compression:
         return dataset
-    count = sum(with_progress(map(count_records, files), len(files), progress))
+    count = sum(terminal.progress(map(count_records, files), len(files), "Records", "files", progress))
     return dataset.apply(tf.data.experimental.assert_cardinality(count))
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_leoclr import terminal
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, shown
-from keras_leoclr.data.readers.files import Index, read_index, with_progress
+from keras_leoclr.data.readers.files import Index, read_index
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.readers.tfds import prepared
 from keras_leoclr.data.splits import split_name, split_rows
@@ -263,7 +264,7 @@ def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
 
 
 def _with_boxes(images: FolderImages, paths: list[pathlib.Path], known: tuple[str, ...]) -> AnnotatedImages:
-    found = [read_boxes(path) for path in with_progress(paths, len(paths))]
+    found = [read_boxes(path) for path in terminal.progress(paths, len(paths), "Annotations", "files")]
     class_names = known or tuple(sorted({name for boxes in found for name in boxes.names}))
     if not class_names:
         raise ValueError(f"`dataset` must have objects. Received: {len(paths)} annotations without any")
