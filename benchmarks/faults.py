@@ -31,7 +31,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 from keras_leoclr.callbacks.history_file import without_times
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs.files import PARTIAL
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -47,7 +48,7 @@ class Process:
 
     def __init__(self, workdir, before="", *arguments):
         self.workdir = workdir
-        self.seen = set(checkpoints.paths(workdir / "checkpoints"))
+        self.seen = set(checkpoint_file.paths(workdir / "checkpoints"))
         command = [sys.executable, "-c", before + MAIN, "pretrain", "fashion_mnist"]
         self.errors = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
@@ -74,7 +75,7 @@ class Process:
         newest = max((step_of(path) for path in self.seen), default=-1)
 
         def condition():
-            found = checkpoints.paths(self.workdir / "checkpoints")
+            found = checkpoint_file.paths(self.workdir / "checkpoints")
             return bool(found) and step_of(found[-1]) >= newest + steps
 
         return self.wait_for(condition)
@@ -82,7 +83,7 @@ class Process:
     def writing(self):
         """Waits until a checkpoint is being written."""
         folder = self.workdir / "checkpoints"
-        return self.wait_for(lambda: any(folder.glob(f"*{checkpoints.PARTIAL}")))
+        return self.wait_for(lambda: any(folder.glob(f"*{PARTIAL}")))
 
     def kill(self):
         self.process.kill()
@@ -108,7 +109,7 @@ def finish(workdir):
 
 def result(workdir):
     """All that must be the same, as {name: bytes}."""
-    arrays, state = checkpoints.read(checkpoints.paths(workdir / "checkpoints")[-1])
+    arrays, state = checkpoint_file.read(checkpoint_file.paths(workdir / "checkpoints")[-1])
     parts = {name: array.tobytes() for name, array in arrays.items() if not name.startswith("file/")}
     parts["state"] = json.dumps({k: v for k, v in state.items() if k != "stateful"}).encode()
     parts["history.csv"] = json.dumps(without_times(workdir / "history.csv")).encode()
@@ -151,7 +152,7 @@ def kill(workdir, rng, kills):
             if kind == "writing":
                 process.writing()
         code, error = process.kill()
-        steps = [step_of(path) for path in checkpoints.paths(workdir / "checkpoints")]
+        steps = [step_of(path) for path in checkpoint_file.paths(workdir / "checkpoints")]
         print(f"  kill {number + 1}: {kind}, status {code}, checkpoints {steps}", flush=True)
         if code != -signal.SIGKILL:
             raise SystemExit(f"The run ended by itself with {code}:\n{error[-3000:]}")
@@ -223,7 +224,7 @@ def damaged_checkpoint(workdir, rng, kills):
     process = Process(workdir)
     process.training(20)
     process.kill()
-    *_, before, newest = checkpoints.paths(workdir / "checkpoints")
+    *_, before, newest = checkpoint_file.paths(workdir / "checkpoints")
     whole = newest.read_bytes()
     cuts = [whole[: len(whole) * tenth // 10] for tenth in range(10)]
     flips = []
@@ -235,8 +236,8 @@ def damaged_checkpoint(workdir, rng, kills):
     for content in [*cuts, *flips]:
         newest.write_bytes(content)
         try:
-            checkpoints.read(newest)
-        except checkpoints.DamagedCheckpointError:
+            checkpoint_file.read(newest)
+        except checkpoint_file.DamagedCheckpointError:
             found += 1
     process = Process(workdir)  # the last of them is still there
     process.training(3)

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import os
 import pathlib
-import signal
-import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_leoclr.checkpointing import fit
+from keras_leoclr.checkpointing import state as model_state
+from keras_leoclr.checkpointing.fit import Position
+from keras_leoclr.checkpointing.signals import Interrupted, Signals
 from keras_leoclr.checks import whole_number
-from keras_leoclr.runs import checkpoint_file as checkpoints
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs.files import delete_partial, whole_file
 
-
-class Position(NamedTuple):
-    """Where training goes on: `batch` steps of epoch `epoch` are done, both from 0."""
-
-    epoch: int
-    batch: int
-
-
-class Interrupted(SystemExit):
-    """A signal ended the run, which can be resumed; the exit status is 128 + the signal's number."""
-
-    def __init__(self, number: int):
-        super().__init__(128 + number)
+__all__ = ["Checkpoint", "Interrupted", "Position"]
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -146,8 +135,8 @@ class Checkpoint(keras.callbacks.Callback):
         if found is None:
             return self._start
         arrays, state = found
-        checkpoints.restore(model, arrays, ("model", "optimizer"))
-        checkpoints.restore_random_states(arrays, state["random"])
+        model_state.restore(model, arrays, ("model", "optimizer"))
+        model_state.restore_random_states(arrays, state["random"])
         for name, each in self.stateful.items():
             if name in state["stateful"]:
                 prefix = f"stateful/{name}/"
@@ -158,7 +147,7 @@ class Checkpoint(keras.callbacks.Callback):
             if content is None:
                 path.unlink(missing_ok=True)
             else:
-                with checkpoints.whole_file(path) as file:
+                with whole_file(path) as file:
                     file.write(content)
         self._start = self._position = Position(*state["position"])
         self._offset = self._start.batch
@@ -169,13 +158,13 @@ class Checkpoint(keras.callbacks.Callback):
         return self._start
 
     def _newest_whole(self):
-        for leftover in self.folder.glob(f"*{checkpoints.PARTIAL}") if self.writes else ():
-            leftover.unlink()  # of a process that died while it wrote
+        if self.writes:
+            delete_partial(self.folder)
         damaged = []
-        for path in reversed(checkpoints.paths(self.folder)):
+        for path in reversed(checkpoint_file.paths(self.folder)):
             try:
-                whole = checkpoints.read(path)
-            except checkpoints.DamagedCheckpointError as error:
+                whole = checkpoint_file.read(path)
+            except checkpoint_file.DamagedCheckpointError as error:
                 damaged.append(path)
                 warnings.warn(f"The checkpoint {path} is damaged: {error}.", stacklevel=4)
                 continue
@@ -187,7 +176,7 @@ class Checkpoint(keras.callbacks.Callback):
                 )
             return whole
         if damaged:  # they stay where they are, so that another start does not begin anew
-            raise checkpoints.DamagedCheckpointError(
+            raise checkpoint_file.DamagedCheckpointError(
                 f"`folder` must hold a whole checkpoint; all {len(damaged)} of them are damaged. "
                 f"Received: folder={self.folder}"
             )
@@ -208,8 +197,8 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.writes:
             return None
         began = time.monotonic()
-        arrays = checkpoints.arrays_of(self.model)
-        generators, random_state = checkpoints.random_states()
+        arrays = model_state.arrays_of(self.model)
+        generators, random_state = model_state.random_states()
         arrays |= generators
         for path in self.files:
             if path.is_file():
@@ -229,11 +218,11 @@ class Checkpoint(keras.callbacks.Callback):
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        path = checkpoints.path_of(self.folder, step)
+        path = checkpoint_file.path_of(self.folder, step)
         try:
-            checkpoints.write(path, arrays, state)
+            checkpoint_file.write(path, arrays, state)
         except OSError as error:
-            before = checkpoints.paths(self.folder)
+            before = checkpoint_file.paths(self.folder)
             raise OSError(
                 error.errno,
                 f"{error.strerror}; the checkpoint after step {step} could not be written. "
@@ -254,12 +243,12 @@ class Checkpoint(keras.callbacks.Callback):
         return path
 
     def _delete_old(self):
-        *old, _ = found = checkpoints.paths(self.folder)
+        *old, _ = found = checkpoint_file.paths(self.folder)
         values = {}
         for path in found:
             try:
-                values[path] = checkpoints.read_state(path)["value"]
-            except (checkpoints.DamagedCheckpointError, OSError):
+                values[path] = checkpoint_file.read_state(path)["value"]
+            except (checkpoint_file.DamagedCheckpointError, OSError):
                 continue  # `restore` says so, if it comes to that
         measured = [path for path in found if values.get(path) is not None]
         best = max(measured, key=lambda path: values[path], default=None)
@@ -278,22 +267,22 @@ class Checkpoint(keras.callbacks.Callback):
         return self.seconds / max(time.monotonic() - self._began, 1e-9)
 
     def on_train_begin(self, logs=None):
-        if not self._restored and checkpoints.paths(self.folder):
+        if not self._restored and checkpoint_file.paths(self.folder):
             raise ValueError(
                 "`folder` holds checkpoints: call `restore` before `model.fit`, or choose another. "
                 f"Received: folder={self.folder}"
             )
         self._began = self._last = time.monotonic()
+        self._count_steps(self._start.epoch)
         if self._position is None:
             self.save(self._start)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        if self.params.get("steps"):
-            self._steps = self._steps_of_an_epoch(epoch)
+        self._count_steps(epoch)
         if self._metrics is not None and epoch == self._start.epoch:
-            if checkpoints.has_metrics(self.model, self._metrics):
-                checkpoints.restore(self.model, self._metrics, ("metrics",))
+            if model_state.has_metrics(self.model, self._metrics):
+                model_state.restore(self.model, self._metrics, ("metrics",))
             else:
                 warnings.warn(
                     "The metrics of this epoch begin anew: Keras makes some of this model's in a first step. "
@@ -310,12 +299,12 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore_random_states(self):
         if self._random is not None:
-            checkpoints.restore_random_states(*self._random)
+            model_state.restore_random_states(*self._random)
             self._random = None
 
-    def _steps_of_an_epoch(self, epoch):
-        first = epoch == self._start.epoch
-        return self.params["steps"] + (self._offset if first else 0)
+    def _count_steps(self, epoch):
+        if self.params.get("steps"):
+            self._steps = self.params["steps"] + (self._offset if epoch == self._start.epoch else 0)
 
     def on_train_batch_end(self, batch, logs=None):
         done = batch + 1 + (self._offset if self._epoch == self._start.epoch else 0)
@@ -344,11 +333,11 @@ class Checkpoint(keras.callbacks.Callback):
     def fit(
         self,
         model: keras.Model,
-        dataset_at: Callable[[int, int], tf.data.Dataset],
+        dataset_at: Callable[[int, int], Any],
         epochs: int,
         callbacks: Iterable[keras.callbacks.Callback] = (),
         verbose: int = 1,
-        distribute: Callable[[tf.data.Dataset], Any] = lambda dataset: dataset,
+        distribute: Callable[[Any], Any] = lambda dataset: dataset,
     ) -> keras.callbacks.History:
         """`model.fit` from the newest checkpoint on, or from the start.
 
@@ -356,9 +345,12 @@ class Checkpoint(keras.callbacks.Callback):
 
         Args:
             model: compiled.
-            dataset_at: `(epoch, batch) -> tf.data` whose first pass starts there, and whose later passes are
-                the epochs that follow, such as `view_dataset(..., initial_epoch=epoch, initial_batch=batch)`.
-                The number of batches of an epoch must be known.
+            dataset_at: `(epoch, batch) -> data` that begin there. A `tf.data.Dataset` is asked for once: its
+                first pass starts there, and its later passes are the epochs that follow, such as those of
+                `view_dataset(..., initial_epoch=epoch, initial_batch=batch)`. A `keras.utils.PyDataset`, or
+                batches of NumPy arrays in a list or in another iterable that has a length, is asked for once
+                for each epoch, and holds the batches of that epoch after the first `batch`. The number of
+                batches of an epoch must be known.
             epochs: >= 1, of the whole run.
             callbacks: others; they come before this one.
             verbose: 0 silent, 1 progress bar, 2 one line per epoch.
@@ -370,129 +362,20 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             Interrupted: after a signal.
             OSError: if a checkpoint cannot be written.
+
+        Example:
+            ```python
+            batches = [{"query": queries[i], "keys": keys[i]} for i in range(len(queries))]
+            checkpoint.fit(model, lambda epoch, batch: batches[batch:], epochs=10)
+            ```
         """
         whole_number("epochs", epochs, 1)
         start = self._start if self._restored else self.restore(model)
-        dataset = dataset_at(*start)
-        steps = self._steps if start.batch else int(dataset.cardinality())
-        if steps is None or steps < 0:
-            raise ValueError(
-                "`dataset_at` must make data of a known number of batches. Received: an unknown number"
-            )
         self._offset = 0  # the list of callbacks counts for all of them
-        self._steps = steps
-        listed = _Callbacks(
-            [*callbacks, self],
-            add_history=True,
-            add_progbar=verbose != 0,
-            model=model,
-            verbose=verbose,
-            epochs=epochs,
-            steps=steps,
-        )
+        chosen = [*callbacks, self]
         try:
-            with _Signals() as self._signals:
-                listed.begin()
-                if start.epoch < epochs:
-                    self._fit_parts(model, dataset, epochs, start, steps, listed, verbose, distribute)
-                listed.end()
+            with Signals() as self._signals:
+                return fit.fit(model, dataset_at, epochs, start, self._steps, chosen, verbose, distribute)
         finally:
             self._signals = None
             self._restored = False  # another call begins with the newest checkpoint
-        return model.history
-
-    @staticmethod
-    def _fit_parts(model, dataset, epochs, start, steps, listed, verbose, distribute):
-        def known(count):
-            return distribute(dataset.apply(tf.data.experimental.assert_cardinality(count)))
-
-        def fit(data, first, end):
-            model.fit(
-                data,
-                initial_epoch=first,
-                epochs=end,
-                shuffle=False,
-                verbose=verbose,
-                callbacks=listed,
-            )
-
-        first = start.epoch
-        if start.batch:
-            # Keras takes the number of steps of the first epoch for those of all: two calls. Both go through
-            # one dataset, which counts its passes.
-            listed.offset = start.batch
-            fit(known(steps - start.batch), first, first + 1)
-            listed.offset = 0
-            first += 1
-        if first < epochs and not model.stop_training:
-            fit(known(steps), first, epochs)
-
-
-class _Callbacks(keras.callbacks.CallbackList):
-    """For several calls of `fit` that are one training: it begins and ends once, and batches count on."""
-
-    offset = 0
-
-    def begin(self):
-        super().on_train_begin()
-
-    def end(self):
-        super().on_train_end()
-
-    def on_train_begin(self, logs=None):
-        pass
-
-    def on_train_end(self, logs=None):
-        pass
-
-    def on_train_batch_begin(self, batch, logs=None):
-        super().on_train_batch_begin(batch + self.offset, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch + self.offset, logs)
-
-
-class _Signals:
-    """Notes the first SIGTERM or SIGINT; the second ends the process at once.
-
-    Python runs its handlers between two of its own instructions, not within a compiled step. The second
-    signal is therefore read by a thread from a pipe that C code writes to.
-    """
-
-    NUMBERS = (signal.SIGTERM, signal.SIGINT)
-
-    def __init__(self):
-        self.received = 0
-
-    def __enter__(self):
-        self._before = None
-        if threading.current_thread() is not threading.main_thread():
-            return self  # only the main thread may set handlers
-        self._reading, self._writing = os.pipe()
-        os.set_blocking(self._writing, False)
-        self._pipe_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, lambda *_: None) for number in self.NUMBERS}
-        threading.Thread(target=self._watch, daemon=True).start()
-        return self
-
-    def _watch(self):
-        while content := os.read(self._reading, 1):
-            number = content[0]
-            if number not in self.NUMBERS:
-                continue
-            if self.received:
-                os._exit(128 + number)
-            self.received = number
-            name = signal.Signals(number).name
-            print(
-                f"\n{name}: stopping after this step; once more to stop at once.", file=sys.stderr, flush=True
-            )
-        os.close(self._reading)
-
-    def __exit__(self, *_):
-        if self._before is None:
-            return
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._pipe_before)
-        os.close(self._writing)  # ends the thread

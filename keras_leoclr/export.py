@@ -21,7 +21,7 @@ from keras_leoclr import model_card
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.backbones.torch_weights import from_torch, stem_of, to_torch
 from keras_leoclr.evaluation.features import in_precision
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs.files import whole_file
 
 TOLERANCE = 1e-4  # of the largest feature
 
@@ -262,7 +262,7 @@ def write(
             "batch_sizes_refused": refused,
             "limits": kind.limits,
         }
-    with checkpoints.whole_file(_card_path(path)) as file:
+    with whole_file(_card_path(path)) as file:
         file.write((json.dumps(card, indent=2) + "\n").encode())
     return Exported(path, format, worst, max(deviations), tuple(sorted(deviations)), refused, card)
 

@@ -15,7 +15,7 @@ import keras
 from keras_leoclr.backbones import loading as files
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.evaluation.comparison import SETTINGS, is_main, label_of, shown, text_table
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs.files import whole_file
 from keras_leoclr.runs.results import Results
 
 FORMAT = 1  # of backbone.json
@@ -86,7 +86,7 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
     }
     # the one to read first: while it is written, the one that is checked still describes the file
     for suffix, text in ((".md", render(card)), (".json", json.dumps(card, indent=2) + "\n")):
-        with checkpoints.whole_file(path.with_suffix(suffix)) as file:
+        with whole_file(path.with_suffix(suffix)) as file:
             file.write(text.encode())
     return path.with_suffix(".json")
 

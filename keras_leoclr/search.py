@@ -29,7 +29,7 @@ from keras_leoclr.data.readers.files import Index, read_index, scan_folder
 from keras_leoclr.data.readers.folder import FolderImages, folder_images
 from keras_leoclr.evaluation.common import unit_rows
 from keras_leoclr.evaluation.features import checksum, extract_features
-from keras_leoclr.runs.checkpoint_file import whole_file
+from keras_leoclr.runs.files import whole_file
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.preprocessing import Preprocessing
 

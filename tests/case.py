@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.checkpointing import state
 
 
 def small_model(size=8, channels=3, **options) -> kl.LeOCLR:
@@ -25,14 +25,14 @@ def small_model(size=8, channels=3, **options) -> kl.LeOCLR:
 @functools.cache
 def _compiled_model():
     model = small_model(momentum=kl.schedules.CosineMomentum(0.9, 12))
-    return model, checkpoints.arrays_of(model)
+    return model, state.arrays_of(model)
 
 
 def fresh_model() -> kl.LeOCLR:
     """One model for many tests, whose step is compiled once, with the numbers of a new one."""
     keras.utils.set_random_seed(1)
     model, initial = _compiled_model()
-    checkpoints.restore(model, initial, ("model", "optimizer", "metrics"))
+    state.restore(model, initial, ("model", "optimizer", "metrics"))
     return model
 
 

@@ -72,7 +72,7 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
     """
     from keras_leoclr import data
     from keras_leoclr.report import page, sections
-    from keras_leoclr.runs import checkpoint_file as checkpoints
+    from keras_leoclr.runs.files import whole_file
     from keras_leoclr.views import sheet as view_sheet
 
     make_views = importlib.import_module("keras_leoclr.training.pretraining").make_views
@@ -86,5 +86,5 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
     settings = {name: getattr(recipe, name) for name in view_sheet.SETTINGS}
     told = ", ".join(f"{name} {sections.setting_text(value)}" for name, value in settings.items())
     body = f"<p>{html.escape(told)}</p>" + sections.strips_html(strips, view_sheet.headings(drawn[0]))
-    with checkpoints.whole_file(output) as file:
+    with whole_file(output) as file:
         file.write(page.page(f"Views of {recipe.method} on {recipe.dataset}", body).encode())

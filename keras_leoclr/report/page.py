@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from keras_leoclr.report import sections
 from keras_leoclr.report.reading import read_run
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs.files import whole_file
 
 TITLES = {  # in the order of the page
     "summary": ("Summary", sections.summary),
@@ -78,7 +78,7 @@ def write_report(
         f'<li><a href="#{name}">{heading}</a></li>' for name, (heading, _) in TITLES.items() if made[name]
     )
     path = pathlib.Path(output) if output is not None else pathlib.Path(folders[0]) / "report.html"
-    with checkpoints.whole_file(path) as file:
+    with whole_file(path) as file:
         file.write(page(title, body, links, data).encode())
     return path
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import ImageError, shown
-from keras_leoclr.runs.checkpoint_file import whole_file
+from keras_leoclr.runs.files import whole_file
 from keras_leoclr.search import Hit
 
 SIDE = 192  # of a thumbnail, pixels

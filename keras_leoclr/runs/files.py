@@ -62,9 +62,10 @@ def whole_file(path: str | os.PathLike) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A path beside `path` for a library that writes by name; what it wrote is renamed when the block ends.
+    """A path for a library that writes by name; what it wrote gets the name `path` when the block ends.
 
-    The name in between keeps the suffix of `path`, which many libraries ask for.
+    Until then it lies in a folder of its own beside `path`, with the same name, and so does whatever else
+    the library writes beside it. That is deleted.
 
     Args:
         path: path of a file, or of a folder that does not exist yet.
@@ -73,12 +74,17 @@ def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         OSError: with the name of the file, if it cannot be written.
     """
     path = pathlib.Path(path)
-    with _renamed(path.with_name(f"partial-{path.name}"), path) as partial:
+    folder = path.with_name(path.name + PARTIAL)
+    _delete(folder)
+    folder.mkdir()
+    partial = folder / path.name
+    with _renamed(partial, path):
         yield partial
         for each in partial.rglob("*") if partial.is_dir() else (partial,):
             if each.is_file():
                 with each.open("r+b") as file:
                     os.fsync(file.fileno())
+    _delete(folder)
 
 
 @contextlib.contextmanager
@@ -89,10 +95,23 @@ def _renamed(partial: pathlib.Path, path: pathlib.Path) -> Iterator[pathlib.Path
         _sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            shutil.rmtree(partial) if partial.is_dir() else partial.unlink(missing_ok=True)
+            _delete(path.with_name(path.name + PARTIAL))
         if isinstance(error, OSError) and error.filename is None:
             raise type(error)(error.errno, os.strerror(error.errno or 0), str(path)) from error
         raise
+
+
+def delete_partial(folder: str | os.PathLike) -> None:
+    """Deletes what processes that died while they wrote have left in a folder."""
+    for leftover in pathlib.Path(folder).glob(f"*{PARTIAL}"):
+        _delete(leftover)
+
+
+def _delete(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

@@ -20,7 +20,8 @@ import keras
 import keras_leoclr as kl
 from keras_leoclr import callbacks
 from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs.files import PARTIAL
 from keras_leoclr.runs.results import Results
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
@@ -238,7 +239,7 @@ def run_in(
             "`workdir` must be a new folder, or one with results of this command and `overwrite` be given. "
             f"Received: workdir={workdir}, {what}"
         )
-    partial = workdir.with_name(workdir.name + checkpoints.PARTIAL)
+    partial = workdir.with_name(workdir.name + PARTIAL)
     settings = dataclasses.asdict(recipe)
     goes_on = _take_up(partial, settings | {"backend": keras.backend.backend()}, overwrite)
     try:
@@ -268,7 +269,7 @@ def run_in(
 def _has_begun(partial: pathlib.Path) -> bool:
     """Whether there is a checkpoint after the first step or a later one."""
     folder = partial / CHECKPOINTS
-    return any(path != checkpoints.path_of(folder, 0) for path in checkpoints.paths(folder))
+    return any(path != checkpoint_file.path_of(folder, 0) for path in checkpoint_file.paths(folder))
 
 
 def _take_up(partial: pathlib.Path, settings: dict[str, Any], overwrite: bool) -> bool:

@@ -15,9 +15,9 @@ from typing import Any
 
 import keras
 
-from keras_leoclr.runs import checkpoint_file as checkpoints
 from keras_leoclr.runs import status as progress
 from keras_leoclr.runs.environment import environment
+from keras_leoclr.runs.files import whole_file
 from keras_leoclr.training import fields
 from keras_leoclr.training.recipe import Recipe
 
@@ -148,7 +148,7 @@ class Run:
             self._compare()
 
     def _note(self, name, content):
-        with checkpoints.whole_file(self.workdir / name) as file:
+        with whole_file(self.workdir / name) as file:
             file.write((json.dumps(content, indent=2) + "\n").encode())
 
     def _noted(self, name):

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.runs.files import whole_file
 from keras_leoclr.tensorflow_host import tf
 
 TILE = 112  # pixels
@@ -151,7 +151,7 @@ def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
     image = sheet(drawn)
     about = PngInfo()
     about.add_text(STRIPS, json.dumps({**json.loads(image.info[STRIPS]), "headings": headings(drawn[0])}))
-    with checkpoints.whole_file(pathlib.Path(path)) as file:
+    with whole_file(pathlib.Path(path)) as file:
         image.save(file, "PNG", optimize=True, pnginfo=about)
 
 

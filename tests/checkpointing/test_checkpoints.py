@@ -1,4 +1,4 @@
-"""Checkpoint files, and training that goes on from them."""
+"""Training that goes on from its checkpoints."""
 
 import itertools
 import json
@@ -6,7 +6,6 @@ import os
 import pathlib
 import random
 import re
-import resource
 import subprocess
 import sys
 import types
@@ -16,102 +15,17 @@ import keras
 import ml_dtypes
 import numpy as np
 import pytest
-import safetensors.numpy
 import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import callbacks
 from keras_leoclr.callbacks.history_file import without_times
-from keras_leoclr.runs import checkpoint_file as checkpoints
+from keras_leoclr.checkpointing.state import arrays_of, restore
+from keras_leoclr.runs import checkpoint_file
 from tests.case import fresh_model, random_views, small_model, to_numpy
 
 backend_free = pytest.mark.backend_free
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-# === Files ===
-
-
-def some_arrays():
-    rng = np.random.default_rng(0)
-    return {
-        "float": rng.standard_normal((3, 4)).astype("float32"),
-        "bfloat16": rng.standard_normal(5).astype(ml_dtypes.bfloat16),
-        "number": np.asarray(7, "int32"),
-        "none": np.zeros((0,), "uint8"),
-        "states": rng.integers(0, 2**32, 6, dtype="uint32"),
-        "flags": np.array([True, False]),
-    }
-
-
-@backend_free
-def test_a_checkpoint_gives_back_every_bit_and_is_a_safetensors_file(tmp_path):
-    path = tmp_path / "a.safetensors"
-    state = {"position": [3, 1], "value": 0.1, "words": "ä"}
-    checkpoints.write(path, some_arrays(), state)
-    arrays, restored = checkpoints.read(path)
-    assert restored == state == checkpoints.read_state(path)
-    foreign = safetensors.numpy.load_file(path)
-    for name, expected in some_arrays().items():
-        assert arrays[name].dtype == expected.dtype and arrays[name].shape == expected.shape
-        assert arrays[name].tobytes() == expected.tobytes() == foreign[name].tobytes()
-    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
-
-
-@backend_free
-def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
-    path = tmp_path / "a.safetensors"
-    checkpoints.write(path, some_arrays(), {"position": [0, 0]})
-    whole = path.read_bytes()
-    damaged = [whole[:end] for end in range(0, len(whole), 7)]
-    for place in range(len(whole)):
-        changed = bytearray(whole)
-        changed[place] ^= 1 << (place % 8)
-        damaged.append(bytes(changed))
-    for content in [*damaged, whole + b"\0", b""]:
-        path.write_bytes(content)
-        with pytest.raises(checkpoints.DamagedCheckpointError):
-            checkpoints.read(path)
-    path.write_bytes(whole)
-    checkpoints.read(path)
-
-
-@backend_free
-def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path):
-    path = tmp_path / "a.safetensors"
-    checkpoints.write(path, some_arrays(), {"version": 1})
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with pytest.raises(OSError, match=f"File too large.*{path.name}"):
-            checkpoints.write(path, {"large": np.zeros(100_000)}, {"version": 2})
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert checkpoints.read(path)[1] == {"version": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
-
-
-@backend_free
-@pytest.mark.parametrize("moment", ["write", "fsync", "replace"])
-def test_a_process_that_dies_while_it_writes_leaves_the_checkpoint_before(tmp_path, monkeypatch, moment):
-    """What a kill leaves: nothing of the new file, or the new file whole."""
-    path = tmp_path / "a.safetensors"
-    checkpoints.write(path, some_arrays(), {"version": 1})
-
-    class Killed(BaseException):
-        pass
-
-    def die(*_):
-        raise Killed
-
-    if moment == "write":
-        monkeypatch.setattr(checkpoints.hashlib, "sha256", die)
-    else:
-        monkeypatch.setattr(checkpoints.os, moment, die)
-    with pytest.raises(Killed):
-        checkpoints.write(path, some_arrays(), {"version": 2})
-    monkeypatch.undo()
-    assert checkpoints.read(path)[1] == {"version": 1}
 
 
 # === Training ===
@@ -151,6 +65,10 @@ def dataset_at(epoch, batch):
     return dataset if batch else dataset.apply(tf.data.experimental.assert_cardinality(STEPS))
 
 
+def checkpoints_in(folder):
+    return checkpoint_file.paths(folder / "checkpoints")
+
+
 def checkpoint_in(folder, **options):
     options = {"minutes": 0, "budget": 1, "files": [folder / "history.csv"], **options}
     return callbacks.Checkpoint(folder / "checkpoints", **options)
@@ -171,7 +89,7 @@ def train(folder, model=None, crash=None, epochs=EPOCHS, checkpoint=None, others
 
 
 def assert_same_training(model, folder, uninterrupted):
-    actual, (expected, other) = checkpoints.arrays_of(model), uninterrupted
+    actual, (expected, other) = arrays_of(model), uninterrupted
     assert actual.keys() == expected.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(actual[name], value, rtol=1e-5, atol=1e-6)
@@ -186,7 +104,7 @@ def assert_same_training(model, folder, uninterrupted):
 @pytest.fixture(scope="module")
 def uninterrupted(one_torch_thread, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uninterrupted")
-    return checkpoints.arrays_of(train(folder)), folder
+    return arrays_of(train(folder)), folder
 
 
 # crashes come before the checkpoint of their step: in the first step, within an epoch, at its end, just after
@@ -223,12 +141,12 @@ def test_the_middle_of_an_epoch_comes_back_with_its_metrics_and_files(tmp_path):
     train(tmp_path, crash=7)
     with (tmp_path / "history.csv").open("a") as file:
         file.write("a line that the checkpoint does not know\n")
-    arrays, state = checkpoints.read(checkpoints.paths(tmp_path / "checkpoints")[-1])
+    arrays, state = checkpoint_file.read(checkpoints_in(tmp_path)[-1])
     assert state["position"] == [1, 2] and state["steps"] == STEPS
     model, checkpoint = fresh_model(), checkpoint_in(tmp_path)
     assert checkpoint.restore(model) == (1, 2)
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
-    for name, value in checkpoints.arrays_of(model).items():
+    for name, value in arrays_of(model).items():
         if not name.startswith("metrics"):
             np.testing.assert_array_equal(value, arrays[name])
     totals = {name: array for name, array in arrays.items() if name.startswith("metrics")}
@@ -293,20 +211,22 @@ def test_a_folder_with_checkpoints_must_be_restored_first(tmp_path):
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
     train(tmp_path, crash=6)
-    *_, before, newest = checkpoints.paths(tmp_path / "checkpoints")
+    *_, before, newest = checkpoints_in(tmp_path)
     newest.write_bytes(newest.read_bytes()[:-1])
     with pytest.warns(UserWarning) as warned:
         start = checkpoint_in(tmp_path).restore(fresh_model())
     said = " ".join(str(each.message) for each in warned)
     assert re.search(f"{newest.name} is damaged: SHA-256.*Going on from {before.name}", said)
     assert not newest.exists() and newest.with_name(newest.name + ".damaged").exists()
-    assert start == tuple(checkpoints.read_state(before)["position"])
-    for path in checkpoints.paths(tmp_path / "checkpoints"):
+    assert start == tuple(checkpoint_file.read_state(before)["position"])
+    for path in checkpoints_in(tmp_path):
         path.write_bytes(b"")
     for _ in range(2):  # the second start does not begin anew either
         with (
             pytest.warns(UserWarning, match="ends in its header"),
-            pytest.raises(checkpoints.DamagedCheckpointError, match="`folder` must hold a whole checkpoint"),
+            pytest.raises(
+                checkpoint_file.DamagedCheckpointError, match="`folder` must hold a whole checkpoint"
+            ),
         ):
             checkpoint_in(tmp_path).restore(fresh_model())
 
@@ -329,7 +249,7 @@ class Score(keras.callbacks.Callback):
 def test_the_newest_and_the_best_are_kept(tmp_path):
     checkpoint = checkpoint_in(tmp_path, minutes=None, keep=2)
     train(tmp_path, epochs=5, checkpoint=checkpoint, others=[Score()])
-    kept = [checkpoints.read_state(path) for path in checkpoints.paths(tmp_path / "checkpoints")]
+    kept = [checkpoint_file.read_state(path) for path in checkpoints_in(tmp_path)]
     assert [(state["position"][0], state["value"]) for state in kept] == [(2, 0.9), (4, 0.4), (5, 0.5)]
 
 
@@ -338,13 +258,13 @@ def test_checkpoints_are_thinned_to_their_budget(tmp_path, monkeypatch):
     """By a clock on which a step takes a second, and so does writing."""
     clock = types.SimpleNamespace(now=0.0)
     monkeypatch.setattr(callbacks.checkpoint.time, "monotonic", lambda: clock.now)
-    write = checkpoints.write
+    write = checkpoint_file.write
 
     def slow_write(*what):
         write(*what)
         clock.now += 1.0
 
-    monkeypatch.setattr(checkpoints, "write", slow_write)
+    monkeypatch.setattr(checkpoint_file, "write", slow_write)
 
     class Tick(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -355,7 +275,10 @@ def test_checkpoints_are_thinned_to_their_budget(tmp_path, monkeypatch):
     assert clock.now == 10 * STEPS + checkpoint.written
     assert 4 <= checkpoint.written <= 0.2 * clock.now
     assert checkpoint.share == checkpoint.written / clock.now
-    assert checkpoints.read_state(checkpoints.paths(tmp_path / "checkpoints")[-1])["position"] == [10, 0]
+    assert checkpoint_file.read_state(checkpoints_in(tmp_path)[-1])["position"] == [
+        10,
+        0,
+    ]
 
 
 class SendSignal(keras.callbacks.Callback):
@@ -409,13 +332,13 @@ def test_half_precision_weights_come_back(tmp_path):
     outputs = keras.layers.Dense(3, dtype="bfloat16")(inputs)
     model = keras.Model(inputs, outputs)
     model.compile("sgd")
-    expected = checkpoints.arrays_of(model)
+    expected = arrays_of(model)
     path = tmp_path / "a.safetensors"
-    checkpoints.write(path, expected, {})
+    checkpoint_file.write(path, expected, {})
     model.layers[-1].set_weights([np.zeros((4, 3)), np.ones(3)])
-    checkpoints.restore(model, checkpoints.read(path)[0], ("model", "optimizer"))
+    restore(model, checkpoint_file.read(path)[0], ("model", "optimizer"))
     assert any(array.dtype == ml_dtypes.bfloat16 for array in expected.values())
-    for name, array in checkpoints.arrays_of(model).items():
+    for name, array in arrays_of(model).items():
         assert array.tobytes() == expected[name].tobytes()
 
 
@@ -449,9 +372,7 @@ def test_a_killed_deterministic_run_ends_with_the_same_bits(tmp_path):
     done = leoclr(killed)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "1 epochs and 1 steps are done" in done.stdout
-    arrays, expected = (
-        checkpoints.read(checkpoints.paths(folder / "checkpoints")[-1])[0] for folder in (killed, whole)
-    )
+    arrays, expected = (checkpoint_file.read(checkpoints_in(folder)[-1])[0] for folder in (killed, whole))
     assert {name for name in expected if arrays[name].tobytes() != expected[name].tobytes()} <= {
         "file/history.csv",  # they hold speeds
         "file/results.jsonl",

@@ -36,7 +36,7 @@ def test_an_error_of_the_disk_names_the_file(tmp_path):
 
 def test_a_library_that_writes_by_name_is_given_one_with_the_same_suffix(tmp_path):
     with files.whole_path(tmp_path / "model.keras") as path:
-        assert path.suffix == ".keras" and path.parent == tmp_path
+        assert path.name == "model.keras" and path.parent.parent == tmp_path
         path.write_text("model")
     assert (tmp_path / "model.keras").read_text() == "model"
     with files.whole_path(tmp_path / "folder") as path:

@@ -1,0 +1,64 @@
+"""Signals that end a training after its step."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+
+class Interrupted(SystemExit):
+    """A signal ended the run, which can be resumed; the exit status is 128 + the signal's number."""
+
+    def __init__(self, number: int):
+        super().__init__(128 + number)
+
+
+class Signals:
+    """Notes the first SIGTERM or SIGINT; the second ends the process at once.
+
+    Python runs its handlers between two of its own instructions, not within a compiled step. The second
+    signal is therefore read by a thread from a pipe that C code writes to.
+
+    Attributes:
+        received: number of the signal that was received; 0 for none.
+    """
+
+    NUMBERS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self):
+        self.received = 0
+
+    def __enter__(self) -> Signals:
+        self._before = None
+        if threading.current_thread() is not threading.main_thread():
+            return self  # only the main thread may set handlers
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self._pipe_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, lambda *_: None) for number in self.NUMBERS}
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def _watch(self):
+        while content := os.read(self._reading, 1):
+            number = content[0]
+            if number not in self.NUMBERS:
+                continue
+            if self.received:
+                os._exit(128 + number)
+            self.received = number
+            name = signal.Signals(number).name
+            print(
+                f"\n{name}: stopping after this step; once more to stop at once.", file=sys.stderr, flush=True
+            )
+        os.close(self._reading)
+
+    def __exit__(self, *_):
+        if self._before is None:
+            return
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._pipe_before)
+        os.close(self._writing)  # ends the thread

@@ -1,0 +1,105 @@
+"""Every number of a model in training, and the states of random generators outside of it."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_leoclr import distribution
+
+
+def _groups(model: keras.Model) -> dict[str, list]:
+    if model.optimizer is not None and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    # Reading a metric of several workers is a sum over them, in which all would have to take part.
+    alone = not distribution.spans_workers(distribution.strategy_of(model))
+    return {
+        "model": model.variables,
+        "optimizer": [] if model.optimizer is None else model.optimizer.variables,
+        "metrics": model.metrics_variables if alone else [],
+    }
+
+
+def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
+    """Every number of a model in training, `{"model/0003/path": array}`.
+
+    Both encoders, BatchNorm's statistics, the queue and its pointer, the optimizer's iterations and slots,
+    the states of seed generators, and the totals of the metrics.
+    """
+    if keras.backend.backend() == "jax":
+        model.jax_state_sync()  # within an epoch, the numbers are not in the variables
+    return {
+        f"{group}/{number:04d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable))
+        for group, variables in _groups(model).items()
+        for number, variable in enumerate(variables)
+    }
+
+
+def restore(model: keras.Model, arrays: dict[str, np.ndarray], groups: tuple[str, ...]) -> None:
+    """Puts the numbers of `arrays_of` back, if all of them fit.
+
+    Args:
+        model: compiled, of the architecture that was saved.
+        arrays: as `arrays_of` returned them.
+        groups: which to restore, of "model", "optimizer" and "metrics".
+
+    Raises:
+        ValueError: if the model has other variables. It is as it was then.
+    """
+    pairs = []
+    for group, variables in _groups(model).items():
+        if group not in groups:
+            continue
+        # by number, not by path: Keras counts the names of layers within a process
+        saved = sorted(name for name in arrays if name.startswith(f"{group}/"))
+        if len(saved) != len(variables):
+            raise ValueError(
+                f"`model` must have the variables that were saved. Received: {len(variables)} variables "
+                f"({group}), {len(saved)} in the checkpoint"
+            )
+        for name, variable in zip(saved, variables, strict=True):
+            array = arrays[name]
+            here = (tuple(variable.shape), str(variable.dtype))
+            if (array.shape, str(array.dtype)) != here:
+                raise ValueError(
+                    "`model` must have the variables that were saved. "
+                    f"Received: {variable.path} {here}, in the checkpoint {array.shape, str(array.dtype)}"
+                )
+            pairs.append((variable, array))
+    for variable, array in pairs:
+        variable.assign(array)
+
+
+def has_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> bool:
+    """Whether the model has all metrics that were saved; Keras makes some in the first step only."""
+    saved = sum(name.startswith("metrics/") for name in arrays)
+    return saved <= len(_groups(model)["metrics"])
+
+
+# === Random states outside of the model ===
+
+
+def random_states() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays and JSON of the generators that are not a model's: Python's, NumPy's and torch's global ones."""
+    _, keys, *numpy_rest = np.random.get_state()
+    arrays = {"random/numpy": np.asarray(keys)}
+    if keras.backend.backend() == "torch":
+        import torch
+
+        arrays["random/torch"] = torch.get_rng_state().numpy()
+    version, numbers, gauss = random.getstate()
+    return arrays, {"python": [version, list(numbers), gauss], "numpy": numpy_rest}
+
+
+def restore_random_states(arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
+    """Puts back what `random_states` returned."""
+    np.random.set_state(("MT19937", arrays["random/numpy"], *state["numpy"]))
+    version, numbers, gauss = state["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    if keras.backend.backend() == "torch" and "random/torch" in arrays:
+        import torch
+
+        torch.set_rng_state(torch.tensor(arrays["random/torch"]))
