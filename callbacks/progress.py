@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import collections
-import shutil
-import sys
 import time
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from keras_leoclr.callbacks.health import Feed
 from keras_leoclr.runs import status as progress
+from keras_leoclr.terminal import Live
 
 WINDOW = 30.0  # seconds that the speed is a mean of
 DRAWN = 0.2  # seconds from one look at the numbers to the next
@@ -48,12 +47,11 @@ class Progress(keras.callbacks.Callback):
         self.feed = feed
         self.file = file
         self.verbose = verbose
-        self.stream = stream
+        self.live = Live(stream)
         self.status: dict[str, Any] = {}
         self._marks: collections.deque = collections.deque()
         self._step_seconds = self._between = self._ended = None
         self._looked = 0.0
-        self._open = False
 
     def on_train_begin(self, logs=None):
         self._ended = None
@@ -77,11 +75,8 @@ class Progress(keras.callbacks.Callback):
         if last:  # what follows until the next epoch, such as kNN, is no training
             self._ended = now
         self._tell(step=batch + 1, seconds_left=self._seconds_left(batch + 1), **_numbers(logs))
-        stream = self.stream or sys.stdout
-        if self.verbose == 1 and stream.isatty():
-            line = progress.one_line(self.status, shutil.get_terminal_size().columns - 1)
-            print(f"{progress.CLEAR_LINE}{line}", end="", file=stream, flush=True)
-            self._open = True
+        if self.verbose == 1:
+            self.live.show(progress.step_text(self.status), progress.share_done(self.status))
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = _numbers(logs)
@@ -89,18 +84,11 @@ class Progress(keras.callbacks.Callback):
             self.status["knn_epoch"] = epoch + 1
         self._tell(**numbers)
         if self.verbose:
-            stream = self.stream or sys.stdout
-            print(f"{self._clear(stream)}{self._line(numbers)}", file=stream, flush=True)
+            self.live.say(self._line(numbers))
 
     def close(self) -> None:
         """Ends the line that changes, so that what is said next stands on its own; also after an error."""
-        if self._open:
-            print(file=self.stream or sys.stdout, flush=True)
-            self._open = False
-
-    def _clear(self, stream):
-        self._open = False
-        return progress.CLEAR_LINE if self.verbose == 1 and stream.isatty() else ""
+        self.live.close(keep=True)
 
     def _line(self, numbers):
         """Of an epoch: what the changing line shows, then the other logs by name."""

@@ -77,7 +77,7 @@ class Live:
         """Replaces what is shown.
 
         Args:
-            text: a line, which is cut where the terminal ends, or several.
+            text: a line, which is cut where the terminal ends, or several, which are wrapped there.
             share: what is done of all, in [0, 1], drawn as a bar in front of the text if there is room.
         """
         if self.is_terminal:
@@ -98,7 +98,7 @@ class Live:
             drawn, self._drawn = self._drawn, None
             drawn.transient = not keep
             drawn.stop()
-            Live._on_screen = None
+            Live._on_screen = None if Live._on_screen is self else Live._on_screen
 
     def _draw(self, renderable: Any) -> None:
         if self._drawn is None:
@@ -117,13 +117,14 @@ class Live:
                 redirect_stderr=own and is_terminal(sys.stderr),
             )
             self._drawn.start()
+            console.show_cursor(True)  # an interrupted caller would leave it hidden
             Live._on_screen = self
         self._drawn.update(renderable, refresh=True)
 
 
 @atexit.register
 def _close() -> None:
-    """Gives the terminal its cursor back where a caller was interrupted."""
+    """Leaves the terminal in order where a caller was interrupted."""
     if Live._on_screen is not None:
         Live._on_screen.close(keep=True)
 
@@ -133,7 +134,7 @@ def _with_bar(text: str, share: float | None, columns: int, known: bool = True) 
     from rich.table import Table
     from rich.text import Text
 
-    line = Text(text, no_wrap=True, overflow="crop")
+    line = Text(text, no_wrap="\n" not in text, overflow="crop")
     room = next((width for width in BAR_WIDTHS if width + 1 < columns - len(text)), 0)
     if share is None or not room:
         return line

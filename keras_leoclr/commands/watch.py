@@ -10,6 +10,7 @@ from absl import flags
 
 from keras_leoclr.commands.flags import UsageError, parse
 from keras_leoclr.runs import status as progress
+from keras_leoclr.terminal import Live, is_terminal
 
 USAGE = """leoclr watch DIR [--FLAG VALUE ...]
 
@@ -47,7 +48,7 @@ def run(arguments: list[str]) -> int:
         print(json.dumps(status, indent=2))
     elif values["once"].value:
         print("\n".join(progress.lines(status)))
-    elif sys.stdout.isatty():
+    elif is_terminal(sys.stdout):
         status = _on_a_terminal(workdir, values["seconds"].value)
     else:
         status = _in_lines(workdir, values["seconds"].value)
@@ -55,16 +56,16 @@ def run(arguments: list[str]) -> int:
 
 
 def _on_a_terminal(workdir, seconds):
-    from rich.live import Live  # comes with Keras
-    from rich.text import Text
-
-    with Live(auto_refresh=False) as live:
+    live = Live()
+    try:
         while True:
             status = progress.read(workdir)
-            live.update(Text("\n".join(progress.lines(status))), refresh=True)
+            live.show("\n".join(progress.lines(status)))
             if status["state"] in ("finished", *BAD):
                 return status
             time.sleep(seconds)
+    finally:
+        live.close(keep=True)
 
 
 def _in_lines(workdir, seconds):

@@ -131,8 +131,6 @@ def _finite(value):
 
 # === In words ===
 
-CLEAR_LINE = "\r\x1b[K"  # of a terminal, before a line that changes is written anew
-
 
 def loss_text(status: dict[str, Any]) -> str:
     """Such as "loss 5.21 (0.71 of chance)"; empty before the first step."""
@@ -176,6 +174,14 @@ def share_done(status: dict[str, Any]) -> float:
     return done / total if total else 0.0
 
 
+def step_text(status: dict[str, Any]) -> str:
+    """Epoch and step, loss, kNN, speed and time left in one line."""
+    steps = str(status["steps"])
+    head = f"epoch {status['epoch']}/{status['epochs']} step {status['step']:>{len(steps)}}/{steps}"
+    texts = [loss_text(status), knn_text(status), speed_text(status), left_text(status)]
+    return "  ".join([head, *filter(None, texts)])
+
+
 def one_line(status: dict[str, Any], width: int = 100) -> str:
     """The training in one line, with a bar where there is room for one.
 
@@ -183,11 +189,7 @@ def one_line(status: dict[str, Any], width: int = 100) -> str:
         status: as `read` returns it.
         width: characters that the line may have.
     """
-    steps = str(status["steps"])
-    head = f"epoch {status['epoch']}/{status['epochs']} step {status['step']:>{len(steps)}}/{steps}"
-    texts = [loss_text(status), knn_text(status), speed_text(status), left_text(status)]
-    line = "  ".join([head, *filter(None, texts)])
-    # of one of two widths: a bar that changes its length with the numbers would flicker
+    line = step_text(status)
     room = next((size for size in (22, 12) if size < width - len(line)), 0)
     return f"{bar(share_done(status), room)} {line}"[:width] if room else line[:width]
 

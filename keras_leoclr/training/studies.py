@@ -10,13 +10,13 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from keras_leoclr import terminal
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs import status as progress
 from keras_leoclr.runs.environment import cores
@@ -265,46 +265,40 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
 
 
 class _Shown:
-    """A line that changes where there is a terminal, else one per run."""
+    """How many runs are done and how far the others are."""
 
     def __init__(self, total, done, verbose):
         self.total, self.done, self.verbose = total, done, verbose
         self.began, self.first = time.monotonic(), done
-        self.live = verbose and sys.stdout.isatty()
+        self.live = terminal.Live()
         if verbose:
-            print(f"{total} runs" + (f", {done} of them are there" if done else ""), flush=True)
+            self.live.say(f"{total} runs" + (f", {done} of them are there" if done else ""))
 
     def ended(self, run, status):
         self.done += 1
         if self.verbose:
-            self.close()
             word = f"failed with status {status}" if status else "finished"
-            print(
-                f"{self.done}/{self.total} {run.variant}, seed {run.recipe.seed}: {word}{self._left()}",
-                flush=True,
-            )
+            place = f"{self.done}/{self.total} {run.variant}, seed {run.recipe.seed}"
+            self.live.say(f"{place}: {word}{self._left()}")
 
     def update(self, folders):
-        if not self.live:
+        if not (self.verbose and self.live.is_terminal):
             return
         texts = []
         for folder in folders:
             with contextlib.suppress(OSError, ValueError, KeyError):
                 status = progress.read(folder)
                 texts.append(f"{status['state']} {progress.share_done(status):.0%}")
-        width = shutil.get_terminal_size().columns - 1
-        head = f"{progress.bar(self.done / self.total, 22)} {self.done}/{self.total}"
-        text = "  ".join([head, *texts]) + self._left()
-        print(f"{progress.CLEAR_LINE}{text[:width]}", end="", flush=True)
+        text = "  ".join([f"{self.done}/{self.total}", *texts]) + self._left()
+        self.live.show(text, self.done / self.total)
 
     def _left(self):
         finished = self.done - self.first
         if not finished or self.done == self.total:
             return ""
         seconds = (time.monotonic() - self.began) / finished * (self.total - self.done)
-        return f", about {progress.duration(seconds)} left"
+        return f", about {terminal.duration(seconds)} left"
 
     def close(self):
         """Takes the line that changes away."""
-        if self.live:
-            print(progress.CLEAR_LINE, end="", flush=True)
+        self.live.close()
