@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr.data import image_batches
+from keras_leoclr.data import Source, as_source, image_batches
 from keras_leoclr.evaluation import extract_features
 from keras_leoclr.tensorflow_host import tf
 
@@ -45,14 +45,14 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self,
         folder: str | os.PathLike,
         sheet: str | os.PathLike | None = None,
-        source: tf.data.Dataset | None = None,
+        source: Source | tf.data.Dataset | None = None,
         views: Any = None,
     ):
         self.wanted("on")
         super().__init__(str(folder), write_graph=False)
         self.folder = pathlib.Path(folder)
         self.sheet = None if sheet is None else pathlib.Path(sheet)
-        self.source = source
+        self.source = None if source is None else as_source(source)
         self.views = views
         self._goes_on = False
 
@@ -97,7 +97,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def write_projector(self) -> None:
         """Writes the features of the images of `source`, now."""
-        source, labelled = self.source, "label" in self.source.element_spec
+        source, labelled = self.source, self.source.labelled
         if not labelled:
             source = source.map(lambda element: {"image": element["image"], "label": -1})
         batches = image_batches(source, self.views)

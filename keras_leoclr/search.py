@@ -26,7 +26,7 @@ from keras_leoclr.backbones.starting import RANDOM, starting_backbone
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, shown
 from keras_leoclr.data.readers.files import Index, read_index, scan_folder
-from keras_leoclr.data.readers.folder import FolderImages, folder_images
+from keras_leoclr.data.readers.folder import FolderImages, indexed_images
 from keras_leoclr.evaluation.common import unit_rows
 from keras_leoclr.evaluation.features import checksum, extract_features
 from keras_leoclr.runs.files import whole_file
@@ -263,7 +263,7 @@ def _new_features(root, kept, states, encoder, failures, on_error, batch_size, v
     part = Index(new if new or not kept else found.headers, found.failures, found.ignored, found.folders)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of labels, which are not used, and of what `Update.skipped` lists
-        images = folder_images(root, part, failures, skip=on_error == "skip")
+        images = indexed_images(root, part, failures, skip=on_error == "skip")
         if not new:
             return [], None
         try:

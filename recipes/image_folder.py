@@ -31,8 +31,8 @@ import numpy as np
 
 from keras_leoclr import distribution
 from keras_leoclr.data import load
-from keras_leoclr.data.loading import split_folder
-from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.readers.folder import FolderImages, split_folder
+from keras_leoclr.data.source import Source
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 
 # Optimizer, head, temperature and views are MoCo v2's and the paper's for ImageNet-1K.
@@ -56,7 +56,7 @@ LEAST = 16  # pictures: two steps of the smallest batch
 SEEN = {False: 1_000_000, True: 20_000_000}  # pictures in all epochs, without and with a GPU
 
 
-def choose(recipe: Recipe, given: dict[str, Any], source: Any) -> tuple[Recipe, list[str]]:
+def choose(recipe: Recipe, given: dict[str, Any], source: Source) -> tuple[Recipe, list[str]]:
     """Settings for the pictures that are there.
 
     Args:
@@ -70,15 +70,14 @@ def choose(recipe: Recipe, given: dict[str, Any], source: Any) -> tuple[Recipe, 
     Raises:
         ValueError: if there are too few pictures.
     """
-    total = int(source.cardinality())
-    count = min(total, recipe.max_images or total)
-    if 0 <= count < LEAST:
+    if source.count is None:  # a stream, which `pretrain` refuses
+        return recipe, []
+    count = min(source.count, recipe.max_images or source.count)
+    if count < LEAST:
         raise ValueError(
             f"`dataset` must hold {LEAST} pictures or more to train on. Received: {count} in "
             f"dataset={recipe.dataset!r}, split {recipe.train_split}"
         )
-    if count < 0:  # a stream, which `pretrain` refuses
-        return recipe, []
     values, lines = {}, []
 
     def take(name, value, why):
@@ -131,12 +130,11 @@ def choose(recipe: Recipe, given: dict[str, Any], source: Any) -> tuple[Recipe, 
     return dataclasses.replace(recipe, **values), lines
 
 
-def _image_size(source: Any, most: int, place: str) -> tuple[int, str]:
-    images = getattr(source, "images", None)
-    if isinstance(images, FolderImages):
-        side = int(np.median(images.sizes.min(axis=1)))
+def _image_size(source: Source, most: int, place: str) -> tuple[int, str]:
+    if isinstance(source.images, FolderImages):
+        side = int(np.median(source.images.sizes.min(axis=1)))
     else:
-        side = min((side for side in source.element_spec["image"].shape[:2] if side), default=most)
+        side = min((side for side in source.image_shape[:2] if side), default=most)
     found = f"the median of the shorter sides is {side} pixels"
     if side >= most:
         return most, f"{found}, {most} are the most {place}"
@@ -149,19 +147,17 @@ def _power_of_two(number: float, low: int, high: int) -> int:
     return min(high, max(low, 2 ** int(np.log2(max(number, 1)))))
 
 
-def _classes(source: Any) -> int | None:
+def _classes(source: Source) -> int | None:
     """Classes with a picture; 0 without labels, None if only reading would tell."""
-    if "label" not in source.element_spec:
+    if not source.labelled:
         return 0
-    labels = getattr(getattr(source, "images", None), "labels", None)
-    return None if labels is None else len(np.unique(labels))
+    return None if source.labels is None else len(np.unique(source.labels))
 
 
-def _test_split(recipe: Recipe, given: dict[str, Any], source: Any, classes: int | None):
+def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: int | None):
     """A split to judge on, and why; None where there is none."""
-    images = getattr(source, "images", None)
     path = os.path.expanduser(recipe.dataset)
-    if not isinstance(images, FolderImages):
+    if not isinstance(source.images, FolderImages):
         return None, "asked for by --evaluate alone, where the data are no folder"
     if classes < 2:
         return None, "there are no labels" if classes == 0 else "there is a single class"
@@ -173,9 +169,9 @@ def _test_split(recipe: Recipe, given: dict[str, Any], source: Any, classes: int
         except ValueError:
             continue
         test = load(recipe.dataset, name, on_error=recipe.on_error)
-        if getattr(test.images, "class_names", ()) != images.class_names:
+        if test.class_names != source.class_names:
             return None, f"the classes in {os.path.basename(folder)} are not those trained on"
-        return name, f"{os.path.basename(folder)} holds {test.images.count:,} pictures of the same classes"
+        return name, f"{os.path.basename(folder)} holds {test.count:,} pictures of the same classes"
     return None, "there is no sub-folder `test`, `val` or `validation`"
 
 

@@ -8,9 +8,8 @@ import numpy as np
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation
-from keras_leoclr.data.failures import Failures
-from keras_leoclr.data.images import ArrayImages
-from keras_leoclr.data.loading import dataset_of
+from keras_leoclr.data.readers.arrays import ArrayImages
+from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.recipes.fashion_mnist import RECIPE
 from keras_leoclr.runs.results import Results
@@ -27,9 +26,8 @@ def source(count, seed, labelled=True):
     colours = np.arange(count) % 3
     labels = (colours + (np.arange(count) % 5 == 0)) % 3  # some are of another class than their colour
     images = rng.integers(0, 120, (count, 8, 8, 3)) + 120 * np.eye(3, dtype=int)[colours][:, None, None]
-    held = ArrayImages(images.astype("uint8"), labels.astype("int64") if labelled else None)
-    held.class_names = NAMES if labelled else ()
-    return dataset_of(held, Failures())
+    labels, names = (labels.astype("int64"), NAMES) if labelled else (None, ())
+    return Source(ArrayImages(images.astype("uint8"), labels, names))
 
 
 def write_run(folder, seed=0, labelled=True, better=0.8, resumed=(), **changes):

@@ -28,15 +28,15 @@ def main():
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/openclipart.npz"))
     options = parser.parse_args()
     source = kl.data.load(options.source, on_error="skip", max_failures=0.05)
-    names, counts = source.images.class_names, np.bincount(source.images.labels)
+    names, counts = source.class_names, np.bincount(source.labels)
     kept = [n for n, count in enumerate(counts) if count >= LEAST and names[n] not in NO_SUBJECT]
 
     def small(element):
         image = tf.image.resize(element["image"], (SIZE, SIZE), antialias=True)
         return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 255.0)), tf.uint8), element["label"]
 
-    rows = np.flatnonzero(np.isin(source.images.labels, kept))
-    part = kl.data.loading.dataset_of(source.images.subset(rows), source.failures)
+    rows = np.flatnonzero(np.isin(source.labels, kept))
+    part = source.subset(rows)
     bar = progress(
         part.map(small, num_parallel_calls=2).as_numpy_iterator(), len(rows), "Reducing", "pictures"
     )

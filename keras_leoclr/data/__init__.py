@@ -1,19 +1,18 @@
 """From names, files and arrays to batches of views."""
 
-from keras_leoclr.data.failures import Failures, ImageError
-from keras_leoclr.data.images import Images
-from keras_leoclr.data.loading import load
-from keras_leoclr.data.pipeline import image_batches, view_dataset
-from keras_leoclr.data.streams import decode_dataset
-from keras_leoclr.data.waiting import Waiting
+from keras_leoclr import lazy
 
-__all__ = [
-    "Failures",
-    "ImageError",
-    "Images",
-    "Waiting",
-    "decode_dataset",
-    "image_batches",
-    "load",
-    "view_dataset",
-]
+_PLACES = {
+    "Failures": "failures",
+    "ImageError": "failures",
+    "Images": "source",
+    "Source": "source",
+    "Waiting": "waiting",
+    "as_source": "source",
+    "decode_dataset": "streams",
+    "image_batches": "pipeline",
+    "load": "loading",
+    "view_dataset": "pipeline",
+}
+__all__ = list(_PLACES)
+__getattr__, __dir__ = lazy.attach(__name__, _PLACES)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.data.images import ArrayImages
+from keras_leoclr.data.readers.arrays import ArrayImages
+from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.tensorflow_host import tf
 
 # Images of one size that are larger than this are made into views one by one: an image and its views stay
@@ -16,7 +17,7 @@ LARGE_SIDE = 128
 
 
 def view_dataset(
-    source: tf.data.Dataset,
+    source: Source | tf.data.Dataset,
     views: Callable[[Any, Any], dict] | None,
     batch_size: int,
     seed: int = 0,
@@ -83,7 +84,7 @@ def view_dataset(
             f"Received: shard={shard}, views={views!r}"
         )
     parallel = parallel_images or os.cpu_count() or 1
-    ordered = _order(source, shuffle_buffer, parallel, _least_pixels(views))
+    ordered = _order(as_source(source), shuffle_buffer, parallel, _least_pixels(views))
     if 0 <= ordered.count < batch_size:
         raise ValueError(
             "`batch_size` must not be larger than the dataset. "
@@ -167,11 +168,10 @@ def _least_pixels(views: Any) -> int | None:
     return round(key_view.image_size**2 * ratio / key_view.crop_scale[0])
 
 
-def _order(source: tf.data.Dataset, shuffle_buffer: int | None, parallel: int, least_pixels: int | None):
+def _order(source: Source, shuffle_buffer: int | None, parallel: int, least_pixels: int | None):
     """How the images of a source are put into the order of an epoch."""
-    images = getattr(source, "images", None)
-    if images is not None:
-        return _ByNumber(images, shuffle_buffer, parallel, least_pixels)
+    if source.images is not None:
+        return _ByNumber(source.images, shuffle_buffer, parallel, least_pixels)
     return _Buffered(source, shuffle_buffer, parallel, least_pixels)
 
 
@@ -219,17 +219,15 @@ class _Buffered:
     """Order of a stream: chunks of `shuffle_buffer` images are held and shuffled."""
 
     def __init__(self, source, shuffle_buffer, parallel, least_pixels):
-        encoded = getattr(source, "encoded", None)
         self.decode = None
-        if encoded is not None:
+        if source.encoded is not None:
+            self.source = source.encoded
             self.decode = lambda held: source.decode(held, least_pixels, parallel)
-        self.source = source if encoded is None else encoded
-        spec = source.element_spec
-        image = spec["image"] if isinstance(spec, dict) else spec
-        self.shape, self.dtype = image.shape, image.dtype
-        if self.decode is None and isinstance(spec, dict):
+        else:
             self.source = source.map(lambda element: element["image"])
-        self.count = int(self.source.cardinality())
+        image = source.element_spec["image"]
+        self.shape, self.dtype = image.shape, image.dtype
+        self.count = -1 if source.count is None else source.count
         if shuffle_buffer is None and self.count < 0:
             raise ValueError(
                 "`shuffle_buffer` must be given for a source of unknown size. Received: shuffle_buffer=None"
@@ -268,16 +266,7 @@ class _Buffered:
         return batches.flat_map(lambda batch: batch.skip(start).take(size))
 
 
-def check_labelled(source: tf.data.Dataset) -> None:
-    """Raises ValueError if the images of a source have no labels."""
-    if "label" not in source.element_spec:
-        raise ValueError(
-            "`source` must have labels to be evaluated on. "
-            f"Received: elements with {', '.join(sorted(source.element_spec))} alone"
-        )
-
-
-def image_batches(source: tf.data.Dataset, views: Any, batch_size: int = 256) -> tf.data.Dataset:
+def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int = 256) -> tf.data.Dataset:
     """Batches for evaluation: images resized and normalised as `views` do, nothing random.
 
     Args:
@@ -288,7 +277,8 @@ def image_batches(source: tf.data.Dataset, views: Any, batch_size: int = 256) ->
     Returns:
         tf.data of `(images (B, S, S, 3) float32, labels (B,))`.
     """
-    check_labelled(source)
+    source = as_source(source)
+    source.check_labelled()
     shape = source.element_spec["image"].shape
     if not shape.is_fully_defined():
         # one by one to the same size, where a batch does it otherwise

@@ -14,10 +14,11 @@ import numpy as np
 from keras_leoclr import terminal
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
-from keras_leoclr.data.loading import load, split_folder
+from keras_leoclr.data.loading import load
 from keras_leoclr.data.readers.files import read_index
-from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.readers.folder import FolderImages, split_folder
 from keras_leoclr.data.readers.tfds import RecordImages
+from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf
 
 LISTED = 20  # files that would be skipped
@@ -54,26 +55,24 @@ def describe(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the text says it all
-        dataset = load(name_or_path, split, data_dir, on_error="skip", max_failures=1.0)
-        images, count = dataset.images, int(dataset.cardinality())
+        source = load(name_or_path, split, data_dir, on_error="skip", max_failures=1.0)
+        images, count = source.images, -1 if source.count is None else source.count
         if verify:
-            collections.deque(terminal.progress(dataset, count, "Decoding", "pictures"), maxlen=0)
+            collections.deque(terminal.progress(source, count, "Decoding", "pictures"), maxlen=0)
         lines = {"source": f"{shown(name_or_path)}, split {split}"}
         lines["pictures"] = f"{count:,}" if count >= 0 else "number unknown"
         if isinstance(images, FolderImages):
             lines |= _of_folder(images, split_folder(os.path.expanduser(name_or_path), split))
         elif isinstance(images, RecordImages) and images.image_shape == (None, None, 3):
-            lines |= _of_encoded(
-                images.encoded(tf.data.Dataset.range(images.count)), dataset.failures, verify
-            )
-        elif dataset.encoded is not None:
-            lines |= _of_encoded(dataset.encoded, dataset.failures, verify)
+            lines |= _of_encoded(images.encoded(tf.data.Dataset.range(images.count)), source.failures, verify)
+        elif source.encoded is not None:
+            lines |= _of_encoded(source.encoded, source.failures, verify)
         else:
-            spec = dataset.element_spec["image"]
+            spec = source.element_spec["image"]
             lines["sizes"] = f"{' x '.join(str(side or '?') for side in spec.shape)}, {spec.dtype.name}"
-        lines |= _of_labels(dataset, images)
-        lines["would skip"] = _skipped(dataset.failures, verify)
-    return lines, count, dataset.failures
+        lines |= _of_labels(source)
+        lines["would skip"] = _skipped(source.failures, verify)
+    return lines, count, source.failures
 
 
 def _of_folder(images: FolderImages, root: str) -> dict[str, str]:
@@ -111,11 +110,10 @@ def _of_headers(headers: Iterable[decode.Header]) -> dict[str, str]:
     }
 
 
-def _of_labels(dataset: tf.data.Dataset, images: Any) -> dict[str, str]:
-    if "label" not in dataset.element_spec:
+def _of_labels(source: Source) -> dict[str, str]:
+    if not source.labelled:
         return {"labels": "none"}
-    names = getattr(images, "class_names", ())
-    labels = getattr(images, "labels", None)
+    names, labels = source.class_names, source.labels
     if labels is None:
         return {"labels": "yes" + (f", {len(names)} classes" if names else "")}
     counts = np.bincount(labels, minlength=len(names))

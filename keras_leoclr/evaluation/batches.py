@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.data.images import ArrayImages
-from keras_leoclr.data.loading import dataset_of, with_attributes
-from keras_leoclr.data.pipeline import check_labelled
+from keras_leoclr.data.readers.arrays import ArrayImages
 from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.host import RandomView
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -21,48 +20,17 @@ from keras_leoclr.views.settings import CLEAN
 STREAM_BUFFER = 10_000  # images of a source without numbers that are shuffled at a time
 
 
-def labels_of(source: tf.data.Dataset) -> np.ndarray:
-    """The labels (N,) int64 of a source, without decoding its pictures where they are encoded.
-
-    Raises:
-        ValueError: if it has none.
-    """
-    check_labelled(source)
-    images = getattr(source, "images", None)
-    if getattr(images, "labels", None) is not None:
-        return np.asarray(images.labels, "int64")
-    encoded = getattr(source, "encoded", None)
-    labels = (source if encoded is None else encoded).map(lambda element: element["label"])
-    return np.array(list(labels.as_numpy_iterator()), "int64")
+def labels_of(source: Source | tf.data.Dataset) -> np.ndarray:
+    """See `Source.read_labels`."""
+    return as_source(source).read_labels()
 
 
-def rows_of(source: tf.data.Dataset, rows: np.ndarray) -> tf.data.Dataset:
-    """The images of a source with the given numbers, in ascending order.
-
-    Args:
-        source: of `data.load`, or what was made of one with `take`, `map` and so on.
-        rows: (N,) distinct numbers.
-    """
-    rows = np.sort(rows)
-    images = getattr(source, "images", None)
-    if images is not None:
-        return dataset_of(images.subset(rows), source.failures)
-    mask = np.zeros(rows[-1] + 1, bool)
-    mask[rows] = True
-    encoded = getattr(source, "encoded", None)
-    stream = source if encoded is None else encoded
-    stream = stream.take(len(mask)).enumerate().filter(lambda number, _: tf.gather(mask, number))
-    stream = stream.map(lambda _, element: element)
-    stream = stream.apply(tf.data.experimental.assert_cardinality(len(rows)))
-    if encoded is None:
-        return stream
-    dataset = source.decode(stream, None, 2)
-    return with_attributes(
-        dataset, images=None, encoded=stream, decode=source.decode, failures=source.failures
-    )
+def rows_of(source: Source | tf.data.Dataset, rows: np.ndarray) -> Source:
+    """See `Source.subset`."""
+    return as_source(source).subset(rows)
 
 
-def data_identity(source: tf.data.Dataset, name: str, split: str) -> dict[str, Any]:
+def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
     """What a cache of features is bound to, besides the backbone.
 
     Arrays are known by their content, pictures of a folder by path, size and time of change, others by
@@ -73,8 +41,9 @@ def data_identity(source: tf.data.Dataset, name: str, split: str) -> dict[str, A
         name: as `data.load` takes it.
         split: as `data.load` takes it.
     """
-    about = {"dataset": str(name), "split": split, "count": int(source.cardinality())}
-    images = getattr(source, "images", None)
+    source = as_source(source)
+    about = {"dataset": str(name), "split": split, "count": -1 if source.count is None else source.count}
+    images = source.images
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(images, ArrayImages):
         for element in source.batch(1024).as_numpy_iterator():
@@ -92,7 +61,7 @@ def data_identity(source: tf.data.Dataset, name: str, split: str) -> dict[str, A
 
 
 def labelled_batches(
-    source: tf.data.Dataset,
+    source: Source | tf.data.Dataset,
     view: Callable[[Any, Any], Any],
     batch_size: int = 256,
     seed: int = 0,
@@ -113,11 +82,12 @@ def labelled_batches(
     Returns:
         tf.data of `(images (B, S, S, 3), labels (B,))`.
     """
-    check_labelled(source)
+    source = as_source(source)
+    source.check_labelled()
     root = tf.constant([seed, 1], tf.int64)
-    images = getattr(source, "images", None)
+    images = source.images
     fixed = source.element_spec["image"].shape.is_fully_defined()
-    whole = epochs > 0 and int(source.cardinality()) >= batch_size
+    whole = epochs > 0 and source.count is not None and source.count >= batch_size
 
     def one_pass(epoch):
         epoch_seed = tf.random.fold_in(root, epoch)
@@ -144,9 +114,8 @@ def labelled_batches(
 
     passes = tf.data.Dataset.range(max(1, epochs))
     batches = passes.flat_map(tf.autograph.experimental.do_not_convert(one_pass))
-    count = int(source.cardinality())
-    if count >= 0:
-        each = count // batch_size if whole else -(-count // batch_size)
+    if source.count is not None:
+        each = source.count // batch_size if whole else -(-source.count // batch_size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(each * max(1, epochs)))
     return batches.prefetch(2)
 

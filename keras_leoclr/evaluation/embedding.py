@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.source import as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches, rows_of
 from keras_leoclr.evaluation.common import check_finite, unit_rows
 from keras_leoclr.evaluation.features import extract_features
@@ -114,7 +115,7 @@ class Embedding:
             votes = knn_ranking(bank, bank_labels, features, (self.k,), self.temperature)[self.k][:, 0]
             arrays |= {"labels": labels, "predicted": votes, "neighbour_labels": bank_labels[neighbours]}
             how |= {"k": min(self.k, len(bank)), "temperature": self.temperature}
-            how |= {"class_names": list(getattr(getattr(queries, "images", None), "class_names", ()))}
+            how |= {"class_names": list(as_source(queries).class_names)}
         used, places = np.unique(bank_rows[neighbours], return_inverse=True)
         tiles = np.concatenate([self._tiles(queries, rows), self._tiles(self.bank, used)[places.ravel()]])
         columns = int(np.ceil(np.sqrt(len(tiles))))

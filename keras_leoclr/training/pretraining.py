@@ -16,10 +16,9 @@ import numpy as np
 import keras_leoclr as kl
 from keras_leoclr import callbacks, distribution, evaluation, model_card, report
 from keras_leoclr.callbacks.tensorboard import PROJECTED
-from keras_leoclr.evaluation.batches import rows_of
+from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.runs.results import Results
-from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 from keras_leoclr.training.session import Run, make_deterministic
 from keras_leoclr.views import sheet as view_sheet
@@ -129,7 +128,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         return waiting.watch(dataset)
 
     probe_source = _source(recipe, recipe.probe_split) if recipe.probe_split else source
-    labelled = "label" in probe_source.element_spec
+    labelled = probe_source.labelled
     if recipe.evaluate and not labelled:
         raise ValueError(
             "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
@@ -207,7 +206,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     run.add(data={name: evaluation.data_identity(s, recipe.dataset, name) for name, s in used.items()})
     if logs:
         chosen.append(
-            callbacks.TensorBoard(workdir / "logs", workdir / "views.png", _part(source, 0, PROJECTED), views)
+            callbacks.TensorBoard(workdir / "logs", workdir / "views.png", source.take(PROJECTED), views)
         )
     with contextlib.closing(callbacks.Progress(feed, run.progress, verbose)) as shown:
         fit([*chosen, shown])
@@ -220,8 +219,8 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         kl.backbones.with_normalization(model.backbone, recipe.mean, recipe.std), workdir / "backbone.keras"
     )
     model_card.write(workdir, images=int(source.cardinality()))
-    failures = getattr(source, "failures", None)
-    if failures is not None and failures.count:
+    failures = source.failures
+    if failures.count:
         failures.write(workdir / "skipped.txt")
         say(f"{failures.count} pictures could not be read and were skipped: {workdir / 'skipped.txt'}")
     if recipe.evaluate:
@@ -369,18 +368,9 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
     return optimizer
 
 
-def _source(recipe: Recipe, split: str) -> tf.data.Dataset:
+def _source(recipe: Recipe, split: str) -> Source:
     source = kl.data.load(recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error)
-    return _part(source, 0, recipe.max_images) if recipe.max_images else source
-
-
-def _part(source: tf.data.Dataset, start: int, count: int) -> tf.data.Dataset:
-    """Some images of a source; by number where it can be read by number."""
-    images = getattr(source, "images", None)
-    if images is None:
-        return source.skip(start).take(count)
-    rows = np.arange(start, min(start + count, images.count))
-    return kl.data.loading.dataset_of(images.subset(rows), source.failures)
+    return source.take(recipe.max_images) if recipe.max_images else source
 
 
 def _callbacks(recipe, source, views, workdir, results, health, knn, devices) -> list:
@@ -390,7 +380,8 @@ def _callbacks(recipe, source, views, workdir, results, health, knn, devices) ->
     # what an epoch may lack: a measurement, or a speed where it was resumed at its last step
     columns = ["images_per_second", "waiting"]
     if knn is not None:
-        bank, queries = _part(source, 0, knn[0]), kl.data.image_batches(_part(source, *knn), views)
+        bank, rest = source.take(knn[0]), source.skip(knn[0])
+        queries = kl.data.image_batches(rest.take(knn[1]), views)
         monitor = callbacks.KNNMonitor(
             kl.data.image_batches(bank, views), queries, every=recipe.knn_every, results=results
         )
@@ -429,13 +420,13 @@ def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> 
         return
     if recipe.map_images:
         _map(recipe, subject, backbone, train, test, views, results, epoch)
-    part = _sample(test, QUALITY_IMAGES, recipe.seed)
+    part = test.sample(QUALITY_IMAGES, recipe.seed)
     some = {"test_images": int(part.cardinality())}
     evaluation.write_scores(
         evaluation.Quality(backbone, *sets[:2], part, views).run(), results, **protocol | some
     )
     if recipe.curve_images:
-        part = _sample(test, recipe.curve_images, recipe.seed)
+        part = test.sample(recipe.curve_images, recipe.seed)
         bank = np.random.default_rng(recipe.seed).permutation(len(sets[1]))[:CURVE_BANK]
         some = {"test_images": int(part.cardinality()), "train_images": len(bank)}
         curves = (
@@ -465,12 +456,5 @@ def _protocol(recipe, subject, epoch) -> dict:
     return about | {"epoch": epoch}
 
 
-def _pixel_bytes(recipe: Recipe, *sources: tf.data.Dataset) -> int:
+def _pixel_bytes(recipe: Recipe, *sources: Source) -> int:
     return sum(int(source.cardinality()) for source in sources) * recipe.image_size**2 * 3 * 4
-
-
-def _sample(source: tf.data.Dataset, count: int, seed: int) -> tf.data.Dataset:
-    """At most `count` images, drawn by the seed."""
-    total = int(source.cardinality())
-    rows = np.random.default_rng(seed).permutation(total)[:count] if 0 <= count < total else None
-    return source if rows is None else rows_of(source, rows)

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.runs.files import whole_file
 from keras_leoclr.tensorflow_host import tf
 
@@ -57,7 +58,7 @@ class Drawn(NamedTuple):
         return tuple(box) != (0, 0, *self.picture.shape[:2])
 
 
-def draw_views(views: Any, source: tf.data.Dataset, count: int = 12, seed: int = 0) -> list[Drawn]:
+def draw_views(views: Any, source: Source | tf.data.Dataset, count: int = 12, seed: int = 0) -> list[Drawn]:
     """The views of the first images of a source.
 
     Args:
@@ -70,7 +71,7 @@ def draw_views(views: Any, source: tf.data.Dataset, count: int = 12, seed: int =
         One for each image, fewer where the source has fewer.
     """
     whole_number("count", count, 1)
-    images = [element["image"] for element in source.take(count)]
+    images = [element["image"] for element in as_source(source).take(count)]
     draws = views.draw(len(images), tf.constant([seed, 0], tf.int32))
     drawn = []
     for row, image in enumerate(images):
@@ -134,7 +135,9 @@ def headings(drawn: Drawn) -> list[str]:
     return ["picture", query, *(f"key: {'crop' if drawn.is_crop(b) else 'original'} {n}" for n, b in keys)]
 
 
-def write_views(views: Any, source: tf.data.Dataset, path: str | os.PathLike, count: int = 12) -> None:
+def write_views(
+    views: Any, source: Source | tf.data.Dataset, path: str | os.PathLike, count: int = 12
+) -> None:
     """Writes a PNG with a strip for each of the first images, see `sheet`.
 
     Args:

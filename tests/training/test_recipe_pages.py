@@ -8,7 +8,6 @@ import pathlib
 import re
 import shutil
 import socket
-import types
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ from PIL import Image
 import keras_leoclr as kl
 from keras_leoclr import cli, distribution
 from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.source import Source
 from keras_leoclr.recipes import Recipe, image_folder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.pretraining import make_model, make_optimizer, make_views
@@ -214,8 +214,9 @@ def found(count, side=300, classes=10):
     images.root, images.count = b"/nowhere", count
     images._numbers = np.tile([0, 1, side, 2 * side], (count, 1))
     images.labels = np.arange(count) % classes if classes else None
-    spec = {"image": None} | ({"label": None} if classes else {})
-    return types.SimpleNamespace(images=images, element_spec=spec, cardinality=lambda: count)
+    images.labelled, images.class_names = bool(classes), tuple(f"{number}" for number in range(classes))
+    images.image_shape = (None, None, 3)
+    return Source(images)
 
 
 def chosen(monkeypatch, source, gpu=False, **given):

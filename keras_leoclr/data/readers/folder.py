@@ -11,10 +11,18 @@ import numpy as np
 
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
-from keras_leoclr.data.images import Images
-from keras_leoclr.data.readers.files import SUFFIXES, Index
+from keras_leoclr.data.readers.files import SUFFIXES, Index, read_index
+from keras_leoclr.data.source import Images
+from keras_leoclr.data.splits import split_name, split_rows
 from keras_leoclr.tensorflow_host import tf
 
+# Sub-folders that are a split wherever they are; next to `train` any sub-folder is one.
+SPLIT_FOLDERS = {
+    "train": ("train",),
+    "test": ("test",),
+    "validation": ("validation", "val"),
+    "val": ("val", "validation"),
+}
 _NUMBERS = ("route", "orientation", "height", "width")
 
 
@@ -172,7 +180,51 @@ def classes(index: Index) -> tuple[tuple[str, ...], np.ndarray | None]:
     return tuple(map(shown, index.folders)), np.array([number[name] for name in names], np.int64)
 
 
-def folder_images(root: bytes, index: Index, failures: Failures, **options: Any) -> FolderImages:
+def split_folder(path: str, split: str) -> str:
+    """The folder that holds a split of a folder of pictures.
+
+    Raises:
+        ValueError: if there is no such split.
+    """
+    name = split_name(split)
+    folders = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
+    for candidate in SPLIT_FOLDERS.get(name, (name,) if "train" in folders else ()):
+        if candidate in folders:
+            return os.path.join(path, candidate)
+    if name == "train":
+        return path
+    known = [entry for entry in folders if "train" in folders or entry in SPLIT_FOLDERS]
+    if "train" not in folders:
+        known.append('"train", which is everything')
+    raise ValueError(
+        f"`split` of {shown(path)} must name one of its sub-folders: {', '.join(map(shown, known))}. "
+        f"Received: split={split!r}"
+    )
+
+
+def folder_images(
+    path: str, split: str, failures: Failures, progress: bool = True, **options: Any
+) -> FolderImages:
+    """The pictures of a split of a folder.
+
+    Args:
+        path: the folder.
+        split: a split, see `split_folder`, or a slice of one.
+        failures: counts the pictures that cannot be read.
+        progress: whether progress is shown if reading the headers takes longer than a second.
+        **options: `skip`, `background` and `max_pixels` of `FolderImages`.
+
+    Raises:
+        ValueError: as `split_folder` and `indexed_images`.
+    """
+    root = os.fsencode(os.path.abspath(split_folder(path, split)))
+    found = read_index(root, options.get("max_pixels", decode.MAX_PIXELS), progress)
+    failures.total = len(found.headers) + len(found.failures)
+    images = indexed_images(root, found, failures, **options)
+    return images.subset(split_rows(split, images.count))
+
+
+def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any) -> FolderImages:
     """`FolderImages` after a look at what the index says.
 
     Raises:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.data.images import Images
+from keras_leoclr.data.source import Images
 from keras_leoclr.tensorflow_host import tf
 
 LOOKED_AT = 1000  # labels of -1 in a row after which a split has none
@@ -174,6 +174,11 @@ class RecordImages(Images):
 
     def subset(self, rows):
         return RecordImages(self._source, self._decode, self._rows[rows])
+
+
+def without_name(dataset: tf.data.Dataset, *_: Any) -> tf.data.Dataset:
+    """Drops what only messages need, in the place of a function that decodes."""
+    return dataset.map(lambda element: {key: value for key, value in element.items() if key != "name"})
 
 
 def prepared(name: str, data_dir: str | os.PathLike | None) -> Any:

@@ -1,0 +1,120 @@
+"""Images in memory: dictionaries of arrays, .npz files and the data sets that come with the package."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import numpy as np
+
+from keras_leoclr.data.source import Images
+from keras_leoclr.data.splits import split_name, split_rows
+from keras_leoclr.tensorflow_host import tf
+
+BUNDLED = {"fashion_mnist": pathlib.Path(__file__).parents[1] / "fashion_mnist"}
+CLASS_NAMES = {
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+}
+
+
+class ArrayImages(Images):
+    """Images of one size, held in memory.
+
+    Args:
+        image: (N, H, W, C) uint8 or float.
+        label: (N,) int64 or None.
+        class_names: names of the classes in the order of their numbers.
+    """
+
+    def __init__(self, image: np.ndarray, label: np.ndarray | None = None, class_names: tuple[str, ...] = ()):
+        self.count = len(image)
+        self.labelled = label is not None
+        self.image_shape = image.shape[1:]
+        self.labels = label
+        self.class_names = class_names
+        self._image = image
+        self._table = None
+
+    def fetch(self, indices, least_pixels=None, parallel=2):
+        del least_pixels, parallel  # nothing to decode
+        if self._table is None:
+            arrays = {"image": self._image} | ({"label": self.labels} if self.labelled else {})
+            with tf.init_scope():  # `fetch` may be called inside of a tf.data function
+                # An element of a dataset of its own: a constant in the graph must not exceed 2 GiB.
+                self._table = tf.data.Dataset.from_tensors(arrays).repeat()
+
+        def gather(index, arrays):
+            return {name: tf.gather(array, index) for name, array in arrays.items()}
+
+        return tf.data.Dataset.zip((indices, self._table)).map(gather)
+
+    def subset(self, rows):
+        if len(rows) == self.count and np.array_equal(rows, np.arange(self.count)):
+            return self
+        label = self.labels[rows] if self.labelled else None
+        return ArrayImages(self._image[rows], label, self.class_names)
+
+
+def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, ...] = ()) -> ArrayImages:
+    """Arrays `image` and `label`, or `train_image`, `train_label` and so on, after a check.
+
+    Args:
+        arrays: the arrays by name.
+        split: a split of the arrays, or a slice of one.
+        origin: where the arrays come from, for messages.
+        class_names: names of the classes in the order of their numbers.
+
+    Raises:
+        ValueError: if there are no such arrays, or they do not hold images.
+    """
+    name = split_name(split)
+    prefix = f"{name}_" if f"{name}_image" in arrays else ""
+    if f"{prefix}image" not in arrays:
+        raise ValueError(f"{origin} must hold an array `image` or `{name}_image`. Received: {sorted(arrays)}")
+    images = np.asarray(arrays[f"{prefix}image"])
+    label = arrays.get(f"{prefix}label")
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(
+            f"`image` in {origin} must be (N, H, W, C) with C 1 or 3. Received: image.shape={images.shape}"
+        )
+    if images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise ValueError(f"`image` in {origin} must be uint8 or float. Received: image.dtype={images.dtype}")
+    label = None if label is None else np.asarray(label).astype("int64")
+    if label is not None and label.shape != images.shape[:1]:
+        raise ValueError(
+            f"`label` in {origin} must be ({len(images)},), as many as images. "
+            f"Received: label.shape={label.shape}"
+        )
+    if label is not None and len(label) and label.max() < 0:
+        label = None
+    return ArrayImages(images, label, class_names).subset(split_rows(split, len(images)))
+
+
+def bundled_images(name: str, split: str) -> ArrayImages:
+    """A data set that comes with the package, one of `BUNDLED`.
+
+    Raises:
+        ValueError: if there is no such split.
+    """
+    wanted = split_name(split)
+    if wanted not in ("train", "test"):
+        raise ValueError(
+            f'`split` of "{name}" must be "train" or "test", or a slice of them. Received: split={split!r}'
+        )
+    return npz_images(str(BUNDLED[name] / f"{wanted}.npz"), split, CLASS_NAMES[name])
+
+
+def npz_images(path: str, split: str, class_names: tuple[str, ...] = ()) -> ArrayImages:
+    """The arrays of a .npz file, see `array_images`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it does not hold images.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"`name_or_path`: no such file. Received: {path}")
+    with np.load(path, allow_pickle=False) as file:
+        return array_images(dict(file), split, path, class_names)

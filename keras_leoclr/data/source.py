@@ -1,0 +1,303 @@
+"""A source of images: what `load` returns and what every function that reads images takes."""
+
+from __future__ import annotations
+
+import abc
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.data.failures import Failures
+from keras_leoclr.tensorflow_host import tf
+
+Decode = Callable[[tf.data.Dataset, int | None, int], tf.data.Dataset]
+
+
+class Images(abc.ABC):
+    """Images that can be read in any order: what fast shuffling and exact restarts rest on.
+
+    Attributes:
+        count: number of images.
+        labels: (`count`,) int64; None where there are none, or where they are not held in memory.
+        labelled: whether there are labels.
+        class_names: names of the classes in the order of their numbers; () where they have none.
+        image_shape: (H, W, C), None where it varies.
+    """
+
+    count: int
+    labelled: bool
+    image_shape: tuple[int | None, int | None, int]
+    class_names: tuple[str, ...] = ()
+    labels: np.ndarray | None = None
+
+    @abc.abstractmethod
+    def fetch(
+        self, indices: tf.data.Dataset, least_pixels: int | None = None, parallel: int = 2
+    ) -> tf.data.Dataset:
+        """The images with the given numbers, in exactly that order; no others are read.
+
+        Args:
+            indices: tf.data of () int64 in [0, `count`).
+            least_pixels: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least
+                so many pixels remain; None: at full size.
+            parallel: images decoded at the same time.
+
+        Returns:
+            tf.data of `{"image": (H, W, C), "label": () int64}`, without `label` where there is none.
+        """
+
+    @abc.abstractmethod
+    def subset(self, rows: np.ndarray) -> Images:
+        """The images with the given numbers (N,), numbered from 0."""
+
+
+class Source:
+    """Images in their order, with labels where there are any. Most sources can also be read by number.
+
+    Iterating over a source gives dictionaries `{"image": (H, W, C), "label": ()}` of TensorFlow's tensors,
+    without `label` where the source has none. `take`, `skip`, `subset` and `sample` return a Source. All
+    other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are there as well; they return
+    a `tf.data.Dataset`, which can be read in its order only. Where TensorFlow asks for a `tf.data.Dataset`
+    itself, as `tf.data.Dataset.zip` does, pass `source.dataset`.
+
+    Args:
+        images: the images by number; or
+        dataset: tf.data of the dictionaries; or
+        encoded: tf.data of dictionaries with the bytes of a picture as `image`.
+        decode: with `encoded`, the function `(encoded, least_pixels, parallel)` that decodes them.
+        failures: counts the pictures that are skipped.
+        least_pixels: see `Images.fetch`.
+        parallel: pictures decoded at the same time.
+
+    Attributes:
+        images: `Images`, the images by number; None for a stream, which can be read in its order only.
+        encoded: see above; None where the pictures of the source are not a stream of bytes.
+        decode: see above.
+        failures: `Failures`, the pictures that have been skipped so far.
+        count: number of images; None where it is not known.
+        labelled: whether there are labels.
+        labels: (`count`,) int64, where they are held in memory; otherwise None. See `read_labels`.
+        class_names: names of the classes in the order of their numbers; () where they have none.
+        image_shape: (H, W, C), None where it varies.
+        dataset: all images in their order as `tf.data.Dataset`.
+    """
+
+    def __init__(
+        self,
+        images: Images | None = None,
+        dataset: tf.data.Dataset | None = None,
+        encoded: tf.data.Dataset | None = None,
+        decode: Decode | None = None,
+        failures: Failures | None = None,
+        least_pixels: int | None = None,
+        parallel: int = 2,
+    ):
+        self.images = images
+        self.encoded = encoded
+        self.decode = decode
+        self.failures = Failures() if failures is None else failures
+        self._dataset = dataset
+        self._options = (least_pixels, parallel)
+        if self.failures.total is None:
+            self.failures.total = self.count
+
+    @property
+    def dataset(self) -> tf.data.Dataset:
+        if self._dataset is None:
+            with tf.init_scope():  # may be asked for inside of a function of tf.data
+                self._dataset = self._in_order()
+        return self._dataset
+
+    def _in_order(self):
+        if self.images is None:
+            return self.decode(self.encoded, *self._options)
+        dataset = self.images.fetch(tf.data.Dataset.range(self.images.count), *self._options)
+        return dataset.apply(tf.data.experimental.assert_cardinality(self.images.count))
+
+    @property
+    def count(self) -> int | None:
+        if self.images is not None:
+            return self.images.count
+        count = int((self._dataset if self.encoded is None else self.encoded).cardinality())
+        return None if count < 0 else count
+
+    @property
+    def labelled(self) -> bool:
+        return "label" in self.element_spec if self.images is None else self.images.labelled
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        return None if self.images is None else self.images.labels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return () if self.images is None else self.images.class_names
+
+    @property
+    def image_shape(self) -> tuple[int | None, int | None, int | None]:
+        if self.images is not None:
+            return tuple(self.images.image_shape)
+        shape = self.element_spec["image"].shape
+        return (None,) * 3 if shape.rank is None else tuple(shape)
+
+    @property
+    def element_spec(self) -> dict[str, tf.TensorSpec]:
+        """Shapes and types of the dictionaries."""
+        return self.dataset.element_spec
+
+    def read_labels(self) -> np.ndarray:
+        """The labels (N,) int64; pictures of a stream of bytes are not decoded for them.
+
+        Raises:
+            ValueError: if there are none.
+        """
+        self.check_labelled()
+        if self.labels is not None:
+            return np.asarray(self.labels, "int64")
+        stream = self.dataset if self.encoded is None else self.encoded
+        return np.array(list(stream.map(lambda element: element["label"]).as_numpy_iterator()), "int64")
+
+    def check_labelled(self) -> None:
+        """Raises ValueError if there are no labels."""
+        if not self.labelled:
+            raise ValueError(
+                "`source` must have labels to be evaluated on. "
+                f"Received: elements with {', '.join(sorted(self.element_spec))} alone"
+            )
+
+    def subset(self, rows: np.ndarray) -> Source:
+        """The images with the given numbers, in ascending order.
+
+        Args:
+            rows: (N,) distinct numbers in [0, `count`).
+        """
+        rows = np.sort(np.asarray(rows, "int64"))
+        if len(rows) and (rows[0] < 0 or (self.count is not None and rows[-1] >= self.count)):
+            most = "" if self.count is None else f" below {self.count}, the number of images"
+            raise ValueError(
+                f"`rows` must be numbers from 0{most}. Received: rows from {rows[0]} to {rows[-1]}"
+            )
+        if self.images is not None:
+            return self._made_of(images=self.images.subset(rows))
+        mask = np.zeros(rows.max(initial=-1) + 1, bool)
+        mask[rows] = True
+        stream = self._dataset if self.encoded is None else self.encoded
+        stream = stream.take(len(mask)).enumerate().filter(lambda number, _: tf.gather(mask, number))
+        stream = stream.map(lambda _, element: element)
+        stream = stream.apply(tf.data.experimental.assert_cardinality(len(rows)))
+        if self.encoded is None:
+            return self._made_of(dataset=stream)
+        return self._made_of(encoded=stream, decode=self.decode)
+
+    def sample(self, count: int, seed: int) -> Source:
+        """`count` images that the seed draws, in ascending order; all if there are no more."""
+        if self.count is None or self.count <= count:
+            return self
+        return self.subset(np.random.default_rng(seed).permutation(self.count)[:count])
+
+    def take(self, count: int) -> Source:
+        """The first `count` images, all if `count` is -1."""
+        if self.images is None:  # of the decoded pictures: these are the first elements of the stream
+            return self._made_of(dataset=self.dataset.take(count))
+        return self.subset(np.arange(self.count if count < 0 else min(int(count), self.count)))
+
+    def skip(self, count: int) -> Source:
+        """All but the first `count` images, none if `count` is -1."""
+        if self.images is None:
+            return self._made_of(dataset=self.dataset.skip(count))
+        return self.subset(np.arange(self.count if count < 0 else int(count), self.count))
+
+    def _made_of(self, **content):
+        least_pixels, parallel = self._options
+        return Source(**content, failures=self.failures, least_pixels=least_pixels, parallel=parallel)
+
+    def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
+        return iter(self.dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __bool__(self) -> bool:
+        return True  # as a tf.data.Dataset, also where the length is not known
+
+    def __getattr__(self, name: str) -> Any:
+        """The other methods of `tf.data.Dataset`."""
+        if name.startswith("_") or not hasattr(tf.data.Dataset, name):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(self.dataset, name)
+
+    def __repr__(self) -> str:
+        count = "an unknown number of" if self.count is None else f"{self.count:,}"
+        shape = " x ".join(str(side or "?") for side in self.image_shape)
+        how = "a stream" if self.images is None else "by number"
+        return f"<Source: {count} images {shape}, {'' if self.labelled else 'not '}labelled, {how}>"
+
+
+def as_source(source: Any, name: str = "source") -> Source:
+    """What a function that reads images is given, as a Source.
+
+    Args:
+        source: a Source as it is; a `tf.data.Dataset` of dictionaries with `image` (H, W, C), or of such
+            images, as a stream.
+        name: of the argument, for messages.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+    if isinstance(source, Source):
+        return source
+    if not isinstance(source, tf.data.Dataset):
+        raise ValueError(
+            f"`{name}` must be what `data.load` returns, or a tf.data.Dataset of dictionaries with `image` "
+            f"(H, W, C){_advice(source)}. Received: {_kind(source)}"
+        )
+    spec = source.element_spec
+    image = spec.get("image") if isinstance(spec, dict) else spec
+    if not isinstance(image, tf.TensorSpec):
+        pairs = isinstance(spec, tuple) and len(spec) == 2
+        advice = "; `.map(lambda image, label: dict(image=image, label=label))` makes them of pairs"
+        raise ValueError(
+            f"`{name}` must have dictionaries with `image` (H, W, C) as elements, and with `label` where "
+            f"there are labels{advice if pairs else ''}. Received: {_elements(spec)}"
+        )
+    if image.dtype == tf.string:
+        raise ValueError(
+            f"`{name}` must have decoded pictures; `data.decode_dataset` decodes a stream of bytes. "
+            "Received: `image` of type string"
+        )
+    if image.shape.rank not in (None, 3):
+        batch = "; `unbatch()` makes single images of batches" if image.shape.rank == 4 else ""
+        raise ValueError(
+            f"`{name}` must have single images (H, W, C) as elements{batch}. "
+            f"Received: images of shape {tuple(image.shape)}"
+        )
+    if not isinstance(spec, dict):
+        source = source.map(lambda image: {"image": image})
+    return Source(dataset=source)
+
+
+def _advice(source: Any) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return "; `data.load(...)` opens a name or a path"
+    if isinstance(source, dict):
+        return "; `data.load(...)` makes a source of a dictionary of arrays"
+    if hasattr(source, "shape"):
+        return '; `data.load({"image": images, "label": labels})` makes a source of arrays'
+    return ""
+
+
+def _kind(source: Any) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return repr(source)
+    shape = f" of shape {tuple(source.shape)}" if hasattr(source, "shape") else ""
+    return f"{type(source).__module__}.{type(source).__name__}{shape}".removeprefix("builtins.")
+
+
+def _elements(spec: Any) -> str:
+    if isinstance(spec, dict):
+        return f"dictionaries with {', '.join(map(str, sorted(spec, key=str))) or 'nothing'}"
+    if isinstance(spec, tuple):
+        return f"tuples of {len(spec)}"
+    return f"elements of type {type(spec).__name__}"
