@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import html
 import importlib
 import pathlib
 
@@ -71,8 +70,7 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
         images: >= 1.
     """
     from keras_leoclr import data
-    from keras_leoclr.report import page, sections
-    from keras_leoclr.runs.files import whole_file
+    from keras_leoclr.report.views_page import write_views_page
     from keras_leoclr.views import sheet as view_sheet
 
     make_views = importlib.import_module("keras_leoclr.training.pretraining").make_views
@@ -84,7 +82,5 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
         return
     strips = [view_sheet.png(view_sheet.strip(one)) for one in drawn]
     settings = {name: getattr(recipe, name) for name in view_sheet.SETTINGS}
-    told = ", ".join(f"{name} {sections.setting_text(value)}" for name, value in settings.items())
-    body = f"<p>{html.escape(told)}</p>" + sections.strips_html(strips, view_sheet.headings(drawn[0]))
-    with whole_file(output) as file:
-        file.write(page.page(f"Views of {recipe.method} on {recipe.dataset}", body).encode())
+    title = f"Views of {recipe.method} on {recipe.dataset}"
+    write_views_page(output, title, settings, strips, view_sheet.headings(drawn[0]))

@@ -1,6 +1,7 @@
-"""A run, or several, as one page to look at."""
+"""A run, or several, as one page to look at, and studies as tables and pictures."""
 
-from keras_leoclr.report.page import write_report
-from keras_leoclr.report.tables import table
+from keras_leoclr import lazy
 
-__all__ = ["table", "write_report"]
+_PLACES = {"studies": "studies", "table": "accuracies", "write_report": "page"}
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy.attach(__name__, _PLACES)

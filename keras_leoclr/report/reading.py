@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_leoclr.evaluation.scores import FOLDER, read_hits
-from keras_leoclr.runs.results import Results
+from keras_leoclr.evaluation.scores import read_hits
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.views import sheet as view_sheet
 
 Series = list[tuple[float, float]]
@@ -25,19 +25,19 @@ class RunRecord:
     """The files of a run.
 
     Attributes:
-        name: of its folder.
-        workdir: its folder.
-        recipe: `recipe.json`, {} if there is none.
-        about: `run.json`, {} if there is none.
+        name: name of its folder.
+        folder: its folder.
+        recipe: its settings, {} if there are none.
+        about: what it was made with, {} if unknown.
         history: {column: [(epoch from 1, value)]}, values that are no finite numbers left out.
-        results: lines of `results.jsonl`.
+        results: lines of results.
         strips: PNGs of the views of a picture each.
-        headings: of the tiles of a strip.
+        headings: what the tiles of a strip are.
         missing: sentences on what could not be read.
     """
 
     name: str
-    workdir: pathlib.Path
+    folder: RunFolder
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: dict[str, Series] = dataclasses.field(default_factory=dict)
@@ -48,34 +48,37 @@ class RunRecord:
 
     def array(self, line: dict[str, Any] | None, kind: str) -> np.ndarray | None:
         """An array that a line of results names; None, and a sentence in `missing`, if it cannot be read."""
-        name = (line or {}).get(f"{kind}_file")
-        if not isinstance(name, str):
-            return None
+        path = self._file_of(line, kind)
         try:
-            return np.load(self._path(name), allow_pickle=False)
+            return None if path is None else np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            self._lacks(f"{FOLDER}/{self._path(name).name} cannot be read ({type(error).__name__}).")
+            self._cannot_read(path, error)
             return None
 
     def picture(self, line: dict[str, Any] | None, kind: str) -> Image.Image | None:
         """As `array`, a PNG or JPEG."""
-        name = (line or {}).get(f"{kind}_file")
-        if not isinstance(name, str):
+        path = self._file_of(line, kind)
+        if path is None:
             return None
         try:
-            with Image.open(self._path(name)) as image:
+            with Image.open(path) as image:
                 image.load()
                 return image.copy()
         except (OSError, ValueError) as error:
-            self._lacks(f"{FOLDER}/{self._path(name).name} cannot be read ({type(error).__name__}).")
+            self._cannot_read(path, error)
             return None
 
+    def named(self, name: str, **wanted: Any) -> list[dict[str, Any]]:
+        """The lines of results with a name and these values."""
+        return [
+            line
+            for line in self.results
+            if line["name"] == name and all(line.get(key) == value for key, value in wanted.items())
+        ]
+
     def last(self, name: str, **wanted: Any) -> dict[str, Any] | None:
-        """The last line of results with a name and these values."""
-        for line in reversed(self.results):
-            if line["name"] == name and all(line.get(key) == value for key, value in wanted.items()):
-                return line
-        return None
+        """The last of the lines that `named` gives; None if there are none."""
+        return next(reversed(self.named(name, **wanted)), None)
 
     @property
     def subjects(self) -> list[str]:
@@ -83,13 +86,32 @@ class RunRecord:
         found = list(dict.fromkeys(line["subject"] for line in self.results if "subject" in line))
         return sorted(found, key=lambda subject: subject != "pretrained")
 
-    def _path(self, name):
-        # the name alone: a line of results must not lead out of the folder
-        return self.workdir / FOLDER / pathlib.PurePosixPath(name).name
+    @property
+    def resumed(self) -> list[float]:
+        """The epochs, from 0, in which the run was resumed."""
+        found = self.about.get("resumed", [])
+        starts = [at[0] for at in found if isinstance(at, list) and at] if isinstance(found, list) else []
+        return [epoch for epoch in starts if isinstance(epoch, (int, float))]
 
-    def _lacks(self, sentence):
+    def class_name(self, label: int) -> str:
+        """The name of a class, or its number."""
+        names = (self.last("embedding/explained") or {}).get("class_names")
+        known = isinstance(names, list) and 0 <= label < len(names)
+        return str(names[label]) if known else f"class {label}"
+
+    def lacks(self, sentence: str) -> None:
+        """Notes what could not be read, once."""
         if sentence not in self.missing:
             self.missing.append(sentence)
+
+    def _file_of(self, line, kind):
+        name = (line or {}).get(f"{kind}_file")
+        # the name alone: a line of results must not lead out of the folder
+        return self.folder.evaluation / pathlib.PurePosixPath(name).name if isinstance(name, str) else None
+
+    def _cannot_read(self, path, error):
+        place = path.relative_to(self.folder.path).as_posix()
+        self.lacks(f"{place} cannot be read ({type(error).__name__}).")
 
 
 def read_run(workdir: str | pathlib.Path) -> RunRecord:
@@ -98,46 +120,48 @@ def read_run(workdir: str | pathlib.Path) -> RunRecord:
     Raises:
         FileNotFoundError: if it holds nothing of a run.
     """
-    workdir = pathlib.Path(workdir)
-    run = RunRecord(workdir.resolve().name, workdir)
-    files = ("recipe.json", "results.jsonl", "history.csv")
-    if not any((workdir / name).is_file() for name in files):
-        raise FileNotFoundError(f"`workdir` must hold a run ({', '.join(files)}). Received: {workdir}")
-    run.recipe = _read_json(run, "recipe.json")
-    run.about = _read_json(run, "run.json")
+    folder = RunFolder(workdir)
+    run = RunRecord(folder.path.resolve().name, folder)
+    files = (folder.recipe_file, folder.results_file, folder.history_file)
+    if not any(path.is_file() for path in files):
+        names = ", ".join(path.name for path in files)
+        raise FileNotFoundError(f"`workdir` must hold a run ({names}). Received: {folder.path}")
+    run.recipe = _read_json(run, folder.recipe_file)
+    run.about = _read_json(run, folder.about_file)
     _read_results(run)
     _read_history(run)
     try:
-        run.strips, run.headings = view_sheet.read_strips(workdir / "views.png")
+        run.strips, run.headings = view_sheet.read_strips(folder.views_file)
     except (OSError, SyntaxError):  # Pillow's word for a broken PNG
-        run.missing.append("views.png is missing or damaged: no views are shown.")
+        run.missing.append(f"{folder.views_file.name} is missing or damaged: no views are shown.")
     if run.about and not run.about.get("finished"):
         run.missing.insert(0, "The run is not finished: it goes on, or was interrupted.")
     return run
 
 
-def _read_json(run, name):
+def _read_json(run, path):
     try:
-        found = json.loads((run.workdir / name).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return found
     except FileNotFoundError:
-        run.missing.append(f"{name} is missing.")
+        run.missing.append(f"{path.name} is missing.")
         return {}
     except (OSError, ValueError):
         pass
-    run.missing.append(f"{name} is damaged and was left out.")
+    run.missing.append(f"{path.name} is damaged and was left out.")
     return {}
 
 
 def _read_results(run):
     damaged: list[int] = []
-    lines = Results(run.workdir / "results.jsonl").read(damaged)
+    name = run.folder.results_file.name
+    lines = run.folder.results.read(damaged)
     if damaged:
         shown = ", ".join(map(str, damaged[:5])) + (" and more" if len(damaged) > 5 else "")
-        run.missing.append(f"results.jsonl: damaged lines were left out (line {shown}).")
+        run.missing.append(f"{name}: damaged lines were left out (line {shown}).")
     if not lines:
-        run.missing.append("results.jsonl holds no results: nothing was evaluated yet.")
+        run.missing.append(f"{name} holds no results: nothing was evaluated yet.")
     strange = 0
     for line in lines:
         if not math.isfinite(line["value"]):
@@ -150,24 +174,24 @@ def _read_results(run):
             line["subject"] = str(line["subject"])
         if "hits_file" in line:
             try:
-                read_hits(line, run.workdir)
+                read_hits(line, run.folder.path)
             except (OSError, ValueError, EOFError, TypeError, KeyError):
                 del line["hits_file"]
-                run._lacks("Hits of single images are missing or damaged: their differences are not paired.")
+                run.lacks("Hits of single images are missing or damaged: their differences are not paired.")
         run.results.append(line)
     if strange:
-        run.missing.append(f"results.jsonl: {strange} values are not finite and were left out.")
+        run.missing.append(f"{name}: {strange} values are not finite and were left out.")
 
 
 def _read_history(run):
-    path = run.workdir / "history.csv"
+    path = run.folder.history_file
     if not path.is_file():
-        run.missing.append("history.csv is missing: no curves of the training are shown.")
+        run.missing.append(f"{path.name} is missing: no curves of the training are shown.")
         return
     text = path.read_bytes().decode("utf-8", "replace").replace("\0", "")
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     if not lines:
-        run.missing.append("history.csv is empty: no epoch is finished yet.")
+        run.missing.append(f"{path.name} is empty: no epoch is finished yet.")
     bad = 0
     for number, line in enumerate(lines):
         epoch = _finite(line.get("epoch"))
@@ -181,7 +205,7 @@ def _read_history(run):
             else:
                 run.history.setdefault(name, []).append((epoch, found))
     if bad:
-        run.missing.append(f"history.csv: {bad} values are no finite numbers; the curves have gaps there.")
+        run.missing.append(f"{path.name}: {bad} values are no finite numbers; the curves have gaps there.")
     for column, name in (
         ("images_per_second", "speed/images_per_second"),
         ("waiting", "speed/waiting_share"),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.comparison import text_table
-from keras_leoclr.report.charts import nice
+from keras_leoclr.report.drawing import round_numbers as nice
 from keras_leoclr.runs.results import Results
 
 RANDOM = "random weights"

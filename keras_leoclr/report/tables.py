@@ -1,47 +1,43 @@
-"""The accuracies of a run as a table."""
+"""Tables of a page as plain data; `templates/parts.html` writes them."""
 
 from __future__ import annotations
 
-from typing import Any
-
-COLUMNS = {
-    "knn/top1": "kNN (k = 20)",
-    "linear/top1": "linear, all labels",
-    "linear_few/top1": "linear, few labels",
-}
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
-def table(results: list[dict[str, Any]]) -> str:
-    """Accuracies in percent, one line per subject, as plain text.
+class Cell(NamedTuple):
+    """A cell with a class of the style sheet, and with small print.
 
-    Args:
-        results: lines of `results.jsonl`.
+    Attributes:
+        text: what it says.
+        look: class; "" for none.
+        small: shown smaller, behind the text; "" for none.
     """
-    lines = ["accuracy on the test images, %".ljust(32) + "".join(f"{c:>22}" for c in COLUMNS.values())]
-    for subject, found in rows(results):
-        lines.append(subject.ljust(32) + "".join(f"{_cell(result):>22}" for result in found))
-    return "\n".join(lines)
+
+    text: str
+    look: str = ""
+    small: str = ""
 
 
-def rows(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any] | None]]]:
-    """The last result of each column for each subject, in the order of first appearance.
+class Table(NamedTuple):
+    """A table in a frame of its own, which scrolls where it is too wide.
 
-    Args:
-        results: lines of `results.jsonl`.
+    Attributes:
+        head: heading of each column; the first may be "".
+        body: heading and cells of each row.
+        name: what a screen reader calls the frame.
+        look: class of the style sheet; "" for none.
+        caption: text above the table; "" for none.
     """
-    subjects = dict.fromkeys(r["subject"] for r in results if "subject" in r)
-    return [(subject, [latest(results, subject, name) for name in COLUMNS]) for subject in subjects]
+
+    head: Sequence[str]
+    body: Sequence[tuple[str, Sequence[Cell]]]
+    name: str
+    look: str = ""
+    caption: str = ""
 
 
-def latest(results: list[dict[str, Any]], subject: str, name: str) -> dict[str, Any] | None:
-    """The last result of a name; of several numbers of neighbours that of k = 20, or what there is."""
-    found = [r for r in results if r.get("subject") == subject and r["name"] == name]
-    usual = [r for r in found if r.get("k", 20) == 20]
-    return (usual or found or [None])[-1]
-
-
-def _cell(result):
-    if result is None:
-        return "-"
-    spread = f" ± {100 * result['top1_std']:.1f}" if "top1_std" in result else ""
-    return f"{100 * result['value']:.1f}{spread}"
+def cells(texts: Sequence[str], look: str = "") -> list[Cell]:
+    """Plain cells, all of one class."""
+    return [Cell(text, look) for text in texts]

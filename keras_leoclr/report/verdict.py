@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_leoclr.evaluation.comparison import SAME_IMAGES, paired_bootstrap
 from keras_leoclr.evaluation.scores import read_hits
+from keras_leoclr.report.accuracies import latest
 from keras_leoclr.report.reading import RunRecord
-from keras_leoclr.report.tables import latest
 
 YES, NO, OPEN = "yes", "no", "open"
 MEASURES = {"linear/top1": "linear accuracy", "knn/top1": "kNN accuracy"}
@@ -50,7 +50,7 @@ def difference(
     """
     change = line["value"] - other["value"]
     if all(line.get(key) == other.get(key) for key in SAME_IMAGES):
-        mine, theirs = read_hits(line, run.workdir), read_hits(other, run.workdir)
+        mine, theirs = read_hits(line, run.folder.path), read_hits(other, run.folder.path)
         if mine is not None and theirs is not None:
             return (change, *paired_bootstrap(theirs, mine))
     if "low" not in line or "low" not in other:
@@ -100,7 +100,7 @@ def _monitor(run):
     values = run.history.get("knn_top1")
     if not values or len(values) < 2:
         return
-    line = next((r for r in reversed(run.results) if r["name"] == "monitor/knn_top1"), {})
+    line = run.last("monitor/knn_top1") or {}
     queries = line.get("queries")
     (_, first), (epoch, last) = values[0], values[-1]
     text = f"kNN on held-out training images went from {first:.1%} to {last:.1%} in epoch {epoch:g}"

@@ -1,0 +1,236 @@
+"""Pictures as SVG: scales, ticks, lines, dots, intervals and marks, for the charts of a page and for studies.
+
+A drawing holds classes and no colours. Within a page its style sheet gives them (`static/drawing.css` with
+the colours of `static/page.css`, light or dark); a picture that stands alone carries the same rules with the
+light colours.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
+
+from markupsafe import Markup
+
+from keras_leoclr.report.rendering import static
+
+KINDS = 8  # classes s0 to s7 of the style sheet: each has a colour, dashes and a mark
+
+
+class Scale:
+    """The place in pixels of a value on one axis.
+
+    Args:
+        low: the value at `start`.
+        high: the value at `stop`, greater than `low`.
+        start: pixels.
+        stop: pixels, less than `start` for an axis that goes up or to the left.
+    """
+
+    def __init__(self, low: float, high: float, start: float, stop: float):
+        self.low, self.high, self.start, self.stop = low, high, start, stop
+
+    @classmethod
+    def of(cls, values: Sequence[float], start: float, stop: float, pad: float = 0.0) -> Scale:
+        """The scale that shows all values.
+
+        Args:
+            values: at least one.
+            start: pixels.
+            stop: pixels.
+            pad: room left at both ends, as a share of the range.
+        """
+        low, high = min(values), max(values)
+        if low == high:
+            room = abs(low) * 0.1 or 1.0
+        else:
+            room = pad * (high - low)
+        return cls(low - room, high + room, start, stop)
+
+    def rounded(self, count: int) -> tuple[Scale, list[float]]:
+        """A scale that begins and ends at round numbers, and about `count` of them."""
+        ticks = round_numbers(self.low, self.high, count)
+        low, high = min(self.low, ticks[0]), max(self.high, ticks[-1])
+        return Scale(low, high, self.start, self.stop), ticks
+
+    def ticks(self, count: int, whole: bool = False) -> list[float]:
+        """Round numbers within the scale, about `count` of them."""
+        return [n for n in round_numbers(self.low, self.high, count, whole) if self.low <= n <= self.high]
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
+
+    def within(self, value: float) -> float:
+        """The place of a value, or of the end of the scale that it lies beyond."""
+        return self(min(max(value, self.low), self.high))
+
+
+def round_numbers(low: float, high: float, count: int, whole: bool = False) -> list[float]:
+    """Multiples of 1, 2, 2.5 or 5 times a power of ten, from about `low` to about `high`.
+
+    Args:
+        low: at most `high`.
+        high: of the range.
+        count: about so many; none is between two of them.
+        whole: whether only whole numbers are wanted.
+    """
+    if low == high:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
+    step = max(1, math.ceil(step)) if whole else step
+    first = math.floor(low / step + 1e-9)
+    return [round(n * step, 12) for n in range(first, math.ceil(high / step - 1e-9) + 1)]
+
+
+class Drawing:
+    """An SVG, element by element.
+
+    Args:
+        width: of its coordinates.
+        height: of its coordinates.
+        title: what a screen reader says; "" hides the drawing from it.
+        look: class.
+    """
+
+    def __init__(self, width: float, height: float, title: str = "", look: str = ""):
+        self.width, self.height = width, height
+        said = {"role": "img", "aria-label": title} if title else {"aria-hidden": "true"}
+        self.root = ET.Element("svg", {**_look(look), "viewBox": f"0 0 {width} {height}", **said})
+
+    def text(self, x: float, y: float, words: str, look: str = "", anchor: str = "") -> None:
+        """Words that begin at a point, or end there or have it in the middle (`anchor`)."""
+        self._add("text", look, x=x, y=y, **({"text-anchor": anchor} if anchor else {})).text = words
+
+    def line(self, x: tuple[float, float], y: tuple[float, float], look: str) -> None:
+        """A straight line from (x[0], y[0]) to (x[1], y[1])."""
+        self._add("line", look, x1=x[0], x2=x[1], y1=y[0], y2=y[1])
+
+    def curve(self, points: Sequence[tuple[float, float]], kind: int) -> None:
+        """Points that are joined, in the colour and dashes of a kind."""
+        places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        self._add("polyline", f"s{kind % KINDS}", points=places)
+
+    def ring(self, x: float, y: float, told: str) -> None:
+        """A small open circle."""
+        self._told(self._add("circle", "ring", cx=x, cy=y, r=3), told)
+
+    def mark(self, kind: int, x: float, y: float, told: str = "", size: float = 3.0) -> None:
+        """The mark of a kind: circle, square, triangle or diamond, in its colour.
+
+        Args:
+            kind: from 0.
+            x: of the middle.
+            y: of the middle.
+            told: what is shown when the mark is pointed at.
+            size: half the width.
+        """
+        kind, r, d = kind % KINDS, size, 1.4 * size
+        shapes = (
+            f"m{-r},0a{r},{r} 0 1,0 {2 * r},0a{r},{r} 0 1,0 {-2 * r},0z",
+            f"m{-r},{-r}h{2 * r}v{2 * r}h{-2 * r}z",
+            f"m0,{-1.3 * r:.1f}l{1.2 * r:.1f},{2.2 * r:.1f}h{-2.4 * r:.1f}z",
+            f"m0,{-d:.1f}l{d:.1f},{d:.1f}l{-d:.1f},{d:.1f}l{-d:.1f},{-d:.1f}z",
+        )
+        shape = f"M{x:.1f},{y:.1f}{shapes[kind % len(shapes)]}"
+        self._told(self._add("path", f"dot s{kind}", d=shape), told)
+
+    def embedded(self) -> Markup:
+        """The drawing as a part of a page."""
+        return Markup(ET.tostring(self.root, encoding="unicode"))
+
+    def alone(self) -> str:
+        """The drawing as a file of its own, on white."""
+        self.root.set("xmlns", "http://www.w3.org/2000/svg")
+        ground = ET.Element("rect", {"width": str(self.width), "height": str(self.height), "fill": "#fff"})
+        style = ET.Element("style")
+        style.text = _style_alone()
+        self.root[:0] = [style, ground]
+        return ET.tostring(self.root, encoding="unicode") + "\n"
+
+    def _add(self, tag, look, **attributes):
+        made = ET.SubElement(self.root, tag, _look(look))
+        for name, value in attributes.items():
+            made.set(name, value if isinstance(value, str) else f"{value:.1f}".removesuffix(".0"))
+        return made
+
+    @staticmethod
+    def _told(element, told):
+        if told:
+            ET.SubElement(element, "title").text = told
+
+
+class Plot:
+    """A part of a drawing with two axes.
+
+    Args:
+        drawing: that it is a part of.
+        x: horizontal scale.
+        y: vertical scale, or the one that says where the top and the bottom are.
+    """
+
+    def __init__(self, drawing: Drawing, x: Scale, y: Scale):
+        self.drawing, self.x, self.y = drawing, x, y
+        self.left, self.right = sorted((x.start, x.stop))
+        self.top, self.bottom = sorted((y.start, y.stop))
+
+    def ticks_y(self, ticks: Sequence[float], show: Callable[[float], str], look: str = "") -> None:
+        """A line across for each tick, and its number to the left."""
+        for tick in ticks:
+            self.across(tick, "grid")
+            self.drawing.text(self.left - 6, self.y(tick) + 4, show(tick), look, "end")
+
+    def ticks_x(
+        self, ticks: Sequence[float], show: Callable[[float], str], look: str = "", grid: bool = False
+    ) -> None:
+        """The number of each tick below, and a line upwards where `grid` is true."""
+        for tick in ticks:
+            if grid:
+                self.upwards(tick, "grid")
+            self.drawing.text(self.x(tick), self.bottom + 13, show(tick), look, "middle")
+
+    def across(self, value: float, look: str) -> None:
+        """A horizontal line at a value."""
+        self.drawing.line((self.left, self.right), (self.y(value),) * 2, look)
+
+    def upwards(self, value: float, look: str) -> None:
+        """A vertical line at a value."""
+        self.drawing.line((self.x(value),) * 2, (self.top, self.bottom), look)
+
+    def curve(self, points: Sequence[Sequence[float]], kind: int) -> None:
+        """Values that are joined."""
+        self.drawing.curve([(self.x(point[0]), self.y(point[1])) for point in points], kind)
+
+    def interval(self, x: float, ends: Sequence[float], kind: int) -> None:
+        """A bar upwards from one value to another."""
+        self.drawing.line((self.x(x),) * 2, (self.y(ends[0]), self.y(ends[1])), f"bar s{kind % KINDS}")
+
+    def mark(self, x: float, y: float, kind: int, told: str) -> None:
+        """A mark at a point, see `Drawing.mark`."""
+        self.drawing.mark(kind, self.x(x), self.y(y), told)
+
+
+def key(kind: int, width: float = 28) -> Drawing:
+    """What stands before the name of a curve in a legend: a piece of it."""
+    drawing = Drawing(width, 12, look="key")
+    drawing.curve([(0, 6), (width, 6)], kind)
+    drawing.mark(kind, width / 2, 6)
+    return drawing
+
+
+def _look(look):
+    return {"class": look} if look else {}
+
+
+def _style_alone():
+    """The rules of drawings, with the light colours of the page in place of the variables."""
+    light: dict[str, str] = {}
+    for name, value in re.findall(r"--(\w+): ([^;]+);", static("page.css")):
+        light.setdefault(name, value)  # those of the dark page come later
+    rules = re.sub(
+        r"var\(--(\w+)\)", lambda found: light[found[1]], static("drawing.css") + static("picture.css")
+    )
+    return rules

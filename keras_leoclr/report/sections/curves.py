@@ -1,0 +1,107 @@
+"""Sections of curves: the training, retrieval by the size of the crop, accuracy on changed images."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from keras_leoclr.report.charts import Line, chart
+from keras_leoclr.report.reading import RunRecord
+
+HISTORY = {
+    "loss_to_chance": "Loss, as a share of that of guessing",
+    "loss": "Loss",
+    "knn_top1": "kNN accuracy on held-out training images, %",
+    "online_linear_top1": "Linear accuracy there, of a classifier trained alongside, %",
+    "positive_similarity": "Cosine of a query and its keys",
+    "negative_similarity": "Cosine of a query and the negatives",
+    "feature_std": "Deviation of the queries",
+    "contrast_accuracy": "Keys found among the negatives, %",
+    "learning_rate": "Learning rate",
+    "momentum": "Momentum of the key encoder",
+    "images_per_second": "Images per second",
+    "waiting": "Time spent waiting for data, %",
+}
+IN_PERCENT = ("knn_top1", "online_linear_top1", "contrast_accuracy", "waiting")
+CHANGES = {  # title, and what the strength of the change is
+    "centre_crop": ("Centre crop", "share of the area that is left"),
+    "random_crop": ("Random crop", "share of the area that is left"),
+    "shrink": ("Smaller picture", "share of the area that is left"),
+    "occlusion": ("Covered", "share of the area that is covered"),
+}
+ROBUSTNESS = "robustness/knn/top1"
+
+
+def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """Curves over the epochs; of several runs on top of each other."""
+    known = [name for run in runs for name in run.history]
+    others = [name for name in dict.fromkeys(known) if name not in HISTORY and not name.startswith("val_")]
+    charts = []
+    for name, title in {**HISTORY, **{name: name for name in others}}.items():
+        lines = [
+            Line(run.name, run.history[name], number)
+            for number, run in enumerate(runs)
+            if name in run.history
+        ]
+        if not lines:
+            continue
+        resumed = [epoch + 0.5 for run in runs for epoch in run.resumed]
+        steps = [b[0] - a[0] for line in lines for a, b in itertools.pairwise(line.points)]
+        level = (1.0, "guessing") if name == "loss_to_chance" else None
+        gap = 1.5 * max(min(steps, default=1), 1)
+        charts.append(chart(title, lines, "epoch", name in IN_PERCENT, level, resumed, gap))
+    stopped = any(run.resumed for run in runs)
+    words = "A dashed vertical line: the run was resumed there." if stopped else ""
+    return {"words": words, "charts": charts} if charts else None
+
+
+def retrieval(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """From a crop to its original, by the size of the crop."""
+    charts = []
+    for rank, place in ((1, "nearest"), (5, "among the five nearest")):
+        lines = _lines(runs, f"retrieval/recall@{rank}", "crop_scale")
+        if lines:
+            title = f"Original is {place} to its crop, %"
+            charts.append(chart(title, lines, "area of the crop, share", percent=True))
+    if not charts:
+        return None
+    counts = {r.get("images") for run in runs for r in run.results if r["name"].startswith("retrieval/")}
+    among = " or ".join(map(str, sorted(filter(None, counts))))
+    return {"words": f"Among {among} images.", "charts": charts}
+
+
+def robustness(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """Accuracy on changed test images."""
+    changes = dict.fromkeys(
+        r["change"]
+        for run in runs
+        for r in run.results
+        if r["name"] == ROBUSTNESS and isinstance(r.get("change"), str) and r["change"] != "none"
+    )
+    charts = []
+    for change in changes:
+        title, x_label = CHANGES.get(change, (change.replace("_", " ").capitalize(), "severity"))
+        key = "strength" if change in CHANGES else "severity"
+        lines = _lines(runs, ROBUSTNESS, key, change=change)
+        if lines:
+            charts.append(chart(f"{title}: kNN accuracy, %", lines, x_label, percent=True))
+    return {"words": "", "charts": charts} if charts else None
+
+
+def _lines(runs, name, key, **wanted):
+    """A curve for each subject of a single run; of several runs for what was pretrained and random ones."""
+    lines = []
+    for run in runs:
+        for subject in run.subjects:
+            if len(runs) > 1 and subject not in ("pretrained", "random"):
+                continue
+            points = {
+                r[key]: (r[key], r["value"], *((r["low"], r["high"]) if "low" in r else ()))
+                for r in run.named(name, subject=subject, **wanted)
+                if isinstance(r.get(key), (int, float))
+            }
+            if points:
+                label = f"{run.name}: {subject}" if len(runs) > 1 else subject
+                lines.append(Line(label, [points[x] for x in sorted(points)], len(lines)))
+    return lines

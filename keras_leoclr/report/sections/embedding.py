@@ -1,0 +1,168 @@
+"""Where the images lie in the embedding: the map, and nearest neighbours."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from keras_leoclr.report.reading import RunRecord
+from keras_leoclr.report.rendering import data_uri
+
+EXAMPLES = 12
+MAPS = 4  # on a page: each takes up to a megabyte
+EXPLAINED = "embedding/explained"
+
+
+def maps(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """What the script of the page draws a map of, for each backbone; JSON can hold it."""
+    made = []
+    for run, line in _embeddings(runs)[:MAPS]:
+        found = _map(run, line)
+        if found is not None:
+            made.append(found | {"title": _title(runs, run, line)})
+    return made
+
+
+def _map(run, line):
+    coordinates = run.array(line, "coordinates")
+    sheet = run.picture(line, "pictures")
+    tile, columns = line.get("tile"), line.get("columns")
+    if coordinates is None or coordinates.ndim != 2 or len(coordinates) < 2:
+        return None
+    if not np.isfinite(coordinates).all():
+        return None
+    count = len(coordinates)
+    low, high = coordinates.min(axis=0), coordinates.max(axis=0)
+    unit = np.round((coordinates - low) / np.where(high > low, high - low, 1), 4)
+    made: dict[str, Any] = {"x": unit[:, 0].tolist(), "y": unit[:, 1].tolist()}
+    for kind, size in (("labels", 1), ("predicted", 1), ("near", 2)):
+        array = run.array(line, kind)
+        if array is not None and array.ndim == size and len(array) == count:
+            made[kind] = array.tolist()
+    labels = made.get("labels", [])
+    made["names"] = [run.class_name(label) for label in range(max(labels) + 1)] if labels else []
+    if sheet is not None and isinstance(tile, int) and isinstance(columns, int) and tile > 0 and columns > 0:
+        used = math.ceil(count / columns) * tile  # what the neighbours take below is shown by themselves
+        made |= {"tile": tile, "columns": columns, "sheet": _encoded(sheet.crop((0, 0, sheet.width, used)))}
+    explained = f"{line['value']:.0%} of the variance lies in the two directions with the largest variance"
+    about = {
+        "pca": f"Directions: principal components; {explained}.",
+        "umap": f"Projection: UMAP; {explained}.",
+    }
+    made["note"] = f"{count} pictures. {about.get(line.get('projection'), '')}"
+    return made
+
+
+class Neighbour(NamedTuple):
+    """A training image near an example.
+
+    Attributes:
+        picture: address that holds it.
+        spoken: what a screen reader says of it.
+        name: of its class; "" without labels.
+        cosine: of both features.
+        sign: whether the class is that of the example, as a character; "" without labels.
+        look: the same as a class of the style sheet.
+    """
+
+    picture: str
+    spoken: str
+    name: str
+    cosine: str
+    sign: str = ""
+    look: str = "plain"
+
+
+class Example(NamedTuple):
+    """An image, and those nearest to it."""
+
+    picture: str
+    name: str
+    neighbours: list[Neighbour]
+
+
+def neighbours(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """The nearest training images of some images, right and wrong, for each backbone."""
+    made = []
+    for run, line in _embeddings(runs):
+        found = _neighbours(run, line)
+        if found is not None:
+            made.append(found | {"heading": _title(runs, run, line)})
+    return made
+
+
+def _neighbours(run, line):
+    sheet = run.picture(line, "pictures")
+    named = ("examples", "neighbours", "similarities", "coordinates")
+    examples, near, similarities, coordinates = found = [run.array(line, name) for name in named]
+    tile, columns = line.get("tile"), line.get("columns")
+    if sheet is None or any(a is None for a in found) or not isinstance(tile, int) or not columns:
+        return None
+    labels, theirs, predicted = (
+        run.array(line, kind) for kind in ("labels", "neighbour_labels", "predicted")
+    )
+    if labels is None or theirs is None:
+        labels = theirs = None
+    count, listed = len(coordinates), near.shape[1]
+
+    def picture(number):
+        left, top = number % columns * tile, number // columns * tile
+        return _encoded(sheet.crop((left, top, left + tile, top + tile)))
+
+    shown = []
+    for row, example in enumerate(examples[:EXAMPLES].tolist()):
+        around = []
+        for place in range(listed):
+            held, cosine = picture(count + row * listed + place), f"{similarities[row, place]:.2f}"
+            if labels is None:
+                around.append(Neighbour(held, f"neighbour {place + 1}", "", cosine))
+                continue
+            name = run.class_name(int(theirs[row, place]))
+            right = int(theirs[row, place]) == int(labels[example])
+            sign, look = ("✓ ", "right") if right else ("✗ ", "wrong")
+            around.append(Neighbour(held, f"{look}: {name}", name, cosine, sign, look))
+        own = f"picture {row + 1}" if labels is None else run.class_name(int(labels[example]))
+        shown.append(Example(picture(example), own, around))
+    words = "" if labels is None else _shares(labels, theirs, examples, predicted)
+    return {"side": tile, "examples": shown, "words": words}
+
+
+def _shares(labels, theirs, examples, predicted):
+    hits = (theirs == labels[examples][:, None]).mean()
+    words = f"✓ the same class: {hits:.0%} of these {theirs.size} neighbours; ✗ another one."
+    if predicted is not None:
+        right = (predicted == labels).mean()
+        words += f" On the map, kNN names {right:.1%} of the {len(labels)} pictures rightly."
+    return words
+
+
+def _embeddings(runs):
+    """(run, line of results) of each embedding: the pretrained ones first."""
+    found = []
+    for run in runs:
+        lines = {r.get("subject", ""): r for r in run.results if r["name"] == EXPLAINED}
+        found += [(run, lines[subject]) for subject in sorted(lines, key=lambda s: s != "pretrained")]
+    if len(runs) > 1:  # what was learned, before what was there without learning
+        found.sort(key=lambda pair: pair[1].get("subject") != "pretrained")
+        found = found[: max(len(runs), 2)]
+    return found
+
+
+def _title(runs, run, line):
+    subject = line.get("subject", "backbone")
+    return f"{run.name}: {subject}" if len(runs) > 1 else subject
+
+
+def _encoded(image: Image.Image) -> str:
+    """An address that holds the image: a PNG of grey pixels, a JPEG of coloured ones."""
+    held = io.BytesIO()
+    if image.mode == "L":
+        image.save(held, "PNG", optimize=True)
+        return data_uri(held.getvalue(), "png")
+    image.convert("RGB").save(held, "JPEG", quality=85, subsampling=0)  # `optimize` fails on noise
+    return data_uri(held.getvalue(), "jpeg")

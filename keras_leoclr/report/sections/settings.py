@@ -1,0 +1,66 @@
+"""Sections of settings: the recipe, and the environment with the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras_leoclr.report.reading import RunRecord
+from keras_leoclr.report.tables import Table, cells
+
+
+def setting_text(value: Any) -> str:
+    """A setting as it is shown."""
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value in (None, "") else str(value)
+
+
+def recipe(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """The settings; of several runs side by side, those that differ first."""
+    names = dict.fromkeys(name for run in runs for name in run.recipe)
+    if not names:
+        return None
+    differing, same = [], []
+    for name in names:
+        values = [setting_text(run.recipe[name]) if name in run.recipe else "–" for run in runs]
+        if len(set(values)) > 1:
+            differing.append((f"{name} (differs)", cells(values, "differs")))
+        else:
+            same.append((name, cells(values)))
+    return _section("setting", runs, differing + same, "Settings")
+
+
+def environment(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """Versions, backend, devices, and the fingerprint of the data."""
+    if not any(run.about for run in runs):
+        return None
+    found: dict[str, list[str]] = {}
+    for number, run in enumerate(runs):
+        for name, value in _environment(run).items():
+            found.setdefault(str(name), ["–"] * len(runs))[number] = setting_text(value)
+    return _section(
+        "what", runs, [(name, cells(texts)) for name, texts in found.items()], "Environment and data"
+    )
+
+
+def _environment(run):
+    about = run.about.get("environment")
+    found = dict(about) if isinstance(about, dict) else {}
+    packages = found.pop("packages", {})
+    found |= packages if isinstance(packages, dict) else {}
+    found = {"backend": run.about.get("backend", "–"), **found}
+    found["deterministic"] = run.about.get("deterministic", "–")
+    for epoch in run.resumed:
+        found["resumed in epoch"] = f"{found.get('resumed in epoch', '')} {epoch + 1:g}".strip()
+    data = run.about.get("data")
+    for split, identity in (data if isinstance(data, dict) else {}).items():
+        if isinstance(identity, dict):
+            parts = [f"{key} {value}" for key, value in identity.items() if key != "split"]
+            found[f"data, {split}"] = ", ".join(parts)
+    return found
+
+
+def _section(what, runs, body, name):
+    table = Table([what, *(run.name for run in runs)], body, name, "left")
+    return {"words": "", "table": table}

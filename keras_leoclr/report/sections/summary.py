@@ -1,0 +1,105 @@
+"""What comes first: the verdict, what is missing, and the differences between runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from keras_leoclr.evaluation.comparison import comparison
+from keras_leoclr.report import verdict as judge
+from keras_leoclr.report.accuracies import COLUMNS, rows
+from keras_leoclr.report.reading import RunRecord
+from keras_leoclr.report.tables import Cell, Table, cells
+
+
+class Mark(NamedTuple):
+    """How an answer is shown, and said to those who do not see it."""
+
+    sign: str
+    word: str
+    look: str
+
+
+MARKS = {
+    judge.YES: Mark("✓", "yes", "good"),
+    judge.NO: Mark("✗", "no", "bad"),
+    judge.OPEN: Mark("–", "open", "open"),
+}
+
+
+class Summary(NamedTuple):
+    """The verdict on a run.
+
+    Attributes:
+        heading: name of the run; "" where it is the only one.
+        mark: the answer.
+        headline: the answer in words.
+        points: what the answer rests on.
+        accuracies: None where nothing was measured.
+        warnings: (epoch, advice).
+    """
+
+    heading: str
+    mark: Mark
+    headline: str
+    points: list[tuple[Mark, str]]
+    accuracies: Table | None
+    warnings: list[tuple[Any, str]]
+
+
+def verdicts(runs: Sequence[RunRecord]) -> list[Summary]:
+    """The verdict on each run, its accuracies and its warnings."""
+    made = []
+    for run in runs:
+        found = judge.verdict(run)
+        about = f"{run.recipe.get('method', 'a run')} on {run.recipe.get('dataset', 'unknown data')}"
+        health = [r for r in run.results if r["name"].startswith("health/") and "advice" in r]
+        made.append(
+            Summary(
+                f"{run.name}: {about}" if len(runs) > 1 else "",
+                MARKS[found.mark],
+                found.headline,
+                [(MARKS[point.mark], point.text) for point in found.points],
+                _accuracies(run),
+                [(r.get("epoch", "?"), r["advice"]) for r in health],
+            )
+        )
+    return made
+
+
+def missing(runs: Sequence[RunRecord]) -> list[str]:
+    """Sentences on what could not be read."""
+    return [
+        f"{run.name}: {sentence}" if len(runs) > 1 else sentence for run in runs for sentence in run.missing
+    ]
+
+
+def differences(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """Several runs in one table, with the differences from the first."""
+    if len(runs) < 2:
+        return None
+    try:
+        head, *body = comparison([(run.name, run.folder.path, run.results) for run in runs])
+    except ValueError:  # nothing was evaluated
+        return None
+    words = (
+        "Percent, with 95 % intervals; differences are from the first column, and * marks one beyond "
+        "chance (paired bootstrap over the test images where both have judged the same)."
+    )
+    return {
+        "words": words,
+        "table": Table(head, [(first, cells(others)) for first, *others in body], "Results of the runs"),
+    }
+
+
+def _accuracies(run):
+    body = []
+    for subject, results in rows(run.results):
+        if any(results):
+            body.append((subject, [Cell("–") if r is None else _accuracy(r) for r in results]))
+    return Table(["", *COLUMNS.values()], body, "Accuracies") if body else None
+
+
+def _accuracy(result):
+    interval = f"({100 * result['low']:.1f} to {100 * result['high']:.1f})" if "low" in result else ""
+    return Cell(f"{100 * result['value']:.1f}", small=interval)

@@ -1,0 +1,35 @@
+"""Views of a recipe, before any training, as one page to look at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keras_leoclr.report.rendering import page
+from keras_leoclr.report.sections.settings import setting_text
+from keras_leoclr.report.sections.views import strips
+from keras_leoclr.runs.files import write_text
+
+STYLES = ("page.css", "report.css")
+
+
+def write_views_page(
+    path: str | os.PathLike,
+    title: str,
+    settings: Mapping[str, Any],
+    pngs: Sequence[bytes],
+    headings: Sequence[str],
+) -> None:
+    """Writes one HTML file with all pictures inside.
+
+    Args:
+        path: of the page; written whole or not at all.
+        title: heading of the page.
+        settings: what the views depend on, by name.
+        pngs: the views of a picture each, see `views.sheet`.
+        headings: what the tiles of each are.
+    """
+    told = ", ".join(f"{name} {setting_text(value)}" for name, value in settings.items())
+    made = page("views.html", STYLES, title=title, settings=told, strips=strips(pngs, headings))
+    write_text(path, made)
