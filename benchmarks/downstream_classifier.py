@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_leoclr as kl
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.evaluation.finetune import labelled_fraction
 from keras_leoclr.evaluation.scores import mean_of_runs
 
@@ -40,9 +41,7 @@ def train(
 ) -> keras.Model:
     """A classifier, trained."""
     keras.utils.set_random_seed(seed)
-    own = keras.models.clone_model(backbone)  # the same layers with new weights
-    if pretrained:
-        own.set_weights(backbone.get_weights())
+    own = copy_of(backbone, weights=pretrained)
     classifier = keras.Sequential([own, keras.layers.Dense(int(labels.max()) + 1)])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     steps = epochs * -(-len(labels) // 64)

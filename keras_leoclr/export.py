@@ -18,6 +18,7 @@ import keras
 import numpy as np
 
 from keras_leoclr import model_card
+from keras_leoclr.backbones.graph import rewired
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.backbones.torch_weights import from_torch, stem_of, to_torch
 from keras_leoclr.evaluation.features import in_precision
@@ -307,7 +308,7 @@ def _with_error_function(backbone: keras.Model) -> keras.Model:
         return _ErrorFunctionGELU(name=layer.name) if gelu else layer
 
     if any(exchanged(layer) is not layer for layer in backbone.layers):
-        return keras.models.clone_model(backbone, clone_function=exchanged)
+        return rewired(backbone, exchanged)
     return backbone
 
 

@@ -12,6 +12,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_leoclr import distribution, losses
+from keras_leoclr.backbones.copying import copy_of, copy_weights
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.checks import whole_number
@@ -155,10 +156,10 @@ class LeOCLR(keras.Model):
     def _build_from(self, backbone, momentum):
         self.backbone = backbone
         self.query_encoder, fast_query = self._encoder(self.backbone, "query_encoder")
-        self.key_encoder, fast_key = self._encoder(keras.models.clone_model(self.backbone), "key_encoder")
+        self.key_encoder, fast_key = self._encoder(copy_of(self.backbone), "key_encoder")
         # Of the same layers. Behind a function, so that Keras does not save or list them a second time.
         self._in_training = lambda encoder: fast_key if encoder is self.key_encoder else fast_query
-        self.key_encoder.set_weights(self.query_encoder.get_weights())
+        copy_weights(self.query_encoder.layers[-1], self.key_encoder.layers[-1])  # the heads
         # Pair first, then freeze variables: `key_encoder.trainable = False` would put its BatchNorm
         # in inference mode.
         self._pairs = list(

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.graph import in_order
 
 # They change the size of a map without being a stage of the network.
@@ -86,14 +87,12 @@ def resized(backbone: keras.Model, input_shape: Sequence[int]) -> keras.Model:
     images = keras.Input(tuple(input_shape), name="images")
     tensors = images if isinstance(backbone, keras.Sequential) else _like(backbone.input, images)
     try:
-        copy = keras.models.clone_model(backbone, input_tensors=tensors)
-        copy.set_weights(backbone.get_weights())
+        return copy_of(backbone, inputs=tensors)
     except ValueError as error:
         raise ValueError(
             f"`input_shape` must be one that backbone {backbone.name!r} can take, such as "
             f"{tuple(backbone.input_shape[1:])}. Received: input_shape={tuple(input_shape)}"
         ) from error
-    return copy
 
 
 def _like(structure: Any, tensor: Any) -> Any:

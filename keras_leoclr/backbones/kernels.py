@@ -7,6 +7,10 @@ again, two copies where a view would do, writes padded copies for convolutions t
 gives ReLU's outputs new memory. On TensorFlow such convolutions are slow (benchmarks/NOTES.md); there the
 padded copies are made again for the gradient instead of being kept. JAX compiles all this into few passes and
 needs no other form.
+
+This page relies on the name of Keras' private class `Functional`, on what `graph.py` relies on, and on its
+stock layers to compute what is computed here from their public attributes. Layers of a subclass keep their
+form.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from keras_leoclr.backbones.graph import in_order
+from keras_leoclr.backbones.graph import in_order, rewired
 
 
 def with_fast_kernels(model: keras.Model) -> keras.Model:
@@ -37,7 +41,7 @@ def with_fast_kernels(model: keras.Model) -> keras.Model:
     def form_of(layer):
         return with_fast_kernels(layer) if isinstance(layer, keras.Model) else forms.get(id(layer), layer)
 
-    return keras.models.clone_model(model, clone_function=form_of)
+    return rewired(model, form_of)
 
 
 def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:

@@ -12,6 +12,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.graph import rewired
+
 PIXEL = 255.0  # largest value of a raw image
 
 
@@ -127,6 +129,4 @@ def _functional(backbone: keras.Model) -> keras.Model:
 def _rebuilt(backbone: keras.Model, images: Any, call: Callable) -> keras.Model:
     """A model of the same layers on other tensors."""
     inputs = keras.tree.map_structure(lambda _: images, backbone.input)  # a tensor, or a list of one
-    return keras.models.clone_model(
-        backbone, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call
-    )
+    return rewired(backbone, inputs=inputs, call=call)

@@ -8,6 +8,7 @@ import pathlib
 
 import keras
 
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.loading import FILE, load
 from keras_leoclr.backbones.normalization import first_layer, with_normalization
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
@@ -45,7 +46,7 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
             f"`architecture` must be one of {', '.join(NETWORKS)}, or a file or run to take it from. "
             f"Received: architecture={architecture!r}"
         )
-    return keras.models.clone_model(_load(architecture))
+    return copy_of(_load(architecture), weights=False)
 
 
 def _load(path: str | os.PathLike) -> keras.Model:

@@ -175,6 +175,7 @@ class _Evaluation:
         import keras
 
         from keras_leoclr import backbones
+        from keras_leoclr.backbones.copying import copy_of
 
         file, epochs = self.given["backbone"], self.recipe.get("epochs")
         own = self.workdir / "backbone.keras"
@@ -203,7 +204,7 @@ class _Evaluation:
         # one place normalises, the views: features are those of the backbone as it was trained
         loaded = backbones.without_normalization(loaded)
         if file == "random":
-            return keras.models.clone_model(loaded), self.given["subject"] or "random", 0
+            return copy_of(loaded, weights=False), self.given["subject"] or "random", 0
         subject, epoch = ("pretrained", epochs) if path == own else (path.stem, None)
         return loaded, self.given["subject"] or subject, epoch
 

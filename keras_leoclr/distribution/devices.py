@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.distribution.strategies import STRATEGIES
 
 
@@ -368,9 +369,7 @@ def on_one_device(model: keras.Model):
     if current is not None:
         keras.distribution.set_distribution(None)
     try:
-        copy = keras.models.clone_model(model)
-        copy.set_weights(model.get_weights())
-        yield copy
+        yield copy_of(model)
     finally:
         if current is not None:
             keras.distribution.set_distribution(current)

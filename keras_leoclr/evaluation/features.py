@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.distribution.devices import gpus, on_one_device
@@ -133,12 +134,7 @@ def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
     if precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
 
-    def copy(layer):
-        return type(layer).from_config({**layer.get_config(), "dtype": precision})
-
-    clone = keras.models.clone_model(backbone, clone_function=copy, recursive=True)
-    clone.set_weights(backbone.get_weights())
-    return clone
+    return copy_of(backbone, dtype=precision)
 
 
 def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -187,9 +183,7 @@ def _predictors(backbone, devices) -> list[Callable]:
         return [(with_fast_kernels(backbone) if torch else backbone).predict_on_batch]
 
     def predictor(device):
-        with keras.device(device):
-            copy = keras.models.clone_model(backbone)
-            copy.set_weights(backbone.get_weights())
+        copy = copy_of(backbone, device=device)
 
         def predict(images):
             with keras.device(device):

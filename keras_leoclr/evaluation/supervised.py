@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.data.pipeline import image_batches
@@ -61,8 +62,7 @@ def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: f
     """
     check_takes_normalised(backbone, "the view of the training images")
     backbone = with_pooled_features(backbone)
-    copy = keras.models.clone_model(backbone)
-    copy.set_weights(backbone.get_weights())
+    copy = copy_of(backbone)
     copy.trainable = not frozen
     images = keras.Input(copy.input_shape[1:])
     features = copy(images, training=False) if frozen else with_fast_kernels(copy)(images)
