@@ -16,7 +16,8 @@ import keras
 
 import keras_leoclr as kl
 from keras_leoclr.recipes import fashion_mnist
-from keras_leoclr.training.pretraining import knn_sizes, make_model, make_optimizer, make_views
+from keras_leoclr.training.build import make_model, make_optimizer, make_views
+from keras_leoclr.training.recipe import knn_sizes
 
 
 class Timed(kl.callbacks.OnlineLinearProbe):

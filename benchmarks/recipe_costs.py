@@ -13,7 +13,7 @@ import math
 
 import keras
 
-from keras_leoclr.training.pretraining import make_backbone
+from keras_leoclr.training.build import make_backbone
 from keras_leoclr.training.recipe import Recipe
 
 # pictures that a recipe pretrains on, as their publishers count them

@@ -18,7 +18,7 @@ from keras_leoclr.callbacks import Feed, Health, HistoryFile, Progress, TensorBo
 from keras_leoclr.recipes.fashion_mnist import RECIPE
 from keras_leoclr.runs import status as progress
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training.pretraining import make_model, make_optimizer, make_views
+from keras_leoclr.training.build import make_model, make_optimizer, make_views
 
 HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_train") or "epoch" in name]
 

@@ -237,6 +237,7 @@ def _pretrain(arguments: list[str]) -> int:
     name = known("recipe", arguments[0], recipe_names())
     from keras_leoclr.recipes import pretrain
     from keras_leoclr.training.session import ChangedRecipeError
+    from keras_leoclr.training.settling import presets_of
 
     module = importlib.import_module(f"keras_leoclr.recipes.{name}")
     values = _flags_of(module.RECIPE, presets_of(module))
@@ -257,49 +258,16 @@ def _pretrain(arguments: list[str]) -> int:
     return 0
 
 
-def presets_of(module: object) -> list[str]:
-    """Names of the presets of a recipe's module, beside full and smoke."""
-    return list(getattr(module, "PRESETS", {}))
-
-
 def settings(module: object, values: flags.FlagValues) -> tuple[object, typing.Callable | None]:
-    """A recipe with preset and flags, and what is left to settle, for `pretrain`.
+    """See `requested`: a recipe with the preset and the flags, and what is left to settle."""
+    from keras_leoclr.training.settling import requested
 
-    A module may choose the settings that its `CHOSEN` names, with `choose(recipe, given, source)`.
-    A run that goes on keeps those that it began with: new pictures or another computer change nothing.
-    """
-    preset = values["preset"].value
-    base = {"full": module.RECIPE, "smoke": module.RECIPE, **getattr(module, "PRESETS", {})}[preset]
+    overwrite = "overwrite" in values and values["overwrite"].value
     try:
-        given = given_fields(values, base)
-        recipe = base.smoke() if preset == "smoke" else base
-        recipe = dataclasses.replace(recipe, **given)
+        given = given_fields(values, module.RECIPE)
+        return requested(module, values["preset"].value, given, values["workdir"].value, overwrite)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if not hasattr(module, "choose"):
-        return recipe, None
-    workdir = values["workdir"].value
-    begun = None if workdir is None else pathlib.Path(workdir, "recipe.json")
-
-    def settle(_):
-        chosen = dataclasses.replace(base, **given)
-        if begun and begun.is_file() and not ("overwrite" in values and values["overwrite"].value):
-            known = json.loads(begun.read_text(encoding="utf-8"))
-            kept = {name: known[name] for name in module.CHOSEN if name in known and name not in given}
-            told = ", ".join(f"{name} {value}" for name, value in kept.items())
-            chosen, reasons = dataclasses.replace(chosen, **kept), [f"As the run in {workdir} began: {told}"]
-        else:
-            from keras_leoclr.data import load
-
-            source = load(chosen.dataset, chosen.train_split, chosen.data_dir, on_error=chosen.on_error)
-            chosen, reasons = module.choose(chosen, given, source)
-            if preset == "smoke":
-                reasons.append("The preset smoke makes less of these.")
-        if preset == "smoke":
-            chosen = dataclasses.replace(chosen.smoke(), **given)
-        return chosen, reasons
-
-    return recipe, settle
 
 
 def _detect(arguments: list[str]) -> int:
@@ -340,13 +308,12 @@ def _downstream(command: str, arguments: list[str]) -> int:
     return 0
 
 
-def _flags_of(recipe: object, presets: typing.Sequence[str] = ()) -> flags.FlagValues:
+def _flags_of(recipe: object, presets: typing.Sequence[str] = ("full", "smoke")) -> flags.FlagValues:
     """One flag per field of the recipe, and those of the run."""
     values = flags.FlagValues()
     own = {"flag_values": values, "module_name": "run"}
     flags.DEFINE_string("workdir", None, "folder for the results of the run", **own)
-    known_presets = ["full", "smoke", *presets]
-    flags.DEFINE_enum("preset", "full", known_presets, "smoke: the same run, small, in under a minute", **own)
+    flags.DEFINE_enum("preset", "full", list(presets), "smoke: the same run, small, in under a minute", **own)
     flags.DEFINE_bool("overwrite", False, "delete a run that is already in workdir", **own)
     flags.DEFINE_float("checkpoint_minutes", 10.0, "between checkpoints within an epoch", 0.0, **own)
     flags.DEFINE_float(

@@ -14,8 +14,8 @@ after 200 and 89.9 % after 800, the best of all epochs, chosen on the test pictu
 """
 
 import dataclasses
-import sys
 
+from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
 # What no comment explains otherwise is from MoCo's demo.
@@ -42,7 +42,4 @@ RECIPE = Recipe(
 )
 PRESETS = {"800_epochs": dataclasses.replace(RECIPE, epochs=800)}
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "cifar10", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "cifar10")

@@ -11,9 +11,8 @@ Expected: not measured here, and no published number of these settings is known.
 """
 
 import dataclasses
-import sys
 
-from keras_leoclr.recipes import cifar10
+from keras_leoclr.recipes import cifar10, main_of
 
 RECIPE = dataclasses.replace(
     cifar10.RECIPE,
@@ -24,7 +23,4 @@ RECIPE = dataclasses.replace(
     std=(0.2673, 0.2564, 0.2762),
 )
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "cifar100", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "cifar100")

@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +23,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.evaluation.dense import Objects, average_precision
+from keras_leoclr.recipes import main_of
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training.downstream import (
     Downstream,
@@ -259,7 +259,4 @@ def _silent():
         yield
 
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "detect", *sys.argv[1:]]))
+main_of(__name__, "detect")

@@ -11,8 +11,7 @@ Expected: kNN 81.0 %, linear 85.6 % of the test images, random backbone 74.0 % a
 `make quickstart` (README.md). With `--method leoclr` 77.9 % and 83.5 %.
 """
 
-import sys
-
+from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -44,7 +43,4 @@ RECIPE = Recipe(
     knn_queries=1000,
 )
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "fashion_mnist", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "fashion_mnist")

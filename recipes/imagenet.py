@@ -24,8 +24,8 @@ Expected: not measured here. Linear accuracy in percent, ResNet-50:
 """
 
 import dataclasses
-import sys
 
+from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
 # The defaults are MoCo v2's (arXiv 2003.04297) with the views and the loss of the paper.
@@ -51,7 +51,4 @@ PRESETS = {
     "100_epochs": dataclasses.replace(RECIPE, epochs=100),
 }
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "imagenet", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "imagenet")

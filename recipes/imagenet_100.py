@@ -13,8 +13,7 @@ images/s (benchmarks/recipe_costs.py).
 Expected: not measured here, and no published number of these settings is known.
 """
 
-import sys
-
+from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
 # Network, head, queue, momentum, batch, rate and epochs are solo-learn's
@@ -35,7 +34,4 @@ RECIPE = Recipe(
     warmup_epochs=10.0,
 )
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "imagenet_100", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "imagenet_100")

@@ -15,8 +15,8 @@ Expected: not measured here. lightly's MoCo, two crops, each a query once, kNN o
 """
 
 import dataclasses
-import sys
 
+from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
 # Size, network, queue, momentum, temperature, batch and weight decay are lightly's
@@ -45,7 +45,4 @@ RECIPE = Recipe(
 )
 PRESETS = {"800_epochs": dataclasses.replace(RECIPE, epochs=800)}
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "imagenette", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "imagenette")

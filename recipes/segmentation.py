@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from typing import Any
 
 import keras
@@ -21,6 +20,7 @@ from keras import ops
 
 from keras_leoclr.data.readers.voc import VOID
 from keras_leoclr.evaluation.dense import MeanIoU
+from keras_leoclr.recipes import main_of
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training.downstream import (
     Downstream,
@@ -155,7 +155,4 @@ def _sized(element: dict, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     return resize(element["image"], size), tf.ensure_shape(mask, (size, size))
 
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "segment", *sys.argv[1:]]))
+main_of(__name__, "segment")

@@ -12,8 +12,7 @@ images/s (benchmarks/recipe_costs.py).
 Expected: not measured here, and no published number of these settings is known.
 """
 
-import sys
-
+from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -37,7 +36,4 @@ RECIPE = Recipe(
     knn_queries=0,
 )
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "stl10", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "stl10")

@@ -19,8 +19,7 @@ images/s (benchmarks/recipe_costs.py).
 Expected: not measured here, and no published number of these settings is known.
 """
 
-import sys
-
+from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
 RECIPE = Recipe(
@@ -40,7 +39,4 @@ RECIPE = Recipe(
     weight_decay=5e-4,  # as on CIFAR-10
 )
 
-if __name__ == "__main__":
-    from keras_leoclr.cli import main
-
-    sys.exit(main(["leoclr", "pretrain", "tiny_imagenet", *sys.argv[1:]]))
+main_of(__name__, "pretrain", "tiny_imagenet")

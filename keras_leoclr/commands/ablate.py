@@ -24,6 +24,7 @@ def run(arguments: list[str]) -> int:
     from keras_leoclr import cli
     from keras_leoclr.training import ablations
     from keras_leoclr.training import studies as study
+    from keras_leoclr.training.settling import presets_of
 
     names, recipes = list(ablations.ABLATIONS), cli.recipe_names()
     listed = "\n".join(f"  {name:14}{one.question}" for name, one in ablations.ABLATIONS.items())
@@ -49,8 +50,7 @@ DIR/table.md and DIR/table.svg are the table and its picture. The flags of the r
     )
     flags.DEFINE_integer("jobs", 1, "runs at the same time, which share the cores", 1, **own)
     flags.DEFINE_list("suite", list(study.SUITE), "evaluations; comma-separated", **own)
-    presets = ["full", "smoke", *cli.presets_of(module)]
-    flags.DEFINE_enum("preset", "full", presets, "smoke: runs of under a minute", **own)
+    flags.DEFINE_enum("preset", "full", list(presets_of(module)), "smoke: runs of under a minute", **own)
     flags.DEFINE_bool("show", False, "only show what is in DIR/results.jsonl", **own)
     flags.DEFINE_bool(
         "leave_one_out", True, "kNN within the training set too: what was learned by heart", **own

@@ -28,13 +28,14 @@ def run(arguments: list[str]) -> int:
         Exit status.
     """
     from keras_leoclr import cli
+    from keras_leoclr.training.settling import presets_of
 
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if arguments else 2
     name = known("recipe", arguments[0], cli.recipe_names())
     module = importlib.import_module(f"keras_leoclr.recipes.{name}")
-    values = cli._flags_of(module.RECIPE, cli.presets_of(module))
+    values = cli._flags_of(module.RECIPE, presets_of(module))
     define(values)
     rest = parse(values, arguments[1:], USAGE)
     if rest is None:
@@ -73,7 +74,7 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
     from keras_leoclr.report.views_page import write_views_page
     from keras_leoclr.views import sheet as view_sheet
 
-    make_views = importlib.import_module("keras_leoclr.training.pretraining").make_views
+    make_views = importlib.import_module("keras_leoclr.training.build").make_views
     views = make_views(dataclasses.replace(recipe, compile_views=False))
     source = data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
     drawn = view_sheet.draw_views(views, source, images, recipe.seed)

@@ -19,6 +19,7 @@ from keras_leoclr.callbacks.tensorboard import PROJECTED
 from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.runs.results import Results
+from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 from keras_leoclr.training.session import Run, make_deterministic
 from keras_leoclr.views import sheet as view_sheet
@@ -141,7 +142,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
             f"`dataset` must have a known number of images. Received: dataset={recipe.dataset!r}, "
             "a stream of unknown length; TFRecord files without compression and folders have one"
         )
-    model = _compiled(recipe, devices, steps)
+    model = compiled_model(recipe, devices, steps)
 
     def fit(chosen):
         with devices.together():
@@ -261,111 +262,6 @@ def _save(model: keras.Model, path: pathlib.Path) -> None:
     partial = path.with_name(f"partial-{path.name}")  # Keras asks for the suffix
     model.save(partial)
     os.replace(partial, path)
-
-
-def _compiled(recipe, devices, steps):
-    # With tf.distribute what has variables is made inside the scope, and LeOCLR outside, see there.
-    with _precision(recipe.precision):
-        with devices.scope():
-            backbone = make_backbone(recipe)
-        model = make_model(recipe, steps, backbone)
-    with devices.scope():
-        optimizer = make_optimizer(recipe, steps)
-    model.compile(
-        optimizer=optimizer,
-        jit_compile={"auto": "auto", "on": True, "off": False}[recipe.jit_compile],
-        steps_per_execution=recipe.steps_per_execution,
-    )
-    return model
-
-
-@contextlib.contextmanager
-def _precision(policy: str):
-    """Layers made within have this policy; it goes with them."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def make_views(recipe: Recipe) -> keras.layers.Layer:
-    """The views of the recipe's method."""
-    photometrics = {name: getattr(recipe, name) for name in kl.views.PHOTOMETRICS}
-    photometrics["jit_compile"] = recipe.compile_views
-    if recipe.method == "moco_v2":
-        return kl.MoCoV2Views(recipe.image_size, recipe.crop_scale, **photometrics)
-    original = {
-        "antialias_original": recipe.antialias_original,
-        "original_photometrics": recipe.original_photometrics,
-        **photometrics,
-    }
-    if recipe.method == "crop_to_original":
-        return kl.CropToOriginalViews(recipe.image_size, recipe.crop_scale, **original)
-    return kl.LeOCLRViews(recipe.image_size, recipe.crop_scale, num_crops=recipe.num_crops, **original)
-
-
-def make_backbone(recipe: Recipe) -> keras.Model:
-    """The backbone of the recipe, with random weights."""
-    build = kl.backbones.BUILDERS[recipe.backbone]
-    if recipe.backbone.startswith("vit"):
-        return build(recipe.patch_size, recipe.image_size)
-    options = {"widths": recipe.widths} if recipe.widths else {}
-    return build((recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options)
-
-
-def make_model(recipe: Recipe, steps_per_epoch: int = 1, backbone: keras.Model | None = None) -> kl.LeOCLR:
-    """The model of the recipe, not compiled.
-
-    Args:
-        recipe: the settings.
-        steps_per_epoch: needed where the momentum follows a schedule.
-        backbone: what `make_backbone` makes, by default.
-    """
-    end_to_end = recipe.method == "end_to_end"
-    momentum = 0.0 if end_to_end else recipe.momentum
-    if recipe.momentum_schedule == "cosine" and not end_to_end:
-        updates = recipe.epochs * steps_per_epoch // recipe.gradient_accumulation_steps
-        momentum = kl.schedules.CosineMomentum(momentum, updates)
-    return kl.LeOCLR(
-        backbone or make_backbone(recipe),
-        projection_dim=recipe.projection_dim,
-        hidden_dim=recipe.hidden_dim or None,
-        queue_size=0 if end_to_end else recipe.queue_size,
-        momentum=momentum,
-        temperature=recipe.temperature,
-        bn_groups=recipe.bn_groups,
-        enqueue=recipe.enqueue,
-    )
-
-
-def peak_learning_rate(recipe: Recipe) -> float:
-    """Learning rate after warm-up: in proportion to the images of an update."""
-    return recipe.learning_rate * recipe.batch_size * recipe.gradient_accumulation_steps / 256
-
-
-def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """SGD or LARS with linear warm-up and a cosine to 0, per step."""
-    peak = peak_learning_rate(recipe)
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup else peak,
-        decay_steps=recipe.epochs * steps_per_epoch - warmup,
-        warmup_target=peak if warmup else None,
-        warmup_steps=warmup,
-    )
-    make = {"sgd": kl.optimizers.SGD, "lars": kl.optimizers.LARS}[recipe.optimizer]
-    accumulated = recipe.gradient_accumulation_steps
-    optimizer = make(
-        schedule,  # by batches, also where several make one update
-        momentum=recipe.sgd_momentum,
-        weight_decay=recipe.weight_decay,
-        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
-    )
-    if not recipe.decay_all:
-        optimizer.exclude_from_weight_decay(max_rank=1)
-    return optimizer
 
 
 def _source(recipe: Recipe, split: str) -> Source:

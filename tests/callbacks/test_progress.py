@@ -16,7 +16,7 @@ import pytest
 from keras_leoclr import callbacks, cli
 from keras_leoclr.recipes import fashion_mnist, pretrain
 from keras_leoclr.runs import status as progress
-from keras_leoclr.training.pretraining import knn_sizes
+from keras_leoclr.training.recipe import knn_sizes
 from keras_leoclr.training.session import Run
 from tests.case import batched, fresh_model, random_views
 

@@ -18,11 +18,13 @@ from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import cli, distribution
+from keras_leoclr.data.readers import folder
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.recipes import Recipe, image_folder
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training.pretraining import make_model, make_optimizer, make_views
+from keras_leoclr.training.build import make_model, make_optimizer, make_views
+from keras_leoclr.training.settling import presets_of
 from tests.case import random_images
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -115,7 +117,7 @@ def test_the_readme_lists_the_recipes_as_they_are():
 @pytest.mark.backend_free
 def test_presets_of_a_recipe_are_chosen_by_name(capsys):
     module = RECIPES["imagenet"]
-    values = cli._flags_of(module.RECIPE, cli.presets_of(module))
+    values = cli._flags_of(module.RECIPE, presets_of(module))
     values(["leoclr", "--preset", "100_epochs", "--dataset", "d"])
     recipe, settle = cli.settings(module, values)
     assert settle is None
@@ -221,7 +223,7 @@ def found(count, side=300, classes=10):
 
 def chosen(monkeypatch, source, gpu=False, **given):
     monkeypatch.setattr(distribution, "gpus", lambda: ("gpu:0",) if gpu else ())
-    monkeypatch.setattr(image_folder, "split_folder", lambda path, split: path)
+    monkeypatch.setattr(folder, "split_folder", lambda path, split: path)
     recipe = dataclasses.replace(image_folder.RECIPE, dataset="/nowhere", **given)
     return image_folder.choose(recipe, given, source)
 

@@ -16,7 +16,8 @@ from keras_leoclr import callbacks, cli, data, report
 from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
 from keras_leoclr.runs import status as progress
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training.pretraining import _callbacks, make_views
+from keras_leoclr.training.build import make_views
+from keras_leoclr.training.pretraining import _callbacks
 from tests.case import random_images
 
 FAST = [

@@ -1,0 +1,154 @@
+"""Settings that are chosen by the pictures that are found, and by whether there is a GPU.
+
+This module loads without TensorFlow, which the readers of pictures need: a recipe that chooses is also
+imported where only its settings are listed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_leoclr import data, distribution
+from keras_leoclr.training.recipe import Recipe, knn_sizes
+
+if TYPE_CHECKING:
+    from keras_leoclr.data.source import Source
+
+CHOSEN = (
+    *("method", "image_size", "backbone", "stem", "batch_size", "epochs", "queue_size", "momentum"),
+    *("knn_every", "knn_bank", "knn_queries", "evaluate", "test_split"),
+)
+MANY = 100_000  # pictures: on fewer, LeOCLR was behind wherever it was measured
+LEAST = 16  # pictures: two steps of the smallest batch
+SEEN = {False: 1_000_000, True: 20_000_000}  # pictures in all epochs, without and with a GPU
+
+
+def choose(recipe: Recipe, given: dict[str, Any], source: Source) -> tuple[Recipe, list[str]]:
+    """Settings for the pictures that are there.
+
+    Args:
+        recipe: what is not chosen.
+        given: the fields that are the user's, by name; they stay, and the others go by them.
+        source: the training pictures, see `data.load`.
+
+    Returns:
+        The recipe, and a line for each choice, "NAME VALUE: why".
+
+    Raises:
+        ValueError: if there are too few pictures.
+    """
+    if source.count is None:  # a stream, which `pretrain` refuses
+        return recipe, []
+    count = min(source.count, recipe.max_images or source.count)
+    if count < LEAST:
+        raise ValueError(
+            f"`dataset` must hold {LEAST} pictures or more to train on. Received: {count} in "
+            f"dataset={recipe.dataset!r}, split {recipe.train_split}"
+        )
+    values, lines = {}, []
+
+    def take(name, value, why):
+        values[name] = given.get(name, value)
+        if name not in given:
+            lines.append(f"{name} {value}: {why}")
+        return values[name]
+
+    if count < MANY:
+        why = f"{count:,} pictures; below {MANY:,} it was ahead of LeOCLR where one thing fills the picture, "
+        why += "and behind where things are small: RESULTS.md"
+        method = take("method", "moco_v2", why)
+    else:
+        method = take("method", "leoclr", "the paper's; RESULTS.md has no set as large")
+    gpu = bool(distribution.gpus())
+    place, most = ("with a GPU", 256) if gpu else ("without a GPU", 128)
+    size = take("image_size", *_image_size(source, 224 if gpu else 96, place))
+    if gpu and size >= 128:
+        backbone = take("backbone", "resnet50", "there is a GPU, and views are 128 pixels or more")
+    else:
+        backbone = take("backbone", "resnet18", "views are below 128 pixels" if gpu else "there is no GPU")
+    if backbone.startswith("resnet"):
+        large = size >= 64
+        why = f"views are {'64 pixels or more' if large else 'below 64 pixels'}"
+        take("stem", "imagenet" if large else "cifar", why)
+    why = f"an eighth of the pictures or less, {most} at most {place}"
+    batch = take("batch_size", _power_of_two(count / 8, 8, most), why)
+    least = 100 if gpu else 20
+    epochs = min(800, max(least, round(SEEN[gpu] / count)))
+    why = f"{epochs * count:,} pictures seen; {SEEN[gpu]:,} are aimed at {place}, in {least} to 800 epochs"
+    take("epochs", epochs, why)
+    if method != "end_to_end":
+        why = f"half of the {count:,} pictures or less, two steps at least: no key is an epoch old"
+        take("queue_size", _power_of_two(count / 2, 2 * batch, 65536), why)
+        steps = count // batch
+        momentum = 0.999 if steps >= 1000 else 0.99
+        take("momentum", momentum, f"{steps:,} steps an epoch; 0.999 from 1,000 on")
+    classes = _classes(source)
+    if classes == 0 or classes == 1:
+        take("knn_every", 0, "there is a single class" if classes else "there are no labels")
+    else:
+        asked = {name: given.get(name, 0) for name in ("knn_bank", "knn_queries")}
+        bank, queries = knn_sizes(Recipe(**asked), count)
+        take("knn_bank", bank, f"four fifths of the {count:,} pictures with labels vote, 10,000 at most")
+        take("knn_queries", queries, "of the others, 2,000 at most, each is classified")
+    split, why = _test_split(recipe, given, source, classes)
+    if split is not None:
+        take("test_split", split, why)
+    take("evaluate", split is not None, why)
+    return dataclasses.replace(recipe, **values), lines
+
+
+def _image_size(source: Source, most: int, place: str) -> tuple[int, str]:
+    if _is_folder(source):
+        side = int(np.median(source.images.sizes.min(axis=1)))
+    else:
+        side = min((side for side in source.image_shape[:2] if side), default=most)
+    found = f"the median of the shorter sides is {side} pixels"
+    if side >= most:
+        return most, f"{found}, {most} are the most {place}"
+    size = side // 32 * 32 if side >= 32 else max(16, side)
+    return size, f"{found}; {most} would be the most {place}"
+
+
+def _power_of_two(number: float, low: int, high: int) -> int:
+    """The largest power of two up to `number`, and within the bounds."""
+    return min(high, max(low, 2 ** int(np.log2(max(number, 1)))))
+
+
+def _is_folder(source: Source) -> bool:
+    from keras_leoclr.data.readers.folder import FolderImages
+
+    return isinstance(source.images, FolderImages)
+
+
+def _classes(source: Source) -> int | None:
+    """Classes with a picture; 0 without labels, None if only reading would tell."""
+    if not source.labelled:
+        return 0
+    return None if source.labels is None else len(np.unique(source.labels))
+
+
+def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: int | None):
+    """A split to judge on, and why; None where there is none."""
+    from keras_leoclr.data.readers.folder import split_folder
+
+    path = os.path.expanduser(recipe.dataset)
+    if not _is_folder(source):
+        return None, "asked for by --evaluate alone, where the data are no folder"
+    if classes < 2:
+        return None, "there are no labels" if classes == 0 else "there is a single class"
+    if split_folder(path, recipe.train_split) == path:
+        return None, "there is no sub-folder `train`, so that all pictures are trained on"
+    for name in [given["test_split"]] if "test_split" in given else ["test", "validation"]:
+        try:
+            folder = split_folder(path, name)
+        except ValueError:
+            continue
+        test = data.load(recipe.dataset, name, on_error=recipe.on_error)
+        if test.class_names != source.class_names:
+            return None, f"the classes in {os.path.basename(folder)} are not those trained on"
+        return name, f"{os.path.basename(folder)} holds {test.count:,} pictures of the same classes"
+    return None, "there is no sub-folder `test`, `val` or `validation`"

@@ -1,0 +1,73 @@
+"""Which recipe a run has: that of a module, a preset of it, given settings, and those that are chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from keras_leoclr import data
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.training.recipe import Recipe
+
+# The recipe as far as it is known before the devices are, to the recipe that is run and lines that say why.
+Settle = Callable[[Recipe], tuple[Recipe, list[str]]]
+
+
+def presets_of(module: ModuleType) -> tuple[str, ...]:
+    """Names of the presets of a recipe's module."""
+    return ("full", "smoke", *getattr(module, "PRESETS", {}))
+
+
+def requested(
+    module: ModuleType,
+    preset: str = "full",
+    given: Mapping[str, Any] | None = None,
+    workdir: str | os.PathLike | None = None,
+    overwrite: bool = False,
+) -> tuple[Recipe, Settle | None]:
+    """The recipe that was asked for, and what is left to settle once the devices are known.
+
+    A module may choose settings by the pictures and the computer: it then has `CHOSEN`, the names of these
+    settings, and `choose(recipe, given, source)`. A run that goes on keeps the settings that were chosen
+    when it began, also where the pictures or the computer have changed; given settings take precedence.
+
+    Args:
+        module: of a recipe, with `RECIPE` and maybe `PRESETS`.
+        preset: one of `presets_of`.
+        given: settings by name that were asked for.
+        workdir: folder of the run; None if there will be none.
+        overwrite: whether a run that is there does not go on but starts anew.
+
+    Returns:
+        The recipe, and the argument `settle` of `pretrain`, None where nothing is chosen.
+
+    Raises:
+        ValueError: if a setting is not allowed.
+    """
+    given = dict(given or {})
+    base = {"full": module.RECIPE, "smoke": module.RECIPE, **getattr(module, "PRESETS", {})}[preset]
+
+    def made(recipe: Recipe) -> Recipe:
+        return dataclasses.replace(recipe.smoke() if preset == "smoke" else recipe, **given)
+
+    recipe = made(base)
+    if not hasattr(module, "choose"):
+        return recipe, None
+
+    def settle(_: Recipe) -> tuple[Recipe, list[str]]:
+        chosen = dataclasses.replace(base, **given)
+        begun = {} if workdir is None or overwrite else RunFolder(workdir).recipe()
+        if begun:
+            kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in given}
+            told = ", ".join(f"{name} {value}" for name, value in kept.items())
+            return made(dataclasses.replace(chosen, **kept)), [f"As the run in {workdir} began: {told}"]
+        source = data.load(chosen.dataset, chosen.train_split, chosen.data_dir, on_error=chosen.on_error)
+        chosen, reasons = module.choose(chosen, given, source)
+        if preset == "smoke":
+            reasons.append("The preset smoke makes less of these.")
+        return made(chosen), reasons
+
+    return recipe, settle
