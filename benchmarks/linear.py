@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from turns import rounds, table
 
 import keras_leoclr as kl
-from keras_leoclr.evaluation.linear import PATIENCE, WEIGHT_DECAYS, balanced_sample
+from keras_leoclr.evaluation.linear_on_features import PATIENCE, WEIGHT_DECAYS, balanced_sample
 
 
 def features(width):

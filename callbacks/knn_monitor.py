@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation import extract_features
-from keras_leoclr.evaluation import neighbor_votes as knn
+from keras_leoclr.evaluation.neighbour_votes import knn
 from keras_leoclr.runs.results import Results
 
 

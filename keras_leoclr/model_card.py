@@ -14,7 +14,8 @@ import keras
 
 from keras_leoclr.backbones import loading as files
 from keras_leoclr.backbones.normalization import normalization_of
-from keras_leoclr.evaluation.comparison import SETTINGS, is_main, label_of, shown, text_table
+from keras_leoclr.evaluation.comparison import text_table
+from keras_leoclr.evaluation.measures import SETTINGS, is_main, label_of, value_text
 from keras_leoclr.runs.files import whole_file
 from keras_leoclr.runs.results import Results
 
@@ -191,7 +192,7 @@ def render(card: dict[str, Any]) -> str:
         cells = {(line["subject"], label_of(line)): line for line in card["results"]}
         labels = dict.fromkeys(label for _, label in cells)
         table = [("measurement", *subjects)]
-        table += [(label, *(shown(cells.get((s, label))) for s in subjects)) for label in labels]
+        table += [(label, *(value_text(cells.get((s, label))) for s in subjects)) for label in labels]
         data = {
             (line.get("dataset"), line.get("test_split"), line.get("test_images")) for line in card["results"]
         }

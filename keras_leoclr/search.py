@@ -27,8 +27,8 @@ from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, shown
 from keras_leoclr.data.readers.files import Index, read_index, scan_folder
 from keras_leoclr.data.readers.folder import FolderImages, indexed_images
-from keras_leoclr.evaluation.common import unit_rows
 from keras_leoclr.evaluation.features import checksum, extract_features
+from keras_leoclr.evaluation.neighbour_search import unit_rows
 from keras_leoclr.runs.files import whole_file
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.preprocessing import Preprocessing

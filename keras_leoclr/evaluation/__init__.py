@@ -1,52 +1,43 @@
-"""What was learned, judged on frozen features, by fine-tuning and on changed images."""
+"""What was learned, judged on frozen features, by fine-tuning and on changed images.
 
-from keras_leoclr.evaluation.batches import data_identity, labelled_batches, shared_images
-from keras_leoclr.evaluation.comparison import compare
-from keras_leoclr.evaluation.embedding import Embedding
-from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.finetune import Finetune
-from keras_leoclr.evaluation.linear import (
-    LinearClassifier,
-    fit_linear,
-    linear_probe,
-    linear_probe_few_labels,
-)
-from keras_leoclr.evaluation.linear_sgd import LinearProbe
-from keras_leoclr.evaluation.neighbor_votes import knn, knn_leave_one_out
-from keras_leoclr.evaluation.probes import KNN, FewLabels, Linear
-from keras_leoclr.evaluation.quality import Quality, alignment, rankme, uniformity
-from keras_leoclr.evaluation.retrieval import Retrieval
-from keras_leoclr.evaluation.robustness import Robustness
-from keras_leoclr.evaluation.scores import Score, write_scores
-from keras_leoclr.evaluation.transfer import TARGETS, Target, Transfer
+Names are imported when they are first used: what judges features works without TensorFlow, what reads images
+needs it.
+"""
 
-__all__ = [
-    "KNN",
-    "TARGETS",
-    "Embedding",
-    "FewLabels",
-    "Finetune",
-    "Linear",
-    "LinearClassifier",
-    "LinearProbe",
-    "Quality",
-    "Retrieval",
-    "Robustness",
-    "Score",
-    "Target",
-    "Transfer",
-    "alignment",
-    "compare",
-    "data_identity",
-    "extract_features",
-    "fit_linear",
-    "knn",
-    "knn_leave_one_out",
-    "labelled_batches",
-    "linear_probe",
-    "linear_probe_few_labels",
-    "rankme",
-    "shared_images",
-    "uniformity",
-    "write_scores",
-]
+from keras_leoclr import lazy
+
+_PLACES = {
+    "EVALUATORS": "suite",
+    "KNN": "feature_evaluators",
+    "TARGETS": "transfer",
+    "Embedding": "embedding",
+    "FewLabels": "feature_evaluators",
+    "Finetune": "finetune",
+    "Linear": "feature_evaluators",
+    "LinearClassifier": "linear_on_features",
+    "LinearProbe": "linear_on_crops",
+    "Quality": "quality",
+    "Retrieval": "retrieval",
+    "Robustness": "robustness",
+    "Score": "scores",
+    "Suite": "suite",
+    "SuiteOptions": "suite",
+    "Target": "transfer",
+    "Transfer": "transfer",
+    "alignment": "quality",
+    "compare": "comparison",
+    "data_identity": "batches",
+    "extract_features": "features",
+    "fit_linear": "linear_on_features",
+    "knn": "neighbour_votes",
+    "knn_leave_one_out": "neighbour_votes",
+    "labelled_batches": "batches",
+    "linear_probe": "linear_on_features",
+    "linear_probe_few_labels": "linear_on_features",
+    "rankme": "quality",
+    "shared_images": "batches",
+    "uniformity": "quality",
+    "write_scores": "scores",
+}
+__all__ = list(_PLACES)
+__getattr__, __dir__ = lazy.attach(__name__, _PLACES)

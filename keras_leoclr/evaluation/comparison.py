@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from keras_leoclr.evaluation.scores import CONFIDENCE, read_hits
-from keras_leoclr.runs.results import Results
-
-# What tells two measurements of one name apart, as it is shown; the rest of a protocol is how they came
-# about and may differ between runs, such as the weight decay that was chosen.
-SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
-SAME_IMAGES = ("dataset", "test_split", "images", "test_content")
-LEFT_OUT = (
-    "finetune_run/",
-    "quality/class_accuracy",
-    "robustness/knn/top1",
-    "robustness/linear/top1",
-    "monitor/",
-    "speed/",
-    "embedding/",
+from keras_leoclr.evaluation.measures import (
+    difference_text,
+    is_main,
+    is_share,
+    label_of,
+    on_same_images,
+    value_text,
 )
-NOT_ACCURACIES = ("quality/alignment", "quality/uniformity", "quality/rankme")
-RESAMPLES = 10_000
+from keras_leoclr.evaluation.scores import read_hits
+from keras_leoclr.evaluation.statistics import paired_bootstrap
+from keras_leoclr.runs.results import Results
 
 
 def compare(
@@ -117,11 +107,12 @@ def comparison(
     rows = [header]
     for label in labels:
         reference = columns[first][1].get(label)
-        row = [label, shown(reference)]
+        row = [label, value_text(reference)]
         for title in others:
             workdir, chosen = columns[title]
             line = chosen.get(label)
-            row += [shown(line), _text_of(line, _change(reference, columns[first][0], line, workdir))]
+            change = _change(reference, columns[first][0], line, workdir)
+            row += [value_text(line), difference_text(line, change)]
         rows.append(row)
     return rows
 
@@ -156,64 +147,14 @@ def _columns(runs, subjects, only, everything):
     return columns, dict.fromkeys(label for _, chosen in columns.values() for label in chosen)
 
 
-def paired_bootstrap(hits: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the difference of two accuracies on the same images.
-
-    The images are drawn anew, with repetition, 10,000 times. All that matters of an image is which of the
-    two is right, so a draw of the images is a draw of three counts from a multinomial distribution.
-
-    Args:
-        hits: (M,) bool, of the one.
-        others: (M,) bool, of the other.
-        seed: of the draws.
-
-    Returns:
-        Low and high end of `others.mean() - hits.mean()`.
-    """
-    count = len(hits)
-    gained, lost = int((~hits & others).sum()), int((hits & ~others).sum())
-    shares = np.array([gained, lost, count - gained - lost]) / count
-    draws = np.random.default_rng(seed).multinomial(count, shares, RESAMPLES)
-    tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile((draws[:, 0] - draws[:, 1]) / count, [tail, 100 - tail])
-    return float(low), float(high)
-
-
-def is_main(name: str) -> bool:
-    """Whether a result is neither of a single class, seed or severity nor of the time of training."""
-    return not name.startswith(LEFT_OUT)
-
-
-def label_of(line: dict[str, Any]) -> str:
-    """What a result is called, with the settings that tell it from others of its name."""
-    settings = [f"{key} {_value(line[key])}" for key in SETTINGS if key in line]
-    return ", ".join([line["name"], *settings])
-
-
-def _value(value):
-    if isinstance(value, list):
-        return " to ".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def shown(line: dict[str, Any] | None) -> str:
-    """A result as it is shown: an accuracy in percent, with its interval; "-" for None."""
-    if line is None:
-        return "-"
-    if line["name"].startswith(NOT_ACCURACIES):
-        return f"{line['value']:.3f}"
-    text = f"{100 * line['value']:.1f}"
-    return text + (f" ({100 * line['low']:.1f} to {100 * line['high']:.1f})" if "low" in line else "")
-
-
 def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
     """The difference of two lines, with its interval and whether it is beyond chance, where that is known."""
     if reference is None or line is None:
         return None
     change = {"value": line["value"] - reference["value"]}
-    if line["name"].startswith(NOT_ACCURACIES):
+    if not is_share(line["name"]):
         return change
-    if all(reference.get(key) == line.get(key) for key in SAME_IMAGES):
+    if on_same_images(reference, line):
         hits, others = read_hits(reference, workdir), read_hits(line, other_workdir)
         if hits is not None and others is not None:
             low, high = paired_bootstrap(hits, others)
@@ -222,17 +163,6 @@ def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
         # two intervals that do not touch: a stricter rule than the paired one, which needs the hits
         change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]
     return change
-
-
-def _text_of(line, change):
-    if change is None:
-        return "-"
-    if line["name"].startswith(NOT_ACCURACIES):
-        return f"{change['value']:+.3f}"
-    text = f"{100 * change['value']:+.1f}"
-    if "low" in change:
-        text += f" ({100 * change['low']:+.1f} to {100 * change['high']:+.1f})"
-    return text + (" *" if change.get("beyond_chance") else "")
 
 
 def text_table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:

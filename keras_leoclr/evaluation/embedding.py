@@ -12,10 +12,10 @@ from PIL import Image
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data.source import as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches, rows_of
-from keras_leoclr.evaluation.common import check_finite, unit_rows
+from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.neighbor_votes import knn_ranking
-from keras_leoclr.evaluation.neighbours import nearest
+from keras_leoclr.evaluation.neighbour_search import nearest, unit_rows
+from keras_leoclr.evaluation.neighbour_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.tensorflow_host import tf
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.batches import clean_view, labels_of, rows_of
-from keras_leoclr.evaluation.common import accuracies, ranking
-from keras_leoclr.evaluation.linear_sgd import milestones
-from keras_leoclr.evaluation.scores import Score, mean_of_runs
+from keras_leoclr.evaluation.linear_on_crops import milestones
+from keras_leoclr.evaluation.scores import Score
+from keras_leoclr.evaluation.statistics import accuracies, best_classes, mean_of_runs
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
 from keras_leoclr.tensorflow_host import tf
 
@@ -140,7 +140,7 @@ class Finetune:
                 **self.rates,
             )
             logits, test_labels = logits_of(classifier, self.test, self.views, self.batch_size)
-            ranked = ranking(logits)
+            ranked = best_classes(logits)
             runs.append(accuracies(ranked, test_labels))
             hits = ranked[:, 0] == test_labels
             yield Score("finetune_run/top1", hits.mean(), None, hits, seed=seed, **how, **self.rates)

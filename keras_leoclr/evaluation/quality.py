@@ -10,11 +10,12 @@ import numpy as np
 
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
-from keras_leoclr.evaluation.common import check_finite, unit_rows
+from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.neighbor_votes import knn_ranking
-from keras_leoclr.evaluation.neighbours import nearest
-from keras_leoclr.evaluation.scores import Score, per_class
+from keras_leoclr.evaluation.neighbour_search import nearest, unit_rows
+from keras_leoclr.evaluation.neighbour_votes import knn_ranking
+from keras_leoclr.evaluation.scores import Score
+from keras_leoclr.evaluation.statistics import per_class
 from keras_leoclr.tensorflow_host import tf
 
 CHUNK = 1024

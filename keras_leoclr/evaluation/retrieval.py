@@ -9,10 +9,11 @@ import keras
 import numpy as np
 
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
-from keras_leoclr.evaluation.common import check_finite
+from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.neighbours import nearest
-from keras_leoclr.evaluation.scores import Score, wilson
+from keras_leoclr.evaluation.neighbour_search import nearest
+from keras_leoclr.evaluation.scores import Score
+from keras_leoclr.evaluation.statistics import wilson
 from keras_leoclr.tensorflow_host import tf
 
 CROP_SCALES = (0.08, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -10,10 +10,10 @@ import numpy as np
 
 from keras_leoclr.evaluation import corruptions
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
-from keras_leoclr.evaluation.common import check_features
+from keras_leoclr.evaluation.feature_checks import check_features
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.linear import fit_linear
-from keras_leoclr.evaluation.neighbor_votes import knn_ranking
+from keras_leoclr.evaluation.linear_on_features import fit_linear
+from keras_leoclr.evaluation.neighbour_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.tensorflow_host import tf
 

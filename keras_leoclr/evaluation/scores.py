@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import pathlib
 import re
 from collections.abc import Iterable, Sequence
@@ -11,15 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_leoclr.evaluation.statistics import CONFIDENCE, wilson
 from keras_leoclr.runs.results import Results
 
 FOLDER = "evaluation"  # of a workdir
 PICTURES = "pictures"  # the name of arrays (H, W, 3) uint8 that are kept as a PNG or JPEG
 SUFFIXES = (".npy", ".png", ".jpg")
-CONFIDENCE = 0.95
-Z = 1.959964  # of the normal distribution, two-sided
-# of Student's distribution with 1, 2, ... degrees of freedom, two-sided
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 class Score(tuple):
@@ -68,57 +64,6 @@ def accuracy_scores(
         yield Score(
             f"{name}/top{rank}", hits.mean(), wilson(int(hits.sum()), len(hits)), hits, None, **protocol
         )
-
-
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % confidence interval of a share (Wilson, 1927): unlike the normal one it stays in [0, 1].
-
-    Args:
-        hits: in [0, count].
-        count: >= 1.
-    """
-    share, spread = hits / count, Z * Z / count
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def mean_per_class(hits: np.ndarray, labels: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """Mean of the classes' accuracies, and its 95 % interval by the normal approximation.
-
-    Args:
-        hits: (M,) bool.
-        labels: (M,); classes without an image do not count.
-    """
-    accuracy, counts = per_class(hits, labels)
-    accuracy, counts = accuracy[counts > 0], counts[counts > 0]
-    # (h + 1) / (n + 2) keeps the variance of a class above 0 where all or none of its images are hit
-    smooth = (accuracy * counts + 1) / (counts + 2)
-    half = Z * math.sqrt((smooth * (1 - smooth) / counts).sum()) / len(counts)
-    mean = float(accuracy.mean())
-    return mean, (max(0.0, mean - half), min(1.0, mean + half))
-
-
-def per_class(hits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy (C,) and number of images (C,) of each class; NaN for one without an image."""
-    counts = np.bincount(labels)
-    with np.errstate(invalid="ignore"):
-        return np.bincount(labels, hits) / counts, counts
-
-
-def mean_of_runs(values: Sequence[float]) -> tuple[float, float, tuple[float, float] | None]:
-    """Mean, standard deviation and Student's 95 % interval of the mean, of accuracies of repeated runs.
-
-    The deviation of one run is 0 and it has no interval.
-    """
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, 0.0, None
-    std, freedom = float(np.std(values, ddof=1)), len(values) - 1
-    # beyond the table: Cornish and Fisher's expansion, which is good to three digits there
-    quantile = STUDENT[freedom - 1] if freedom <= len(STUDENT) else Z + (Z**3 + Z) / (4 * freedom)
-    half = quantile * std / math.sqrt(len(values))
-    return mean, std, (max(0.0, mean - half), min(1.0, mean + half))
 
 
 def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) -> dict[str, float]:

@@ -12,7 +12,7 @@ from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import labelled_batches
-from keras_leoclr.evaluation.common import check_finite
+from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.model import with_pooled_features
 from keras_leoclr.optimizers import SGD
 from keras_leoclr.tensorflow_host import tf

@@ -12,8 +12,8 @@ import keras
 from keras_leoclr.data.loading import load
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import data_identity
+from keras_leoclr.evaluation.feature_evaluators import Linear
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.probes import Linear
 from keras_leoclr.evaluation.scores import Score
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import html
-import math
 import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.comparison import text_table
+from keras_leoclr.evaluation.statistics import student_interval
 from keras_leoclr.report.drawing import round_numbers as nice
 from keras_leoclr.runs.results import Results
 
 RANDOM = "random weights"
 COLLECTED = "study/run"  # the last line of a run, with its settings: all of the run is there
-# Student's t, two-sided 95 %, by degrees of freedom; beyond 10, 2.2 is a little too wide
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 CHANGED = "robustness/linear/mean"
 MEASURES = {
     "knn/top1": "kNN",
@@ -56,12 +54,10 @@ class Spread(NamedTuple):
 def spread(values: Sequence[float]) -> Spread:
     """Mean, deviation and 95 % interval of values of several seeds."""
     mean = statistics.fmean(values)
-    if len(values) < 2:
+    interval = student_interval(values)
+    if interval is None:
         return Spread(mean, None, None, None, len(values))
-    deviation = statistics.stdev(values)
-    student = STUDENT[min(len(values) - 1, len(STUDENT)) - 1]
-    half = student * deviation / math.sqrt(len(values))
-    return Spread(mean, deviation, mean - half, mean + half, len(values))
+    return Spread(mean, statistics.stdev(values), *interval, len(values))
 
 
 @dataclasses.dataclass

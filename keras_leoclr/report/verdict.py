@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_leoclr.evaluation.comparison import SAME_IMAGES, paired_bootstrap
+from keras_leoclr.evaluation.measures import on_same_images
 from keras_leoclr.evaluation.scores import read_hits
+from keras_leoclr.evaluation.statistics import paired_bootstrap
 from keras_leoclr.report.accuracies import latest
 from keras_leoclr.report.reading import RunRecord
 
@@ -49,7 +50,7 @@ def difference(
     intervals are taken as independent and normal. None without intervals.
     """
     change = line["value"] - other["value"]
-    if all(line.get(key) == other.get(key) for key in SAME_IMAGES):
+    if on_same_images(line, other):
         mine, theirs = read_hits(line, run.folder.path), read_hits(other, run.folder.path)
         if mine is not None and theirs is not None:
             return (change, *paired_bootstrap(theirs, mine))

@@ -30,7 +30,8 @@ def with_hits(path, right):
     import numpy as np
 
     from keras_leoclr.evaluation import write_scores
-    from keras_leoclr.evaluation.scores import Score, wilson
+    from keras_leoclr.evaluation.scores import Score
+    from keras_leoclr.evaluation.statistics import wilson
 
     path.mkdir()
     hits = np.arange(100) < right

@@ -6,6 +6,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation
+from keras_leoclr.evaluation import linear_on_features
 
 
 def blobs(per_class=40, classes=4, width=6, spread=1.0, seed=0):
@@ -78,7 +79,7 @@ def test_linear_probe_is_repeatable_and_names_its_choice():
     sets = (*blobs(), *blobs(seed=1))
     first, second = (evaluation.linear_probe(*sets, seed=3) for _ in range(2))
     assert first == second
-    assert first["weight_decay"] in evaluation.linear.WEIGHT_DECAYS
+    assert first["weight_decay"] in linear_on_features.WEIGHT_DECAYS
 
 
 @pytest.mark.backend_free
@@ -93,7 +94,6 @@ def test_linear_probe_does_not_look_at_test_labels():
 
 @pytest.mark.backend_free
 def test_few_labels_are_drawn_evenly(monkeypatch):
-    import sys
 
     seen = []
 
@@ -101,7 +101,7 @@ def test_few_labels_are_drawn_evenly(monkeypatch):
         seen.append((features.tobytes(), np.bincount(labels).tolist()))
         return {"top1": 0.5 + 0.1 * len(seen), "top5": 1.0}
 
-    monkeypatch.setattr(sys.modules["keras_leoclr.evaluation.linear"], "linear_probe", probe)
+    monkeypatch.setattr(linear_on_features, "linear_probe", probe)
     result = evaluation.linear_probe_few_labels(*blobs(), *blobs(seed=1), per_class=5, draws=3)
     assert [counts for _, counts in seen] == [[5, 5, 5, 5]] * 3
     assert len({features for features, _ in seen}) == 3
@@ -190,7 +190,7 @@ def test_images_that_do_not_fit_the_backbone_are_refused():
 @pytest.mark.parametrize(("count", "k"), [(30, 7), (3000, 3), (5000, 40), (700, 700)])
 @pytest.mark.parametrize("ties", [False, True])
 def test_neighbours_are_those_of_a_full_sort(count, k, ties):
-    from keras_leoclr.evaluation.neighbours import nearest
+    from keras_leoclr.evaluation.neighbour_search import nearest
 
     rng = np.random.default_rng(0)
     bank = rng.integers(-2, 3, (count, 3)) if ties else rng.standard_normal((count, 3))

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import callbacks, cli, evaluation
-from keras_leoclr.evaluation import batches, finetune, linear_sgd, supervised
+from keras_leoclr.evaluation import batches, finetune, linear_on_crops, supervised
 from keras_leoclr.runs.results import Results
 from tests.case import batched, random_views, small_model, to_numpy
 from tests.evaluation.test_features import backbone_with
@@ -91,8 +91,8 @@ def test_linear_probe_learns_colours_and_leaves_the_backbone_alone():
 
 def test_linear_probe_fails_if_a_bit_of_the_backbone_changes(monkeypatch):
     sums = iter("ab")
-    monkeypatch.setattr(linear_sgd, "checksum", lambda _: next(sums))
-    monkeypatch.setattr(linear_sgd, "train_classifier", lambda *_, **__: None)
+    monkeypatch.setattr(linear_on_crops, "checksum", lambda _: next(sums))
+    monkeypatch.setattr(linear_on_crops, "train_classifier", lambda *_, **__: None)
     probe = evaluation.LinearProbe(backbone_with(), pictures(), pictures(), VIEWS)
     with pytest.raises(RuntimeError, match="The backbone changed while its head was trained"):
         list(probe.run())

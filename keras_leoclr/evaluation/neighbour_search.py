@@ -6,10 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_leoclr.evaluation.common import unit_rows
-
 MEMORY = 2**27  # bytes of similarities held at a time
 BLOCKS_PER_NEIGHBOUR = 8
+
+
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, float32; zero rows stay zero."""
+    features = np.asarray(features, "float32")
+    lengths = np.sqrt(np.einsum("nf,nf->n", features, features))  # without an array of squares
+    return features / np.maximum(lengths, 1e-12)[:, None]
 
 
 def nearest(

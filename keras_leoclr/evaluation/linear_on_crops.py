@@ -10,10 +10,10 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.batches import clean_view, labels_of, rows_of
-from keras_leoclr.evaluation.common import ranking
 from keras_leoclr.evaluation.features import checksum
-from keras_leoclr.evaluation.linear import balanced_sample
-from keras_leoclr.evaluation.scores import Score, accuracy_scores, mean_per_class
+from keras_leoclr.evaluation.linear_on_features import balanced_sample
+from keras_leoclr.evaluation.scores import Score, accuracy_scores
+from keras_leoclr.evaluation.statistics import best_classes, mean_per_class
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
 from keras_leoclr.tensorflow_host import tf
 
@@ -82,7 +82,7 @@ class LinearProbe:
             rate = max(accuracy, key=accuracy.get)
             how |= {"held_out": self.held_out, "held_out_top1": accuracy[rate]}
         logits, test_labels = self._logits(self.train, self.test, rate)
-        ranked = ranking(logits)
+        ranked = best_classes(logits)
         yield from accuracy_scores("linear_sgd", ranked, test_labels, learning_rate=rate, **how)
         value, interval = mean_per_class(ranked[:, 0] == test_labels, test_labels)
         yield Score("linear_sgd/mean_per_class", value, interval, learning_rate=rate, **how)

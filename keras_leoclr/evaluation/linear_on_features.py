@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.evaluation.common import accuracies, check_features, ranking
-from keras_leoclr.evaluation.scores import mean_of_runs
+from keras_leoclr.evaluation.feature_checks import check_features
 from keras_leoclr.evaluation.softmax_regression import decay_path, principal_directions
+from keras_leoclr.evaluation.statistics import accuracies, best_classes, mean_of_runs
 
 # 1 to 1e-6 in steps of the square root of 10
 WEIGHT_DECAYS = tuple(float(f"{10 ** (-half / 2):.3g}") for half in range(13))
@@ -40,7 +40,7 @@ class LinearClassifier:
 
     def ranking(self, features: np.ndarray) -> np.ndarray:
         """The five best classes (M, min(5, C)) of features (M, F), best first."""
-        return ranking((features - self.mean) / self.std @ self.weights + self.bias)
+        return best_classes((features - self.mean) / self.std @ self.weights + self.bias)
 
 
 def linear_probe(

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.evaluation.common import accuracies, check_features, ranking
-from keras_leoclr.evaluation.neighbours import MEMORY, nearest
+from keras_leoclr.evaluation.feature_checks import check_features
+from keras_leoclr.evaluation.neighbour_search import MEMORY, nearest
+from keras_leoclr.evaluation.statistics import accuracies, best_classes
 
 
 def knn(
@@ -111,5 +112,5 @@ def knn_ranking(
             votes = np.bincount(
                 cells[:, :count].ravel(), weights[:, :count].ravel(), minlength=len(weights) * classes
             )
-            parts[k].append(ranking(votes.reshape(-1, classes)))
+            parts[k].append(best_classes(votes.reshape(-1, classes)))
     return {k: np.concatenate(part) for k, part in parts.items()}

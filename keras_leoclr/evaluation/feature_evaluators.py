@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_leoclr.evaluation.common import check_features, only_in_test
-from keras_leoclr.evaluation.linear import WEIGHT_DECAYS, fit_linear, linear_probe_few_labels
-from keras_leoclr.evaluation.neighbor_votes import knn_ranking
-from keras_leoclr.evaluation.scores import Score, accuracy_scores, mean_of_runs, mean_per_class
+from keras_leoclr.evaluation.feature_checks import check_features, only_in_test
+from keras_leoclr.evaluation.linear_on_features import WEIGHT_DECAYS, fit_linear, linear_probe_few_labels
+from keras_leoclr.evaluation.neighbour_votes import knn_ranking
+from keras_leoclr.evaluation.scores import Score, accuracy_scores
+from keras_leoclr.evaluation.statistics import mean_of_runs, mean_per_class
 
 
 class _OnFeatures:

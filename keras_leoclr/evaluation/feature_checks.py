@@ -1,4 +1,4 @@
-"""What every evaluator checks and counts."""
+"""Checks of features and labels before a classifier is fitted to them."""
 
 from __future__ import annotations
 
@@ -61,28 +61,3 @@ def check_finite(name: str, features: np.ndarray) -> None:
 def only_in_test(train_labels: np.ndarray, test_labels: np.ndarray) -> np.ndarray:
     """Classes that occur in `test_labels` alone."""
     return np.setdiff1d(test_labels, train_labels)
-
-
-def ranking(scores: np.ndarray) -> np.ndarray:
-    """The five classes with the highest scores, best first.
-
-    Args:
-        scores: (M, C); equal scores are ordered by class.
-
-    Returns:
-        (M, min(5, C)) int64.
-    """
-    return np.argsort(-scores, axis=1, kind="stable")[:, :5]
-
-
-def accuracies(ranked: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`{"top1", "top5"}`: shares of labels (M,) that come first, and anywhere, in their row."""
-    hits = ranked == np.asarray(labels)[:, None]
-    return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
-
-
-def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1, float32; zero rows stay zero."""
-    features = np.asarray(features, "float32")
-    lengths = np.sqrt(np.einsum("nf,nf->n", features, features))  # without an array of squares
-    return features / np.maximum(lengths, 1e-12)[:, None]

@@ -1,0 +1,135 @@
+"""What is known of a measure by its name: title, unit, whether it is a main result, and how it is shown.
+
+Results are lines of `results.jsonl`: dictionaries with a `name`, a `value` and the protocol of the
+measurement. Comparison, report and model card ask this module what the name of a line means.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+SHARE, NUMBER = "share", "number"
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+    """What is known of the measures of one name.
+
+    Attributes:
+        title: what tables and pictures call it.
+        unit: "share" for accuracies and other shares in [0, 1], which are shown in percent; "number" for all
+            others.
+        main: whether it is a main result. Results of a single class, seed or severity and what is measured
+            during training are not.
+    """
+
+    title: str
+    unit: str = SHARE
+    main: bool = True
+
+
+# The longest beginning of a name that is listed here counts.
+MEASURES = {
+    "knn/top1": Measure("kNN"),
+    "knn_train/top1": Measure("kNN among training images"),
+    "linear/top1": Measure("linear"),
+    "linear_few/top1": Measure("linear, few labels"),
+    "finetune/top1": Measure("fine-tuned, few labels"),
+    "finetune_run/": Measure("fine-tuned, one seed", main=False),
+    "retrieval/recall@1": Measure("crop to original, recall@1"),
+    "robustness/knn/top1": Measure("kNN, changed images", main=False),
+    "robustness/linear/top1": Measure("linear, changed images", main=False),
+    "robustness/linear/mean": Measure("linear, changed images"),
+    "quality/alignment": Measure("alignment", NUMBER),
+    "quality/uniformity": Measure("uniformity", NUMBER),
+    "quality/rankme": Measure("RankMe", NUMBER),
+    "quality/class_accuracy": Measure("accuracy of a class", main=False),
+    "embedding/": Measure("variance on the map", main=False),
+    "monitor/": Measure("accuracy during training", main=False),
+    "speed/": Measure("speed of training", NUMBER, main=False),
+    "speed/waiting_share": Measure("share of the time spent waiting for images", main=False),
+    "health/": Measure("warning during training", NUMBER, main=False),
+    "study/": Measure("progress of a study", NUMBER, main=False),
+    "curve/": Measure("end of a curve", NUMBER, main=False),
+}
+
+# The settings that tell two measurements of one name apart, in the order in which they are shown. The rest
+# of a protocol says how a measurement came about and may differ between runs, such as the weight decay that
+# was chosen.
+SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
+# Two lines that agree in these were measured on the same images.
+SAME_IMAGES = ("dataset", "test_split", "images", "test_content")
+
+
+def measure_of(name: str) -> Measure:
+    """What is known of a measure; a name that is not listed is a main result and a share.
+
+    Args:
+        name: such as "knn/top1".
+    """
+    found = max((known for known in MEASURES if name.startswith(known)), key=len, default=None)
+    return Measure(name) if found is None else MEASURES[found]
+
+
+def is_main(name: str) -> bool:
+    """Whether a result is neither of a single class, seed or severity nor of the time of training."""
+    return measure_of(name).main
+
+
+def is_share(name: str) -> bool:
+    """Whether a value lies in [0, 1] and is shown in percent, as an accuracy is."""
+    return measure_of(name).unit == SHARE
+
+
+def label_of(line: dict[str, Any]) -> str:
+    """The name of a result with the settings that tell it from others of its name.
+
+    Args:
+        line: of `results.jsonl`.
+    """
+    settings = [f"{key} {_setting(line[key])}" for key in SETTINGS if key in line]
+    return ", ".join([line["name"], *settings])
+
+
+def _setting(value):
+    if isinstance(value, list):
+        return " to ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def on_same_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two results were measured on the same images."""
+    return all(line.get(key) == other.get(key) for key in SAME_IMAGES)
+
+
+def value_text(line: dict[str, Any] | None) -> str:
+    """A value as it is shown: a share in percent, with its interval if it has one; "-" for None.
+
+    Args:
+        line: of `results.jsonl`.
+    """
+    if line is None:
+        return "-"
+    if not is_share(line["name"]):
+        return f"{line['value']:.3f}"
+    text = f"{100 * line['value']:.1f}"
+    return text + (f" ({100 * line['low']:.1f} to {100 * line['high']:.1f})" if "low" in line else "")
+
+
+def difference_text(line: dict[str, Any] | None, change: dict[str, Any] | None) -> str:
+    """A difference as it is shown: of shares in points, with its interval, and `*` where it is beyond chance.
+
+    Args:
+        line: of `results.jsonl`, for its name.
+        change: `{"value"}` and, where they are known, "low", "high" and "beyond_chance"; "-" for None.
+    """
+    if line is None or change is None:
+        return "-"
+    if not is_share(line["name"]):
+        return f"{change['value']:+.3f}"
+    text = f"{100 * change['value']:+.1f}"
+    if "low" in change:
+        text += f" ({100 * change['low']:+.1f} to {100 * change['high']:+.1f})"
+    return text + (" *" if change.get("beyond_chance") else "")
