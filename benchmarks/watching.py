@@ -16,8 +16,9 @@ import keras
 from keras_leoclr import data, report
 from keras_leoclr.callbacks import Feed, Health, HistoryFile, Progress, TensorBoard
 from keras_leoclr.recipes.fashion_mnist import RECIPE
-from keras_leoclr.runs import status as progress
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
+from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.build import make_model, make_optimizer, make_views
 
 HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_train") or "epoch" in name]
@@ -56,7 +57,7 @@ def main():
             Health(feed, Results(folder / "results.jsonl")),
             HistoryFile(folder / "history.csv"),
             TensorBoard(folder / "logs", folder / "views.png", source.take(1000), views),
-            Progress(feed, progress.ProgressFile(folder / progress.FILE), verbose=2),
+            Progress(feed, StatusFile(RunFolder(folder).status_file), verbose=2),
         ]
         began = time.perf_counter()
         model.fit(

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 
 from keras_leoclr.callbacks.health import Feed
-from keras_leoclr.runs import status as progress
+from keras_leoclr.runs import status_text
+from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.terminal import Live
 
 WINDOW = 30.0  # seconds that the speed is a mean of
@@ -39,7 +40,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(
         self,
         feed: Feed,
-        file: progress.ProgressFile | None = None,
+        file: StatusFile | None = None,
         verbose: int = 1,
         stream: Any = None,
     ):
@@ -76,7 +77,7 @@ class Progress(keras.callbacks.Callback):
             self._ended = now
         self._tell(step=batch + 1, seconds_left=self._seconds_left(batch + 1), **_numbers(logs))
         if self.verbose == 1:
-            self.live.show(progress.step_text(self.status), progress.share_done(self.status))
+            self.live.show(status_text.step_text(self.status), status_text.share_done(self.status))
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = _numbers(logs)
@@ -93,10 +94,10 @@ class Progress(keras.callbacks.Callback):
     def _line(self, numbers):
         """Of an epoch: what the changing line shows, then the other logs by name."""
         shown = ("loss", "loss_to_chance", "knn_top1", "images_per_second", "waiting")
-        texts = [progress.loss_text(self.status)]
-        texts += [progress.knn_text(self.status)] if "knn_top1" in numbers else []
+        texts = [status_text.loss_text(self.status)]
+        texts += [status_text.knn_text(self.status)] if "knn_top1" in numbers else []
         texts += [f"{name} {value:.4g}" for name, value in numbers.items() if name not in shown]
-        texts += [progress.speed_text(self.status), progress.left_text(self.status)]
+        texts += [status_text.speed_text(self.status), status_text.left_text(self.status)]
         return f"Epoch {self.status['epoch']}/{self.status['epochs']}: {', '.join(filter(None, texts))}"
 
     def _mark(self, now, step):

@@ -9,7 +9,8 @@ import time
 from absl import flags
 
 from keras_leoclr.commands.flags import UsageError, parse
-from keras_leoclr.runs import status as progress
+from keras_leoclr.runs import status_text
+from keras_leoclr.runs.status import read_status
 from keras_leoclr.terminal import Live, is_terminal
 
 USAGE = """leoclr watch DIR [--FLAG VALUE ...]
@@ -43,11 +44,11 @@ def run(arguments: list[str]) -> int:
     if len(rest) != 1:
         raise UsageError(f"`watch` takes one folder. Received: {' '.join(rest) or 'none'}")
     workdir = rest[0]
-    status = progress.read(workdir)
+    status = read_status(workdir)
     if values["json"].value:
         print(json.dumps(status, indent=2))
     elif values["once"].value:
-        print("\n".join(progress.lines(status)))
+        print("\n".join(status_text.lines(status)))
     elif is_terminal(sys.stdout):
         status = _on_a_terminal(workdir, values["seconds"].value)
     else:
@@ -59,8 +60,8 @@ def _on_a_terminal(workdir, seconds):
     live = Live()
     try:
         while True:
-            status = progress.read(workdir)
-            live.show("\n".join(progress.lines(status)))
+            status = read_status(workdir)
+            live.show("\n".join(status_text.lines(status)))
             if status["state"] in ("finished", *BAD):
                 return status
             time.sleep(seconds)
@@ -71,11 +72,11 @@ def _on_a_terminal(workdir, seconds):
 def _in_lines(workdir, seconds):
     before = None
     while True:
-        status = progress.read(workdir)
+        status = read_status(workdir)
         ended = status["state"] in ("finished", *BAD)
         now = status["state"], status.get("epoch")
         if now != before:
-            text = progress.one_line(status) if status.get("loss") is not None else ""
+            text = status_text.one_line(status) if status.get("loss") is not None else ""
             print(f"{status['state']:<11}{text}".rstrip(), flush=True)
             before = now
         if ended:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import os
 import pathlib
 import time
 from collections.abc import Callable
@@ -18,10 +17,13 @@ from keras_leoclr import callbacks, distribution, evaluation, model_card, report
 from keras_leoclr.callbacks.tensorboard import PROJECTED
 from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.scores import drop_unnamed
+from keras_leoclr.runs.files import whole_path
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
+from keras_leoclr.training.determinism import make_deterministic
 from keras_leoclr.training.recipe import Recipe, knn_sizes
-from keras_leoclr.training.session import Run, make_deterministic
+from keras_leoclr.training.session import RunSession
 from keras_leoclr.views import sheet as view_sheet
 
 # What the report shows of every run; `leoclr evaluate` measures more, and on all images.
@@ -62,7 +64,7 @@ def pretrain(
         deterministic: ask the backend for the same bits every time. An interrupted run then ends exactly
             like one that was not.
         tensorboard: "on", "off", or "auto": write `logs` if the package tensorboard is there.
-        override: resume although settings have changed, as far as that is safe (see `run.SAFE`). With
+        override: resume although settings have changed, as far as that is safe (see `Recipe`). With
             other `epochs`, the learning rate goes on along the cosine of the new length.
         settle: called once the devices are known: the recipe to the one that is run, and lines that say
             why, which are printed.
@@ -85,21 +87,23 @@ def pretrain(
         make_deterministic()
     with distribution.connect(recipe.strategy) as devices:
         recipe, reasons = settle(recipe) if settle else (recipe, [])
-        with Run(workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0) as run:
+        with RunSession(
+            workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0
+        ) as run:
             devices.check_batch_size(recipe.batch_size)
             verbose = verbose if run.writes else 0
             if verbose and reasons:
                 print("\n".join(reasons))
             if run.finished and not overwrite:
                 if verbose:
-                    print(f"The run in {run.workdir} is finished. `overwrite` runs it again.")
-                return _final(Results(run.workdir / "results.jsonl"))
+                    print(f"The run in {run.folder.path} is finished. `overwrite` runs it again.")
+                return _final(run.folder.results)
             checkpoint = callbacks.Checkpoint(
-                run.checkpoints,
+                run.folder.checkpoints,
                 minutes=checkpoint_minutes,
                 keep=keep,
                 budget=checkpoint_budget,
-                files=(run.workdir / "history.csv", run.workdir / "results.jsonl"),
+                files=(run.folder.history_file, run.folder.results_file),
                 writes=run.writes,
             )
             return _pretrain(recipe, run, checkpoint, devices, verbose, logs)
@@ -161,8 +165,8 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         checkpoint.restore(model)
         fit([callbacks.Health()])
         return {}
-    workdir = run.workdir
-    results = Results(workdir / "results.jsonl")
+    folder, workdir = run.folder, run.folder.path
+    results = folder.results
 
     def say(text):
         if verbose:
@@ -189,7 +193,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
             path.unlink(missing_ok=True)
         drop_unnamed(results)
-        view_sheet.write_views(views, source, workdir / "views.png")
+        view_sheet.write_views(views, source, folder.views_file)
         if recipe.evaluate:
             say("Before training: raw pixels and the randomly initialised backbone")
             size = _pixel_bytes(recipe, probe_source, test_source)
@@ -199,30 +203,26 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
                 _evaluate(recipe, "raw pixels", None, probe_source, test_source, views, results, epoch=0)
             _evaluate(recipe, "random", model.backbone, probe_source, test_source, views, results, epoch=0)
     else:
-        say(f"Resumed from {run.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
+        say(f"Resumed from {folder.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
         drop_unnamed(results)  # of an evaluation that was interrupted
         run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
     used = {recipe.train_split: source, recipe.labelled_split: probe_source}
     used |= {} if test_source is None else {recipe.test_split: test_source}
     run.add(data={name: evaluation.data_identity(s, recipe.dataset, name) for name, s in used.items()})
     if logs:
-        chosen.append(
-            callbacks.TensorBoard(workdir / "logs", workdir / "views.png", source.take(PROJECTED), views)
-        )
-    with contextlib.closing(callbacks.Progress(feed, run.progress, verbose)) as shown:
+        chosen.append(callbacks.TensorBoard(folder.logs, folder.views_file, source.take(PROJECTED), views))
+    with contextlib.closing(callbacks.Progress(feed, run.status, verbose)) as shown:
         fit([*chosen, shown])
-    run.progress.update(now=True, state="evaluating")
+    run.status.update(now=True, state="evaluating")
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
     if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
-        _save(model, run.checkpoints / "model.keras")
+        _save(model, folder.model_file)
     model_card.remove(workdir)  # of a run that goes on for more epochs
-    _save(
-        kl.backbones.with_normalization(model.backbone, recipe.mean, recipe.std), workdir / "backbone.keras"
-    )
+    _save(kl.backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
     model_card.write(workdir, images=int(source.cardinality()))
     failures = source.failures
     if failures.count:
-        failures.write(workdir / "skipped.txt")
+        failures.write(folder.skipped_file)
         say(f"{failures.count} pictures could not be read and were skipped: {workdir / 'skipped.txt'}")
     if recipe.evaluate:
         say("\nAfter training: the pretrained backbone")
@@ -259,9 +259,8 @@ def _final(results: Results) -> dict:
 
 def _save(model: keras.Model, path: pathlib.Path) -> None:
     """Saves a Keras model, whole or not at all."""
-    partial = path.with_name(f"partial-{path.name}")  # Keras asks for the suffix
-    model.save(partial)
-    os.replace(partial, path)
+    with whole_path(path) as partial:
+        model.save(partial)
 
 
 def _source(recipe: Recipe, split: str) -> Source:
@@ -287,7 +286,7 @@ def _callbacks(recipe, source, views, workdir, results, health, knn, devices) ->
             images = kl.data.image_batches(bank, views, PROBE_BATCH)
             chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))
             columns.append("online_linear_top1")
-    return [*chosen, callbacks.HistoryFile(workdir / "history.csv", columns)]
+    return [*chosen, callbacks.HistoryFile(RunFolder(workdir).history_file, columns)]
 
 
 def _evaluate(recipe, subject, backbone, train, test, views, results, epoch) -> None:

@@ -1,13 +1,11 @@
-"""The folder of a run: whose it is, what it was started with, and whether it is finished."""
+"""One process's hold on the folder of a run: whose it is, its settings, and whether it is finished."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import fcntl
 import json
 import os
-import pathlib
 import shutil
 import socket
 import time
@@ -15,17 +13,12 @@ from typing import Any
 
 import keras
 
-from keras_leoclr.runs import status as progress
 from keras_leoclr.runs.environment import environment
-from keras_leoclr.runs.files import whole_file
-from keras_leoclr.training import fields
+from keras_leoclr.runs.files import Lock, LockHeldError
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.status import StatusFile
+from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
-
-LOCK = "lock"
-
-# What may differ when a run is resumed with `override`: the weights do not depend on it, but for `epochs`,
-# from which the schedules are computed anew, and for rounding.
-SAFE = ("backend", *fields.resumable(Recipe))
 
 
 class ChangedRecipeError(ValueError):
@@ -36,16 +29,21 @@ class RunInProgressError(OSError):
     """Another process runs in the folder."""
 
 
-class Run:
+class RunSession:
     """One process's hold on the folder of a run, for as long as the process lives.
 
     Args:
         workdir: folder of the run.
         recipe: its settings.
         overwrite: whether a run that is there may be deleted.
-        override: whether the settings in `SAFE` may differ from those of the run that is there.
+        override: whether settings that are `resumable`, and the backend, may differ from those of the run
+            that is there.
         deterministic: is noted in `run.json`.
         writes: whether this process is the one that writes; others read the folder and hold nothing.
+
+    Attributes:
+        folder: paths of the run's files.
+        status: writes where the run is.
 
     Raises:
         ChangedRecipeError: if there is a run with other settings.
@@ -62,72 +60,64 @@ class Run:
         writes: bool = True,
     ):
         self.writes = writes
-        self.workdir = pathlib.Path(workdir)
+        self.folder = RunFolder(workdir)
         self.recipe = recipe
         self.overwrite = overwrite
         self.override = override
         self.about = {"backend": keras.backend.backend(), "deterministic": deterministic}
-        self._lock = None
+        self._lock = Lock(self.folder.lock_file)
         self._begun = self._finished = False
-        self.progress = progress.ProgressFile(self.workdir / progress.FILE)
-        if self._there():
+        self.status = StatusFile(self.folder.status_file)
+        if self.folder.holds_run:
             self._look()
-
-    @property
-    def checkpoints(self) -> pathlib.Path:
-        """Folder of the checkpoints."""
-        return self.workdir / "checkpoints"
 
     @property
     def finished(self) -> bool:
         """Whether the run that is there has come to its end, with these settings."""
-        return self._there() and self._noted("run.json").get("finished", False)
+        return self.folder.holds_run and self.folder.about().get("finished", False)
 
     def begin(self) -> None:
         """Makes the folder, or empties it, or notes settings that were overridden."""
         if not self.writes:
             return
-        if self._lock is None:
-            self.workdir.mkdir(parents=True, exist_ok=True)
+        if not self._lock.held:
+            self.folder.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            if self._there():  # of a process that was faster
+            if self.folder.holds_run:  # of a process that was faster
                 self._look()
-        if self.overwrite and self._there():
-            for path in self.workdir.iterdir():
-                if path.name == LOCK:
+        if self.overwrite and self.folder.holds_run:
+            for path in self.folder.path.iterdir():
+                if path == self.folder.lock_file:
                     continue  # without it, another process could take the folder
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        for name in ("data", "resumed"):  # what earlier processes of the run found out
-            if name in self._noted("run.json"):
-                self.about[name] = self._noted("run.json")[name]
+        before = self.folder.about()  # what earlier processes of the run found out
+        self.about |= {name: before[name] for name in ("data", "resumed") if name in before}
         self.about["environment"] = environment()
-        self.checkpoints.mkdir(exist_ok=True)
-        self._note("run.json", {**self.about, "finished": False})
+        self.folder.checkpoints.mkdir(exist_ok=True)
+        self.folder.write_about({**self.about, "finished": False})
         self._begun = True
         known = {"process": os.getpid(), "host": socket.gethostname(), "backend": self.about["backend"]}
         known |= {"method": self.recipe.method, "dataset": self.recipe.dataset, "started": time.time()}
-        self.progress.update(now=True, state="starting", **known)
-        self._note("recipe.json", dataclasses.asdict(self.recipe))  # last: now the folder holds a run
+        self.status.update(now=True, state="starting", **known)
+        self.folder.write_recipe(dataclasses.asdict(self.recipe))  # last: now the folder holds a run
 
     def add(self, **facts: Any) -> None:
         """Notes facts about the run in `run.json`."""
         self.about |= facts
         if self.writes:
-            self._note("run.json", {**self.about, "finished": False})
+            self.folder.write_about({**self.about, "finished": False})
 
     def finish(self) -> None:
         """Notes that nothing is left to do."""
         if self.writes:
-            self._note("run.json", {**self.about, "finished": True})
+            self.folder.write_about({**self.about, "finished": True})
             self._finished = True
 
     def close(self) -> None:
         """Lets another process in; so does the end of this one, however it comes."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._lock.free()
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> RunSession:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
@@ -135,56 +125,39 @@ class Run:
             end = {"state": "finished" if self._finished else "stopped"}
             if error is not None and isinstance(error, Exception):  # and not a signal
                 end = {"state": "failed", "error": f"{kind.__name__}: {error}".splitlines()[0]}
-            self.progress.update(now=True, **end)
+            self.status.update(now=True, **end)
         self.close()
 
-    def _there(self):
-        return (self.workdir / "recipe.json").is_file()
-
     def _look(self):
-        if self._lock is None and self.writes:
+        if self.writes and not self._lock.held:
             self._take_lock()
         if not self.overwrite:
             self._compare()
 
-    def _note(self, name, content):
-        with whole_file(self.workdir / name) as file:
-            file.write((json.dumps(content, indent=2) + "\n").encode())
-
-    def _noted(self, name):
-        path = self.workdir / name
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
     def _take_lock(self):
-        path = self.workdir / LOCK
-        file = path.open("a+", encoding="utf-8")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            file.close()
+            self._lock.take()
+        except LockHeldError as error:
             raise RunInProgressError(
-                errno.EWOULDBLOCK, f"`workdir` is in use by {holder}; one run at a time", str(self.workdir)
+                errno.EWOULDBLOCK,
+                f"`workdir` is in use by {error.holder}; one run at a time",
+                str(self.folder.path),
             ) from error
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        self._lock = file  # closed when the process ends, and the lock with it
 
     def _compare(self):
         default = {field.name: field.default for field in dataclasses.fields(Recipe)}
-        noted = self._noted("run.json")
-        before = {**default, **self._noted("recipe.json"), "backend": noted.get("backend")}
+        noted = self.folder.about()
+        before = {**default, **self.folder.recipe(), "backend": noted.get("backend")}
         now = {**dataclasses.asdict(self.recipe), "backend": self.about["backend"]}
         changed = [name for name in now if _plain(before.get(name)) != _plain(now[name])]
-        unsafe = [name for name in changed if name not in SAFE]
+        safe = {"backend", *resumable(Recipe)}
+        unsafe = [name for name in changed if name not in safe]
         if unsafe or (changed and not self.override):
-            raise ChangedRecipeError(_refusal(self.workdir, changed, unsafe, before, now))
+            raise ChangedRecipeError(_refusal(self.folder.path, changed, unsafe, before, now))
         if changed:
             self.about["overridden"] = [*noted.get("overridden", []), *changed]
             if noted.get("finished") and self.writes:
-                self._note("run.json", {**noted, "finished": False})
+                self.folder.write_about({**noted, "finished": False})
 
 
 def _plain(value: Any) -> Any:
@@ -203,27 +176,3 @@ def _refusal(workdir, changed, unsafe, before, now):
     else:
         advice = "`override` resumes with the new values."
     return f"`workdir` holds a run with other settings. {advice} Received: workdir={workdir}\n{table}"
-
-
-def make_deterministic() -> None:
-    """Asks TensorFlow, JAX and torch for the same bits every time; must precede the first operation.
-
-    It holds for the rest of the process, and costs speed on GPUs.
-    """
-    import tensorflow as tf
-
-    # keras-cv's layers ask for a global generator, which must have a seed then; the views do not use it
-    tf.random.set_global_generator(tf.random.Generator.from_seed(0))
-    tf.config.experimental.enable_op_determinism()  # the views are TensorFlow's everywhere
-    backend = keras.backend.backend()
-    if backend == "jax":
-        # read when JAX first looks for devices
-        known = os.environ.get("XLA_FLAGS", "")
-        if "xla_gpu_deterministic_ops" not in known:
-            os.environ["XLA_FLAGS"] = f"{known} --xla_gpu_deterministic_ops=true".strip()
-    elif backend == "torch":
-        import torch
-
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False

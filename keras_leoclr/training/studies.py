@@ -18,9 +18,10 @@ from typing import Any
 
 from keras_leoclr import terminal
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
-from keras_leoclr.runs import status as progress
+from keras_leoclr.runs import status_text
 from keras_leoclr.runs.environment import cores
 from keras_leoclr.runs.results import Results
+from keras_leoclr.runs.status import read_status
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.recipe import Recipe
 
@@ -287,8 +288,8 @@ class _Shown:
         texts = []
         for folder in folders:
             with contextlib.suppress(OSError, ValueError, KeyError):
-                status = progress.read(folder)
-                texts.append(f"{status['state']} {progress.share_done(status):.0%}")
+                status = read_status(folder)
+                texts.append(f"{status['state']} {status_text.share_done(status):.0%}")
         text = "  ".join([f"{self.done}/{self.total}", *texts]) + self._left()
         self.live.show(text, self.done / self.total)
 

@@ -15,9 +15,11 @@ import pytest
 
 from keras_leoclr import callbacks, cli
 from keras_leoclr.recipes import fashion_mnist, pretrain
-from keras_leoclr.runs import status as progress
+from keras_leoclr.runs import status_text
+from keras_leoclr.runs.status import StatusFile, read_status
+from keras_leoclr.terminal import duration
 from keras_leoclr.training.recipe import knn_sizes
-from keras_leoclr.training.session import Run
+from keras_leoclr.training.session import RunSession
 from tests.case import batched, fresh_model, random_views
 
 backend_free = pytest.mark.backend_free
@@ -48,7 +50,7 @@ def folder(path, state="training", **changes):
     (path / "recipe.json").write_text("{}")
     (path / "run.json").write_text('{"finished": false}')
     status = {**STATUS, "state": state, "updated": time.time(), **changes}
-    (path / progress.FILE).write_text(json.dumps(status))
+    (path / "progress.json").write_text(json.dumps(status))
     return path
 
 
@@ -164,8 +166,8 @@ def test_a_terminal_gets_a_line_that_changes_and_fits(monkeypatch):
 
 @backend_free
 def test_the_file_is_written_seldom_and_numbers_that_are_none_are_null(monkeypatch, tmp_path):
-    clock, path = Clock(monkeypatch), tmp_path / progress.FILE
-    file, written = progress.ProgressFile(path, seconds=5.0), []
+    clock, path = Clock(monkeypatch), tmp_path / "progress.json"
+    file, written = StatusFile(path, seconds=5.0), []
     for _ in range(20):
         clock.now += 1.0
         file.update(loss=math.nan, step=clock.now)
@@ -178,11 +180,11 @@ def test_the_file_is_written_seldom_and_numbers_that_are_none_are_null(monkeypat
 
 @backend_free
 def test_a_disk_that_cannot_be_written_does_not_end_a_run(tmp_path):
-    progress.ProgressFile(tmp_path / "none" / progress.FILE).update(now=True, step=1)
+    StatusFile(tmp_path / "none" / "progress.json").update(now=True, step=1)
 
 
 def test_a_real_fit_fills_the_file(tmp_path):
-    file = progress.ProgressFile(tmp_path / progress.FILE, seconds=0.0)
+    file = StatusFile(tmp_path / "progress.json", seconds=0.0)
     file.SHARE = math.inf  # each update is due
     feed = callbacks.Feed(8, 2, 3)
     model = fresh_model()
@@ -193,7 +195,7 @@ def test_a_real_fit_fills_the_file(tmp_path):
         shuffle=False,
         callbacks=[callbacks.Progress(feed, file, verbose=0)],
     )
-    status = json.loads((tmp_path / progress.FILE).read_text())
+    status = json.loads((tmp_path / "progress.json").read_text())
     assert (status["epoch"], status["epochs"], status["step"], status["steps"]) == (2, 2, 3, 3)
     assert status["images_per_second"] > 0 and status["seconds_left"] == 0
     assert {"loss", "loss_to_chance", "contrast_accuracy", "feature_std"} <= set(status)
@@ -211,16 +213,16 @@ def test_a_real_fit_fills_the_file(tmp_path):
 )
 def test_the_end_of_a_run_is_written_down_however_it_comes(tmp_path, end, state, words):
     try:
-        with Run(tmp_path, fashion_mnist.RECIPE) as run:
+        with RunSession(tmp_path, fashion_mnist.RECIPE) as run:
             run.begin()
-            assert progress.read(tmp_path)["state"] == "starting"
+            assert read_status(tmp_path)["state"] == "starting"
             if end is not None:
                 raise end
             run.finish()
     except BaseException as error:
         assert error is end
-    status = progress.read(tmp_path)
-    assert status["state"] == state and words in "\n".join(progress.lines(status))
+    status = read_status(tmp_path)
+    assert status["state"] == state and words in "\n".join(status_text.lines(status))
     assert (watch(tmp_path, "--once") == 0) == (state == "finished")
 
 
@@ -270,7 +272,7 @@ def test_a_run_that_is_gone_is_told_from_one_that_is_silent(tmp_path, capsys, ch
     if silent := changes.pop("silent", 0):
         changes["updated"] = time.time() - silent
     folder(tmp_path, **changes)
-    assert progress.read(tmp_path)["state"] == state
+    assert read_status(tmp_path)["state"] == state
     assert watch(tmp_path, "--once") == (0 if state == "training" else 1)
     assert words in capsys.readouterr().out
 
@@ -280,12 +282,12 @@ def test_a_folder_without_news_and_a_folder_without_a_run(tmp_path, capsys):
     assert watch(tmp_path) == 1
     assert "`workdir` must hold a run" in capsys.readouterr().err
     folder(tmp_path)
-    (tmp_path / progress.FILE).unlink()
+    (tmp_path / "progress.json").unlink()
     assert watch(tmp_path) == 1
     assert "unknown" in capsys.readouterr().out
     (tmp_path / "run.json").write_text('{"finished": true}')
     assert watch(tmp_path) == 0
-    (tmp_path / progress.FILE).write_text('{"state": "tra')  # half a file is no reason to fail
+    (tmp_path / "progress.json").write_text('{"state": "tra')  # half a file is no reason to fail
     assert watch(tmp_path) == 0
 
 
@@ -321,7 +323,7 @@ def test_watch_needs_neither_keras_nor_tensorflow(tmp_path):
 
 @backend_free
 def test_durations():
-    texts = [progress.duration(s) for s in (None, 35, 240, 4800, 3 * 86400 + 4 * 3600)]
+    texts = [duration(s) for s in (None, 35, 240, 4800, 3 * 86400 + 4 * 3600)]
     assert texts == ["?", "35 s", "4 min", "1 h 20 min", "3 d 4 h"]
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from keras_leoclr import callbacks, cli, data, report
 from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
-from keras_leoclr.runs import status as progress
 from keras_leoclr.runs.results import Results
+from keras_leoclr.runs.status import read_status
 from keras_leoclr.training.build import make_views
 from keras_leoclr.training.pretraining import _callbacks
 from tests.case import random_images
@@ -103,7 +103,7 @@ def test_a_run_ends_with_a_table_a_backbone_and_a_page(tmp_path, capsys):
     )
     printed = capsys.readouterr().out
     assert [line[:8] for line in printed.splitlines() if line.startswith("Epoch")] == ["Epoch 1/", "Epoch 2/"]
-    status = progress.read(workdir)
+    status = read_status(workdir)
     assert status["state"] == "finished" and (status["epoch"], status["step"]) == (2, 3)
     assert status["knn_top1"] > 0 and status["waiting"] <= 1 and status["images_per_second"] > 0
     assert list((workdir / "logs" / "train").glob("*tfevents*"))

@@ -8,17 +8,19 @@ import sys
 import pytest
 
 from keras_leoclr import cli, evaluation
-from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
+from keras_leoclr.recipes import fashion_mnist, pretrain
 from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training.session import SAFE, ChangedRecipeError, Run, RunInProgressError
+from keras_leoclr.training.fields import resumable
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.session import ChangedRecipeError, RunInProgressError, RunSession
 
 backend_free = pytest.mark.backend_free
 RECIPE = fashion_mnist.RECIPE
 
 
 def begun(workdir, recipe=RECIPE, **options):
-    with Run(workdir, recipe, **options) as run:
+    with RunSession(workdir, recipe, **options) as run:
         run.begin()
     return run
 
@@ -28,8 +30,8 @@ def test_a_second_run_is_refused_and_told_which_process_holds_the_folder(tmp_pat
     holder = (
         "import sys\n"
         "from keras_leoclr.recipes.fashion_mnist import RECIPE\n"
-        "from keras_leoclr.training.session import Run\n"
-        "run = Run(sys.argv[1], RECIPE)\n"
+        "from keras_leoclr.training.session import RunSession\n"
+        "run = RunSession(sys.argv[1], RECIPE)\n"
         "run.begin()\n"
         "print('held', flush=True)\n"
         "sys.stdin.read()\n"
@@ -41,7 +43,7 @@ def test_a_second_run_is_refused_and_told_which_process_holds_the_folder(tmp_pat
         with pytest.raises(
             RunInProgressError, match=f"in use by process {process.pid} on .*one run at a time"
         ):
-            Run(tmp_path, RECIPE, overwrite=overwrite)
+            RunSession(tmp_path, RECIPE, overwrite=overwrite)
     process.kill()  # the lock dies with its process
     process.wait()
     process.stdin.close()
@@ -51,7 +53,7 @@ def test_a_second_run_is_refused_and_told_which_process_holds_the_folder(tmp_pat
 
 @backend_free
 def test_two_that_start_at_the_same_time_in_a_new_folder_are_told_apart(tmp_path):
-    with Run(tmp_path / "run", RECIPE) as first, Run(tmp_path / "run", RECIPE) as second:
+    with RunSession(tmp_path / "run", RECIPE) as first, RunSession(tmp_path / "run", RECIPE) as second:
         first.begin()
         with pytest.raises(RunInProgressError):
             second.begin()
@@ -63,7 +65,7 @@ def test_other_settings_are_refused_with_a_table(tmp_path):
     changed = dataclasses.replace(RECIPE, learning_rate=0.5, epochs=20)
     for override in (False, True):
         with pytest.raises(ChangedRecipeError) as raised:
-            Run(tmp_path, changed, override=override)
+            RunSession(tmp_path, changed, override=override)
         lines = str(raised.value).splitlines()
         assert "`workdir` holds a run with other settings." in lines[0]
         assert "`override` cannot change learning_rate" in lines[0]
@@ -81,8 +83,8 @@ def test_what_is_safe_to_change_is_taken_with_override(tmp_path):
     run.finish()
     longer = dataclasses.replace(RECIPE, epochs=20, knn_every=2)
     with pytest.raises(ChangedRecipeError, match="`override` resumes with the new values"):
-        Run(tmp_path, longer)
-    with Run(tmp_path, longer, override=True) as run:
+        RunSession(tmp_path, longer)
+    with RunSession(tmp_path, longer, override=True) as run:
         assert not run.finished
         run.begin()
     assert json.loads((tmp_path / "recipe.json").read_text())["epochs"] == 20
@@ -95,8 +97,8 @@ def test_another_backend_is_another_setting(tmp_path):
     noted = json.loads((tmp_path / "run.json").read_text())
     (tmp_path / "run.json").write_text(json.dumps({**noted, "backend": "mxnet"}))
     with pytest.raises(ChangedRecipeError, match=r"backend +mxnet"):
-        Run(tmp_path, RECIPE)
-    Run(tmp_path, RECIPE, override=True).close()
+        RunSession(tmp_path, RECIPE)
+    RunSession(tmp_path, RECIPE, override=True).close()
 
 
 @backend_free
@@ -105,9 +107,9 @@ def test_a_field_that_the_run_did_not_know_has_its_default(tmp_path):
     known = json.loads((tmp_path / "recipe.json").read_text())
     del known["enqueue"]
     (tmp_path / "recipe.json").write_text(json.dumps(known))
-    Run(tmp_path, RECIPE).close()
+    RunSession(tmp_path, RECIPE).close()
     with pytest.raises(ChangedRecipeError, match=r"enqueue +both +first"):
-        Run(tmp_path, dataclasses.replace(RECIPE, enqueue="first"))
+        RunSession(tmp_path, dataclasses.replace(RECIPE, enqueue="first"))
 
 
 @backend_free
@@ -129,8 +131,22 @@ def test_overwrite_deletes_all_but_the_lock(tmp_path):
 
 
 @backend_free
-def test_what_is_safe_is_a_setting():
-    assert set(SAFE) - {"backend"} <= {field.name for field in dataclasses.fields(Recipe)}
+def test_only_what_the_weights_do_not_depend_on_may_change():
+    assert sorted(resumable(Recipe)) == [
+        "compile_views",
+        "curve_images",
+        "data_dir",
+        "epochs",
+        "evaluate",
+        "few_label_draws",
+        "knn_bank",
+        "knn_every",
+        "knn_queries",
+        "map_images",
+        "online_probe",
+        "probe_split",
+        "test_split",
+    ]
 
 
 # === From the command line ===
