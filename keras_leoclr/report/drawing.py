@@ -138,6 +138,20 @@ class Drawing:
         shape = f"M{x:.1f},{y:.1f}{shapes[kind % len(shapes)]}"
         self._told(self._add("path", f"dot s{kind}", d=shape), told)
 
+    def legend(self, x: float, y: float, labels: Sequence[str], row: float) -> None:
+        """A piece of the curve of each kind, from 0, and its name, one below the other.
+
+        Args:
+            x: of the left edge.
+            y: of the middle of the first row.
+            labels: name of each kind.
+            row: height of a row.
+        """
+        for kind, label in enumerate(labels):
+            middle = y + row * kind
+            self.curve([(x, middle), (x + 34, middle)], kind)
+            self.text(x + 42, middle + 4, label)
+
     def embedded(self) -> Markup:
         """The drawing as a part of a page."""
         return Markup(ET.tostring(self.root, encoding="unicode"))

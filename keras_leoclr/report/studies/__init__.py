@@ -1,0 +1,14 @@
+"""Studies (`leoclr ablate`): what was measured, as tables and as pictures."""
+
+from keras_leoclr import lazy
+
+_PLACES = {
+    **dict.fromkeys(
+        ("CHANGED", "COLLECTED", "MEASURES", "RANDOM", "Spread", "Study", "mean_curves", "read", "spread"),
+        "measured",
+    ),
+    **dict.fromkeys(("markdown", "points", "text"), "tables"),
+    **dict.fromkeys(("curves", "picture"), "pictures"),
+}
+__all__ = sorted(_PLACES)
+__getattr__, __dir__ = lazy.attach(__name__, _PLACES)

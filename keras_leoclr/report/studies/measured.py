@@ -1,0 +1,154 @@
+"""What was measured in a study: means over the seeds, and differences from the reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from keras_leoclr.evaluation.measures import measure_of
+from keras_leoclr.evaluation.statistics import student_interval
+from keras_leoclr.runs.results import Results
+
+RANDOM = "random weights"
+COLLECTED = "study/run"  # the last line of a run, with its settings: all of the run is there
+CHANGED = "robustness/linear/mean"
+MEASURES = {  # title by name, in the order of the columns
+    name: measure_of(name).title
+    for name in (
+        "knn/top1",
+        "linear/top1",
+        "linear_few/top1",
+        "finetune/top1",
+        "knn_train/top1",
+        "retrieval/recall@1",
+        CHANGED,
+    )
+}
+SCALE = 0.6  # share of the area of the crops whose recall is shown
+
+
+class Spread(NamedTuple):
+    """A mean over seeds.
+
+    Attributes:
+        mean: mean of the values.
+        deviation: standard deviation over the seeds; None for one.
+        low: low end of the 95 % interval of the mean (Student's t); None for one seed.
+        high: high end.
+        count: number of seeds.
+    """
+
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+    count: int
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Of a difference: whether its interval does not hold 0."""
+        return self.low is not None and (self.low > 0 or self.high < 0)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean, deviation and 95 % interval of values of several seeds."""
+    low, high = student_interval(values) or (None, None)
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(statistics.fmean(values), deviation, low, high, len(values))
+
+
+@dataclasses.dataclass
+class Study:
+    """What was measured in one ablation.
+
+    Attributes:
+        name: of the ablation.
+        values: `{variant: {measure: {seed: value}}}`, the reference first, random weights last.
+        curves: `{variant: {name: {seed: {epoch: value}}}}`.
+        changed: `{variant: {change: {seed: value}}}`, linear accuracy on changed test images, mean over the
+            strengths of the change.
+        runs: lines `COLLECTED`, with recipe and environment; one for each variant and seed.
+    """
+
+    name: str
+    values: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
+    curves: dict[str, dict[str, dict[int, dict[int, float]]]] = dataclasses.field(default_factory=dict)
+    changed: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
+    runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    @property
+    def reference(self) -> str:
+        """The variant that the others are compared with."""
+        return next(iter(self.values))
+
+    @property
+    def measures(self) -> list[str]:
+        """Names in the order of the columns."""
+        return [m for m in MEASURES if any(m in found for found in self.values.values())]
+
+    def of(self, variant: str, measure: str) -> Spread | None:
+        """A mean over the seeds; None where nothing was measured."""
+        found = self.values[variant].get(measure)
+        return spread(list(found.values())) if found else None
+
+    def change(self, variant: str, measure: str, reference: str | None = None) -> Spread | None:
+        """Mean difference from the reference over the seeds that both have; None where there are none."""
+        base = self.values[reference or self.reference].get(measure, {})
+        found = self.values[variant].get(measure, {})
+        seeds = [seed for seed in base if seed in found]
+        return spread([found[seed] - base[seed] for seed in seeds]) if seeds else None
+
+
+def read(results: Results) -> dict[str, Study]:
+    """The studies in a file, by name; of several lines of one measurement the last counts."""
+    found: dict[str, Study] = {}
+    for line in results.read():
+        if "ablation" not in line:
+            continue
+        name, variant, seed = line["name"], line["variant"], line["seed"]
+        study = found.setdefault(line["ablation"], Study(line["ablation"]))
+        if name == COLLECTED:
+            study.runs.append(line)
+        elif name.startswith("curve/"):
+            curves = study.curves.setdefault(variant, {}).setdefault(name.removeprefix("curve/"), {})
+            curves[seed] = dict(map(tuple, line["epochs"]))
+        elif "change" in line:
+            study.changed.setdefault(variant, {}).setdefault(line["change"], {})[seed] = line["value"]
+        elif not name.startswith("retrieval/") or line["crop_scale"] == SCALE:
+            study.values.setdefault(variant, {}).setdefault(name, {})[seed] = line["value"]
+    for study in found.values():
+        _put_in_order(study)
+    return found
+
+
+def _put_in_order(study):
+    """Variants in the order of the study, whichever ended first; the mean over the changes as a measure."""
+    study.runs = list({(line["variant"], line["seed"]): line for line in study.runs}.values())
+    for variant, changes in study.changed.items():
+        seeds = set.intersection(*(set(by_seed) for by_seed in changes.values()))
+        means = {s: statistics.fmean(by_seed[s] for by_seed in changes.values()) for s in sorted(seeds)}
+        study.values.setdefault(variant, {})[CHANGED] = means
+    places = {line["variant"]: line["place"] for line in study.runs}
+    order = sorted(study.values, key=lambda variant: places.get(variant, len(places)))
+    study.values = {variant: study.values[variant] for variant in order}
+    study.curves = {variant: study.curves[variant] for variant in order if variant in study.curves}
+
+
+def mean_curves(study: Study, name: str = "knn_top1") -> dict[str, list[tuple[int, float]]]:
+    """Of each variant that has the curve, its mean over the seeds: (epoch, value) by epoch.
+
+    Args:
+        study: what to show.
+        name: column of `history.csv` that was kept: `knn_top1`, `loss_to_chance`.
+    """
+    means = {}
+    for variant, by_name in study.curves.items():
+        by_epoch: dict[int, list[float]] = {}
+        for curve in by_name.get(name, {}).values():
+            for epoch, value in curve.items():
+                by_epoch.setdefault(epoch, []).append(value)
+        if by_epoch:
+            means[variant] = [(epoch, statistics.fmean(by_epoch[epoch])) for epoch in sorted(by_epoch)]
+    return means

@@ -1,0 +1,44 @@
+"""The table of a study, as plain text and in Markdown; accuracies in percent."""
+
+from __future__ import annotations
+
+from keras_leoclr.evaluation.comparison import text_table
+from keras_leoclr.report.studies.measured import MEASURES, RANDOM, Spread, Study
+
+
+def text(study: Study) -> str:
+    """The table as plain text."""
+    return text_table(_rows(study))
+
+
+def markdown(study: Study) -> str:
+    """The table in Markdown."""
+    return text_table(_rows(study), markdown=True)
+
+
+def points(change: Spread) -> str:
+    """A difference in points with its interval, such as "+1.2, 0.8 to 1.6 *"; * beyond chance."""
+    told = f"{100 * change.mean:+.1f}"
+    if change.low is not None:
+        told += f", {100 * change.low:+.1f} to {100 * change.high:+.1f}"
+    return told + (" *" if change.beyond_chance else "")
+
+
+def _rows(study):
+    rows = [["variant", "seeds", *(MEASURES[m] for m in study.measures)]]
+    for variant in study.values:
+        found = [study.of(variant, m) for m in study.measures]
+        seeds = max(s.count for s in found if s is not None)
+        rows.append([variant, str(seeds), *(_cell(study, variant, m) for m in study.measures)])
+    return rows
+
+
+def _cell(study, variant, measure):
+    value = study.of(variant, measure)
+    if value is None:
+        return "–"
+    told = f"{100 * value.mean:.1f}"
+    if value.deviation is not None:
+        told += f" ± {100 * value.deviation:.1f}"
+    change = None if variant in (study.reference, RANDOM) else study.change(variant, measure)
+    return told if change is None else f"{told} ({points(change)})"
