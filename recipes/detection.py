@@ -11,12 +11,11 @@ Expected: docs/downstream.md has what was measured; Pascal VOC was not.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
-import warnings
-from collections.abc import Iterator
+import pathlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -25,19 +24,13 @@ import numpy as np
 from keras_leoclr.evaluation.dense import Objects, average_precision
 from keras_leoclr.recipes import main_of
 from keras_leoclr.tensorflow_host import tf
-from keras_leoclr.training.downstream import (
-    Downstream,
-    fit,
-    load_splits,
-    optimizer,
-    resize,
-    run_in,
-    starting_pyramid,
-    training_batches,
-)
+from keras_leoclr.training import downstream_runs
+from keras_leoclr.training.downstream import Downstream, resize, silent, starting_pyramid, training_batches
+from keras_leoclr.training.downstream_runs import Task
 from keras_leoclr.training.fields import setting
 
 BOXES = 9  # anchors of a place: three sizes, three shapes
+DETECTIONS = "detections.json"  # COCO's result format
 LEVELS = 5  # maps that are predicted on: three of the backbone, two behind them
 
 
@@ -53,35 +46,6 @@ class Detection(Downstream):
 RECIPE = Detection()
 
 
-def run(recipe: Detection, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
-    """Trains a detector and judges it, in a folder that gets `detector.keras` (stock Keras layers) and
-    `detections.json` (COCO's result format); see `run_in` and `fit`.
-
-    Returns:
-        `{"AP", "AP50", "AP75", "AP NAME", ...}` on the test pictures, in [0, 1].
-    """
-
-    def work(folder):
-        keras.utils.set_random_seed(recipe.seed)
-        train, test = load_splits(recipe, "boxes")
-        model = detector(recipe, len(train.class_names))
-        model.compile(
-            box_loss="smoothl1", classification_loss="focal", optimizer=optimizer(recipe), jit_compile=False
-        )
-        with _silent():
-            fit(model, lambda first: batches(train, recipe, first), recipe, folder, verbose)
-        truth, found = [], []
-        for one_truth, one_found in detections(model, test, recipe):
-            truth.append(one_truth)
-            found.append(one_found)
-        scores = average_precision(truth, found, train.class_names)
-        keras.Model(model.input, model.output).save(folder / "detector.keras")
-        (folder / "detections.json").write_text(json.dumps(_as_json(found, train.class_names)) + "\n")
-        return scores
-
-    return run_in("detection", recipe, workdir, overwrite, work)
-
-
 def detector(recipe: Detection, classes: int) -> Any:
     """keras-cv's RetinaNet on the recipe's backbone.
 
@@ -95,7 +59,7 @@ def detector(recipe: Detection, classes: int) -> Any:
     base = starting_pyramid(recipe, levels, ("P3", "P4", "P5"))
     strides = [2 ** (recipe.first_level + n) for n in range(LEVELS)]
     rare = -float(np.log((1 - 0.01) / 0.01))  # at the start nearly nothing is an object
-    with _silent():
+    with silent():
         return RetinaNet(
             base,
             num_classes=classes,
@@ -143,6 +107,13 @@ def batches(train: Any, recipe: Detection, first: int = 0) -> tf.data.Dataset:
     return training_batches(train, recipe, prepare, first)
 
 
+def judge(model: Any, test: Any, recipe: Detection, folder: pathlib.Path) -> dict[str, float]:
+    """COCO's scores on the test pictures, in [0, 1]; the objects that were found are written to a file."""
+    truth, found = zip(*detections(model, test, recipe), strict=True)
+    (folder / DETECTIONS).write_text(json.dumps(_as_json(found, test.class_names)) + "\n", encoding="utf-8")
+    return average_precision(truth, found, test.class_names)
+
+
 def detections(model: Any, test: Any, recipe: Detection) -> Iterator[tuple[Objects, Objects]]:
     """True and detected objects of each test picture, in its own pixels."""
     size = recipe.image_size
@@ -167,7 +138,7 @@ def detections(model: Any, test: Any, recipe: Detection) -> Iterator[tuple[Objec
 
 def _detected(model, network, held, size):
     images = np.stack([image for image, _ in held])
-    with _silent():
+    with silent():
         raw = network.predict_on_batch(images)
     raw = {name: keras.ops.convert_to_tensor(values) for name, values in raw.items()}
     found = model.decode_predictions(raw, images)
@@ -238,7 +209,7 @@ def _head(width: int, outputs: int, bias: float, name: str) -> keras.Model:
     return keras.Sequential([keras.Input((None, None, width)), *hidden, last], name=name)
 
 
-def _as_json(found: list[Objects], class_names: tuple[str, ...]) -> list[dict]:
+def _as_json(found: Sequence[Objects], class_names: tuple[str, ...]) -> list[dict]:
     return [
         {
             "image": picture,
@@ -251,12 +222,26 @@ def _as_json(found: list[Objects], class_names: tuple[str, ...]) -> list[dict]:
     ]
 
 
-@contextlib.contextmanager
-def _silent():
-    """keras-cv feeds a tensor to a model whose input is a dictionary, of which Keras warns at each step."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
-        yield
+TASK = Task(
+    name="detection",
+    annotations="boxes",
+    model=detector,
+    losses={"box_loss": "smoothl1", "classification_loss": "focal"},
+    batches=batches,
+    judge=judge,
+    model_file="detector.keras",
+    files=(DETECTIONS,),
+)
+
+
+def run(recipe: Detection, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
+    """Trains a detector and judges it, in a folder that gets `detector.keras` (stock Keras layers) and
+    `detections.json` (COCO's result format); see `downstream_runs.run`.
+
+    Returns:
+        `{"AP", "AP50", "AP75", "AP NAME", ...}` on the test pictures, in [0, 1].
+    """
+    return downstream_runs.run(TASK, recipe, workdir, overwrite, verbose)
 
 
 main_of(__name__, "detect")

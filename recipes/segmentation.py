@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
 from typing import Any
 
 import keras
@@ -22,16 +23,9 @@ from keras_leoclr.data.readers.voc import VOID
 from keras_leoclr.evaluation.dense import MeanIoU
 from keras_leoclr.recipes import main_of
 from keras_leoclr.tensorflow_host import tf
-from keras_leoclr.training.downstream import (
-    Downstream,
-    fit,
-    load_splits,
-    optimizer,
-    resize,
-    run_in,
-    starting_pyramid,
-    training_batches,
-)
+from keras_leoclr.training import downstream_runs
+from keras_leoclr.training.downstream import Downstream, resize, starting_pyramid, training_batches
+from keras_leoclr.training.downstream_runs import Task
 from keras_leoclr.training.fields import setting
 
 
@@ -50,27 +44,6 @@ class Segmentation(Downstream):
 
 
 RECIPE = Segmentation()
-
-
-def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
-    """Trains a segmentation and judges it, in a folder that gets `segmenter.keras`; see `run_in` and `fit`.
-
-    Returns:
-        `{"mIoU", "pixel accuracy", "IoU NAME", ...}` on the test pictures at their own size, in [0, 1].
-    """
-
-    def work(folder):
-        keras.utils.set_random_seed(recipe.seed)
-        train, test = load_splits(recipe, "masks")
-        model = segmenter(recipe, len(train.class_names))
-        model.compile(optimizer=optimizer(recipe), loss=pixel_loss, jit_compile=False)
-        fit(model, lambda first: batches(train, recipe, first), recipe, folder, verbose)
-        scores = judge(model, test, recipe)
-        # without the loss, which is this package's
-        keras.Model(model.inputs, model.outputs, name=model.name).save(folder / "segmenter.keras")
-        return scores
-
-    return run_in("segmentation", recipe, workdir, overwrite, work)
 
 
 def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
@@ -134,7 +107,7 @@ def batches(train: Any, recipe: Segmentation, first: int = 0) -> tf.data.Dataset
     return training_batches(train, recipe, prepare, first)
 
 
-def judge(model: keras.Model, test: Any, recipe: Segmentation) -> dict[str, float]:
+def judge(model: keras.Model, test: Any, recipe: Segmentation, folder: pathlib.Path) -> dict[str, float]:
     """Scores on the test pictures; the classes are found at the resized size and enlarged by repetition."""
     score = MeanIoU(test.class_names, VOID)
     size = recipe.image_size
@@ -153,6 +126,26 @@ def judge(model: keras.Model, test: Any, recipe: Segmentation) -> dict[str, floa
 def _sized(element: dict, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     mask = tf.image.resize(element["mask"][..., None], (size, size), "nearest")[..., 0]
     return resize(element["image"], size), tf.ensure_shape(mask, (size, size))
+
+
+TASK = Task(
+    name="segmentation",
+    annotations="masks",
+    model=segmenter,
+    losses={"loss": pixel_loss},
+    batches=batches,
+    judge=judge,
+    model_file="segmenter.keras",
+)
+
+
+def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
+    """Trains a segmentation and judges it, in a folder with `segmenter.keras`; see `downstream_runs.run`.
+
+    Returns:
+        `{"mIoU", "pixel accuracy", "IoU NAME", ...}` on the test pictures at their own size, in [0, 1].
+    """
+    return downstream_runs.run(TASK, recipe, workdir, overwrite, verbose)
 
 
 main_of(__name__, "segment")

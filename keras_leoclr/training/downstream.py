@@ -1,36 +1,23 @@
-"""What detection and segmentation share: settings, the start, the steps of training, the results.
+"""What detection and segmentation share: settings, backbone, optimizer and batches.
 
-Both train on square pictures, mirrored at random and changed in no other way, and go on where they were
-interrupted.
+Both train on square pictures, mirrored at random and changed in no other way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
-import os
-import pathlib
-import shutil
-import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
 import keras_leoclr as kl
-from keras_leoclr import callbacks
 from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
-from keras_leoclr.runs import checkpoint_file
-from keras_leoclr.runs.files import PARTIAL
-from keras_leoclr.runs.results import Results
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
 from keras_leoclr.training.fields import setting
-
-# what the recipes leave in their folder; nothing else is ever overwritten
-WRITTEN = {"results.jsonl", "recipe.json", "detector.keras", "detections.json", "segmenter.keras"}
-CHECKPOINTS = "checkpoints"  # while it trains
-SETTINGS = "settings.json"  # of that training, beside its checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,122 +161,9 @@ def training_batches(
     return made.batch(recipe.batch_size, drop_remainder=True).prefetch(2)
 
 
-def fit(
-    model: keras.Model,
-    batches_from: Callable[[int], tf.data.Dataset],
-    recipe: Downstream,
-    folder: pathlib.Path,
-    verbose: int,
-) -> None:
-    """Trains for the recipe's steps, or for those that are left after the checkpoints in a folder.
-
-    Args:
-        model: compiled.
-        batches_from: `first -> tf.data`, such as `training_batches`.
-        recipe: the settings.
-        folder: of `run_in`.
-        verbose: 0 silent, 1 progress bar, 2 one line at the end of training.
-
-    Raises:
-        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
-    """
-    checkpoint = callbacks.Checkpoint(folder / CHECKPOINTS, keep=2, monitor=None)
-    start = checkpoint.restore(model)
-    if checkpoint.resumed and verbose:
-        print(f"Going on after step {recipe.steps if start.epoch else start.batch} of {recipe.steps}.")
-
-    def dataset_at(_, batch):
-        left = recipe.steps - batch
-        return batches_from(batch).take(left).apply(tf.data.experimental.assert_cardinality(left))
-
-    checkpoint.fit(model, dataset_at, 1, verbose=verbose)
-
-
-def run_in(
-    name: str,
-    recipe: Downstream,
-    workdir: str | os.PathLike,
-    overwrite: bool,
-    work: Callable[[pathlib.Path], dict],
-) -> dict[str, float]:
-    """Trains and judges in a folder that appears when all is done, with settings and results.
-
-    Until then the folder is called `workdir` with ".partial" behind. Interrupted after its first step, the
-    same training goes on from its newest checkpoint there.
-
-    Args:
-        name: of the task.
-        recipe: the settings.
-        workdir: the folder.
-        overwrite: whether earlier results, or an interrupted training with other settings, may be deleted.
-        work: called with a folder to write to, in which `fit` keeps its checkpoints; returns scores by name.
-
-    Returns:
-        What `work` returned.
-
-    Raises:
-        ValueError: if there are results already, or an interrupted training with other settings.
-    """
-    workdir = pathlib.Path(workdir)
-    there = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
-    others = there - WRITTEN
-    if others or (there and not overwrite):
-        what = f"with {sorted(others)[0]}, which `overwrite` does not delete" if others else "with results"
-        raise ValueError(
-            "`workdir` must be a new folder, or one with results of this command and `overwrite` be given. "
-            f"Received: workdir={workdir}, {what}"
-        )
-    partial = workdir.with_name(workdir.name + PARTIAL)
-    settings = dataclasses.asdict(recipe)
-    goes_on = _take_up(partial, settings | {"backend": keras.backend.backend()}, overwrite)
-    try:
-        started = time.monotonic()
-        scores = work(partial)
-        seconds = time.monotonic() - started
-        protocol = {
-            key: settings[key]
-            for key in ("backbone", "dataset", "train_split", "test_split", "steps", "seed")
-        }
-        protocol |= {"backend": keras.backend.backend()}
-        if not goes_on:
-            protocol["seconds"] = round(seconds, 1)
-        for score, value in scores.items():
-            Results(partial / "results.jsonl").write(f"{name}/{score}", value, **protocol)
-        (partial / "recipe.json").write_text(json.dumps(settings, indent=2) + "\n")
-        shutil.rmtree(partial / CHECKPOINTS)
-        shutil.rmtree(workdir, ignore_errors=True)
-        os.replace(partial, workdir)
-    except BaseException:
-        if not _has_begun(partial):
-            shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return scores
-
-
-def _has_begun(partial: pathlib.Path) -> bool:
-    """Whether there is a checkpoint after the first step or a later one."""
-    folder = partial / CHECKPOINTS
-    return any(path != checkpoint_file.path_of(folder, 0) for path in checkpoint_file.paths(folder))
-
-
-def _take_up(partial: pathlib.Path, settings: dict[str, Any], overwrite: bool) -> bool:
-    """Makes the folder of a training, or leaves the checkpoints alone in one that was interrupted."""
-    noted = partial / CHECKPOINTS / SETTINGS
-    settings = json.loads(json.dumps(settings))
-    if _has_begun(partial) and noted.is_file():
-        before = json.loads(noted.read_text())
-        changed = [f"{key} {before.get(key)}" for key in settings if settings[key] != before.get(key)]
-        if not changed:
-            for path in partial.iterdir():
-                if path.name != CHECKPOINTS:
-                    path.unlink()
-            return True
-        if not overwrite:
-            raise ValueError(
-                "`workdir` must have no interrupted training with other settings, which `overwrite` deletes. "
-                f"Received: {partial}, with {', '.join(changed)}"
-            )
-    shutil.rmtree(partial, ignore_errors=True)
-    noted.parent.mkdir(parents=True)
-    noted.write_text(json.dumps(settings, indent=2) + "\n")
-    return False
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """keras-cv feeds a tensor to a model whose input is a dictionary, of which Keras warns at each step."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
+        yield

@@ -1,5 +1,6 @@
 """Detection and segmentation on a backbone, from the command line to the scores."""
 
+import dataclasses
 import importlib
 import json
 import os
@@ -15,7 +16,7 @@ from keras_leoclr import callbacks, cli
 from keras_leoclr.evaluation.dense import average_precision
 from keras_leoclr.recipes import detection, segmentation
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training.downstream import starting_pyramid
+from keras_leoclr.training.downstream import load_splits, starting_pyramid
 from tests.case import to_numpy
 from tests.data.test_voc import made  # noqa: F401
 
@@ -154,10 +155,10 @@ def small_detection(run_folder, made):  # noqa: F811
 @pytest.mark.backend_free
 def test_what_the_detector_is_taught_decodes_to_the_true_boxes(small_detection):
     """Anchors, targets, decoding, suppression and the return to the picture's pixels are one loop."""
-    train = detection.load_splits(small_detection, "boxes")[0]
+    train = load_splits(small_detection, "boxes")[0]
     model = detection.detector(small_detection, len(train.class_names))
     images, labels = next(
-        iter(detection.batches(train, dataclass_with(small_detection, flip_probability=0.0)))
+        iter(detection.batches(train, dataclasses.replace(small_detection, flip_probability=0.0)))
     )
     boxes, classes = model.label_encoder(images, {name: keras.ops.copy(v) for name, v in labels.items()})
     classes = np.asarray(classes)
@@ -179,17 +180,11 @@ def test_what_the_detector_is_taught_decodes_to_the_true_boxes(small_detection):
         assert {int(c) for c in np.asarray(found["classes"])[row, :count]} == taught
 
 
-def dataclass_with(recipe, **changes):
-    import dataclasses
-
-    return dataclasses.replace(recipe, **changes)
-
-
 @pytest.mark.backend_free
 def test_mirrored_pictures_have_mirrored_boxes_and_masks(small_detection, run_folder, made):  # noqa: F811
-    train = detection.load_splits(small_detection, "boxes")[0]
+    train = load_splits(small_detection, "boxes")[0]
     plain, mirrored = (
-        next(iter(detection.batches(train, dataclass_with(small_detection, flip_probability=p))))
+        next(iter(detection.batches(train, dataclasses.replace(small_detection, flip_probability=p))))
         for p in (0.0, 1.0)
     )
     np.testing.assert_allclose(plain[0][:, :, ::-1], mirrored[0])
@@ -201,9 +196,9 @@ def test_mirrored_pictures_have_mirrored_boxes_and_masks(small_detection, run_fo
     recipe = segmentation.Segmentation(
         backbone=str(run_folder), dataset=str(made), image_size=32, batch_size=2
     )
-    masks = segmentation.load_splits(recipe, "masks")[0]
+    masks = load_splits(recipe, "masks")[0]
     plain, mirrored = (
-        next(iter(segmentation.batches(masks, dataclass_with(recipe, flip_probability=p))))
+        next(iter(segmentation.batches(masks, dataclasses.replace(recipe, flip_probability=p))))
         for p in (0.0, 1.0)
     )
     np.testing.assert_array_equal(plain[1][:, :, ::-1], mirrored[1])
@@ -212,7 +207,7 @@ def test_mirrored_pictures_have_mirrored_boxes_and_masks(small_detection, run_fo
 
 @pytest.mark.backend_free
 def test_batches_go_on_from_any_of_them(small_detection):
-    train = detection.load_splits(small_detection, "boxes")[0]
+    train = load_splits(small_detection, "boxes")[0]
     whole, rest = (list(detection.batches(train, small_detection, n).take(5 - n)) for n in (0, 3))
     for expected, found in zip(whole[3:], rest, strict=True):
         np.testing.assert_array_equal(expected[0], found[0])
@@ -221,7 +216,7 @@ def test_batches_go_on_from_any_of_them(small_detection):
 
 @pytest.mark.backend_free
 def test_true_boxes_given_back_score_one(small_detection):
-    test = detection.load_splits(small_detection, "boxes")[1]
+    test = load_splits(small_detection, "boxes")[1]
     model = detection.detector(small_detection, len(test.class_names))
     truth = [objects for objects, _ in detection.detections(model, test, small_detection)]
     assert len(truth) == test.count == 3
@@ -235,10 +230,10 @@ def test_missing_levels_are_pooled_and_shares_the_pretrained_weights(run_folder)
     assert [tensor.shape[1] for tensor in base.output.values()] == [8, 4, 2]
     kernel = keras.saving.load_model(run_folder / "backbone.keras").get_weights()[0]
     assert any(w.shape == kernel.shape and np.array_equal(w, kernel) for w in base.get_weights())
-    frozen = starting_pyramid(dataclass_with(recipe, freeze=True), (2, 3, 4), ("P3", "P4", "P5"))
+    frozen = starting_pyramid(dataclasses.replace(recipe, freeze=True), (2, 3, 4), ("P3", "P4", "P5"))
     assert base.trainable_weights and not frozen.trainable_weights
     with pytest.raises(ValueError, match="`image_size` must be a multiple of 16"):
-        starting_pyramid(dataclass_with(recipe, image_size=40), (2, 3, 4), ("P3", "P4", "P5"))
+        starting_pyramid(dataclasses.replace(recipe, image_size=40), (2, 3, 4), ("P3", "P4", "P5"))
     with pytest.raises(ValueError, match="maps of the strides 1, 2, 4"):
         starting_pyramid(recipe, (0, 1, 2), ("P3", "P4", "P5"))
 
@@ -271,8 +266,6 @@ def test_a_training_that_cannot_start_leaves_nothing(capsys, tmp_path, monkeypat
 
 @pytest.mark.backend_free
 def test_recipes_are_listed_and_help_names_every_field(capsys):
-    import dataclasses
-
     assert command("recipes") == 0
     listed = capsys.readouterr().out
     assert "detection" in listed and "segmentation" in listed and "downstream " not in listed

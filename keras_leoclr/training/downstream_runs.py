@@ -1,0 +1,168 @@
+"""A training on pictures with boxes or masks, from its settings to its scores, in a folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_leoclr import callbacks
+from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs.files import PARTIAL, write_json
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.training.downstream import Downstream, load_splits, optimizer, silent
+
+SETTINGS = "settings.json"  # of a training that is not finished, beside its checkpoints
+NOTED = ("backbone", "dataset", "train_split", "test_split", "steps", "seed")  # settings beside each result
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a recipe of detection or of segmentation consists of; all else is the same for both.
+
+    Attributes:
+        name: name of the task, in front of the names of its results.
+        annotations: what the pictures need: "boxes" or "masks".
+        model: `(recipe, number of classes)` to a model that takes raw images.
+        losses: arguments of its `compile` that name losses.
+        batches: `(training pictures, recipe, first)` to batches without end, see `training_batches`.
+        judge: `(model, test pictures, recipe, folder)` to scores by name; it may write `files` to the folder.
+        model_file: name of the file that gets the trained model, made of stock Keras layers.
+        files: names of the files that `judge` writes.
+    """
+
+    name: str
+    annotations: str
+    model: Callable[[Any, int], keras.Model]
+    losses: dict[str, Any]
+    batches: Callable[[Any, Any, int], tf.data.Dataset]
+    judge: Callable[[keras.Model, Any, Any, pathlib.Path], dict[str, float]]
+    model_file: str
+    files: tuple[str, ...] = ()
+
+
+def run(
+    task: Task, recipe: Downstream, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1
+) -> dict[str, float]:
+    """Trains and judges in a folder that appears when all is done, with model, settings and results.
+
+    Until then the folder is called `workdir` with ".partial" behind. Interrupted after its first step, the
+    same training goes on from its newest checkpoint there.
+
+    Args:
+        task: the task.
+        recipe: the settings.
+        workdir: path of the folder.
+        overwrite: whether earlier results, or an interrupted training with other settings, may be deleted.
+        verbose: 0 silent, 1 progress bar, 2 one line at the end of training.
+
+    Returns:
+        The scores of the task by name.
+
+    Raises:
+        ValueError: if there are results already, or an interrupted training with other settings.
+        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
+    """
+    workdir = pathlib.Path(workdir)
+    _check_place(task, workdir, overwrite)
+    folder = RunFolder(workdir.with_name(workdir.name + PARTIAL))
+    settings = dataclasses.asdict(recipe)
+    goes_on = _take_up(folder, settings | {"backend": keras.backend.backend()}, overwrite)
+    try:
+        started = time.monotonic()
+        scores = _train_and_judge(task, recipe, folder, verbose)
+        protocol = {name: settings[name] for name in NOTED} | {"backend": keras.backend.backend()}
+        if not goes_on:
+            protocol["seconds"] = round(time.monotonic() - started, 1)
+        for score, value in scores.items():
+            folder.results.write(f"{task.name}/{score}", value, **protocol)
+        folder.write_recipe(settings)
+        shutil.rmtree(folder.checkpoints)
+        shutil.rmtree(workdir, ignore_errors=True)
+        os.replace(folder.path, workdir)
+    except BaseException:
+        if not _has_begun(folder):
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return scores
+
+
+def _train_and_judge(task, recipe, folder, verbose):
+    keras.utils.set_random_seed(recipe.seed)
+    train, test = load_splits(recipe, task.annotations)
+    model = task.model(recipe, len(train.class_names))
+    model.compile(optimizer=optimizer(recipe), jit_compile=False, **task.losses)
+    with silent():
+        _fit(model, lambda first: task.batches(train, recipe, first), recipe, folder.checkpoints, verbose)
+    scores = task.judge(model, test, recipe, folder.path)
+    # without losses, which may be this package's, and as a plain model where keras-cv has a class of its own
+    keras.Model(model.input, model.output, name=model.name).save(folder.path / task.model_file)
+    return scores
+
+
+def _fit(model, batches_from, recipe, checkpoints, verbose):
+    """Trains for the recipe's steps, or for those that are left after the checkpoints that exist."""
+    checkpoint = callbacks.Checkpoint(checkpoints, keep=2, monitor=None)
+    start = checkpoint.restore(model)
+    if checkpoint.resumed and verbose:
+        print(f"Going on after step {recipe.steps if start.epoch else start.batch} of {recipe.steps}.")
+
+    def dataset_at(_, batch):
+        left = recipe.steps - batch
+        return batches_from(batch).take(left).apply(tf.data.experimental.assert_cardinality(left))
+
+    checkpoint.fit(model, dataset_at, 1, verbose=verbose)
+
+
+# === The folder ===
+
+
+def _check_place(task: Task, workdir: pathlib.Path, overwrite: bool) -> None:
+    """Nothing is ever overwritten but what an earlier run of the same task has left."""
+    run = RunFolder(workdir)
+    written = {run.results_file.name, run.recipe_file.name, task.model_file, *task.files}
+    present = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
+    others = present - written
+    if others or (present and not overwrite):
+        what = f"with {sorted(others)[0]}, which `overwrite` does not delete" if others else "with results"
+        raise ValueError(
+            "`workdir` must be a new folder, or one with results of this command and `overwrite` be given. "
+            f"Received: workdir={workdir}, {what}"
+        )
+
+
+def _has_begun(folder: RunFolder) -> bool:
+    """Whether there is a checkpoint after the first step or a later one."""
+    first = checkpoint_file.path_of(folder.checkpoints, 0)
+    return any(path != first for path in checkpoint_file.paths(folder.checkpoints))
+
+
+def _take_up(folder: RunFolder, settings: dict[str, Any], overwrite: bool) -> bool:
+    """Makes the folder of a training, or leaves the checkpoints alone in one that was interrupted."""
+    noted = folder.checkpoints / SETTINGS
+    settings = json.loads(json.dumps(settings))
+    if _has_begun(folder) and noted.is_file():
+        before = json.loads(noted.read_text(encoding="utf-8"))
+        changed = [f"{key} {before.get(key)}" for key in settings if settings[key] != before.get(key)]
+        if not changed:
+            for path in folder.path.iterdir():
+                if path != folder.checkpoints:
+                    path.unlink()
+            return True
+        if not overwrite:
+            raise ValueError(
+                "`workdir` must have no interrupted training with other settings, which `overwrite` deletes. "
+                f"Received: {folder.path}, with {', '.join(changed)}"
+            )
+    shutil.rmtree(folder.path, ignore_errors=True)
+    folder.checkpoints.mkdir(parents=True)
+    write_json(noted, settings)
+    return False
