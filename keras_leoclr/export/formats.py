@@ -1,0 +1,129 @@
+"""The formats that backbones are exported to, each with the runtime that executes it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_leoclr.backbones.torch_weights import from_torch
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A format that backbones are exported to.
+
+    Attributes:
+        suffix: of the file; "" for a folder.
+        run: (path, images) -> features, with the format's own runtime.
+        keras_name: of Keras' `model.export`; None where this package writes the format.
+        runtime: what it is compared with.
+        limits: what the format cannot do.
+        packages: to write and check it, beside those that are always there.
+    """
+
+    suffix: str
+    run: Callable[[pathlib.Path, np.ndarray], np.ndarray]
+    keras_name: str | None
+    runtime: str
+    limits: str
+    packages: tuple[str, ...] = ()
+
+
+def _run_keras(path, images):
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+def _run_saved_model(path, images):
+    from keras_leoclr.tensorflow_host import tf
+
+    loaded = tf.saved_model.load(str(path))  # it holds the variables
+    return loaded.serve(tf.constant(images)).numpy()
+
+
+def _run_onnx(path, images):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: images})[0]
+
+
+def _run_litert(path, images):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path))
+    given = interpreter.get_input_details()[0]["index"]
+    interpreter.resize_tensor_input(given, images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given, images)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def _run_openvino(path, images):
+    import openvino
+
+    # by default, CPUs that have bfloat16 compute in it, and features deviate by some thousandths
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    return openvino.Core().compile_model(str(path), "CPU", exact)(images)[0]
+
+
+def run_torch(path: pathlib.Path, images: np.ndarray, stem: str | None = None) -> np.ndarray:
+    """Features by weights in torch's layout, read by `from_torch`.
+
+    Args:
+        path: of the file.
+        images: (N, H, W, C) normalised images.
+        stem: of the network, where the file does not say it, see `from_torch`.
+    """
+    model = from_torch(path, input_shape=images.shape[1:], stem=stem, verbose=False)
+    return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+_TORCH_LIMITS = (
+    "weights only, named as torchvision's or timm's: the network is built there; no normalisation layer and "
+    "no projection; input size free where the network allows it; can be trained"
+)
+FORMATS = {
+    "keras": Format(
+        ".keras", _run_keras, None, "Keras, read again", "any batch size, one input size; can be trained"
+    ),
+    "saved_model": Format(
+        "",
+        _run_saved_model,
+        "tf_saved_model",
+        "TensorFlow, `tf.saved_model.load(path).serve`",
+        "one input size, inference mode only; gradients reach the images, BatchNorm cannot be trained",
+    ),
+    "onnx": Format(
+        ".onnx",
+        _run_onnx,
+        "onnx",
+        "onnxruntime on the CPU",
+        "one input size, inference only, no gradients",
+        ("onnx", "onnxruntime"),
+    ),
+    "litert": Format(
+        ".tflite",
+        _run_litert,
+        "litert",
+        "LiteRT's interpreter on the CPU",
+        "one input size, inference only, no gradients; `resize_tensor_input` before another batch size",
+        ("ai_edge_litert",),
+    ),
+    "openvino": Format(
+        ".xml",
+        _run_openvino,
+        "openvino",
+        "OpenVINO on the CPU, in float32",
+        "weights in the .bin beside it; one input size, inference only, no gradients; CPUs with bfloat16 "
+        "compute in it unless INFERENCE_PRECISION_HINT is f32",
+        ("openvino",),
+    ),
+    "safetensors": Format(".safetensors", run_torch, None, "`from_torch` and Keras", _TORCH_LIMITS),
+    "pth": Format(".pth", run_torch, None, "`from_torch` and Keras", _TORCH_LIMITS, ("torch",)),
+}

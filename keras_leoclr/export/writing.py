@@ -1,0 +1,201 @@
+"""Writing an export: it is compared with Keras on real images before it takes its name."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import math
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_leoclr import model_card
+from keras_leoclr.backbones.normalization import normalization_of, without_normalization
+from keras_leoclr.backbones.torch_weights import stem_of
+from keras_leoclr.evaluation.features import in_precision
+from keras_leoclr.export.conversion import ExportError, first_line, hint, make, require
+from keras_leoclr.export.formats import FORMATS, run_torch
+from keras_leoclr.runs.files import write_json
+
+TOLERANCE = 1e-4  # of the largest feature
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was exported.
+
+    Attributes:
+        path: the file or folder.
+        format: a name in `FORMATS`.
+        deviation: largest difference of a feature from Keras', over the largest feature.
+        images: that were compared.
+        batch_sizes: that the exported network took, of those that were tried.
+        refused: batch sizes that it did not take.
+        card: what `NAME.json` beside it says.
+    """
+
+    path: pathlib.Path
+    format: str
+    deviation: float
+    images: int
+    batch_sizes: tuple[int, ...]
+    refused: tuple[int, ...]
+    card: dict[str, Any]
+
+    def __str__(self) -> str:
+        batches = "any batch size" if not self.refused else f"batches of {self.batch_sizes[0]} only"
+        return (
+            f"{self.path}: {self.format}, {self.card['file']['bytes']} bytes\n"
+            f"  features of {self.images} images deviate by {self.deviation:.1e} of the largest from Keras' "
+            f"({FORMATS[self.format].runtime}); allowed {TOLERANCE:g}\n"
+            f"  input {'x'.join(map(str, self.card['input']['shape']))}, {self.card['input']['range']}; "
+            f"{batches}\n  limits: {FORMATS[self.format].limits}"
+        )
+
+
+def write(
+    backbone: keras.Model,
+    path: str | os.PathLike,
+    format: str,
+    images: np.ndarray,
+    overwrite: bool = False,
+    about: dict[str, Any] | None = None,
+) -> Exported:
+    """Exports a backbone, runs what was written in its own runtime, and keeps it if the features agree.
+
+    Beside it, `NAME.json` says what `model_card.describe` says of a backbone, the format, the deviation and
+    the limits. Until everything is checked the name holds what it held before; after an error, for good.
+
+    Args:
+        backbone: (B, H, W, C) -> (B, F). Low precision is exported as float32.
+        path: of the file, with the suffix of the format, or of the folder of a SavedModel.
+        format: a name in `FORMATS`: keras, saved_model, onnx, litert, openvino, safetensors or pth.
+        images: (N, H, W, C) real images to compare features on, N >= 3, raw, in [0, 255], for a backbone that
+            normalises them, else normalised.
+        overwrite: whether what is there may be replaced.
+        about: more for the card, such as `encoder`, `data` and `training`.
+
+    Returns:
+        What was exported.
+
+    Raises:
+        ExportError: if the format cannot be written here, or the features deviate by more than `TOLERANCE`
+            of the largest.
+        FileExistsError: if there is something and `overwrite` is false.
+        ImportError: if a package is missing; it names the extra to install.
+    """
+    path, images = pathlib.Path(path), np.asarray(images, "float32")
+    _check(backbone, path, format, images, overwrite)
+    kind = FORMATS[format]
+    backbone = in_precision(backbone, "float32" if _is_low(backbone) else None)
+    made, given, execute = backbone, images, kind.run
+    if kind.run is run_torch:
+        execute = functools.partial(run_torch, stem=stem_of(backbone))  # a .pth does not say it
+        made = without_normalization(backbone)
+    if made is not backbone:
+        mean, std = np.asarray(normalization_of(backbone), "float32")
+        given = (images / 255.0 - mean) / std
+    with _whole(path, overwrite) as partial:
+        make(made, partial, format)
+        card = model_card.describe(made, partial) | (about or {})
+        card["normalization"] = (about or {}).get("normalization") or _numbers(backbone, made)
+        deviations, refused = _compare(
+            backbone, images, lambda count: execute(partial, given[:count]), format
+        )
+        worst = max(deviations.values())
+        card["file"]["name"] = path.name
+        card["export"] = {
+            "format": format,
+            "runtime": kind.runtime,
+            "deviation": worst,
+            "images": max(deviations),
+            "batch_sizes_refused": refused,
+            "limits": kind.limits,
+        }
+    write_json(_card_path(path), card)
+    return Exported(path, format, worst, max(deviations), tuple(sorted(deviations)), refused, card)
+
+
+def _check(backbone, path, format, images, overwrite):
+    if format not in FORMATS:
+        raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: format={format!r}")
+    suffix, shape = FORMATS[format].suffix, tuple(backbone.input_shape[1:])
+    if path.suffix != suffix:
+        rule = f"end in {suffix}" if suffix else "be a folder, without a suffix"
+        raise ValueError(f"`path` must {rule} for {format}. Received: path={path}")
+    if images.ndim != 4 or images.shape[1:] != shape or len(images) < 3:
+        raise ValueError(
+            f"`images` must be (N, {', '.join(map(str, shape))}), N >= 3. Received: {images.shape}"
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"`path` is there already; `overwrite` replaces it. Received: path={path}")
+    for package in FORMATS[format].packages:
+        require(package, format)
+
+
+def _compare(backbone, images, execute, format):
+    """Deviation by batch size from Keras' features, and the batch sizes that the format did not take."""
+    deviations, errors = {}, {}
+    for size in (len(images), 1, 2):
+        try:
+            features = np.asarray(execute(size))
+        except Exception as error:  # each runtime raises its own kinds
+            errors[size] = error
+            continue
+        expected = keras.ops.convert_to_numpy(backbone(images[:size], training=False))
+        deviations[size] = _deviation(features, expected)
+    if not deviations:
+        raise ExportError(
+            f"{format} was written and does not run in {FORMATS[format].runtime}; it was removed. "
+            f"{hint(format)} Received: {first_line(errors[len(images)])}"
+        )
+    worst = max(deviations.values())
+    if not worst <= TOLERANCE:
+        raise ExportError(
+            f"{format}: features deviate from Keras' by {worst:.1e} of the largest, {TOLERANCE:g} is "
+            f"allowed; the file was removed. {hint(format)}"
+        )
+    return deviations, tuple(errors)
+
+
+def _deviation(features: np.ndarray, expected: np.ndarray) -> float:
+    if features.shape != expected.shape or not np.isfinite(features).all():
+        return math.inf
+    return float(np.abs(features - expected).max() / max(np.abs(expected).max(), 1e-30))
+
+
+def _numbers(backbone, made) -> dict[str, Any]:
+    """Normalisation, whether it is within what is exported or left to whoever uses it."""
+    mean, std = normalization_of(backbone) or (None, None)
+    return {"included": normalization_of(made) is not None, "mean": mean, "std": std}
+
+
+def _is_low(backbone) -> bool:
+    return any(layer.compute_dtype in ("float16", "bfloat16") for layer in backbone.layers)
+
+
+def _card_path(path: pathlib.Path) -> pathlib.Path:
+    return path.with_suffix(".json") if path.suffix == ".keras" else path.with_name(f"{path.name}.json")
+
+
+@contextlib.contextmanager
+def _whole(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
+    """A name in an empty folder; what is there when the block ends moves to `path`, after an error not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+        partial = pathlib.Path(folder) / path.name
+        yield partial
+        if overwrite:
+            _card_path(path).unlink(missing_ok=True)  # of the file that goes
+            if path.is_dir():
+                shutil.rmtree(path)
+        # an .xml last: whoever finds it finds its .bin
+        for made in sorted(partial.parent.iterdir(), key=lambda found: found == partial):
+            os.replace(made, path.parent / made.name)

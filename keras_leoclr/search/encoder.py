@@ -1,0 +1,66 @@
+"""A backbone that makes the features of an index."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_leoclr.backbones.feature_pyramid import resized
+from keras_leoclr.backbones.starting import RANDOM, starting_backbone
+from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.evaluation.features import checksum, extract_features
+from keras_leoclr.evaluation.neighbour_search import unit_rows
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views.preprocessing import Preprocessing
+
+# Large JPEGs are decoded at a fraction of their size, at least so many times that of the backbone.
+SHARPNESS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A backbone, and what an index says of it.
+
+    Attributes:
+        backbone: (B, S, S, 3) raw images -> (B, features).
+        about: `{"path", "checksum", "image_size"}`.
+    """
+
+    backbone: keras.Model
+    about: dict[str, Any]
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, image_size: int = 0) -> Encoder:
+        """From a file, a run's folder or torch weights, see `starting_backbone`.
+
+        Args:
+            path: of the backbone.
+            image_size: side of the images, pixels; 0 for the backbone's own.
+        """
+        if path == RANDOM:
+            raise ValueError("`backbone` must be a file or the folder of a run. Received: backbone='random'")
+        backbone = starting_backbone(path)
+        size = image_size or backbone.input_shape[1]
+        if not size:
+            raise ValueError("`image_size` must be given for a backbone of any size. Received: none")
+        number = checksum(backbone)
+        if (size, size) != tuple(backbone.input_shape[1:3]):
+            backbone = resized(backbone, (size, size, 3))
+        return cls(backbone, {"path": os.path.abspath(path), "checksum": number, "image_size": int(size)})
+
+    def features(self, images: FolderImages, batch_size: int = 64, verbose: bool = False) -> np.ndarray:
+        """Features (N, F) of unit length, float32."""
+        size = self.about["image_size"]
+        raw = Preprocessing(size, mean=(0.0,) * 3, std=(1 / 255,) * 3)  # values stay in [0, 255]
+        pictures = images.fetch(
+            tf.data.Dataset.range(images.count), (SHARPNESS * size) ** 2, os.cpu_count() or 1
+        )
+        pictures = pictures.apply(tf.data.experimental.assert_cardinality(images.count))
+        batches = pictures.map(lambda element: (raw.preprocess(element["image"][None])[0], 0)).batch(
+            batch_size
+        )
+        return unit_rows(extract_features(self.backbone, batches.prefetch(2), verbose)[0])

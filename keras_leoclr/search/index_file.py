@@ -1,0 +1,143 @@
+"""The file of an index: the features of a folder's pictures, with what they were made of.
+
+An index is one file, a ZIP archive that is not compressed: `vectors.faiss`, the features of unit length as
+faiss writes them, and `index.json`, which says whose they are, of what backbone, with the former's SHA-256.
+Nothing in it is code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import zipfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_leoclr.data.failures import shown
+from keras_leoclr.runs.files import whole_file
+
+if TYPE_CHECKING:
+    from keras_leoclr.search.encoder import Encoder
+
+FORMAT = 1
+KINDS = {
+    "exact": "compares with every picture",
+    "hnsw": "a graph of neighbours (arXiv 1603.09320), for millions of pictures; may miss one",
+}
+NEIGHBOURS = 32  # of a picture in the graph
+
+
+class IndexFileError(ValueError):
+    """A file is no index, is damaged, or was made otherwise."""
+
+
+@dataclasses.dataclass
+class PictureIndex:
+    """The features of a folder's pictures.
+
+    Attributes:
+        folder: absolute path.
+        kind: one of `KINDS`.
+        backbone: see `Encoder.about`.
+        files: path relative to the folder -> (size in bytes, time of change in ns), in the vectors' order.
+        vectors: faiss' index; its numbers are the places in `files`.
+    """
+
+    folder: str
+    kind: str
+    backbone: dict[str, Any]
+    files: dict[bytes, tuple[int, int]]
+    vectors: Any
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Writes the file, whole or not at all."""
+        data = faiss_package().serialize_index(self.vectors).tobytes()
+        about = {
+            "format": FORMAT,
+            "folder": self.folder,
+            "kind": self.kind,
+            "backbone": self.backbone,
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "files": [[os.fsdecode(name), *state] for name, state in self.files.items()],
+        }
+        with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("index.json", json.dumps(about))
+            archive.writestr("vectors.faiss", data)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> PictureIndex:
+        """Reads a file.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            IndexFileError: if it is not what `write` wrote.
+        """
+        faiss = faiss_package()
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"`index`: no such file. Received: {shown(str(path))}")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                about = json.loads(archive.read("index.json"))
+                data = archive.read("vectors.faiss")
+            if about["format"] != FORMAT or hashlib.sha256(data).hexdigest() != about["sha256"]:
+                raise ValueError("another format" if about["format"] != FORMAT else "the checksum differs")
+            files = {os.fsencode(name): (size, changed) for name, size, changed in about["files"]}
+            vectors = faiss.deserialize_index(np.frombuffer(data, np.uint8))
+            if vectors.ntotal != len(files):
+                raise ValueError(f"{len(files)} files and {vectors.ntotal} vectors")
+            return cls(about["folder"], about["kind"], about["backbone"], files, vectors)
+        except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RuntimeError, EOFError) as error:
+            raise IndexFileError(
+                f"`index` must be a file that `leoclr index` wrote. Received: {shown(str(path))} ({error})"
+            ) from error
+
+    def paths(self) -> list[str]:
+        """Absolute path of each picture."""
+        return [os.path.join(self.folder, os.fsdecode(name)) for name in self.files]
+
+    def check_made_with(self, encoder: Encoder) -> None:
+        """Raises IndexFileError if the features are another backbone's."""
+        for name, words in (("checksum", "the backbone"), ("image_size", "the image size")):
+            if self.backbone[name] != encoder.about[name]:
+                raise IndexFileError(
+                    f"`backbone` must be {words} that the index was made with, {self.backbone['path']} "
+                    f"({name} {str(self.backbone[name])[:12]}). "
+                    f"Received: {encoder.about['path']} ({name} {str(encoder.about[name])[:12]})"
+                )
+
+
+def vectors_of(kind: str, features: np.ndarray) -> Any:
+    """An index of faiss that holds features.
+
+    Args:
+        kind: one of `KINDS`.
+        features: (N, F) of unit length.
+    """
+    faiss, width = faiss_package(), features.shape[1]
+    inner = faiss.METRIC_INNER_PRODUCT  # of unit vectors: the cosine
+    index = faiss.IndexFlatIP(width) if kind == "exact" else faiss.IndexHNSWFlat(width, NEIGHBOURS, inner)
+    index.add(np.ascontiguousarray(features, "float32"))
+    return index
+
+
+def default_path(folder: str | os.PathLike) -> pathlib.Path:
+    """Where the index of a folder lies if nothing else is said: beside it."""
+    folder = pathlib.Path(os.path.abspath(folder))
+    return folder.with_name(folder.name + ".index")
+
+
+def faiss_package() -> Any:
+    """The package faiss.
+
+    Raises:
+        ImportError: if it is missing; it names the extra to install.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError("an index of pictures needs faiss: pip install 'keras-leoclr[search]'") from error
+    return faiss

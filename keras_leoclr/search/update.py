@@ -1,0 +1,126 @@
+"""Making the index of a folder, and bringing one up to date."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import warnings
+
+import numpy as np
+
+from keras_leoclr.data import decode
+from keras_leoclr.data.failures import Failures, shown
+from keras_leoclr.data.readers.files import Index, read_index, scan_folder
+from keras_leoclr.data.readers.folder import indexed_images
+from keras_leoclr.search.encoder import Encoder
+from keras_leoclr.search.index_file import KINDS, IndexFileError, PictureIndex, faiss_package, vectors_of
+from keras_leoclr.tensorflow_host import tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """What `update_index` did.
+
+    Attributes:
+        index: the index.
+        kept, added, changed, removed: numbers of pictures.
+        skipped: (path, reason) of those that cannot be read.
+    """
+
+    index: PictureIndex
+    kept: int
+    added: int
+    changed: int
+    removed: int
+    skipped: list[tuple[str, str]]
+
+
+def update_index(
+    folder: str | os.PathLike,
+    encoder: Encoder,
+    path: str | os.PathLike,
+    kind: str = "exact",
+    overwrite: bool = False,
+    on_error: str = "raise",
+    max_failures: float = 0.01,
+    batch_size: int = 64,
+    verbose: bool = False,
+) -> Update:
+    """Makes the index of a folder, or brings one up to date: unchanged pictures are not read again.
+
+    Args:
+        folder: pictures at any depth.
+        encoder: makes the features.
+        path: of the index; if it exists, it must be of this folder and this backbone.
+        kind: one of `KINDS`.
+        overwrite: make it anew, whatever is there.
+        on_error: at a picture that cannot be read, "raise" or "skip".
+        max_failures: with "skip", largest share of pictures that may fail, in [0, 1].
+        batch_size: images per call of the backbone.
+        verbose: whether to show progress bars.
+
+    Raises:
+        IndexFileError: if `path` is another folder's, or made with another backbone.
+        ValueError: if a picture cannot be read, more than allowed, or there is none.
+    """
+    decode.check_options(on_error, decode.MAX_PIXELS, decode.WHITE, None, 1)
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind!r}")
+    faiss_package()  # a missing one is told before any picture is read
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"`folder`: no such folder. Received: {shown(str(folder))}")
+    root = os.path.abspath(os.fsencode(folder))
+    old = None if overwrite or not os.path.exists(path) else PictureIndex.read(path)
+    if old is not None:
+        old.check_made_with(encoder)
+        if os.fsencode(old.folder) != root:
+            raise IndexFileError(
+                f"`output` must be a new file or the index of this folder. Received: {shown(str(path))}, "
+                f"the index of {shown(old.folder)}; --overwrite replaces it"
+            )
+    before = old.files if old else {}
+    states = scan_folder(root).files
+    same = [row for row, (name, state) in enumerate(before.items()) if states.get(name) == state]
+    names = list(before)
+    kept = {names[row]: before[names[row]] for row in same}
+    parts = [] if not same else [old.vectors.reconstruct_n(0, len(before))[same]]
+    failures = Failures(max_failures=max_failures)
+    fresh, features = _new_features(root, kept, states, encoder, failures, on_error, batch_size, verbose)
+    parts += [features] if fresh else []
+    files = kept | {name: states[name] for name in fresh}
+    vectors = vectors_of(kind, np.concatenate(parts))
+    index = PictureIndex(os.fsdecode(root), kind, encoder.about, files, vectors)
+    index.write(path)
+    changed = sum(name in before for name in fresh)
+    return Update(
+        index,
+        kept=len(kept),
+        added=len(fresh) - changed,
+        changed=changed,
+        removed=sum(name not in files for name in before),
+        skipped=failures.items(),
+    )
+
+
+def _new_features(root, kept, states, encoder, failures, on_error, batch_size, verbose):
+    """Names of the pictures that are not in `kept` and can be read, and their features."""
+    found = read_index(root, decode.MAX_PIXELS, progress=verbose)
+    failures.total = len(found.headers) + len(found.failures)
+    new = {name: header for name, header in found.headers.items() if name not in kept and name in states}
+    if not new and not found.failures and kept:
+        return [], None
+    part = Index(new if new or not kept else found.headers, found.failures, found.ignored, found.folders)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of labels, which are not used, and of what `Update.skipped` lists
+        images = indexed_images(root, part, failures, skip=on_error == "skip")
+        if not new:
+            return [], None
+        try:
+            features = encoder.features(images, batch_size, verbose)
+        except tf.errors.InvalidArgumentError:
+            if not kept or not all(os.path.join(root, name) in failures for name in new):
+                raise
+            return [], None  # each of the few new ones is broken, so that none could take its place
+    # a picture that broke when it was decoded was replaced by another: its row goes
+    good = [row for row, name in enumerate(new) if os.path.join(root, name) not in failures]
+    return [list(new)[row] for row in good], features[good]
