@@ -16,7 +16,7 @@ from keras_leoclr import (
 from keras_leoclr.heads import projection_head
 from keras_leoclr.key_queue import KeyQueue
 from keras_leoclr.model import LeOCLR
-from keras_leoclr.views.host import (
+from keras_leoclr.views import (
     CropToOriginalViews,
     LeOCLRViews,
     MoCoV2Views,

@@ -1,25 +1,20 @@
 """Images to views: what the query encoder and the key encoder see of an image."""
 
-from keras_leoclr.views.host import (
-    CropToOriginalViews,
-    LeOCLRViews,
-    MoCoV2Views,
-    RandomView,
-    keras_cv_views,
-)
-from keras_leoclr.views.preprocessing import Preprocessing
-from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD, LUMA, PHOTOMETRICS, RGB_TO_YIQ
+from keras_leoclr import lazy
 
-__all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
-    "LUMA",
-    "PHOTOMETRICS",
-    "RGB_TO_YIQ",
-    "CropToOriginalViews",
-    "LeOCLRViews",
-    "MoCoV2Views",
-    "Preprocessing",
-    "RandomView",
-    "keras_cv_views",
-]
+_PLACES = {
+    "IMAGENET_MEAN": "settings",
+    "IMAGENET_STD": "settings",
+    "LUMA": "settings",
+    "PHOTOMETRICS": "settings",
+    "RGB_TO_YIQ": "settings",
+    "CropToOriginalViews": "pairs",
+    "LeOCLRViews": "pairs",
+    "MoCoV2Views": "pairs",
+    "Preprocessing": "preprocessing",
+    "RandomView": "host",
+    "keras_cv_views": "stock",
+}
+
+__all__ = list(_PLACES)
+__getattr__, __dir__ = lazy.attach(__name__, _PLACES)

@@ -31,6 +31,7 @@ PHOTOMETRICS = (
     "mean",
     "std",
 )
+LAYER_OPTIONS = ("name", "dtype", "trainable")  # options of a Keras layer that the layers of views pass on
 # No colour operation and no blur; the flip is left.
 CLEAN = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 
@@ -98,6 +99,75 @@ class ViewSettings:
             )
         for name, value in checked.items():
             object.__setattr__(self, name, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class PairSettings:
+    """What the encoders see of an image: one query view, and as many key views as `keys.num_views`.
+
+    Args:
+        query: of the query view.
+        keys: of the key views.
+    """
+
+    query: ViewSettings
+    keys: ViewSettings
+
+
+# === Methods ===
+
+
+def leoclr(
+    image_size: int,
+    crop_scale: Sequence[float],
+    num_crops: int,
+    original_photometrics: bool,
+    antialias_original: bool,
+    photometrics: dict[str, Any],
+) -> PairSettings:
+    """The original as query, crops of it as keys; `LeOCLRViews` describes the arguments."""
+    whole_number("num_crops", num_crops, 1)
+    original = _original(image_size, original_photometrics, antialias_original, photometrics)
+    return PairSettings(original, _crop(image_size, crop_scale, photometrics, num_crops))
+
+
+def crop_to_original(
+    image_size: int,
+    crop_scale: Sequence[float],
+    original_photometrics: bool,
+    antialias_original: bool,
+    photometrics: dict[str, Any],
+) -> PairSettings:
+    """A crop as query, the original as key; `CropToOriginalViews` describes the arguments."""
+    crop = _crop(image_size, crop_scale, photometrics)
+    return PairSettings(crop, _original(image_size, original_photometrics, antialias_original, photometrics))
+
+
+def moco_v2(image_size: int, crop_scale: Sequence[float], photometrics: dict[str, Any]) -> PairSettings:
+    """A crop as query, another as key; `MoCoV2Views` describes the arguments."""
+    crop = _crop(image_size, crop_scale, photometrics)
+    return PairSettings(crop, crop)
+
+
+def _crop(image_size, crop_scale, photometrics, number=1):
+    _check_photometrics(photometrics)
+    crop_scale = check_crop_scale(crop_scale)  # None is no crop
+    return ViewSettings(image_size, crop_scale, num_views=number, **photometrics)
+
+
+def _original(image_size, with_photometrics, antialias, photometrics):
+    _check_photometrics(photometrics)
+    options = {name: value for name, value in photometrics.items() if name != "crop_ratio"}
+    if not with_photometrics:
+        options |= CLEAN
+    return ViewSettings(image_size, crop_scale=None, antialias=antialias, **options)
+
+
+def _check_photometrics(options: dict[str, Any]) -> None:
+    known = ("crop_ratio", "jit_compile", *PHOTOMETRICS)
+    for name in options:
+        if name not in known:
+            raise TypeError(f"`{name}` is not an option of the views. Known options: {', '.join(known)}")
 
 
 # === Checks ===

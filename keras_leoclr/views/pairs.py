@@ -1,0 +1,282 @@
+"""The views of each method: one query view and some key views of each image.
+
+Making these layers needs neither TensorFlow nor keras-cv; making views with them does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from keras_leoclr.views import sampling, settings
+from keras_leoclr.views.preprocessing import Preprocessing, check_images
+from keras_leoclr.views.settings import LAYER_OPTIONS, PairSettings, ViewSettings
+
+
+class _Views(keras.layers.Layer):
+    """What the methods share: one query view and V key views of each image.
+
+    Attributes:
+        settings: what the views are, a `PairSettings`.
+        options: the arguments that the layer was made with.
+    """
+
+    def __init__(self, method: Callable[..., PairSettings], arguments: dict, options: dict):
+        layer_options = {name: value for name, value in options.items() if name in LAYER_OPTIONS}
+        photometrics = {name: value for name, value in options.items() if name not in LAYER_OPTIONS}
+        super().__init__(**{"dtype": "float32", **layer_options})
+        self.supports_jit = False
+        self._convert_input_args = False  # runs in tf.data, on TensorFlow tensors, under every backend
+        self._allow_non_tensor_positional_args = True
+        self.settings = method(**arguments, photometrics=photometrics)
+        self.options = {**arguments, **photometrics}
+        self.built = True
+
+    @property
+    def image_size(self) -> int:
+        """Side of the views in pixels."""
+        return self.settings.keys.image_size
+
+    @property
+    def num_key_views(self) -> int:
+        """V, the number of key views of an image."""
+        return self.settings.keys.num_views
+
+    @property
+    def query_view(self) -> Any:
+        """The `RandomView` that makes the query views."""
+        return self._host_layers["query"]
+
+    @property
+    def key_view(self) -> Any:
+        """The `RandomView` that makes the key views."""
+        return self._host_layers["keys"]
+
+    @functools.cached_property
+    def _host_layers(self):
+        from keras_leoclr.views.host import RandomView
+
+        pair = {"query": self.settings.query, "keys": self.settings.keys}
+        return {name: RandomView(**dataclasses.asdict(settings)) for name, settings in pair.items()}
+
+    def call(self, images, seed):
+        from keras_leoclr.tensorflow_host import tf
+
+        images = check_images(images)
+        views = self.views_of_batch(images, self.draw(tf.shape(images)[0], seed))
+        if tf.inside_function() or keras.backend.backend() == "tensorflow":
+            return views
+        return {name: keras.ops.convert_to_tensor(view.numpy()) for name, view in views.items()}
+
+    def draw(self, count, seed):
+        """All the randomness of the views of `count` images, for `views_of_batch` and `views_of_one`.
+
+        Args:
+            count: B.
+            seed: int tensor (2,), as in `call`.
+
+        Returns:
+            Nested dictionary of tensors; the rows of an image are row i of each.
+        """
+        from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
+
+        return sampling.draw_pair(self.settings, count, seed, TensorFlowFunctions)
+
+    def views_of_batch(self, images, draws):
+        """The views of images of one size; what `call` makes, or a part of a batch of it.
+
+        Args:
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            draws: the rows of `draw` that belong to these images.
+
+        Returns:
+            `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`.
+        """
+        from keras_leoclr.tensorflow_host import tf
+
+        def made(layer, rows):
+            flat = {name: tf.reshape(v, [-1, *v.shape[2:]]) for name, v in rows.items()}
+            return layer.views_of_batch(images, flat)
+
+        return {
+            "query": made(self.query_view, draws["query"])[:, 0],
+            "keys": made(self.key_view, draws["keys"]),
+        }
+
+    def views_of_one(self, image, draws):
+        """The views of a single image of any size.
+
+        Args:
+            image: (H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            draws: a row of `draw`.
+
+        Returns:
+            `{"query": (S, S, 3), "keys": (V, S, S, 3)}`: up to the border of enlarged crops what
+            `call` makes of a batch that this image is part of.
+        """
+        return {
+            "query": self.query_view.views_of_one(image, draws["query"])[0],
+            "keys": self.key_view.views_of_one(image, draws["keys"]),
+        }
+
+    def boxes_of_one(self, image, draws):
+        """Where the views of a single image lie in it.
+
+        Args:
+            image: (H, W, C).
+            draws: a row of `draw`.
+
+        Returns:
+            `{"query": (4,), "keys": (V, 4)}`: top, left, height and width in pixels of the image.
+        """
+        height, width = image.shape[:2]
+        boxes = {
+            name: layer.parameters(draws[name], height, width)["box"]
+            for name, layer in (("query", self.query_view), ("keys", self.key_view))
+        }
+        return {"query": boxes["query"][0], "keys": boxes["keys"]}
+
+    def preprocess(self, images):
+        """Images as evaluation sees them: resized and normalised, nothing random.
+
+        Args:
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+
+        Returns:
+            (B, image_size, image_size, 3) float32 TensorFlow tensor.
+        """
+        return Preprocessing.of(self).preprocess(images)
+
+    def compute_output_shape(self, input_shape, *args, **kwargs):
+        batch_size = input_shape[0]
+        size = self.image_size
+        return {
+            "query": (batch_size, size, size, 3),
+            "keys": (batch_size, self.num_key_views, size, size, 3),
+        }
+
+    def get_config(self):
+        return {**super().get_config(), **self.options}
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class LeOCLRViews(_Views):
+    """LeOCLR's views (arXiv 2403.06813): the original as query, random crops of it as keys.
+
+    The original is resized to the square `image_size` and never cropped; it gets the same
+    photometric augmentation as the crops unless `original_photometrics` is false, in which case it
+    is only flipped and normalised.
+
+    Args:
+        image_size: side of the square views in pixels.
+        crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
+        num_crops: V, crops (key views) of an image.
+        original_photometrics: whether colour jitter, greyscale and blur apply to the original too.
+        antialias_original: whether the original is reduced with an antialiasing filter, as it should be
+            where it is much larger than `image_size`; `benchmarks/views.py` prints what it costs.
+        **photometrics: settings of all views, MoCo v2's by default, see `settings.ViewSettings`:
+            `color_jitter`, `jitter_probability`, `grayscale_probability`, `blur_sigma`, `blur_probability`,
+            `flip_probability`, `mean`, `std`, `crop_ratio`, `jit_compile`.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+
+    Returns:
+        `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`, float32, with S = `image_size`.
+
+    Example:
+        ```python
+        views = LeOCLRViews(image_size=32)
+        batch = views(images, seed=[0, 1])
+        ```
+    """
+
+    def __init__(
+        self,
+        image_size: int = ViewSettings.image_size,
+        crop_scale: Sequence[float] = ViewSettings.crop_scale,
+        num_crops: int = 2,
+        original_photometrics: bool = True,
+        antialias_original: bool = False,
+        **photometrics: Any,
+    ):
+        arguments = {
+            "image_size": image_size,
+            "crop_scale": crop_scale,
+            "num_crops": num_crops,
+            "original_photometrics": original_photometrics,
+            "antialias_original": antialias_original,
+        }
+        super().__init__(settings.leoclr, arguments, photometrics)
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class CropToOriginalViews(_Views):
+    """LeOCLR's pair the other way round: a random crop as query, the original as its key.
+
+    This is no paper's method. The pair still shares its content, since the crop lies within the
+    original, but the query encoder, the only one with gradients, sees crops: LeOCLR's never does, and its key
+    encoder, which sees them, is only the average of what was learned from originals. A step costs
+    what MoCo v2's does; `RESULTS.md` compares the three.
+
+    Args:
+        image_size: side of the square views in pixels.
+        crop_scale: two numbers, area of the crop as a share of the image, 0 < low <= high <= 1.
+        original_photometrics: see `LeOCLRViews`.
+        antialias_original: see `LeOCLRViews`.
+        **photometrics: options of `RandomView`, see `LeOCLRViews`.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+
+    Returns:
+        `{"query": (B, S, S, 3), "keys": (B, 1, S, S, 3)}`, float32, with S = `image_size`.
+    """
+
+    def __init__(
+        self,
+        image_size: int = ViewSettings.image_size,
+        crop_scale: Sequence[float] = ViewSettings.crop_scale,
+        original_photometrics: bool = True,
+        antialias_original: bool = False,
+        **photometrics: Any,
+    ):
+        arguments = {
+            "image_size": image_size,
+            "crop_scale": crop_scale,
+            "original_photometrics": original_photometrics,
+            "antialias_original": antialias_original,
+        }
+        super().__init__(settings.crop_to_original, arguments, photometrics)
+
+
+@keras.saving.register_keras_serializable("keras_leoclr")
+class MoCoV2Views(_Views):
+    """MoCo v2's views (arXiv 2003.04297): one random crop as query, another as key.
+
+    Args:
+        image_size: side of the square views in pixels.
+        crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
+        **photometrics: options of `RandomView`, see `LeOCLRViews`.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+
+    Returns:
+        `{"query": (B, S, S, 3), "keys": (B, 1, S, S, 3)}`, float32, with S = `image_size`.
+    """
+
+    def __init__(
+        self,
+        image_size: int = ViewSettings.image_size,
+        crop_scale: Sequence[float] = ViewSettings.crop_scale,
+        **photometrics: Any,
+    ):
+        super().__init__(settings.moco_v2, {"image_size": image_size, "crop_scale": crop_scale}, photometrics)

@@ -1,0 +1,78 @@
+"""Operations on the pixels of views by TensorFlow: colour, blur, normalisation, each on a whole batch."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views import sampling
+from keras_leoclr.views.settings import LUMA
+from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
+
+
+def adjust_colour(images: tf.Tensor, parameters: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Brightness, contrast, saturation, hue and greyscale, see `sampling.colour_matrix`; clipped to [0, 255].
+
+    Args:
+        images: (N, S, S, C) float32, C 1 or 3. Grey images stay (N, S, S, 1).
+        parameters: of `sampling.parameters`, N rows.
+    """
+    gain, shift = sampling.gain_and_shift(parameters)
+    mean = tf.reduce_mean(images, axis=[1, 2])
+    mean_luma = mean[:, 0] if images.shape[-1] == 1 else tf.linalg.matvec(mean, LUMA)
+    bias = shift * mean_luma
+    if images.shape[-1] == 1:  # no chroma: only gain and bias are left
+        images = images * gain[:, None, None, None] + bias[:, None, None, None]
+        return tf.clip_by_value(images, 0.0, 255.0)
+    matrix = sampling.colour_matrix(parameters, TensorFlowFunctions)
+    shape = tf.shape(images)
+    pixels = tf.matmul(tf.reshape(images, [shape[0], -1, 3]), matrix) + bias[:, None, None]
+    return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), shape)
+
+
+# A Gaussian blur is a sum of shifted rows, then of shifted columns, each weighted. An image is worked on
+# with its pixels in one line per row, so that compiled loops run along the memory.
+
+
+def mirror(images: tf.Tensor, radius: int) -> tf.Tensor:
+    """(N, S, S, C) -> (N, S + 2r, S + 2r, C): the image mirrored at its outermost pixels."""
+    return tf.pad(images, [[0, 0], [radius, radius], [radius, radius], [0, 0]], "REFLECT")
+
+
+def blur_columns(padded: tf.Tensor, sigma: tf.Tensor, radius: int) -> tf.Tensor:
+    """(N, S + 2r, S + 2r, C) -> (N, S, S + 2r, C), blurred along the first axis of the image."""
+    height, width, channels = padded.shape[1:]
+    lines = tf.reshape(padded, [-1, height, width * channels])
+    kernel = _gaussian_kernel(sigma, radius)
+    size = height - 2 * radius
+    blurred = sum(kernel[:, tap] * lines[:, tap : tap + size] for tap in range(2 * radius + 1))
+    return tf.reshape(blurred, [-1, size, width, channels])
+
+
+def blur_rows(padded: tf.Tensor, sigma: tf.Tensor, radius: int) -> tf.Tensor:
+    """(N, S, S + 2r, C) -> (N, S, S, C), blurred along the second axis."""
+    size, width, channels = padded.shape[1:]
+    lines = tf.reshape(padded, [-1, size, width * channels])
+    kernel = _gaussian_kernel(sigma, radius)
+    starts = [tap * channels for tap in range(2 * radius + 1)]
+    blurred = sum(
+        kernel[:, t] * lines[:, :, start : start + size * channels] for t, start in enumerate(starts)
+    )
+    return tf.reshape(blurred, [-1, size, size, channels])
+
+
+def _gaussian_kernel(sigma, radius):
+    """(N,) -> (N, 2r + 1, 1, 1); a single 1 where sigma is 0."""
+    taps = tf.range(-radius, radius + 1, dtype=tf.float32)
+    kernel = tf.exp(-0.5 * (taps / tf.maximum(sigma, 1e-6)[:, None]) ** 2)
+    return (kernel / tf.reduce_sum(kernel, axis=1, keepdims=True))[:, :, None, None]
+
+
+def normalised(images: tf.Tensor, scale: np.ndarray, offset: np.ndarray) -> tf.Tensor:
+    """`images * scale + offset` with three channels, scale and offset repeated along the line."""
+    size, channels = images.shape[2:]
+    if channels == 1:
+        return images * scale + offset
+    lines = tf.reshape(images, [-1, size, size * channels])
+    lines = lines * np.tile(scale, size) + np.tile(offset, size)
+    return tf.reshape(lines, [-1, size, size, channels])
