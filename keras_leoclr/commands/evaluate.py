@@ -141,7 +141,7 @@ class _Evaluation:
     def __init__(self, given: dict[str, Any]):
         from keras_leoclr import data
         from keras_leoclr.runs.results import Results
-        from keras_leoclr.views.host import IMAGENET_MEAN, IMAGENET_STD, LeOCLRViews
+        from keras_leoclr.views import IMAGENET_MEAN, IMAGENET_STD, LeOCLRViews
 
         self.given = given
         self.workdir = pathlib.Path(given["workdir"])

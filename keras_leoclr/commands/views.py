@@ -73,11 +73,12 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
     from keras_leoclr import data
     from keras_leoclr.report.views_page import write_views_page
     from keras_leoclr.views import sheet as view_sheet
+    from keras_leoclr.views.preview import draw_views
 
     make_views = importlib.import_module("keras_leoclr.training.build").make_views
     views = make_views(dataclasses.replace(recipe, compile_views=False))
     source = data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
-    drawn = view_sheet.draw_views(views, source, images, recipe.seed)
+    drawn = draw_views(views, source, images, recipe.seed)
     if output.suffix == ".png":
         view_sheet.write_sheet(drawn, output)
         return

@@ -24,7 +24,7 @@ from keras_leoclr.training.build import compiled_model, make_views, peak_learnin
 from keras_leoclr.training.determinism import make_deterministic
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 from keras_leoclr.training.session import RunSession
-from keras_leoclr.views import sheet as view_sheet
+from keras_leoclr.views.preview import write_views
 
 # What the report shows of every run; `leoclr evaluate` measures more, and on all images.
 QUALITY_IMAGES = 10_000
@@ -193,7 +193,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
             path.unlink(missing_ok=True)
         drop_unnamed(results)
-        view_sheet.write_views(views, source, folder.views_file)
+        write_views(views, source, folder.views_file)
         if recipe.evaluate:
             say("Before training: raw pixels and the randomly initialised backbone")
             size = _pixel_bytes(recipe, probe_source, test_source)

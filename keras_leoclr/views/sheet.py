@@ -1,4 +1,4 @@
-"""Views drawn side by side: the picture with the boxes of its crops, then what the encoders see."""
+"""Sheets of views, by Pillow alone: the picture with the boxes of its crops, then what the encoders see."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from keras_leoclr.checks import whole_number
-from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.runs.files import whole_file
-from keras_leoclr.tensorflow_host import tf
 
 TILE = 112  # pixels
 GAP = 6
@@ -56,36 +53,6 @@ class Drawn(NamedTuple):
     def is_crop(self, box: np.ndarray) -> bool:
         """Whether a box is only a part of the picture."""
         return tuple(box) != (0, 0, *self.picture.shape[:2])
-
-
-def draw_views(views: Any, source: Source | tf.data.Dataset, count: int = 12, seed: int = 0) -> list[Drawn]:
-    """The views of the first images of a source.
-
-    Args:
-        views: layer such as `LeOCLRViews`.
-        source: dictionaries with `image`, see `data.load`.
-        count: >= 1, images.
-        seed: of the views.
-
-    Returns:
-        One for each image, fewer where the source has fewer.
-    """
-    whole_number("count", count, 1)
-    images = [element["image"] for element in as_source(source).take(count)]
-    draws = views.draw(len(images), tf.constant([seed, 0], tf.int32))
-    drawn = []
-    for row, image in enumerate(images):
-        own = tf.nest.map_structure(lambda values, row=row: values[row], draws)
-        made = {name: _pixels(view, views.key_view) for name, view in views.views_of_one(image, own).items()}
-        boxes = {name: np.asarray(box) for name, box in views.boxes_of_one(image, own).items()}
-        picture = np.clip(np.asarray(image), 0, 255).astype("uint8")
-        drawn.append(Drawn(np.repeat(picture, 3 // picture.shape[-1], -1), boxes, **made))
-    return drawn
-
-
-def _pixels(views, layer):
-    values = np.asarray(views) * np.array(layer.std) + np.array(layer.mean)
-    return np.clip(255.0 * values, 0, 255).round().astype("uint8")
 
 
 def strip(drawn: Drawn) -> Image.Image:
@@ -133,20 +100,6 @@ def headings(drawn: Drawn) -> list[str]:
     query = "query: crop q" if drawn.query_is_crop else "query: original"
     keys = enumerate(drawn.boxes["keys"], 1)
     return ["picture", query, *(f"key: {'crop' if drawn.is_crop(b) else 'original'} {n}" for n, b in keys)]
-
-
-def write_views(
-    views: Any, source: Source | tf.data.Dataset, path: str | os.PathLike, count: int = 12
-) -> None:
-    """Writes a PNG with a strip for each of the first images, see `sheet`.
-
-    Args:
-        views: layer such as `LeOCLRViews`.
-        source: dictionaries with `image`.
-        path: of the PNG.
-        count: images shown.
-    """
-    write_sheet(draw_views(views, source, count), path)
 
 
 def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:

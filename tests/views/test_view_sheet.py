@@ -10,6 +10,7 @@ from PIL import Image
 import keras_leoclr as kl
 from keras_leoclr import cli
 from keras_leoclr.views import sheet as view_sheet
+from keras_leoclr.views.preview import draw_views, write_views
 from tests.case import random_images
 
 pytestmark = pytest.mark.backend_free
@@ -25,7 +26,7 @@ def source(*shape):
 
 def test_a_box_is_where_its_crop_was_cut():
     views = kl.LeOCLRViews(12, crop_scale=(0.2, 0.6), **PLAIN)
-    for one in view_sheet.draw_views(views, source(3, 24, 32), 3):
+    for one in draw_views(views, source(3, 24, 32), 3):
         for box, key in zip(one.boxes["keys"], one.keys, strict=True):
             top, left, height, width = box.astype(int)
             cut = one.picture[top : top + height, left : left + width]
@@ -36,14 +37,14 @@ def test_a_box_is_where_its_crop_was_cut():
 
 def test_the_query_of_moco_has_a_box_too():
     views = kl.MoCoV2Views(12, crop_scale=(0.2, 0.4), **PLAIN)
-    one = view_sheet.draw_views(views, source(1, 24, 24, 1), 1)[0]
+    one = draw_views(views, source(1, 24, 24, 1), 1)[0]
     assert one.query_is_crop and view_sheet.headings(one) == ["picture", "query: crop q", "key: crop 1"]
     assert one.picture.shape == (24, 24, 3)
 
 
 def test_boxes_and_frames_have_the_colours_of_their_crops():
     views = kl.LeOCLRViews(16, crop_scale=(0.2, 0.3), **PLAIN)
-    drawn = view_sheet.draw_views(views, source(1, 32, 32), 1)[0]
+    drawn = draw_views(views, source(1, 32, 32), 1)[0]
     pixels = np.asarray(view_sheet.strip(drawn))
     assert pixels.shape == (view_sheet.TILE, 4 * view_sheet.TILE + 3 * view_sheet.GAP, 4)
     tile = view_sheet.TILE + view_sheet.GAP
@@ -58,10 +59,10 @@ def test_boxes_and_frames_have_the_colours_of_their_crops():
 
 def test_a_sheet_knows_its_strips(tmp_path):
     views = kl.LeOCLRViews(8, **PLAIN)
-    view_sheet.write_views(views, source(7, 8, 8), tmp_path / "views.png", 9)
+    write_views(views, source(7, 8, 8), tmp_path / "views.png", 9)
     strips, headings = view_sheet.read_strips(tmp_path / "views.png")
     assert len(strips) == 7 and headings == ["picture", "query: original", "key: crop 1", "key: crop 2"]
-    drawn = view_sheet.draw_views(views, source(7, 8, 8), 9)
+    drawn = draw_views(views, source(7, 8, 8), 9)
     for one, held in zip(drawn, strips, strict=True):
         expected, actual = view_sheet.strip(one), Image.open(io.BytesIO(held))
         np.testing.assert_array_equal(np.asarray(actual), np.asarray(expected))
@@ -75,7 +76,7 @@ def test_another_png_is_one_strip(tmp_path):
 
 def test_a_key_that_is_the_original_is_called_so():
     views = kl.CropToOriginalViews(12, crop_scale=(0.2, 0.4))
-    (drawn,) = view_sheet.draw_views(views, source(1, 20, 16), 1)
+    (drawn,) = draw_views(views, source(1, 20, 16), 1)
     assert view_sheet.headings(drawn) == ["picture", "query: crop q", "key: original 1"]
 
 

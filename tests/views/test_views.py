@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_leoclr.views.host import (
+from keras_leoclr.views import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     CropToOriginalViews,
