@@ -9,6 +9,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 
+# These answer without the rest of the package.
+LIGHT = ("recipes", "watch", "doctor")
+
+
+def needs_keras(argv: list[str]) -> bool:
+    """Whether a command line does more than `LIGHT` commands, help and complaints."""
+    return len(argv) > 1 and not argv[1].startswith("-") and argv[1] not in LIGHT
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command.
@@ -26,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     from keras_leoclr import cli
 
     package = sys.modules[name]
-    if cli.needs_keras(argv) and not hasattr(package, "__all__"):
+    if needs_keras(argv) and not hasattr(package, "__all__"):
         try:
             package.__spec__.loader.exec_module(package)
         except Exception as error:

@@ -19,12 +19,11 @@ import sys
 import tempfile
 from typing import Any
 
-from absl import flags
-
-from keras_leoclr.commands.flags import UsageError, parse
+from keras_leoclr.commands.command import JSON, Command
+from keras_leoclr.commands.flags import Given
 from keras_leoclr.runs.environment import cores, version_of
 
-USAGE = """leoclr doctor [--json]
+TEXT = """leoclr doctor [--json]
 
 Prints versions, backend, devices, directories and CPU, tries whether the packages can be imported (in
 processes of their own, which takes some seconds), and says what will not work and what to look out for.
@@ -56,27 +55,6 @@ print(json.dumps({"backend": keras.backend.backend(), "devices": devices(),
                   "image_data_format": keras.config.image_data_format()}))
 """
 GIB = 2**30
-
-
-def run(arguments: list[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: what follows its name.
-
-    Returns:
-        Exit status.
-    """
-    values = flags.FlagValues()
-    flags.DEFINE_bool("json", False, "print JSON", flag_values=values, module_name="doctor")
-    rest = parse(values, arguments, USAGE)
-    if rest is None:
-        return 0
-    if rest:
-        raise UsageError(f"`doctor` takes no arguments. Received: {' '.join(rest)}")
-    found = examine()
-    print(json.dumps(found, indent=2) if values["json"].value else text(found))
-    return 1 if found["faults"] else 0
 
 
 def examine() -> dict[str, Any]:
@@ -327,3 +305,14 @@ def _about_devices(found, warnings):
         warnings.append(
             "torch 2.13.0 on AVX2 corrupts memory in 1 x 1 convolutions of 4 channels: `widths` of 8 and more"
         )
+
+
+def _run(given: Given) -> int:
+    found = examine()
+    print(json.dumps(found, indent=2) if given["json"] else text(found))
+    return 1 if found["faults"] else 0
+
+
+COMMAND = Command(
+    name="doctor", arguments="", summary="check this installation", text=TEXT, run=_run, flags=(JSON,)
+)

@@ -9,9 +9,8 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from absl import flags
-
-from keras_leoclr.commands.flags import UsageError, known, parse
+from keras_leoclr.commands.command import ONE, Command, workdir
+from keras_leoclr.commands.flags import Flag, Given, UsageError, known
 
 EVALUATORS = {
     "knn": "nearest neighbours vote (cosine, weighted)",
@@ -26,7 +25,7 @@ EVALUATORS = {
     "transfer": "linear accuracy on other data sets",
 }
 OF_ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality", "embedding")
-USAGE = (
+TEXT = (
     "leoclr evaluate WHAT[,WHAT ...] --workdir DIR [--backbone FILE|random] [--dataset NAME] [--FLAG VALUE "
     "...]\n\nWHAT is one of\n"
     + "\n".join(f"  {name:14}{text}" for name, text in EVALUATORS.items())
@@ -42,88 +41,78 @@ DIR/features/. `leoclr compare DIR` prints the table; the model card, DIR/backbo
 )
 
 
-def run(arguments: list[str]) -> int:
-    """Runs the command.
+FLAGS = (
+    workdir("folder of a run, or for the results", "a folder for the results"),
+    Flag("backbone", str, None, "a .keras file, or random; by default backbone.keras in the folder"),
+    Flag(
+        "architecture",
+        str,
+        "",
+        "with --backbone random and no backbone.keras: such as resnet18, resnet_small",
+    ),
+    Flag(
+        "subject",
+        str,
+        None,
+        "name of the backbone in the results; by default pretrained, random or the file's",
+    ),
+    Flag("dataset", str, None, "name or path, as keras_leoclr.data.load takes it"),
+    Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
+    Flag("train_split", str, None, "split that classifiers are fitted to"),
+    Flag("test_split", str, None, "split that they are judged on"),
+    Flag("max_images", int, 0, "use only the first images of each split; 0 for all", low=0),
+    Flag("image_size", int, None, "side of the images, pixels; by default the backbone's", low=1),
+    Flag("mean", tuple[float, ...], None, "mean of the data per channel, in [0, 1]"),
+    Flag("std", tuple[float, ...], None, "standard deviation of the data per channel, in [0, 1]"),
+    Flag("batch_size", int, 256, "images per call of the backbone, or per step of training", low=1),
+    Flag(
+        "precision",
+        str,
+        None,
+        "of the features",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    ),
+    Flag("cache", bool, True, "keep features in the folder"),
+    Flag("check_shared", bool, True, "count test images that are in the training set too"),
+    Flag("seed", int, 0, "of held-out parts, crops, noise and draws", low=0),
+    Flag("k", tuple[int, ...], (1, 20, 200), "neighbours that vote (knn); the second is used elsewhere"),
+    Flag("temperature", float, 0.07, "of the votes"),
+    Flag("leave_one_out", bool, False, "judge the training images by each other too (knn)"),
+    Flag("per_class", int, 10, "labelled images per class (few)", low=2),
+    Flag("draws", int, 5, "of these images (few)", low=1),
+    Flag("crop_scales", tuple[float, ...], (), "areas of the crops, shares of the image (retrieval)"),
+    Flag("changes", tuple[str, ...], (), "some of the changes, by default all (robustness)"),
+    Flag("fraction", float, 0.01, "share of the labels (finetune)"),
+    Flag("seeds", tuple[int, ...], (0, 1, 2), "one run each (finetune)"),
+    Flag("backbone_rate", float, 0.02, "learning rate of the backbone (finetune)"),
+    Flag("head_rate", float, 5.0, "learning rate of the head (finetune)"),
+    Flag("epochs", int, None, "of training; by default 100 (linear_paper) or 20 (finetune)", low=1),
+    Flag(
+        "learning_rates",
+        tuple[float, ...],
+        (30.0,),
+        "candidates; the best on held-out images is used (linear_paper)",
+    ),
+    Flag(
+        "targets",
+        tuple[str, ...],
+        (),
+        "names in keras_leoclr.evaluation.TARGETS, or folders; all of them (transfer)",
+    ),
+    Flag("map_images", int, 600, "pictures on the map (embedding)", low=2),
+    Flag("projection", str, "pca", "of the map; umap needs umap-learn", choices=("pca", "umap")),
+    Flag("verbose", bool, True, "show progress"),
+    Flag("json", bool, False, "print each result as a line of JSON, and nothing else"),
+)
 
-    Args:
-        arguments: what follows its name.
 
-    Returns:
-        Exit status.
-    """
-    values = _flags()
-    rest = parse(values, arguments, USAGE)
-    if rest is None:
-        return 0
-    if len(rest) != 1:
-        raise UsageError(
-            f"`evaluate` takes one of {', '.join((*EVALUATORS, 'all'))}. Received: {' '.join(rest) or 'none'}"
-        )
-    asked = [known("evaluation", what, (*EVALUATORS, "all")) for what in rest[0].split(",")]
+def _run(given: Given) -> int:
+    asked = [known("evaluation", what, (*EVALUATORS, "all")) for what in given.rest[0].split(",")]
     chosen = [what for one in asked for what in (OF_ALL if one == "all" else (one,))]
-    if values["workdir"].value is None:
-        raise UsageError("`--workdir` must name a folder for the results. Received: no --workdir")
-    given = {name: values[name].value for name in values}
     evaluation = _Evaluation({**given, "verbose": given["verbose"] and not given["json"]})
     for what in chosen:
         evaluation.write(what)
     return 0
-
-
-def _flags() -> flags.FlagValues:
-    values = flags.FlagValues()
-    own = {"flag_values": values, "module_name": "evaluate"}
-
-    def integer(name, default, text, low=1):
-        flags.DEFINE_integer(name, default, text, low, **own)
-
-    def number(name, default, text):
-        flags.DEFINE_float(name, default, text, **own)
-
-    def text(name, default, text):
-        flags.DEFINE_string(name, default, text, **own)
-
-    def several(name, default, text):
-        flags.DEFINE_list(name, default, f"{text}; comma-separated", **own)
-
-    text("workdir", None, "folder of a run, or for the results")
-    text("backbone", None, "a .keras file, or random; by default backbone.keras in the folder")
-    text("architecture", "", "with --backbone random and no backbone.keras: such as resnet18, resnet_small")
-    text("subject", None, "name of the backbone in the results; by default pretrained, random or the file's")
-    text("dataset", None, "name or path, as keras_leoclr.data.load takes it")
-    text("data_dir", None, "where TensorFlow Datasets keeps its files")
-    text("train_split", None, "split that classifiers are fitted to")
-    text("test_split", None, "split that they are judged on")
-    integer("max_images", 0, "use only the first images of each split; 0 for all", 0)
-    integer("image_size", None, "side of the images, pixels; by default the backbone's")
-    several("mean", None, "mean of the data per channel, in [0, 1]")
-    several("std", None, "standard deviation of the data per channel, in [0, 1]")
-    integer("batch_size", 256, "images per call of the backbone, or per step of training")
-    flags.DEFINE_enum(
-        "precision", None, ["float32", "mixed_bfloat16", "mixed_float16"], "of the features", **own
-    )
-    flags.DEFINE_bool("cache", True, "keep features in the folder", **own)
-    flags.DEFINE_bool("check_shared", True, "count test images that are in the training set too", **own)
-    integer("seed", 0, "of held-out parts, crops, noise and draws", 0)
-    several("k", ["1", "20", "200"], "neighbours that vote (knn); the second is used elsewhere")
-    number("temperature", 0.07, "of the votes")
-    flags.DEFINE_bool("leave_one_out", False, "judge the training images by each other too (knn)", **own)
-    integer("per_class", 10, "labelled images per class (few)", 2)
-    integer("draws", 5, "of these images (few)")
-    several("crop_scales", [], "areas of the crops, shares of the image (retrieval)")
-    several("changes", [], "some of the changes, by default all (robustness)")
-    number("fraction", 0.01, "share of the labels (finetune)")
-    several("seeds", ["0", "1", "2"], "one run each (finetune)")
-    number("backbone_rate", 0.02, "learning rate of the backbone (finetune)")
-    number("head_rate", 5.0, "learning rate of the head (finetune)")
-    integer("epochs", None, "of training; by default 100 (linear_paper) or 20 (finetune)")
-    several("learning_rates", ["30"], "candidates; the best on held-out images is used (linear_paper)")
-    several("targets", [], "names in keras_leoclr.evaluation.TARGETS, or folders; all of them (transfer)")
-    integer("map_images", 600, "pictures on the map (embedding)", 2)
-    flags.DEFINE_enum("projection", "pca", ["pca", "umap"], "of the map; umap needs umap-learn", **own)
-    flags.DEFINE_bool("verbose", True, "show progress", **own)
-    flags.DEFINE_bool("json", False, "print each result as a line of JSON, and nothing else", **own)
-    return values
 
 
 def _numbers(name: str, given: list[str], kind: type = float) -> tuple:
@@ -372,3 +361,15 @@ class _Evaluation:
 
 
 _SHOWN = ("k", "crop_scale", "change", "strength", "class", "metric", "seed", "weight_decay", "learning_rate")
+
+
+COMMAND = Command(
+    name="evaluate",
+    arguments="WHAT --workdir DIR",
+    summary="judge a backbone",
+    text=TEXT,
+    run=_run,
+    flags=FLAGS,
+    takes=f"one of {', '.join((*EVALUATORS, 'all'))}",
+    count=ONE,
+)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pathlib
-import re
+import sys
+from typing import Any
 
-from absl import flags
-
-from keras_leoclr.commands.flags import parse
+from keras_leoclr.commands.command import ONE, Command
+from keras_leoclr.commands.flags import Flag, Given, UsageError
 
 FORMATS = ("keras", "saved_model", "onnx", "litert", "openvino", "safetensors", "pth")
-USAGE = """leoclr export RUN_OR_FILE [--formats onnx,...] [--FLAG VALUE ...]
+TEXT = """leoclr export RUN_OR_FILE [--formats onnx,...] [--FLAG VALUE ...]
 
 Writes the backbone of a run, or of a .keras or torch file, in other formats:
 
@@ -28,62 +28,22 @@ lies NAME.json, its card. Which formats can be written depends on the backend: T
 --with-projection and the like may be written with dashes."""
 
 
-def run(arguments: list[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: what follows its name.
-
-    Returns:
-        Exit status.
-    """
-    values = _flags()
-    dashed = [re.sub(r"^--[\w-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), a) for a in arguments]
-    rest = parse(values, dashed, USAGE)
-    if rest is None:
-        return 0
-    given = {name: values[name].value for name in values}
-    if len(rest) != 1:
-        raise flags.Error(
-            f"`export` takes the folder of a run or a file. Received: {' '.join(rest) or 'none'}"
-        )
+def _run(given: Given) -> int:
     unknown = [name for name in given["formats"] if name not in FORMATS]
     if unknown or not given["formats"]:
-        raise flags.Error(f"`--formats` must be some of {', '.join(FORMATS)}. Received: {','.join(unknown)}")
+        raise UsageError(f"`--formats` must be some of {', '.join(FORMATS)}. Received: {','.join(unknown)}")
     if given["images"] < 3:
-        raise flags.Error(f"`--images` must be 3 or more. Received: {given['images']}")
-    return _export(pathlib.Path(rest[0]), given)
+        raise UsageError(f"`--images` must be 3 or more. Received: {given['images']}")
+    return _export(pathlib.Path(given.rest[0]), given)
 
 
-def _flags() -> flags.FlagValues:
-    values = flags.FlagValues()
-    own = {"flag_values": values, "module_name": "export"}
-    flags.DEFINE_list("formats", ["keras"], f"some of {', '.join(FORMATS)}; comma-separated", **own)
-    flags.DEFINE_string("output", None, "folder; by default `export` in the run, or beside the file", **own)
-    flags.DEFINE_string("name", None, "of the files; by default backbone, backbone-key and so on", **own)
-    flags.DEFINE_enum("encoder", "query", ["query", "key"], "which encoder; key is the moving average", **own)
-    flags.DEFINE_bool("with_projection", False, "with the projection head: queries or keys come out", **own)
-    flags.DEFINE_bool("without_normalization", False, "takes normalised images instead of raw ones", **own)
-    flags.DEFINE_string(
-        "dataset", None, "to compare on; by default the run's, or the bundled pictures", **own
-    )
-    flags.DEFINE_string("split", None, "of that; by default the run's test split, or test", **own)
-    flags.DEFINE_string("data_dir", None, "where TensorFlow Datasets keeps its files", **own)
-    flags.DEFINE_integer("images", 32, "that are compared", **own)
-    flags.DEFINE_bool("overwrite", False, "replace what is there", **own)
-    return values
-
-
-def _export(source: pathlib.Path, given: dict) -> int:
-    import json
-    import sys
-
+def _export(source: pathlib.Path, given: Given) -> int:
     from keras_leoclr import backbones, export
     from keras_leoclr.backbones.loading import FILE, read_card
+    from keras_leoclr.runs.folder import RunFolder
 
     folder = source if source.is_dir() else source.parent
-    settings = folder / "recipe.json"
-    recipe = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    recipe = RunFolder(folder).recipe()
     key, projection = given["encoder"] == "key", given["with_projection"]
     raw = False if given["without_normalization"] else (True if recipe else None)
     backbone = backbones.load(source, given["encoder"], projection, raw)
@@ -110,7 +70,7 @@ def _export(source: pathlib.Path, given: dict) -> int:
     return 1 if failed else 0
 
 
-def _images(backbone, recipe: dict, given: dict):
+def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     """Real images as the backbone takes them."""
     import numpy as np
 
@@ -132,3 +92,27 @@ def _images(backbone, recipe: dict, given: dict):
         for element in source.take(given["images"])
     ]
     return np.stack(images)
+
+
+COMMAND = Command(
+    name="export",
+    arguments="RUN [--formats onnx,...]",
+    summary="a backbone in other formats, each verified",
+    text=TEXT,
+    run=_run,
+    flags=(
+        Flag("formats", tuple[str, ...], ("keras",), f"some of {', '.join(FORMATS)}"),
+        Flag("output", str, None, "folder; by default `export` in the run, or beside the file"),
+        Flag("name", str, None, "of the files; by default backbone, backbone-key and so on"),
+        Flag("encoder", str, "query", "which encoder; key is the moving average", choices=("query", "key")),
+        Flag("with_projection", bool, False, "with the projection head: queries or keys come out"),
+        Flag("without_normalization", bool, False, "takes normalised images instead of raw ones"),
+        Flag("dataset", str, None, "to compare on; by default the run's, or the bundled pictures"),
+        Flag("split", str, None, "of that; by default the run's test split, or test"),
+        Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
+        Flag("images", int, 32, "that are compared"),
+        Flag("overwrite", bool, False, "replace what is there"),
+    ),
+    takes="the folder of a run or a file",
+    count=ONE,
+)

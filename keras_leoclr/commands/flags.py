@@ -1,20 +1,87 @@
-"""What the commands share: errors of usage, flags, and the text of `--help`."""
+"""How commands declare their flags, how these are read, and the text of `--help`.
+
+A flag is data: commands list theirs, and the fields of a recipe become flags by what is known of them. The
+parser underneath is absl's; nothing outside of this file knows it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 import shutil
 import textwrap
-from collections.abc import Iterable
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from absl import flags
 
 COLUMN = 32  # where the texts of flags begin
+NUMBERS = {int: "whole numbers", float: "numbers"}
 
 
-class UsageError(Exception):
+class UsageError(flags.Error):
     """What was typed cannot be run; the command ends with status 2."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """A flag of a command.
+
+    Attributes:
+        name: `--name`.
+        kind: bool, int, float, str, or a tuple of one of these such as `tuple[int, ...]`, which is typed as
+            values with commas between them.
+        default: the value where it is not given.
+        help: what it is, without the default.
+        group: the heading that it stands under; that of its command by default.
+        choices: the values that are allowed; any if there are none.
+        low: smallest number that is allowed.
+        high: largest number that is allowed.
+        needed: what the flag must name, where a command cannot do without it, such as "a folder".
+    """
+
+    name: str
+    kind: Any
+    default: Any
+    help: str
+    group: str = ""
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    needed: str = ""
+
+    @property
+    def each(self) -> type | None:
+        """Kind of the values of a list; None for a flag with one value."""
+        return typing.get_args(self.kind)[0] if typing.get_origin(self.kind) is tuple else None
+
+
+class Given(Mapping):
+    """What was typed: the values of all flags by name, and what is beside them.
+
+    Attributes:
+        rest: the arguments that are no flags.
+        typed: names of the flags that were typed.
+    """
+
+    def __init__(self, values: dict[str, Any], rest: Sequence[str] = (), typed: Iterable[str] = ()):
+        self._values, self.rest, self.typed = values, list(rest), frozenset(typed)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> typing.Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def some(self, *names: str) -> dict[str, Any]:
+        """The values of some flags by name."""
+        return {name: self._values[name] for name in names}
 
 
 def known(kind: str, name: str, names: Iterable[str]) -> str:
@@ -31,69 +98,145 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
     raise UsageError(f"unknown {kind} {name!r}.{hint} Known: {', '.join(sorted(names))}")
 
 
-def parse(values: flags.FlagValues, arguments: list[str], usage: str) -> list[str] | None:
-    """Reads flags; `--help` prints the text of the command and its flags.
+# === Fields of a dataclass ===
+
+
+def flags_of(settings: Any) -> tuple[Flag, ...]:
+    """One flag for each field of a recipe or of other settings.
+
+    Choices and bounds are not among what is declared: the dataclass checks them, for its other users too.
 
     Args:
-        values: the flags of the command.
-        arguments: what follows its name.
-        usage: text above the flags.
+        settings: a dataclass whose fields have "help" and "group" in their `metadata`.
+    """
+    hints = typing.get_type_hints(type(settings))
+    return tuple(
+        Flag(
+            field.name,
+            _kind(hints[field.name]),
+            getattr(settings, field.name),
+            field.metadata["help"],
+            field.metadata["group"],
+        )
+        for field in dataclasses.fields(settings)
+    )
+
+
+def fields_of(given: Given, settings: Any) -> dict[str, Any]:
+    """The fields of settings that were typed as flags, with their values."""
+    names = (field.name for field in dataclasses.fields(settings))
+    return given.some(*(name for name in names if name in given.typed))
+
+
+def _kind(hint: Any) -> Any:
+    if isinstance(hint, types.UnionType):
+        (hint,) = (kind for kind in typing.get_args(hint) if kind is not type(None))
+    return hint
+
+
+# === Reading ===
+
+
+def read(declared: Sequence[Flag], arguments: Sequence[str]) -> Given | None:
+    """Reads flags.
+
+    Args:
+        declared: the flags of the command.
+        arguments: what follows its name; `--some-flag` is read as `--some_flag`.
 
     Returns:
-        What is left beside the flags, or None if the help was shown.
+        What was typed, or None if it was `--help` or `-h`.
 
     Raises:
-        absl.flags.Error: for an unknown flag, with the nearest one, or a value of a wrong kind.
+        UsageError: for an unknown flag, with the nearest one, or a value that is not allowed.
     """
-    # defined last, so that it stands at the end
-    flags.DEFINE_bool("help", False, "show this", short_name="h", flag_values=values, module_name="help")
-    rest = values(["leoclr", *arguments])[1:]
+    values = flags.FlagValues()
+    for flag in declared:
+        _define(values, flag)
+    flags.DEFINE_bool("help", False, "", short_name="h", flag_values=values)
+    try:
+        rest = values(["leoclr", *map(_underscored, arguments)])[1:]
+    except flags.Error as error:
+        raise UsageError(str(error)) from error
     if values["help"].value:
-        print(f"{usage}\n{flags_text(values)}")
         return None
-    return rest
+    typed = {flag.name for flag in declared if values[flag.name].present}
+    return Given({flag.name: _value(values[flag.name].value, flag) for flag in declared}, rest, typed)
 
 
-def flags_text(values: flags.FlagValues, width: int | None = None) -> str:
-    """Flags by group (the `module_name` that they were defined with), wrapped, with their defaults.
+def _underscored(argument: str) -> str:
+    return re.sub(r"^--[\w-]+", lambda flag: "--" + flag[0][2:].replace("-", "_"), argument)
+
+
+def _define(values: flags.FlagValues, flag: Flag) -> None:
+    what = {"name": flag.name, "default": flag.default, "help": flag.help, "flag_values": values}
+    bounds = {"lower_bound": flag.low, "upper_bound": flag.high}
+    if flag.each:
+        what["default"] = None if flag.default is None else [str(value) for value in flag.default]
+        flags.DEFINE_list(**what)
+    elif flag.choices:
+        flags.DEFINE_enum(enum_values=flag.choices, **what)
+    elif flag.kind is bool:
+        flags.DEFINE_bool(**what)
+    elif flag.kind is int:
+        flags.DEFINE_integer(**bounds, **what)
+    elif flag.kind is float:
+        flags.DEFINE_float(**bounds, **what)
+    else:
+        flags.DEFINE_string(**what)
+
+
+def _value(value: Any, flag: Flag) -> Any:
+    if flag.each is None or value is None:
+        return value
+    try:
+        values = tuple(flag.each(each) for each in value)
+    except ValueError as error:
+        raise UsageError(
+            f"`--{flag.name}` must be comma-separated {NUMBERS[flag.each]}. Received: {','.join(value)}"
+        ) from error
+    return values
+
+
+# === The text of --help ===
+
+
+def text_of(declared: Sequence[Flag], group: str = "", width: int | None = None) -> str:
+    """Flags by group, wrapped, with kinds and defaults.
 
     Args:
-        values: the flags.
+        declared: the flags of a command.
+        group: heading of those that name none.
         width: of a line; that of the terminal by default, 100 at most.
     """
     width = width or max(60, min(100, shutil.get_terminal_size((100, 24)).columns))
+    groups: dict[str, list[Flag]] = {}
+    for flag in declared:
+        groups.setdefault(flag.group or group, []).append(flag)
     lines = []
-    for group, members in values.flags_by_module_dict().items():
-        shown = [flag for flag in members if flag.name != "help"]
-        if shown:
-            lines += ["", f"{group[:1].upper()}{group[1:]}:"]
-        for flag in shown:
-            lines += _flag_lines(flag, width)
+    for name, members in groups.items():
+        lines += ["", f"{name[:1].upper()}{name[1:]}:"]
+        for flag in members:
+            lines += _lines(flag, width)
     return "\n".join(lines)
 
 
-def _flag_lines(flag, width):
-    if flag.boolean:
-        head = f"  --[no]{flag.name}"
-    else:
-        values = getattr(flag.parser, "enum_values", None)
-        head = f"  --{flag.name} {'|'.join(values) if values else _KINDS.get(flag.flag_type(), 'TEXT')}"
-    default = flag.default
-    if flag.boolean:
-        told = "on by default" if default else ""
-    elif isinstance(default, list):
-        told = f"default {','.join(default)}" if default else ""
-    else:
-        told = "" if default in (None, "") else f"default {default}"
-    text = re.sub(r"^<[^>]*>: ", "", " ".join(flag.help.split()))  # absl's list of an enum
-    text = text.replace("; comma-separated", "")  # as A,B shows
-    text += f" ({told})" if told else ""
+def _lines(flag: Flag, width: int) -> list[str]:
+    shown = {int: "N", float: "X"}.get(flag.kind, "A,B" if flag.each else "TEXT")
+    head = (
+        f"  --[no]{flag.name}" if flag.kind is bool else f"  --{flag.name} {'|'.join(flag.choices) or shown}"
+    )
+    text = " ".join(flag.help.split())
+    if default := _default(flag):
+        text += f" ({default})"
     wrapped = textwrap.wrap(text, width - COLUMN) or [""]
-    if len(head) < COLUMN - 1:
-        lines = [head.ljust(COLUMN) + wrapped.pop(0)]
-    else:
-        lines = [head]
+    lines = [head.ljust(COLUMN) + wrapped.pop(0)] if len(head) < COLUMN - 1 else [head]
     return lines + [" " * COLUMN + line for line in wrapped]
 
 
-_KINDS = {"int": "N", "float": "X", "comma separated list of strings": "A,B"}
+def _default(flag: Flag) -> str:
+    if flag.kind is bool:
+        return "on by default" if flag.default else ""
+    if flag.each:
+        return f"default {','.join(map(str, flag.default))}" if flag.default else ""
+    return "" if flag.default in (None, "") else f"default {flag.default}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
+import functools
 import pathlib
+from types import ModuleType
+from typing import Any
 
-from absl import flags
+from keras_leoclr.commands.command import NOTHING, Command
+from keras_leoclr.commands.flags import Flag, Given, UsageError
+from keras_leoclr.commands.pretrain import recipe_flags, requested
+from keras_leoclr.commands.recipes import recipe_module
 
-from keras_leoclr.commands.flags import UsageError, known, parse
-
-USAGE = """leoclr views RECIPE [--output FILE.png|FILE.html] [--images N] [--FIELD VALUE ...]
+TEXT = """leoclr views RECIPE [--output FILE.png|FILE.html] [--images N] [--FIELD VALUE ...]
 
 Draws the views of some pictures at the recipe's settings: the picture with the boxes of its crops, then what
 the encoders see, that is, what will be pulled together. Any field of the recipe is a flag, as in
@@ -18,51 +21,7 @@ the encoders see, that is, what will be pulled together. Any field of the recipe
 SUFFIXES = (".png", ".html")
 
 
-def run(arguments: list[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: what follows its name.
-
-    Returns:
-        Exit status.
-    """
-    from keras_leoclr import cli
-    from keras_leoclr.training.settling import presets_of
-
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0 if arguments else 2
-    name = known("recipe", arguments[0], cli.recipe_names())
-    module = importlib.import_module(f"keras_leoclr.recipes.{name}")
-    values = cli._flags_of(module.RECIPE, presets_of(module))
-    define(values)
-    rest = parse(values, arguments[1:], USAGE)
-    if rest is None:
-        return 0
-    output = pathlib.Path(values["output"].value)
-    if rest:
-        raise UsageError(f"`views` takes flags after the recipe. Received: {' '.join(rest)}")
-    if output.suffix not in SUFFIXES:
-        raise UsageError(f"`--output` must end in .png or .html. Received: {output}")
-    recipe, settle = cli.settings(module, values)
-    if not recipe.dataset:
-        raise UsageError("`--dataset` must name a data set, a folder or a file. Received: none")
-    if settle is not None:
-        recipe, _ = settle(recipe)
-    write(recipe, output, values["images"].value)
-    print(output)
-    return 0
-
-
-def define(values: flags.FlagValues) -> None:
-    """Adds the command's own flags to those of the recipe."""
-    own = {"flag_values": values, "module_name": "views"}
-    flags.DEFINE_string("output", "views.png", "the file: a PNG, or a page", **own)
-    flags.DEFINE_integer("images", 12, "pictures drawn, the first of the training split", 1, **own)
-
-
-def write(recipe, output: pathlib.Path, images: int) -> None:
+def write(recipe: Any, output: pathlib.Path, images: int) -> None:
     """Draws the views of the first images of a recipe's training split.
 
     Args:
@@ -72,10 +31,10 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
     """
     from keras_leoclr import data
     from keras_leoclr.report.views_page import write_views_page
+    from keras_leoclr.training.build import make_views
     from keras_leoclr.views import sheet as view_sheet
     from keras_leoclr.views.preview import draw_views
 
-    make_views = importlib.import_module("keras_leoclr.training.build").make_views
     views = make_views(dataclasses.replace(recipe, compile_views=False))
     source = data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
     drawn = draw_views(views, source, images, recipe.seed)
@@ -86,3 +45,49 @@ def write(recipe, output: pathlib.Path, images: int) -> None:
     settings = {name: getattr(recipe, name) for name in view_sheet.SETTINGS}
     title = f"Views of {recipe.method} on {recipe.dataset}"
     write_views_page(output, title, settings, strips, view_sheet.headings(drawn[0]))
+
+
+def _run(module: ModuleType, given: Given) -> int:
+    output = pathlib.Path(given["output"])
+    if output.suffix not in SUFFIXES:
+        raise UsageError(f"`--output` must end in .png or .html. Received: {output}")
+    recipe, settle = requested(module, given)
+    if not recipe.dataset:
+        raise UsageError("`--dataset` must name a data set, a folder or a file. Received: none")
+    if settle is not None:
+        recipe, _ = settle(recipe)
+    write(recipe, output, given["images"])
+    print(output)
+    return 0
+
+
+def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
+    if not arguments:
+        return COMMAND.but(run=_shown), []
+    if arguments[0] in ("-h", "--help"):
+        return COMMAND.but(), arguments
+    module = recipe_module(arguments[0])
+    folder, *others = recipe_flags(module)
+    declared = (
+        dataclasses.replace(folder, needed=""),
+        *others,
+        Flag("output", str, "views.png", "the file: a PNG, or a page", "views"),
+        Flag("images", int, 12, "pictures drawn, the first of the training split", "views", low=1),
+    )
+    return COMMAND.but(run=functools.partial(_run, module), flags=declared), arguments[1:]
+
+
+def _shown(_: Given) -> int:
+    print(TEXT)
+    return 2
+
+
+COMMAND = Command(
+    name="views",
+    arguments="RECIPE",
+    summary="original and crops, before any training",
+    text=TEXT,
+    takes="flags after the recipe",
+    count=NOTHING,
+    chosen=_chosen,
+)

@@ -6,14 +6,13 @@ import json
 import sys
 import time
 
-from absl import flags
-
-from keras_leoclr.commands.flags import UsageError, parse
+from keras_leoclr.commands.command import ONE, Command
+from keras_leoclr.commands.flags import Flag, Given
 from keras_leoclr.runs import status_text
 from keras_leoclr.runs.status import read_status
 from keras_leoclr.terminal import Live, is_terminal
 
-USAGE = """leoclr watch DIR [--FLAG VALUE ...]
+TEXT = """leoclr watch DIR [--FLAG VALUE ...]
 
 Shows epoch and step, loss against chance, kNN, speed, time left and the last health warning of the run in
 DIR, until it ends or until Ctrl-C. It reads what the run writes (progress.json, a few times a minute) and
@@ -24,35 +23,17 @@ Exit status: 0 finished (with --once or --json also: under way), 1 failed, stopp
 BAD = ("failed", "stopped", "killed", "stale", "unknown")
 
 
-def run(arguments: list[str]) -> int:
-    """Runs the command.
-
-    Args:
-        arguments: what follows its name.
-
-    Returns:
-        Exit status.
-    """
-    values = flags.FlagValues()
-    own = {"flag_values": values, "module_name": "watch"}
-    flags.DEFINE_bool("once", False, "show it once and end", **own)
-    flags.DEFINE_bool("json", False, "print what is known as JSON, once", **own)
-    flags.DEFINE_float("seconds", 2.0, "from one look to the next, seconds", 0.1, **own)
-    rest = parse(values, arguments, USAGE)
-    if rest is None:
-        return 0
-    if len(rest) != 1:
-        raise UsageError(f"`watch` takes one folder. Received: {' '.join(rest) or 'none'}")
-    workdir = rest[0]
+def _run(given: Given) -> int:
+    workdir = given.rest[0]
     status = read_status(workdir)
-    if values["json"].value:
+    if given["json"]:
         print(json.dumps(status, indent=2))
-    elif values["once"].value:
+    elif given["once"]:
         print("\n".join(status_text.lines(status)))
     elif is_terminal(sys.stdout):
-        status = _on_a_terminal(workdir, values["seconds"].value)
+        status = _on_a_terminal(workdir, given["seconds"])
     else:
-        status = _in_lines(workdir, values["seconds"].value)
+        status = _in_lines(workdir, given["seconds"])
     return 1 if status["state"] in BAD else 0
 
 
@@ -82,3 +63,19 @@ def _in_lines(workdir, seconds):
         if ended:
             return status
         time.sleep(seconds)
+
+
+COMMAND = Command(
+    name="watch",
+    arguments="DIR",
+    summary="show how far a run elsewhere is",
+    text=TEXT,
+    run=_run,
+    flags=(
+        Flag("once", bool, False, "show it once and end"),
+        Flag("json", bool, False, "print what is known as JSON, once"),
+        Flag("seconds", float, 2.0, "from one look to the next, seconds", low=0.1),
+    ),
+    takes="one folder",
+    count=ONE,
+)

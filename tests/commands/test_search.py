@@ -238,8 +238,8 @@ def test_the_page_holds_its_pictures_and_asks_for_nothing(pictures, backbones, c
         (["index"], "`index` takes one folder. Received: none"),
         (["index", "x"], "`--backbone` must name a file"),
         (["index", "x", "--backbone", "b", "--kind", "fast"], "kind"),
-        (["search", "x.jpg"], "`search` takes one or more pictures and `--index`"),
-        (["search", "--index", "i"], "Received: 0 pictures, --index i"),
+        (["search", "x.jpg"], "`--index` must name a file that `leoclr index` wrote. Received: no --index"),
+        (["search", "--index", "i"], "`search` takes one or more pictures. Received: none"),
     ],
 )
 def test_wrong_usage_of_index_and_search(arguments, words, capsys):

@@ -13,6 +13,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import callbacks, cli
+from keras_leoclr.commands.recipes import recipe_names
 from keras_leoclr.evaluation.dense import average_precision
 from keras_leoclr.recipes import detection, segmentation
 from keras_leoclr.runs.results import Results
@@ -269,7 +270,7 @@ def test_recipes_are_listed_and_help_names_every_field(capsys):
     assert command("recipes") == 0
     listed = capsys.readouterr().out
     assert "detection" in listed and "segmentation" in listed and "downstream " not in listed
-    assert "detection" not in cli.recipe_names()  # `leoclr pretrain` does not take it
+    assert "detection" not in recipe_names()  # `leoclr pretrain` does not take it
     for name, recipe in (("detect", detection.RECIPE), ("segment", segmentation.RECIPE)):
         assert command(name, "--help") == 0
         text = capsys.readouterr().out

@@ -18,17 +18,19 @@ from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import cli, distribution
+from keras_leoclr.commands.flags import read
+from keras_leoclr.commands.pretrain import recipe_flags, requested
+from keras_leoclr.commands.recipes import DOWNSTREAM, recipe_files, recipe_names
 from keras_leoclr.data.readers import folder
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.recipes import Recipe, image_folder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.build import make_model, make_optimizer, make_views
-from keras_leoclr.training.settling import presets_of
 from tests.case import random_images
 
 ROOT = pathlib.Path(__file__).parents[2]
-NAMES = cli.recipe_names()
+NAMES = recipe_names()
 RECIPES = {name: importlib.import_module(f"keras_leoclr.recipes.{name}") for name in NAMES}
 ON_TFDS = [name for name, module in RECIPES.items() if module.RECIPE.dataset.startswith("tfds:")]
 FROM_FOLDERS = ["tiny_imagenet", "imagenet_100"]
@@ -73,13 +75,12 @@ def folders(tmp_path_factory):
 
 
 @pytest.mark.backend_free
-@pytest.mark.parametrize("name", cli._recipe_files())
+@pytest.mark.parametrize("name", recipe_files())
 def test_a_recipe_says_what_it_claims_costs_and_gives_and_how_it_is_run(name):
     text = importlib.import_module(f"keras_leoclr.recipes.{name}").__doc__
     parts = ["Claim", "Data", "Cost", "Expected"] if name in NAMES else ["Claim", "Cost", "Expected"]
     assert re.findall(r"^(\w+): ", text, re.M) == parts
-    commands = {names: command for command, names in cli.DOWNSTREAM.items()}
-    assert re.search(rf"^    leoclr {commands.get(name, f'pretrain {name}')}\b", text, re.M)
+    assert re.search(rf"^    leoclr {DOWNSTREAM.get(name, f'pretrain {name}')}\b", text, re.M)
 
 
 @pytest.mark.backend_free
@@ -117,9 +118,8 @@ def test_the_readme_lists_the_recipes_as_they_are():
 @pytest.mark.backend_free
 def test_presets_of_a_recipe_are_chosen_by_name(capsys):
     module = RECIPES["imagenet"]
-    values = cli._flags_of(module.RECIPE, presets_of(module))
-    values(["leoclr", "--preset", "100_epochs", "--dataset", "d"])
-    recipe, settle = cli.settings(module, values)
+    given = read(recipe_flags(module), ["--preset", "100_epochs", "--dataset", "d"])
+    recipe, settle = requested(module, given)
     assert settle is None
     assert recipe == dataclasses.replace(module.RECIPE, epochs=100, dataset="d")
     assert run("pretrain", "imagenet", "--preset", "90_epochs") == 2

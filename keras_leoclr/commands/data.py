@@ -1,0 +1,46 @@
+"""`leoclr data`: what pictures are there, and which are damaged."""
+
+from __future__ import annotations
+
+import json
+
+from keras_leoclr.commands.command import JSON, ONE, Command
+from keras_leoclr.commands.flags import Flag, Given
+
+TEXT = """leoclr data NAME_OR_PATH [--FLAG VALUE ...]
+
+How many pictures there are, their sizes, formats and classes, and which cannot be read: with one
+of those the exit status is 1."""
+
+
+def _run(given: Given) -> int:
+    from keras_leoclr.data.failures import shown
+    from keras_leoclr.data.summary import describe, summarize
+
+    asked = given.rest[0], given["split"], given["data_dir"], given["verify"]
+    if given["json"]:
+        lines, count, failures = describe(*asked)
+        damaged = [{"file": shown(path), "reason": reason} for path, reason in failures.items()]
+        facts = {"pictures": count if count >= 0 else None, "damaged_pictures": failures.count}
+        print(json.dumps({**facts, "damaged": damaged, "text": lines}, indent=2))
+    else:
+        text, failures = summarize(*asked)
+        print(text)
+    return 1 if failures.count else 0
+
+
+COMMAND = Command(
+    name="data",
+    arguments="NAME_OR_PATH",
+    summary="what pictures are there, and which are damaged",
+    text=TEXT,
+    run=_run,
+    flags=(
+        Flag("split", str, "train", 'such as "test" or "train[:10%]"'),
+        Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
+        Flag("verify", bool, False, "decode every picture"),
+        JSON,
+    ),
+    takes="one name or path",
+    count=ONE,
+)

@@ -1,0 +1,58 @@
+"""What `leoclr detect` and `leoclr segment` share: a recipe that trains on a backbone and is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+
+from keras_leoclr.commands.command import Command, workdir
+from keras_leoclr.commands.flags import Flag, Given, UsageError, fields_of, flags_of
+from keras_leoclr.commands.recipes import DOWNSTREAM, PACKAGE
+
+FLAGS = (
+    workdir("new folder for the results", "a folder for the results", "run"),
+    Flag(
+        "overwrite",
+        bool,
+        False,
+        "replace results in workdir, or an interrupted training with other settings",
+        "run",
+    ),
+    Flag("verbose", int, 1, "0 silent, 1 progress bar, 2 one line", "run", low=0, high=2),
+)
+
+
+def downstream_command(recipe: str, summary: str) -> Command:
+    """The command that runs one of `DOWNSTREAM`.
+
+    Args:
+        recipe: its name.
+        summary: see `Command`.
+    """
+    name = DOWNSTREAM[recipe]
+
+    def chosen(arguments: list[str]) -> tuple[Command, list[str]]:
+        module = importlib.import_module(f"{PACKAGE}.{recipe}")
+
+        def run(given: Given) -> int:
+            try:
+                settings = dataclasses.replace(module.RECIPE, **fields_of(given, module.RECIPE))
+            except ValueError as error:
+                raise UsageError(str(error)) from error
+            scores = module.run(settings, given["workdir"], **given.some("overwrite", "verbose"))
+            for score, value in scores.items():
+                print(f"{score:24}{100 * value:8.1f} %")
+            return 0
+
+        text = f"leoclr {name} [--FLAG VALUE ...]\n\n{module.__doc__.strip()}"
+        return command.but(text=text, run=run, flags=(*FLAGS, *flags_of(module.RECIPE))), arguments
+
+    command = Command(
+        name=name,
+        arguments="--backbone FILE --dataset DIR --workdir DIR",
+        summary=summary,
+        text="",
+        takes="flags only",
+        chosen=chosen,
+    )
+    return command

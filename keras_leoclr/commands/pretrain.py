@@ -1,0 +1,105 @@
+"""`leoclr pretrain`: runs a recipe, or goes on with it."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+
+from keras_leoclr.commands.command import NOTHING, Command, workdir
+from keras_leoclr.commands.flags import Flag, Given, UsageError, fields_of, flags_of
+from keras_leoclr.commands.recipes import recipe_module, recipe_names
+
+# arguments of `pretrain`, beside the fields of the recipe
+OF_THE_RUN = (
+    Flag("overwrite", bool, False, "delete a run that is already in workdir", "run"),
+    Flag("checkpoint_minutes", float, 10.0, "between checkpoints within an epoch", "run", low=0.0),
+    Flag(
+        "checkpoint_budget",
+        float,
+        0.02,
+        "largest share of the time for checkpoints; 1: no limit",
+        "run",
+        low=0.0,
+        high=1.0,
+    ),
+    Flag("keep", int, 3, "newest checkpoints to keep, beside the best by kNN", "run", low=1),
+    Flag("deterministic", bool, False, "the same bits every time; slower on GPUs", "run"),
+    Flag("override", bool, False, "resume with other settings, as far as that is safe", "run"),
+    Flag(
+        "tensorboard",
+        str,
+        "auto",
+        "write DIR/logs; auto: if the package is there",
+        "run",
+        choices=("auto", "on", "off"),
+    ),
+    Flag("verbose", int, 1, "0 silent, 1 progress bar, 2 one line per epoch", "run", low=0, high=2),
+)
+TEXT = """leoclr pretrain RECIPE --workdir DIR [--FLAG VALUE ...]
+
+Runs a recipe, or goes on with it where it was interrupted. RECIPE is one of {names};
+`leoclr pretrain RECIPE --help` lists its flags."""
+
+
+def preset(module: ModuleType, help: str = "smoke: the same run, small, in under a minute") -> Flag:
+    """The flag that chooses among the presets of a recipe."""
+    from keras_leoclr.training.settling import presets_of
+
+    return Flag("preset", str, "full", help, "run", choices=presets_of(module))
+
+
+def recipe_flags(module: ModuleType) -> tuple[Flag, ...]:
+    """The flags of a run of a recipe: its folder, its preset, and all settings."""
+    folder = workdir("folder for the results of the run", "a folder for the run", "run")
+    return (folder, preset(module), *OF_THE_RUN, *flags_of(module.RECIPE))
+
+
+def requested(module: ModuleType, given: Given) -> tuple:
+    """The recipe that was typed, and what is left to settle.
+
+    Raises:
+        UsageError: if a setting is not allowed.
+    """
+    from keras_leoclr.training import settling
+
+    overwrite = "overwrite" in given and given["overwrite"]
+    fields = fields_of(given, module.RECIPE)
+    try:
+        return settling.requested(module, given["preset"], fields, given["workdir"], overwrite)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _run(module: ModuleType, given: Given) -> int:
+    from keras_leoclr.training.pretraining import pretrain
+    from keras_leoclr.training.session import ChangedRecipeError
+
+    recipe, settle = requested(module, given)
+    options = given.some(*(flag.name for flag in OF_THE_RUN))
+    try:
+        pretrain(recipe, given["workdir"], **options, settle=settle)
+    except ChangedRecipeError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
+    if not arguments:
+        raise UsageError(f"`pretrain` needs a recipe. Known: {', '.join(recipe_names())}")
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        return COMMAND.but(text=TEXT.format(names=", ".join(recipe_names()))), arguments
+    module = recipe_module(name)
+    text = f"leoclr pretrain {name} --workdir DIR [--FLAG VALUE ...]\n\n{module.__doc__.strip()}"
+    return COMMAND.but(text=text, run=functools.partial(_run, module), flags=recipe_flags(module)), rest
+
+
+COMMAND = Command(
+    name="pretrain",
+    arguments="RECIPE --workdir DIR",
+    summary="run a recipe, or go on with it",
+    text=TEXT,
+    takes="flags after the recipe",
+    count=NOTHING,
+    chosen=_chosen,
+)
