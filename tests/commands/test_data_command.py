@@ -54,6 +54,7 @@ def test_a_pipe_gets_no_control_characters(tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     assert "200" in done.stdout.decode() and not re.search(rb"[\x00-\x09\x0b-\x1f]", done.stdout)
     lines = [line for line in done.stderr.decode().splitlines() if line.startswith(("Headers", "Decoding"))]
-    assert {"Headers: 200 files in 0 s", "Decoding: 200 pictures in 0 s"} <= set(lines)
+    ends = {line.partition(" in ")[0] for line in lines}
+    assert {"Headers: 200 files", "Decoding: 200 pictures"} <= ends
     assert 2 <= len(lines) <= 24  # at most one for each tenth, and one at the end
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", "".join(lines))
