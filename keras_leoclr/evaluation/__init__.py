@@ -7,7 +7,7 @@ needs it.
 from keras_leoclr import lazy
 
 _PLACES = {
-    "EVALUATORS": "suite",
+    "EVALUATORS": "suite_options",
     "KNN": "feature_evaluators",
     "TARGETS": "transfer",
     "Embedding": "embedding",
@@ -21,22 +21,25 @@ _PLACES = {
     "Robustness": "robustness",
     "Score": "scores",
     "Suite": "suite",
-    "SuiteOptions": "suite",
+    "SuiteOptions": "suite_options",
     "Target": "transfer",
     "Transfer": "transfer",
-    "alignment": "quality",
+    "alignment": "feature_geometry",
     "compare": "comparison",
     "data_identity": "batches",
     "extract_features": "features",
+    "features_identity": "batches",
     "fit_linear": "linear_on_features",
+    "in_precision": "features",
     "knn": "neighbour_votes",
     "knn_leave_one_out": "neighbour_votes",
     "labelled_batches": "batches",
     "linear_probe": "linear_on_features",
     "linear_probe_few_labels": "linear_on_features",
-    "rankme": "quality",
+    "published_list": "finetune",
+    "rankme": "feature_geometry",
     "shared_images": "batches",
-    "uniformity": "quality",
+    "uniformity": "feature_geometry",
     "write_scores": "scores",
 }
 __all__ = list(_PLACES)

@@ -60,6 +60,20 @@ def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
     return about | {"content": digest.hexdigest()}
 
 
+def features_identity(source: Source, name: str, split: str, views: Any) -> dict[str, Any]:
+    """What a cache of the features of a source is bound to: the images and how they are preprocessed.
+
+    Args:
+        source: of `data.load`.
+        name: as `data.load` takes it.
+        split: as `data.load` takes it.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`.
+    """
+    made = Preprocessing.of(views)
+    about = {"size": made.image_size, "mean": list(made.mean), "std": list(made.std)}
+    return data_identity(source, name, split) | about
+
+
 def labelled_batches(
     source: Source | tf.data.Dataset,
     view: Callable[[Any, Any], Any],

@@ -33,7 +33,7 @@ class Embedding:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
         bank: source of the images that neighbours are looked for in, see `data.load`.
         queries: source of the images on the map; None for images of `bank`, which are left out of it.
-        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         images: >= 2, most images on the map, drawn by `seed`.
         bank_images: >= 1, most images of the bank, drawn by `seed`.
         examples: >= 1, images on the map whose neighbours in the bank are listed, of as many classes as
@@ -45,6 +45,9 @@ class Embedding:
         temperature: of the votes.
         batch_size: images per call of the backbone.
         seed: of the draws.
+        bank_set: features (N, F) and labels (N,) of all images of `bank`, as `extract_features` returns them;
+            by default the features of the images that are used are computed.
+        query_set: the same of `queries`.
 
     `run` yields embedding/explained, the share of the variance that lies in the first two principal
     directions. With it lie the arrays `coordinates` (N, 2); `rows` (N,), numbers of the images among the
@@ -72,6 +75,8 @@ class Embedding:
         temperature: float = 0.07,
         batch_size: int = 256,
         seed: int = 0,
+        bank_set: tuple[np.ndarray, np.ndarray] | None = None,
+        query_set: tuple[np.ndarray, np.ndarray] | None = None,
     ):
         self.images = whole_number("images", images, 2)
         self.bank_images = whole_number("bank_images", bank_images, 1)
@@ -88,13 +93,15 @@ class Embedding:
         self.bank, self.queries = bank, queries
         self.k, self.temperature = k, temperature
         self.batch_size, self.seed = batch_size, seed
+        self.bank_set = bank_set
+        self.query_set = bank_set if queries is None else query_set
 
     def run(self) -> Iterator[Score]:
         rows, bank_rows = self._rows()
         queries = self.bank if self.queries is None else self.queries
         labelled = all("label" in source.element_spec for source in (self.bank, queries))
-        features, labels = self._features(queries, rows)
-        bank, bank_labels = self._features(self.bank, bank_rows)
+        features, labels = self._features(queries, rows, self.query_set)
+        bank, bank_labels = self._features(self.bank, bank_rows, self.bank_set)
         coordinates, explained = project(features, self.projection, self.seed)
         examples = spread(labels if labelled else np.zeros_like(labels), self.examples)
         listed = min(self.neighbours, len(bank))
@@ -139,9 +146,13 @@ class Embedding:
             raise ValueError(f"A map needs 3 images or more. Received: {len(rows) + len(bank_rows)}")
         return np.sort(rows), np.sort(bank_rows)
 
-    def _features(self, source, rows):
-        batches = labelled_batches(_labelled(rows_of(source, rows)), clean_view(self.views), self.batch_size)
-        features, labels = extract_features(self.backbone, batches)
+    def _features(self, source, rows, known):
+        if known is None:
+            view = clean_view(self.views)
+            batches = labelled_batches(_labelled(rows_of(source, rows)), view, self.batch_size)
+            features, labels = extract_features(self.backbone, batches)
+        else:
+            features, labels = (array[rows] for array in known)
         check_finite("features", features)
         return features, labels
 

@@ -72,7 +72,7 @@ class Finetune:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; copies of it are trained.
         train: source of images and labels, see `data.load`.
         test: source of images and labels.
-        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         fraction: share of each class's labels that is used, in (0, 1]; 1 for a published list.
         seeds: one run each; they draw the labels, the head, the order and the crops.
         epochs: passes over the labelled images.

@@ -31,7 +31,7 @@ class LinearProbe:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; a copy of it is used.
         train: source of images and labels, see `data.load`.
         test: source of images and labels.
-        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         learning_rates: candidates, > 0.
         epochs: passes over the training images; the milestones are at 60 % and 80 % of them.
         batch_size: images per step.

@@ -9,68 +9,16 @@ import keras
 import numpy as np
 
 from keras_leoclr.data.pipeline import image_batches
+from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
+from keras_leoclr.evaluation.feature_geometry import alignment, rankme, uniformity
 from keras_leoclr.evaluation.features import extract_features
-from keras_leoclr.evaluation.neighbour_search import nearest, unit_rows
+from keras_leoclr.evaluation.neighbour_search import nearest
 from keras_leoclr.evaluation.neighbour_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.evaluation.statistics import per_class
 from keras_leoclr.tensorflow_host import tf
-
-CHUNK = 1024
-
-
-def alignment(features: np.ndarray, others: np.ndarray, alpha: float = 2.0) -> float:
-    """Mean of `|x - y| ** alpha` over pairs of unit vectors (arXiv 2005.10242, equation 5).
-
-    Args:
-        features: (N, F), scaled to length 1 here.
-        others: (N, F), row i of the same image as row i of `features`.
-        alpha: > 0.
-
-    Returns:
-        In [0, 2 ** alpha]; 0 if both views of each image have the same features.
-    """
-    distances = np.linalg.norm(unit_rows(features) - unit_rows(others), axis=1)
-    return float(np.mean(distances**alpha))
-
-
-def uniformity(features: np.ndarray, t: float = 2.0) -> float:
-    """Log of the mean of `exp(-t |x - y| ** 2)` over all pairs (arXiv 2005.10242, equation 6).
-
-    Args:
-        features: (N, F), N >= 2, scaled to length 1 here.
-        t: > 0.
-
-    Returns:
-        In [-4 t, 0]; 0 for collapsed features.
-    """
-    features = unit_rows(features)
-    count, total = len(features), 0.0
-    for first in range(0, count, CHUNK):
-        part = features[first : first + CHUNK]
-        # |x - y|^2 = 2 - 2 x.y; each chunk with itself and with what follows
-        pairs = np.exp(2 * t * (part @ features[first:].T - 1.0))
-        own = pairs[:, : len(part)]
-        total += np.triu(own, 1).sum(dtype="float64") + pairs[:, len(part) :].sum(dtype="float64")
-    return float(np.log(total / (count * (count - 1) / 2)))
-
-
-def rankme(features: np.ndarray) -> float:
-    """Smooth rank of the features (arXiv 2210.02885, equation 1).
-
-    `exp(-sum_i p_i log p_i)` with `p_i = s_i / sum(s) + 1e-7`, s the singular values.
-
-    Args:
-        features: (N, F), as they are: not centred, not scaled.
-
-    Returns:
-        About 1 for collapsed features, at most min(N, F).
-    """
-    values = np.linalg.svd(np.asarray(features, "float64"), compute_uv=False)
-    shares = values / max(values.sum(), 1e-30) + 1e-7
-    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 class Quality:
@@ -81,12 +29,14 @@ class Quality:
         train_features: (N, F), clean.
         train_labels: (N,).
         test: source of images and labels, see `data.load`.
-        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         crop_scale: area of the random crops whose alignment is measured, share of the image.
         k: neighbours that vote for the per-class accuracies and the confusion matrix.
         temperature: of the votes.
         neighbours: training images listed for each test image.
         seed: of the crops.
+        test_set: features (M, F) and labels (M,) of `test`, as `extract_features` returns them; computed by
+            default.
 
     `run` yields
     - quality/alignment between two random crops of each test image, and quality/alignment_original
@@ -102,24 +52,25 @@ class Quality:
         backbone: keras.Model,
         train_features: np.ndarray,
         train_labels: np.ndarray,
-        test: tf.data.Dataset,
+        test: Source | tf.data.Dataset,
         views: Any,
         crop_scale: tuple[float, float] = (0.2, 1.0),
         k: int = 20,
         temperature: float = 0.07,
         neighbours: int = 10,
         seed: int = 0,
+        test_set: tuple[np.ndarray, np.ndarray] | None = None,
     ):
         self.backbone = backbone
         self.train_features, self.train_labels = train_features, train_labels
         self.test, self.views = test, views
         self.crop_scale = tuple(crop_scale)
         self.k, self.temperature, self.neighbours = k, temperature, neighbours
-        self.seed = seed
+        self.seed, self.test_set = seed, test_set
 
     def run(self) -> Iterator[Score]:
-        batches = image_batches(self.test, self.views)
-        clean, labels = extract_features(self.backbone, batches)
+        known = self.test_set or extract_features(self.backbone, image_batches(self.test, self.views))
+        clean, labels = known
         check_finite("test_features", clean)
         crop = clean_view(self.views, self.crop_scale, flip_probability=0.5)
         first, second = (

@@ -28,12 +28,13 @@ class Retrieval:
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
         source: images, see `data.load`; labels are not used.
-        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         crop_scales: areas of the crops, shares of the image in (0, 1]; aspect ratio 3/4 to 4/3
             where it fits. 1 is the whole image, a check: all but equal images are found.
         batch_size: images per call of the backbone.
         seed: of the crops.
         verbose: whether to show progress bars.
+        originals: features (N, F) of the whole images; computed by default.
 
     `run` yields retrieval/recall@1 and retrieval/recall@5 for each crop scale, with `crop_scale` and
     `images`, N; by chance they are 1 / N and 5 / N.
@@ -48,6 +49,7 @@ class Retrieval:
         batch_size: int = 256,
         seed: int = 0,
         verbose: bool = False,
+        originals: np.ndarray | None = None,
     ):
         if not len(crop_scales) or not all(0 < scale <= 1 for scale in crop_scales):
             raise ValueError(f"`crop_scales` must be numbers in (0, 1]. Received: crop_scales={crop_scales}")
@@ -58,12 +60,17 @@ class Retrieval:
         self.views = views
         self.crop_scales = tuple(crop_scales)
         self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
+        self.originals = originals
 
     def run(self) -> Iterator[Score]:
-        originals = self._features(clean_view(self.views))
+        originals = self.originals
+        if originals is None:
+            originals = self._features(clean_view(self.views))
+        check_finite("features", originals)
         count = len(originals)
         for scale in self.crop_scales:
             crops = self._features(clean_view(self.views, (scale, scale)))
+            check_finite("features", crops)
             found = np.concatenate([rows for *_, rows in nearest(originals, crops, min(5, count))])
             own = found == np.arange(count)[:, None]
             for k in (1, 5):
@@ -75,6 +82,4 @@ class Retrieval:
 
     def _features(self, view):
         batches = labelled_batches(self.source, view, self.batch_size, self.seed)
-        features = extract_features(self.backbone, batches, self.verbose)[0]
-        check_finite("features", features)
-        return features
+        return extract_features(self.backbone, batches, self.verbose)[0]

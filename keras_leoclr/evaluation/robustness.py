@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation import corruptions
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_features
@@ -16,6 +17,7 @@ from keras_leoclr.evaluation.linear_on_features import fit_linear
 from keras_leoclr.evaluation.neighbour_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views.preprocessing import Preprocessing
 
 SHARES = {
     "centre_crop": (0.75, 0.5, 0.25, 0.1),  # of the image's area
@@ -35,7 +37,7 @@ class Robustness:
         train_features: (N, F), clean.
         train_labels: (N,).
         test: source of images and labels, see `data.load`.
-        views: layer with `image_size` and `key_view`, such as `LeOCLRViews`.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         changes: some of centre_crop, random_crop, shrink, occlusion and, see
             `evaluation.corruptions`, gaussian_noise, shot_noise, gaussian_blur, contrast, brightness,
             jpeg; None for all.
@@ -44,6 +46,8 @@ class Robustness:
         batch_size: images per call of the backbone.
         seed: of crops, patches and noise, and of the linear classifier's held-out part.
         verbose: whether to show progress bars.
+        test_set: features (M, F) and labels (M,) of the clean images of `test`, as `extract_features` returns
+            them; computed by default.
 
     `run` yields robustness/knn/top1 and robustness/linear/top1: for the clean images, with `change`
     "none", and for each change with `change`, `strength`, `severity` (1 the weakest) and `clean`, the
@@ -55,7 +59,7 @@ class Robustness:
         backbone: keras.Model,
         train_features: np.ndarray,
         train_labels: np.ndarray,
-        test: tf.data.Dataset,
+        test: Source | tf.data.Dataset,
         views: Any,
         changes: Sequence[str] | None = None,
         k: int = 20,
@@ -63,7 +67,9 @@ class Robustness:
         batch_size: int = 256,
         seed: int = 0,
         verbose: bool = False,
+        test_set: tuple[np.ndarray, np.ndarray] | None = None,
     ):
+        views = Preprocessing.of(views)
         known = {**SHARES, **corruptions.strengths(views.image_size)}
         unknown = sorted(set(changes or ()) - set(known))
         if unknown:
@@ -74,9 +80,10 @@ class Robustness:
         self.test, self.views = test, views
         self.k, self.temperature = k, temperature
         self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
+        self.test_set = test_set
 
     def run(self) -> Iterator[Score]:
-        features, labels = self._features(clean_view(self.views))
+        features, labels = self.test_set or self._features(clean_view(self.views))
         check_features(self.train_features, self.train_labels, features, labels)
         linear = fit_linear(self.train_features, self.train_labels, seed=self.seed)
         clean = {}
@@ -114,7 +121,7 @@ class Robustness:
         """What makes changed images: resize to pixels, change, normalise."""
         if change == "random_crop":
             return clean_view(self.views, (strength, strength))
-        mean, std = (255.0 * np.array(getattr(self.views.key_view, name)) for name in ("mean", "std"))
+        mean, std = (255.0 * np.array(three) for three in (self.views.mean, self.views.std))
         whole = clean_view(self.views, normalised=False)
 
         def view(images, seed):

@@ -11,10 +11,11 @@ import keras
 
 from keras_leoclr.data.loading import load
 from keras_leoclr.data.pipeline import image_batches
-from keras_leoclr.evaluation.batches import data_identity
+from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.feature_evaluators import Linear
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.scores import Score
+from keras_leoclr.views.preprocessing import Preprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Transfer:
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
-        views: layer with `preprocess`, such as `LeOCLRViews`, with the backbone's size and normalisation.
+        views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         targets: data sets; by default all of `TARGETS`.
         data_dir: where TensorFlow Datasets keeps its files.
         batch_size: images per call of the backbone.
@@ -84,7 +85,7 @@ class Transfer:
                 "`targets` must be data sets with the metric top1 or mean_per_class. "
                 f"Received: {bad[0] if bad else 'none'}"
             )
-        self.backbone, self.views, self.targets = backbone, views, tuple(targets)
+        self.backbone, self.views, self.targets = backbone, Preprocessing.of(views), tuple(targets)
         self.data_dir, self.batch_size, self.cache = data_dir, batch_size, cache
         self.seed, self.verbose = seed, verbose
         self.missing: dict[str, str] = {}
@@ -105,8 +106,7 @@ class Transfer:
             splits = (target.train_split, target.test_split)
             for source, split in zip(sources, splits, strict=True):
                 batches = image_batches(source, self.views, self.batch_size)
-                identity = data_identity(source, target.dataset, split) | {"size": self.views.image_size}
-                identity |= {name: list(getattr(self.views.key_view, name)) for name in ("mean", "std")}
+                identity = features_identity(source, target.dataset, split, self.views)
                 sets += extract_features(self.backbone, batches, self.verbose, self.cache, identity)
             found = {score.name: score for score in Linear(*sets, seed=self.seed).run()}
             score = found[f"linear/{target.metric}"]

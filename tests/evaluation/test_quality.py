@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_leoclr.evaluation import alignment, corruptions, rankme, uniformity
+from keras_leoclr.evaluation import alignment, corruptions, feature_geometry, rankme, uniformity
 from tests.case import random_images
 
 pytestmark = pytest.mark.backend_free
@@ -26,9 +26,7 @@ def test_alignment_follows_its_equation(alpha):
 
 @pytest.mark.parametrize("chunk", [4, 1024])
 def test_uniformity_follows_its_equation(chunk, monkeypatch):
-    import sys
-
-    monkeypatch.setattr(sys.modules["keras_leoclr.evaluation.quality"], "CHUNK", chunk)
+    monkeypatch.setattr(feature_geometry, "CHUNK", chunk)
     x = unit(11, 3)
     pairs = [np.exp(-2 * np.sum((x[i] - x[j]) ** 2)) for i in range(11) for j in range(i)]
     assert uniformity(7 * x) == pytest.approx(np.log(np.mean(pairs)), rel=1e-5)

@@ -1,0 +1,311 @@
+"""The one place that puts evaluators together: what each is given, what they share, what is written down."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr import data, evaluation
+from keras_leoclr.evaluation.suite_options import ALL, EVALUATORS, SuiteOptions
+from keras_leoclr.runs.results import Results
+from keras_leoclr.views.preprocessing import Preprocessing
+
+__all__ = ["ALL", "EVALUATORS", "Suite", "SuiteOptions"]
+
+ON_ALL_FEATURES = ("knn", "linear", "few", "quality", "robustness")
+ON_PIXELS = ("knn", "linear", "few")  # these judge raw pixels, too
+OF_DATA = ("dataset", "train_split", "test_split")  # entries of `about` that transfer has its own of
+SHOWN = ("k", "crop_scale", "change", "strength", "class", "metric", "seed", "weight_decay", "learning_rate")
+
+
+class Suite:
+    """Evaluators of one backbone on one pair of sources; what several of them need is computed once.
+
+    Args:
+        backbone: (B, S, S, 3) -> (B, F), or feature maps; it takes normalised images. None judges the
+            normalised pixels themselves, with knn, linear and few.
+        train: source of images and labels that classifiers are fitted to, see `data.load`. For the map
+            alone labels are not needed; for transfer None will do.
+        test: source of images and labels that they are judged on; None for a map of `train`.
+        preprocessing: `Preprocessing`, or views, with the backbone's size, mean and deviation.
+        results: where the scores are written to.
+        about: what every line of results holds besides the protocol of its evaluator: subject, dataset,
+            train_split, test_split, epoch and whatever else tells the measurement from others.
+        options: settings of the evaluators.
+        cache: folder of cached features, see `extract_features`; None keeps nothing.
+        data_dir: where TensorFlow Datasets keeps its files.
+        verbose: whether to print scores and show progress.
+
+    Example:
+        ```python
+        suite = Suite(backbone, train, test, Preprocessing(224), Results("results.jsonl"), about)
+        suite.run(["knn", "linear", "quality"])
+        ```
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        train: Any,
+        test: Any,
+        preprocessing: Any,
+        results: Results,
+        about: dict[str, Any],
+        options: SuiteOptions | None = None,
+        cache: str | os.PathLike | None = None,
+        data_dir: str | os.PathLike | None = None,
+        verbose: bool = False,
+    ):
+        self.backbone = backbone
+        self.train = None if train is None else data.as_source(train, "train")
+        self.test = None if test is None else data.as_source(test, "test")
+        self.preprocessing = Preprocessing.of(preprocessing)
+        self.results, self.about = results, dict(about)
+        self.options = options or SuiteOptions()
+        self.cache, self.data_dir, self.verbose = cache, data_dir, verbose
+        self.shared: int | None = None
+
+    def run(self, names: Sequence[str]) -> dict[str, float]:
+        """Runs evaluators one after the other and writes their scores as they come.
+
+        Args:
+            names: some of `EVALUATORS`.
+
+        Returns:
+            Values by the name of their measure; of several with one name the last.
+        """
+        known = tuple(EVALUATORS) if self.backbone is not None else ON_PIXELS
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"`names` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
+        if set(names) & set(ON_ALL_FEATURES):
+            _ = self.sets  # now, so that those that come first share them, too
+        values = {}
+        for name in names:
+            scores, protocol = _EVALUATIONS[name](self)
+            self.results.path.parent.mkdir(parents=True, exist_ok=True)
+            protocol = self._protocol(name) | protocol
+            values |= evaluation.write_scores(map(self._shown, scores), self.results, **protocol)
+        return values
+
+    def _protocol(self, name: str) -> dict[str, Any]:
+        protocol = self.about | {"features": "pixels" if self.backbone is None else "backbone"}
+        if name == "transfer":
+            return {key: value for key, value in protocol.items() if key not in OF_DATA}
+        test = self.train if self.test is None else self.test
+        for split, source in (("train", self.train), ("test", test)):
+            protocol[f"{split}_images"] = -1 if source.count is None else source.count
+        if "sets" in vars(self):  # where they were counted, as a stream may not know its number
+            protocol |= {"train_images": len(self.sets[1]), "test_images": len(self.sets[3])}
+        if self.options.check_content and self.test is not None:
+            protocol["test_content"] = self.identities[1].get("content")
+        return protocol | ({} if self.shared is None else {"shared_images": self.shared})
+
+    def _shown(self, score):
+        low, high = score.interval or (None, None)
+        how = [f"{key} {score.protocol[key]}" for key in SHOWN if key in score.protocol]
+        spread = "" if low is None else f"  ({low:.4f} to {high:.4f})"
+        self._say(f"{score.name:28}{score.value:8.4f}{spread}  {', '.join(how)}".rstrip())
+        return score
+
+    def _say(self, text):
+        if self.verbose:
+            print(text, flush=True)
+
+    # === What evaluators share ===
+
+    @functools.cached_property
+    def identities(self) -> list[dict[str, Any]]:
+        """What the features of the training and of the test images are bound to, see `features_identity`."""
+        names = [self.about.get(f"{split}_split", split) for split in ("train", "test")]
+        return [
+            evaluation.features_identity(source, self.about.get("dataset", ""), name, self.preprocessing)
+            for source, name in zip((self.train, self.test), names, strict=True)
+        ]
+
+    @functools.cached_property
+    def frozen(self) -> Any:
+        """The backbone in the precision that features are computed in."""
+        return evaluation.in_precision(self.backbone, self.options.precision)
+
+    @functools.cached_property
+    def sets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Training features (N, F) and labels (N,), test features (M, F) and labels (M,)."""
+        sources = (self.train, self.test)
+        batches = [data.image_batches(s, self.preprocessing, self.options.batch_size) for s in sources]
+        sets = []
+        for number, (split, part) in enumerate(zip(("train", "test"), batches, strict=True)):
+            if self.backbone is None:
+                sets += _pixels(part)
+                continue
+            self._say(f"Features of {self.about.get('dataset')}, {self.about.get(f'{split}_split')}")
+            identity = None if self.cache is None else self.identities[number]
+            sets += evaluation.extract_features(self.frozen, part, self.verbose, self.cache, identity)
+        if self.options.check_shared:
+            self.shared = evaluation.shared_images(*batches)
+        if self.shared:
+            warnings.warn(
+                f"{self.shared} of {len(sets[3])} test images are in the training set too, pixel by "
+                "pixel: accuracies are too high.",
+                stacklevel=2,
+            )
+        return tuple(sets)
+
+    def test_part(self, most: int) -> tuple[Any, tuple[np.ndarray, np.ndarray] | None, dict[str, Any]]:
+        """Test images, at most `most` of them, drawn by the seed; 0 for all.
+
+        Returns:
+            Their source; their features and labels if these are known; and what the protocol says of them.
+        """
+        known = self.sets[2:] if "sets" in vars(self) else None
+        count = self.test.count
+        if not most:
+            return self.test, known, {}
+        if count is None or count <= most:
+            return self.test, known, {"test_images": -1 if count is None else count}
+        rows = np.sort(np.random.default_rng(self.options.draw).permutation(count)[:most])
+        part = self.test.subset(rows)
+        return part, known and tuple(array[rows] for array in known), {"test_images": most}
+
+    def curve_train(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels of the training images that the classifiers of curves are fitted to."""
+        features, labels = self.sets[:2]
+        most = self.options.curve_train_images
+        rows = np.random.default_rng(self.options.draw).permutation(len(labels))[: most or None]
+        return (features[rows], labels[rows]) if most else (features, labels)
+
+
+# === The evaluators: each returns its scores and what its protocol says besides ===
+
+_Made = tuple[Iterable[Any], dict[str, Any]]
+
+
+def _knn(suite: Suite) -> _Made:
+    options = suite.options
+    how = {"temperature": options.temperature, "leave_one_out": options.leave_one_out}
+    return evaluation.KNN(*suite.sets, k=options.k, **how).run(), {}
+
+
+def _linear(suite: Suite) -> _Made:
+    return evaluation.Linear(*suite.sets, seed=suite.options.seed).run(), {}
+
+
+def _few(suite: Suite) -> _Made:
+    options, per_class = suite.options, suite.options.per_class
+    if options.fewer_per_class:
+        per_class = min(per_class, int(np.unique(suite.sets[1], return_counts=True)[1].min()))
+        if per_class < 2:
+            return (), {}
+    few = evaluation.FewLabels(*suite.sets, per_class=per_class, draws=options.draws, seed=options.seed)
+    return few.run(), {}
+
+
+def _quality(suite: Suite) -> _Made:
+    options = suite.options
+    part, known, protocol = suite.test_part(options.quality_images)
+    how = {**options.vote, "seed": options.seed, "test_set": known}
+    quality = evaluation.Quality(suite.frozen, *suite.sets[:2], part, suite.preprocessing, **how)
+    return quality.run(), protocol
+
+
+def _of_images(options: SuiteOptions, verbose: bool) -> dict[str, Any]:
+    return {"seed": options.seed, "batch_size": options.batch_size, "verbose": verbose}
+
+
+def _retrieval(suite: Suite) -> _Made:
+    options = suite.options
+    part, known, protocol = suite.test_part(options.curve_images)
+    how = _of_images(options, suite.verbose) | {"originals": known and known[0]}
+    if options.crop_scales:
+        how["crop_scales"] = options.crop_scales
+    return evaluation.Retrieval(suite.frozen, part, suite.preprocessing, **how).run(), protocol
+
+
+def _robustness(suite: Suite) -> _Made:
+    options = suite.options
+    part, known, protocol = suite.test_part(options.curve_images)
+    train = suite.curve_train()
+    how = {**_of_images(options, suite.verbose), **options.vote, "test_set": known}
+    how["changes"] = options.changes or None
+    robustness = evaluation.Robustness(suite.frozen, *train, part, suite.preprocessing, **how)
+    return robustness.run(), protocol | {"train_images": len(train[1])}
+
+
+def _embedding(suite: Suite) -> _Made:
+    options = suite.options
+    how = {"images": options.map_images, "projection": options.projection, **options.vote}
+    how |= {"batch_size": options.batch_size, "seed": options.draw}
+    if "sets" in vars(suite):
+        how |= {"bank_set": suite.sets[:2], "query_set": suite.sets[2:]}
+    embedding = evaluation.Embedding(suite.frozen, suite.train, suite.test, suite.preprocessing, **how)
+    return embedding.run(), {}
+
+
+def _linear_paper(suite: Suite) -> _Made:
+    options = suite.options
+    how = {"learning_rates": options.learning_rates, "epochs": options.epochs or 100}
+    how |= _of_images(options, suite.verbose)
+    sources = (suite.train, suite.test)
+    return evaluation.LinearProbe(suite.backbone, *sources, suite.preprocessing, **how).run(), {}
+
+
+def _finetune(suite: Suite) -> _Made:
+    options, train, fraction = suite.options, suite.train, suite.options.fraction
+    published = evaluation.published_list(suite.about.get("dataset"), fraction)
+    if published:
+        train, fraction = data.load(published, "train", suite.data_dir), 1.0
+    how = {name: getattr(options, name) for name in ("backbone_rate", "head_rate", "batch_size", "seeds")}
+    how |= {"epochs": options.epochs or 20, "verbose": suite.verbose}
+    scores = evaluation.Finetune(
+        suite.backbone, train, suite.test, suite.preprocessing, fraction, **how
+    ).run()
+    return _as_published(scores, options.fraction, published) if published else scores, {}
+
+
+def _as_published(scores, fraction, published) -> Iterator[Any]:
+    for score in scores:
+        score.protocol |= {"fraction": fraction, "labels_from": published}
+        yield score
+
+
+def _transfer(suite: Suite) -> _Made:
+    known = evaluation.TARGETS
+    names = suite.options.targets or list(known)
+    targets = [known.get(name) or evaluation.Target(name) for name in names]
+    how = {"cache": suite.cache, **_of_images(suite.options, suite.verbose)}
+    transfer = evaluation.Transfer(suite.backbone, suite.preprocessing, targets, suite.data_dir, **how)
+
+    def scores():
+        yield from transfer.run()
+        for name, why in transfer.missing.items():
+            print(f"{name} is left out: {why}", file=sys.stderr)
+
+    return scores(), {}
+
+
+def _pixels(batches: Any) -> list[np.ndarray]:
+    """The images of batches as rows (N, S * S * 3), and their labels (N,)."""
+    parts = [
+        (np.reshape(images, (len(images), -1)), np.asarray(labels))
+        for images, labels in batches.as_numpy_iterator()
+    ]
+    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+
+_EVALUATIONS: dict[str, Callable[[Suite], _Made]] = {
+    "knn": _knn,
+    "linear": _linear,
+    "few": _few,
+    "linear_paper": _linear_paper,
+    "finetune": _finetune,
+    "retrieval": _retrieval,
+    "robustness": _robustness,
+    "quality": _quality,
+    "embedding": _embedding,
+    "transfer": _transfer,
+}

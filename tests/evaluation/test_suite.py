@@ -1,0 +1,149 @@
+"""The suite: the numbers of single evaluators, with features that are computed once."""
+
+import json
+
+import numpy as np
+import pytest
+
+import keras_leoclr as kl
+from keras_leoclr import evaluation
+from keras_leoclr.evaluation import batches, features
+from keras_leoclr.evaluation.suite import ALL, Suite, SuiteOptions
+from keras_leoclr.runs.results import Results
+from keras_leoclr.views.preprocessing import Preprocessing
+from tests.evaluation.test_evaluators import pictures
+from tests.evaluation.test_features import backbone_with
+
+PREPROCESSING = Preprocessing(8)
+TRAIN, TEST = pictures(seed=1, noise=300), pictures(seed=2, noise=300)
+ABOUT = {"subject": "mine", "dataset": "d", "train_split": "train", "test_split": "test", "epoch": 3}
+OPTIONS = SuiteOptions(
+    k=(1, 5), per_class=3, draws=2, crop_scales=(0.3,), changes=("occlusion",), map_images=10, seed=4
+)
+
+
+def made(tmp_path, backbone, options=OPTIONS, train=TRAIN, test=TEST, **more):
+    results = Results(tmp_path / "run" / "results.jsonl")
+    return Suite(backbone, train, test, PREPROCESSING, results, ABOUT, options, **more), results
+
+
+@pytest.fixture
+def images_seen(monkeypatch):
+    """Numbers of images of each call of a backbone."""
+    seen = []
+    make = features._predictors
+
+    def counted(backbone, devices):
+        predictors = make(backbone, devices)
+        return [lambda images, p=p: seen.append(len(images)) or p(images) for p in predictors]
+
+    monkeypatch.setattr(features, "_predictors", counted)
+    return seen
+
+
+def singles(backbone, options):
+    """What the evaluators yield that each compute their own features."""
+    sets = []
+    for source in (TRAIN, TEST):
+        sets += evaluation.extract_features(backbone, kl.data.image_batches(source, PREPROCESSING))
+    seed, vote = {"seed": options.seed}, {"k": 5}
+    evaluators = (
+        evaluation.KNN(*sets, k=(1, 5)),
+        evaluation.Linear(*sets, **seed),
+        evaluation.FewLabels(*sets, per_class=3, draws=2, **seed),
+        evaluation.Retrieval(backbone, TEST, PREPROCESSING, (0.3,), **seed),
+        evaluation.Robustness(backbone, *sets[:2], TEST, PREPROCESSING, ("occlusion",), **vote, **seed),
+        evaluation.Quality(backbone, *sets[:2], TEST, PREPROCESSING, **vote, **seed),
+        evaluation.Embedding(backbone, TRAIN, TEST, PREPROCESSING, 10, **vote, **seed),
+    )
+    return [score for evaluator in evaluators for score in evaluator.run()]
+
+
+def test_values_and_protocols_are_those_of_single_evaluators(tmp_path):
+    backbone = backbone_with()
+    suite, results = made(tmp_path, backbone)
+    values = suite.run(ALL)
+    lines, expected = results.read(), singles(backbone, OPTIONS)
+    assert [line["name"] for line in lines] == [score.name for score in expected]
+    for line, score in zip(lines, expected, strict=True):
+        assert line["value"] == pytest.approx(score.value, abs=1e-5)
+        for key, told in json.loads(json.dumps(score.protocol)).items():
+            assert line[key] == (pytest.approx(told) if isinstance(told, float) else told), key
+        assert ABOUT.items() <= line.items()
+        assert line["features"] == (8 if score.name == "quality/rankme" else "backbone")  # RankMe: the width
+        assert line["train_images"] == line["test_images"] == 36 and line["test_content"]
+    assert values["knn/top1"] == [line["value"] for line in lines if line["name"] == "knn/top1"][-1]
+
+
+def test_features_of_both_sources_are_computed_once(tmp_path, images_seen):
+    suite, _ = made(tmp_path, backbone_with())
+    suite.run(["embedding", "knn", "linear", "few", "quality", "retrieval", "robustness"])
+    # the two sources; two crops of each test image (quality), one crop scale, five strengths of occlusion
+    assert sum(images_seen) == 36 * (2 + 2 + 1 + 5)
+
+
+def test_the_map_alone_computes_the_features_that_it_shows(tmp_path, images_seen):
+    unlabelled = TRAIN.map(lambda element: {"image": element["image"]})
+    options = SuiteOptions(map_images=10)
+    suite, results = made(tmp_path, backbone_with(), options, unlabelled, None)
+    suite.run(["embedding"])
+    (line,) = results.read()
+    assert sum(images_seen) == 36 and line["images"] == 10 and line["bank_images"] == 26
+    assert line["train_images"] == line["test_images"] == 36 and "test_content" not in line
+
+
+def test_some_evaluators_use_a_part_of_the_images(tmp_path):
+    backbone = backbone_with()
+    options = SuiteOptions(
+        k=(5,),
+        changes=("occlusion",),
+        quality_images=20,
+        curve_images=12,
+        curve_train_images=18,
+        sample_seed=7,
+        check_content=False,
+    )
+    suite, results = made(tmp_path, backbone, options)
+    suite.run(["quality", "retrieval", "robustness"])
+    lines = results.read()
+    counts = {line["name"].split("/")[0]: (line["train_images"], line["test_images"]) for line in lines}
+    assert counts == {"quality": (36, 20), "retrieval": (36, 12), "robustness": (18, 12)}
+    assert not any("test_content" in line for line in lines)
+    rows = np.random.default_rng(7).permutation(36)
+    bank = [array[rows[:18]] for array in suite.sets[:2]]
+    part = batches.rows_of(TEST, rows[:12])
+    alone = evaluation.Robustness(backbone, *bank, part, PREPROCESSING, ("occlusion",), k=5).run()
+    found = [line["value"] for line in lines if line["name"].startswith("robustness/")]
+    assert found == pytest.approx([score.value for score in alone], abs=1e-5)
+
+
+def test_pixels_are_judged_without_a_backbone(tmp_path):
+    suite, results = made(tmp_path, None, SuiteOptions(k=(5,), fewer_per_class=True, per_class=50))
+    suite.run(["knn", "linear", "few"])
+    lines = results.read()
+    assert {line["features"] for line in lines} == {"pixels"}
+    assert [line["per_class"] for line in lines if line["name"] == "linear_few/top1"] == [12]
+    with pytest.raises(ValueError, match="`names` must be some of knn, linear, few. Received: quality"):
+        suite.run(["quality"])
+
+
+@pytest.mark.backend_free
+def test_few_labels_are_left_out_where_a_class_has_one_image(tmp_path):
+    few = batches.rows_of(TRAIN, np.arange(5))  # classes 0, 1, 2, 0, 1
+    suite, results = made(tmp_path, None, SuiteOptions(k=(1,), fewer_per_class=True), few)
+    assert suite.run(["few"]) == {} and results.read() == []
+
+
+def test_images_that_both_sources_have_are_noted(tmp_path):
+    suite, results = made(tmp_path, backbone_with(), SuiteOptions(k=(1,)), test=TRAIN)
+    with pytest.warns(UserWarning, match="36 of 36 test images are in the training set too"):
+        suite.run(["knn"])
+    assert results.read()[0]["shared_images"] == 36
+
+
+def test_cached_features_are_not_computed_again(tmp_path, images_seen):
+    backbone = backbone_with()
+    for _ in range(2):
+        suite, _ = made(tmp_path, backbone, SuiteOptions(k=(1,)), cache=tmp_path / "features")
+        suite.run(["knn"])
+    assert sum(images_seen) == 72
