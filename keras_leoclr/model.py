@@ -88,7 +88,8 @@ class LeOCLR(keras.Model):
         `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`, and, where the key views were permuted
         against the queries, `"permutation": (B,)`: key row i belongs to query `permutation[i]`.
         With `views`, `{"image": (B, H, W, C), "seed": (B, 2)}`, as `data.view_dataset(views=None)` makes
-        them; the seed of the first image is that of the batch.
+        them; the seed of the first image is that of the batch. A `"permutation"` beside them, on one
+        device, is that of the key views which are made: key row i is that of image `permutation[i]`.
         `evaluate` runs in inference mode and leaves encoders and queue as they are. `predict`
         takes such batches, or images (B, H, W, C), and returns queries (B, D).
 
@@ -388,7 +389,7 @@ class LeOCLR(keras.Model):
         batch = keras.utils.unpack_x_y_sample_weight(data)[0]
         names = set(batch) if isinstance(batch, dict) else set()
         if self.views is not None and {"image", "seed"} <= names:
-            return self.views(batch["image"], batch["seed"][0])
+            return self._made_within(batch)
         if not {"query", "keys"} <= names:
             expected = '"image" and "seed"' if self.views is not None else '"query" and "keys"'
             received = sorted(names) if isinstance(batch, dict) else type(batch).__name__
@@ -400,6 +401,20 @@ class LeOCLR(keras.Model):
                 f"Received: query {query}, keys {keys}"
             )
         return batch
+
+    def _made_within(self, batch):
+        """Views of a batch of images, the key views in the order of its "permutation" if it has one."""
+        made = self.views(batch["image"], batch["seed"][0])
+        if "permutation" not in batch:
+            return made
+        replicas = 1 if self._strategy is None else self._strategy.num_replicas_in_sync
+        if replicas > 1:
+            raise ValueError(
+                'With `views`, a "permutation" of the keys needs one device: each makes the key views of its '
+                f"own images only. Make the views in `data.view_dataset`. Received: {replicas} devices"
+            )
+        keys = ops.take(made["keys"], batch["permutation"], axis=0)
+        return {**made, "keys": keys, "permutation": batch["permutation"]}
 
     @staticmethod
     def _unpack(results):

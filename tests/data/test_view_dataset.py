@@ -113,6 +113,21 @@ def test_shards_make_the_batches_of_one_worker_together(folder, kind):
 
 
 @backend_free
+@pytest.mark.parametrize("shuffle_buffer", [None, 7])
+def test_a_stream_is_shuffled_as_the_same_images_by_number(shuffle_buffer):
+    """`map` makes a stream of a source; `take` keeps the numbers. The order is the same in all cases."""
+    images = random_images(23, 20, 20)
+    whole, more = (kl.data.load({"image": array}) for array in (images, np.concatenate([images, images])))
+
+    def views_of(source):
+        return collect(kl.data.view_dataset(source, views_layer(), 4, seed=3, shuffle_buffer=shuffle_buffer))
+
+    expected = views_of(whole)
+    for source in (whole.map(lambda element: element), more.take(23), more.skip(23), more.dataset.take(23)):
+        assert_same(views_of(source), expected)
+
+
+@backend_free
 def test_an_epoch_shows_every_picture_once(folder):
     """The colour of a picture is its number, and clean originals keep it."""
     views = kl.LeOCLRViews(
@@ -242,6 +257,37 @@ def test_views_within_the_step_are_those_of_their_seed():
     expected = views_layer(8)(batch["image"], batch["seed"][0])
     for name, value in expected.items():
         np.testing.assert_allclose(made[name], value, atol=1e-5)
+
+
+@on_tensorflow
+def test_keys_that_are_permuted_within_the_step_are_those_that_the_host_would_permute():
+    """The same permutation of the same batch, and the key views in its order."""
+    model = small_model(views=views_layer(8), bn_groups=2)
+    source = kl.data.load({"image": random_images(16, 12, 12)})
+    options = {"seed": 1, "permute_keys": True, "initial_epoch": 1}
+    within = kl.data.view_dataset(source, None, 8, **options)
+    on_host = kl.data.view_dataset(source, views_layer(8), 8, **options)
+    for batch, of_host in zip(within, on_host, strict=True):
+        np.testing.assert_array_equal(batch["permutation"], of_host["permutation"])
+        made = model._views_of(batch)
+        plain = model._views_of({name: batch[name] for name in ("image", "seed")})
+        np.testing.assert_array_equal(made["query"], plain["query"])
+        np.testing.assert_array_equal(made["keys"], tf.gather(plain["keys"], of_host["permutation"]))
+        np.testing.assert_array_equal(made["permutation"], of_host["permutation"])
+        # back in the order of the queries, as the loss takes them
+        keys = model._encode_keys(made, False)
+        np.testing.assert_allclose(keys, model._encode_keys(plain, False), atol=1e-5)
+    assert np.isfinite(model.fit(within, shuffle=False, verbose=0).history["loss"]).all()
+
+
+@on_tensorflow
+def test_keys_are_not_permuted_within_the_step_of_several_devices():
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        backbone = kl.backbones.resnet_small((8, 8, 3), widths=(8, 16))
+    model = kl.LeOCLR(backbone, projection_dim=8, queue_size=16, views=views_layer(8))
+    with pytest.raises(ValueError, match='a "permutation" of the keys needs one device.*Received: 2 devices'):
+        model._views_of(next(iter(raw_dataset(permute_keys=True))))
 
 
 @on_tensorflow
