@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from keras_leoclr.commands import combinations, installation
+from keras_leoclr.commands.doctor import text
+
 pytestmark = pytest.mark.backend_free
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -74,24 +77,24 @@ def test_doctor_survives_without_packaging(tmp_path):
 @pytest.fixture
 def examined(monkeypatch):
     """What doctor says, of versions, an environment and an answer of the packages that a test chooses."""
-    from keras_leoclr.commands import doctor
 
     def examine(versions=None, requires=None, environment=None, answer=None, python=None):
-        for name in doctor.VARIABLES:
+        for name in installation.VARIABLES:
             monkeypatch.delenv(name, raising=False)
         for name, value in (environment or {}).items():
             monkeypatch.setenv(name, value)
-        real, real_requires = doctor.version_of, doctor.metadata.requires
-        monkeypatch.setattr(doctor, "version_of", lambda name: (versions or {}).get(name, real(name)))
+        real, real_requires = installation.version_of, installation.metadata.requires
+        for module in (installation, combinations):
+            monkeypatch.setattr(module, "version_of", lambda name: (versions or {}).get(name, real(name)))
         monkeypatch.setattr(
-            doctor.metadata, "requires", lambda name: (requires or {}).get(name) or real_requires(name)
+            installation.metadata, "requires", lambda name: (requires or {}).get(name) or real_requires(name)
         )
         backend = (environment or {}).get("KERAS_BACKEND", "tensorflow")
         said = json.dumps({"backend": backend, "devices": ["cpu:0"], **(answer or {})})
-        monkeypatch.setattr(doctor, "_python", lambda code: (said, None))
+        monkeypatch.setattr(installation, "_python", lambda code: (said, None))
         if python:
-            monkeypatch.setattr(doctor.sys, "version_info", python)
-        return doctor.examine()
+            monkeypatch.setattr(installation.sys, "version_info", python)
+        return installation.examine()
 
     return examine
 
@@ -153,21 +156,17 @@ def test_doctor_warns_of_what_does_not_go_together(examined, options, words):
 
 
 def test_doctor_warns_of_a_gpu_that_is_not_seen_and_of_a_full_disk(examined, monkeypatch):
-    from keras_leoclr.commands import doctor
-
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(installation.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     found = examined(environment={"CUDA_VISIBLE_DEVICES": "-1"})
     assert any("CUDA_VISIBLE_DEVICES hides it" in warning for warning in found["warnings"])
     usage = type("Usage", (), {"free": 1 << 20})
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(installation.shutil, "disk_usage", lambda path: usage)
     assert any("is full: 1 MiB free" in fault for fault in examined()["faults"])
 
 
 def test_doctor_as_text_says_all(examined):
-    from keras_leoclr.commands import doctor
-
     found = examined(environment={"XLA_FLAGS": "--xla_odd"})
-    printed = doctor.text(found)
+    printed = text(found)
     for words in (
         "python",
         "keras-leoclr",
@@ -178,4 +177,4 @@ def test_doctor_as_text_says_all(examined):
         "warning  XLA_FLAGS",
     ):
         assert words in printed
-    assert doctor.text(examined()).endswith("Nothing to object to.")
+    assert text(examined()).endswith("Nothing to object to.")
