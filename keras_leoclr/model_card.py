@@ -14,8 +14,8 @@ import keras
 
 from keras_leoclr.backbones import loading as files
 from keras_leoclr.backbones.normalization import normalization_of
-from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.evaluation.measures import SETTINGS, is_main, label_of, value_text
+from keras_leoclr.report import rendering
 from keras_leoclr.runs.files import whole_file
 from keras_leoclr.runs.results import Results
 
@@ -160,65 +160,18 @@ def render(card: dict[str, Any]) -> str:
     Args:
         card: of `backbone.json`.
     """
-    said = card["input"]["range"]
-    side, normalization = "x".join(map(str, card["input"]["shape"])), card["normalization"]
-    numbers = f"mean {_list(normalization['mean'])}, deviation {_list(normalization['std'])}"
-    rows = [
-        ("file", f"`{card['file']['name']}`, {card['file']['bytes']} bytes"),
-        ("SHA-256 of the file", f"`{card['file']['sha256']}`"),
-        ("SHA-256 of the weights", f"`{card['file']['weights_sha256']}`"),
-        ("network", f"{card['network']['name']}, {card['network']['parameters']} parameters"),
-        ("encoder", card["encoder"] + (" with projection" if card["projection"] else "")),
-        ("input", f"{side}, {card['input']['layout']}, {card['input']['range']}"),
-        ("resizing", card["input"]["resizing"]),
-        (
-            "normalisation",
-            f"inside the network: {numbers}" if normalization["included"] else "not in the network",
-        ),
-        ("output", f"{card['output']['features']} features per image"),
-        ("data", f"{card['data']['dataset']}, {card['data']['split']}, {_count(card['data']['images'])}"),
-        ("method", f"{card['training']['method']}, labels used: {card['training']['labels']}"),
-        ("training", f"{card['training']['epochs']} epochs, batch size {card['training']['batch_size']}"),
-        *((f"licence of the {name}", text) for name, text in card["licence"].items()),
-        ("written", card["written"]),
-        ("versions", ", ".join(f"{name} {version}" for name, version in card["versions"].items())),
-    ]
-    parts = [
-        f"# {card['network']['name']}, {card['training']['method']}",
-        text_table([("", ""), *rows], True),
-    ]
-    if card["results"]:
-        subjects = list(dict.fromkeys(line["subject"] for line in card["results"]))
-        cells = {(line["subject"], label_of(line)): line for line in card["results"]}
-        labels = dict.fromkeys(label for _, label in cells)
-        table = [("measurement", *subjects)]
-        table += [(label, *(value_text(cells.get((s, label))) for s in subjects)) for label in labels]
-        data = {
-            (line.get("dataset"), line.get("test_split"), line.get("test_images")) for line in card["results"]
-        }
-        where = "; ".join(sorted(f"{d}, {s}, {_count(n)}" for d, s, n in data if d))
-        parts += [
-            "## Results",
-            f"On {where}: accuracies in percent with 95 % intervals, other measures as they are."
-            if where
-            else "Accuracies in percent with 95 % intervals, other measures as they are.",
-            text_table(table, True),
-        ]
-    parts += [
-        "## Use",
-        f'```python\nimport keras\n\nbackbone = keras.saving.load_model("{card["file"]["name"]}")\n'
-        f"features = backbone.predict(images)  # (N, {side.replace('x', ', ')}), {said}\n```",
-        "`backbone.json` holds all of this, and the whole recipe.",
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _count(images: int | None) -> str:
-    return f"{images} images" if images is not None else "number of images not noted"
-
-
-def _list(values: Any) -> str:
-    return ", ".join(f"{value:g}" for value in values or ())
+    lines = card["results"]
+    subjects = list(dict.fromkeys(line["subject"] for line in lines))
+    found = {(line["subject"], label_of(line)): line for line in lines}
+    labels = dict.fromkeys(label for _, label in found)
+    data = {(line.get("dataset"), line.get("test_split"), line.get("test_images")) for line in lines}
+    return rendering.text(
+        "model_card.md",
+        card=card,
+        subjects=subjects,
+        results=[(label, [value_text(found.get((s, label))) for s in subjects]) for label in labels],
+        measured_on=sorted((one for one in data if one[0]), key=str),
+    )
 
 
 def _now() -> str:

@@ -37,7 +37,7 @@ def page(template: str, styles: Sequence[str], script: str = "", **values: Any) 
 
 
 def text(template: str, **values: Any) -> str:
-    """A document that is no HTML, such as Markdown: nothing is escaped.
+    """A document in Markdown. Only what a template passes through the filter `cell` is escaped.
 
     Args:
         template: a file in `templates/` whose name does not end in .html.
@@ -68,11 +68,18 @@ def _environment():
         loader=jinja2.PackageLoader(PACKAGE),
         autoescape=jinja2.select_autoescape(("html",)),
         undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["cell"] = _cell
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return made
+
+
+def _cell(value):
+    """Text that stays in its cell of a table in Markdown."""
+    return " ".join(str(value).split("\n")).replace("|", "\\|")
 
 
 def _checksum(text):
