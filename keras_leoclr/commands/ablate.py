@@ -78,7 +78,7 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
 
 
 def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
-    from keras_leoclr.commands.evaluate import EVALUATORS
+    from keras_leoclr.evaluation.suite_options import EVALUATORS
     from keras_leoclr.training import ablations
     from keras_leoclr.training.studies import study
 

@@ -19,6 +19,7 @@ _PLACES = {
     "Quality": "quality",
     "Retrieval": "retrieval",
     "Robustness": "robustness",
+    "RunEvaluation": "run_evaluation",
     "Score": "scores",
     "Suite": "suite",
     "SuiteOptions": "suite_options",

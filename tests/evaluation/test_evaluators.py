@@ -29,7 +29,7 @@ def pictures(per_class=12, classes=3, seed=0, noise=60):
 
 
 def as_stream(source):
-    return tf.data.Dataset.from_tensors(0).flat_map(lambda _: source)
+    return tf.data.Dataset.from_tensors(0).flat_map(lambda _: source.dataset)
 
 
 def features(backbone, source):
@@ -479,17 +479,21 @@ def test_evaluate_says_what_is_missing(tmp_path, capsys):
 
 @pytest.mark.backend_free
 def test_several_evaluations_are_named_at_once(tmp_path, monkeypatch):
-    from keras_leoclr.commands import evaluate
+    from keras_leoclr.evaluation import run_evaluation
+    from keras_leoclr.evaluation.suite_options import ALL
 
     written = []
+    noted = types.SimpleNamespace(run=written.extend, results=Results(tmp_path / "results.jsonl"))
 
     class Noted:
-        def __init__(self, given):
-            assert given["workdir"] == str(tmp_path)
+        def __init__(self, workdir, **given):
+            assert workdir == str(tmp_path)
 
-        write = written.append
+        def suite(self, options, images, **given):
+            assert images and options.k == (1, 20, 200)
+            return noted
 
-    monkeypatch.setattr(evaluate, "_Evaluation", Noted)
+    monkeypatch.setattr(run_evaluation, "RunEvaluation", Noted)
     assert run("evaluate", "finetune,all", "--workdir", tmp_path) == 0
-    assert written == ["finetune", *evaluate.OF_ALL]
+    assert written == ["finetune", *ALL]
     assert run("evaluate", "knn,bogus", "--workdir", tmp_path) == 2

@@ -1,0 +1,176 @@
+"""The suite for the folder of a run: its backbone, data and normalisation, unless others are named."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_leoclr import backbones, data
+from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.evaluation.suite import Suite
+from keras_leoclr.evaluation.suite_options import SuiteOptions
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.views.preprocessing import Preprocessing
+from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
+
+RANDOM = "random"
+
+
+class SettingError(ValueError):
+    """A setting of a `RunEvaluation` is missing or cannot be used."""
+
+
+class Subject(NamedTuple):
+    """A backbone that is judged.
+
+    Attributes:
+        backbone: takes normalised images.
+        name: what results call it.
+        epoch: after which it was saved; None if that is not known.
+        normalization: mean and deviation that its file normalises images with; None if it does not.
+    """
+
+    backbone: keras.Model
+    name: str
+    epoch: int | None
+    normalization: tuple[Any, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class RunEvaluation:
+    """What is judged, and on which images. Settings that are None are those of the run's recipe.
+
+    Attributes:
+        workdir: folder of a run, or for the results alone.
+        backbone: path of a .keras file, or "random": the backbone of the folder, or `architecture`, with new
+            weights. None for the backbone of the folder.
+        architecture: such as "resnet18", for new weights in a folder without a backbone.
+        subject: what the results call the backbone; None for pretrained, random or the name of the file.
+        dataset: name or path, see `data.load`.
+        data_dir: where TensorFlow Datasets keeps its files.
+        train_split: split that classifiers are fitted to.
+        test_split: split that they are judged on.
+        max_images: only the first images of each split are used; 0 for as many as the recipe says.
+        image_size: side of the images in pixels; None for the backbone's.
+        mean: of the data per channel, in [0, 1].
+        std: standard deviation of the data per channel, in [0, 1].
+
+    Example:
+        ```python
+        RunEvaluation("run").suite(SuiteOptions(k=(20,))).run(["knn", "linear"])
+        ```
+    """
+
+    workdir: str | os.PathLike
+    backbone: str | os.PathLike | None = None
+    architecture: str = ""
+    subject: str | None = None
+    dataset: str | os.PathLike | None = None
+    data_dir: str | os.PathLike | None = None
+    train_split: str | None = None
+    test_split: str | None = None
+    max_images: int = 0
+    image_size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    def suite(
+        self,
+        options: SuiteOptions | None = None,
+        images: bool = True,
+        cache: bool = True,
+        verbose: bool = False,
+    ) -> Suite:
+        """The suite that writes to the results of the folder.
+
+        Args:
+            options: settings of the evaluators.
+            images: whether data are loaded; False is enough for transfer alone.
+            cache: whether features are kept in the folder.
+            verbose: whether to print scores and show progress.
+
+        Raises:
+            SettingError: if a setting is missing or cannot be used.
+        """
+        folder, options = RunFolder(self.workdir), options or SuiteOptions()
+        recipe = folder.recipe()
+        keras.utils.set_random_seed(options.seed)
+        subject = self._subject(folder, recipe)
+        preprocessing = self._preprocessing(subject, recipe)
+        about = {"subject": subject.name, "epoch": subject.epoch, "backend": keras.backend.backend()}
+        about["image_size"] = preprocessing.image_size
+        data_dir = self._setting("data_dir", recipe, None)
+        sources = [None, None]
+        if images:
+            about |= self._data(recipe)
+            most = self.max_images or recipe.get("max_images", 0)
+            for number, split in enumerate((about["train_split"], about["test_split"])):
+                source = data.load(about["dataset"], split, data_dir)
+                sources[number] = source.take(most) if most else source
+        return Suite(
+            subject.backbone,
+            *sources,
+            preprocessing,
+            folder.results,
+            about,
+            options,
+            cache=folder.features if cache else None,
+            data_dir=data_dir,
+            verbose=verbose,
+        )
+
+    def _setting(self, name, recipe, default):
+        own = getattr(self, name)
+        return recipe.get(name, default) if own is None else own
+
+    def _data(self, recipe):
+        dataset = self._setting("dataset", recipe, None)
+        if not dataset:
+            raise SettingError("`dataset` must name a data set, a folder or a file. Received: none")
+        labelled = recipe.get("probe_split") or recipe.get("train_split", "train")
+        splits = {"train_split": self.train_split or labelled}
+        return {"dataset": dataset, **splits, "test_split": self._setting("test_split", recipe, "test")}
+
+    def _preprocessing(self, subject, recipe):
+        size = self.image_size or subject.backbone.input_shape[1] or recipe.get("image_size")
+        if not size:
+            raise SettingError("`image_size` must be given for a backbone of any size. Received: none")
+        if subject.normalization is not None:
+            return Preprocessing(size, *subject.normalization)
+        mean = self._setting("mean", recipe, IMAGENET_MEAN)
+        return Preprocessing(size, mean, self._setting("std", recipe, IMAGENET_STD))
+
+    def _subject(self, folder, recipe) -> Subject:
+        own = folder.backbone_file
+        if self.backbone == RANDOM and not own.is_file():
+            return Subject(self._new_backbone(), self.subject or RANDOM, 0)
+        path = own if self.backbone in (None, RANDOM) else pathlib.Path(self.backbone)
+        if not path.is_file():
+            raise SettingError(f"`backbone` must be a .keras file. Received: {path}")
+        loaded = backbones.load(path, verbose=False)
+        normalization = backbones.normalization_of(loaded)
+        if normalization is not None and (given := [n for n in ("mean", "std") if getattr(self, n)]):
+            raise SettingError(
+                f"`{given[0]}` cannot be given for a backbone that normalises images itself. "
+                f"Received: {path}, with mean {normalization[0]} and std {normalization[1]}"
+            )
+        # The preprocessing alone normalises: features are those of the backbone as it was trained.
+        loaded = backbones.without_normalization(loaded)
+        if self.backbone == RANDOM:
+            return Subject(copy_of(loaded, weights=False), self.subject or RANDOM, 0, normalization)
+        name, epoch = ("pretrained", recipe.get("epochs")) if path == own else (path.stem, None)
+        return Subject(loaded, self.subject or name, epoch, normalization)
+
+    def _new_backbone(self):
+        name, size = self.architecture, self.image_size
+        if name not in backbones.BUILDERS or not size:
+            raise SettingError(
+                '`backbone` "random" needs a backbone.keras in the folder, or `image_size` and '
+                f"`architecture`, one of {', '.join(backbones.BUILDERS)}. Received: {name!r}"
+            )
+        build = backbones.BUILDERS[name]
+        return build(image_size=size) if name.startswith("vit") else build((size, size, 3))
