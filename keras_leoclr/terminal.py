@@ -167,15 +167,20 @@ class Bar:
     ):
         self.total = total if total is not None and total > 0 else None
         self.text, self.unit, self.shown = text, unit, shown
-        self.count = 0
+        self.count, self.note = 0, ""
         self._live = Live(stream or sys.stderr)
         self._began = self._said = time.monotonic()
         self._said_count = 0
         self._due = self._began + SILENT
 
-    def update(self, count: int) -> None:
-        """Says how many items are done."""
-        self.count = count
+    def update(self, count: int, note: str = "") -> None:
+        """Says how many items are done.
+
+        Args:
+            count: of all, not of those since the last call.
+            note: what else is known, such as "loss 0.51".
+        """
+        self.count, self.note = count, note
         now = time.monotonic()
         if now < self._due or not self.shown:
             return
@@ -202,7 +207,7 @@ class Bar:
                 self._draw(now)
             elif complete:
                 done = f"{self.count:,} {self.unit} in {duration(now - self._began)}"
-                self._live.say(self._named(done))
+                self._live.say(self._named(done, self.note))
         self._live.close(keep=True)
 
     def __enter__(self) -> Bar:
@@ -223,16 +228,15 @@ class Bar:
 
     def _line(self, now: float) -> str:
         if self.total is None:
-            return self._named(f"{self.count:,} {self.unit}")
-        line = f"{self.count / self.total:.0%}, {self.count:,} of {self.total:,} {self.unit}".replace(
-            "%", " %"
-        )
+            return self._named(f"{self.count:,} {self.unit}", self.note)
+        left = ""
         if 0 < self.count < self.total:
-            left = (now - self._began) / self.count * (self.total - self.count)
-            line += f", {duration(left)} left"
-        return self._named(line)
+            left = f"{duration((now - self._began) / self.count * (self.total - self.count))} left"
+        share = f"{100 * self.count / self.total:.0f} %"
+        return self._named(share, f"{self.count:,} of {self.total:,} {self.unit}", self.note, left)
 
-    def _named(self, text: str) -> str:
+    def _named(self, *texts: str) -> str:
+        text = ", ".join(filter(None, texts))
         return f"{self.text}: {text}" if self.text else text
 
 

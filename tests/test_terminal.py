@@ -143,6 +143,18 @@ def _failing():
     raise ValueError("damaged")
 
 
+def test_a_bar_may_say_what_else_is_known(monkeypatch):
+    monkeypatch.setattr(terminal, "SILENT", 0.0)
+    monkeypatch.setattr(terminal, "PLAIN_SECONDS", 0.0)
+    stream = io.StringIO()
+    with terminal.Bar(4, "Training", "steps", stream=stream) as bar:
+        bar.update(2, "loss 0.51")
+        bar.update(4, "loss 0.4")
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "Training: 50 %, 2 of 4 steps, loss 0.51, 0 s left"
+    assert lines[-1] == "Training: 4 steps in 0 s, loss 0.4"
+
+
 def test_two_on_one_terminal_take_turns(monkeypatch):
     monkeypatch.setattr(terminal, "SILENT", 0.0)
     monkeypatch.setattr(terminal, "REDRAWN", 0.0)

@@ -16,6 +16,7 @@ from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.model import with_pooled_features
 from keras_leoclr.optimizers import SGD
 from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.terminal import Bar
 
 
 class TwoRatesSGD(SGD):
@@ -116,9 +117,16 @@ def train_classifier(
     classifier.compile(optimizer=optimizer, loss=loss)
     if keras.backend.backend() != "tensorflow":
         batches = batches.map(lambda images, labels: (images, tf.cast(labels, tf.int32)))
-    classifier.fit(
-        batches.repeat(), epochs=epochs, steps_per_epoch=steps, verbose=int(verbose), shuffle=False
-    )
+    with Bar(epochs * steps, "Training of the classifier", "steps", verbose) as bar:
+        counted = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.advance())
+        classifier.fit(
+            batches.repeat(),
+            epochs=epochs,
+            steps_per_epoch=steps,
+            verbose=0,
+            shuffle=False,
+            callbacks=[counted],
+        )
 
 
 def logits_of(

@@ -18,6 +18,7 @@ from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.runs.files import PARTIAL, write_json
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.terminal import Bar
 from keras_leoclr.training.downstream import Downstream, load_splits, optimizer, silent
 
 SETTINGS = "settings.json"  # of a training that is not finished, beside its checkpoints
@@ -119,7 +120,11 @@ def _fit(model, batches_from, recipe, checkpoints, verbose):
         left = recipe.steps - batch
         return batches_from(batch).take(left).apply(tf.data.experimental.assert_cardinality(left))
 
-    checkpoint.fit(model, dataset_at, 1, verbose=verbose)
+    with Bar(recipe.steps, "Training", "steps", verbose == 1) as bar:
+        shown = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: bar.update(batch + 1, f"loss {logs['loss']:.4g}")
+        )
+        checkpoint.fit(model, dataset_at, 1, [shown], verbose=2 if verbose == 2 else 0)
 
 
 # === The folder ===
