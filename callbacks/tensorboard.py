@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_leoclr.data import Source, as_source, image_batches
 from keras_leoclr.evaluation import extract_features
+from keras_leoclr.runs.files import whole_path
 from keras_leoclr.tensorflow_host import tf
 
 PROJECTED = 1000  # images in the embedding projector
@@ -159,8 +160,6 @@ def take_out(path: pathlib.Path, step: int) -> None:
         else:
             kept.append(record)
     if left_out:
-        partial = path.with_name("partial")
-        with tf.io.TFRecordWriter(str(partial)) as writer:
+        with whole_path(path) as partial, tf.io.TFRecordWriter(str(partial)) as writer:
             for record in kept:
                 writer.write(record)
-        os.replace(partial, path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -16,8 +15,8 @@ from keras_leoclr.backbones import loading as files
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.evaluation.measures import SETTINGS, is_main, label_of, value_text
 from keras_leoclr.report import rendering
-from keras_leoclr.runs.files import whole_file
-from keras_leoclr.runs.results import Results
+from keras_leoclr.runs.files import sha256_of, write_json, write_text
+from keras_leoclr.runs.folder import RunFolder
 
 FORMAT = 1  # of backbone.json
 SUBJECTS = ("pretrained", "random", "raw pixels")
@@ -51,16 +50,17 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
         FileNotFoundError: if one of the two is missing.
         BackboneFileError: if the file cannot be read, or is another than the card that is there says.
     """
-    workdir = pathlib.Path(workdir)
-    path, settings = workdir / files.FILE, workdir / "recipe.json"
-    if not path.is_file() or not settings.is_file():
+    run = RunFolder(workdir)
+    path = run.backbone_file
+    if not path.is_file() or not run.holds_run:
         raise FileNotFoundError(
-            f"`workdir` must be the folder of a run, with {files.FILE} and recipe.json. Received: {workdir}"
+            f"`workdir` must be the folder of a run, with {path.name} and {run.recipe_file.name}. "
+            f"Received: {workdir}"
         )
     before = files.read_card(path) or {}
     backbone = files.load(path, verbose=False)
-    recipe = json.loads(settings.read_text(encoding="utf-8"))
-    results = Results(workdir / "results.jsonl").read()
+    recipe = run.recipe()
+    results = run.results.read()
     card = describe(backbone, path) | {
         "encoder": "query",
         "projection": False,
@@ -86,16 +86,16 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
         "recipe": recipe,
     }
     # the one to read first: while it is written, the one that is checked still describes the file
-    for suffix, text in ((".md", render(card)), (".json", json.dumps(card, indent=2) + "\n")):
-        with whole_file(path.with_suffix(suffix)) as file:
-            file.write(text.encode())
-    return path.with_suffix(".json")
+    write_text(run.card_page, render(card))
+    write_json(run.card_file, card)
+    return run.card_file
 
 
 def remove(workdir: str | os.PathLike) -> None:
     """Takes a card away, before its file is written anew."""
-    for suffix in (".json", ".md"):
-        (pathlib.Path(workdir) / files.FILE).with_suffix(suffix).unlink(missing_ok=True)
+    run = RunFolder(workdir)
+    for path in (run.card_file, run.card_page):
+        path.unlink(missing_ok=True)
 
 
 def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
         "file": {
             "name": path.name,
             "bytes": sum(part.stat().st_size for part in parts),
-            "sha256": files.file_checksum(path) if path.is_file() else None,
+            "sha256": sha256_of(path) if path.is_file() else None,
             "weights_sha256": files.weights_checksum(backbone),
         },
         "network": {"name": backbone.name, "parameters": backbone.count_params()},

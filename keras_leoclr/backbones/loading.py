@@ -19,9 +19,10 @@ from keras_leoclr.backbones.normalization import (
     without_normalization,
 )
 from keras_leoclr.backbones.torch_weights import TORCH_SUFFIXES, TorchReport, from_torch
+from keras_leoclr.runs.files import sha256_of
+from keras_leoclr.runs.folder import RunFolder
 
 ENCODERS = ("query", "key")
-FILE = "backbone.keras"
 CARD_NEEDS = (
     ("file", "name"),
     ("file", "sha256"),
@@ -30,7 +31,6 @@ CARD_NEEDS = (
     ("input", "shape"),
     ("output", "features"),
 )
-CHECKPOINT = pathlib.PurePath("checkpoints", "model.keras")
 
 
 class BackboneFileError(ValueError):
@@ -76,7 +76,8 @@ def load(
     path = pathlib.Path(path)
     folder = path if path.is_dir() else path.parent
     if path.is_dir():
-        path = folder / (FILE if encoder == "query" and not projection else CHECKPOINT)
+        run = RunFolder(folder)
+        path = run.backbone_file if encoder == "query" and not projection else run.model_file
         if not path.is_file():
             raise FileNotFoundError(
                 f"`path` must be the folder of a finished run, with {path.relative_to(folder)}. "
@@ -94,7 +95,7 @@ def load(
         model = _chosen(model, encoder, projection, path)
         folder = path.parent.parent if of_run else folder
     if normalization is None:
-        normalization = of_run and (folder / "recipe.json").is_file()
+        normalization = of_run and RunFolder(folder).holds_run
         return _normalising(model, folder) if normalization else model
     return _normalising(model, folder) if normalization else without_normalization(model)
 
@@ -117,15 +118,6 @@ def read_card(path: str | os.PathLike) -> dict[str, Any] | None:
         raise BackboneFileError(f"{path} must be a model card. Received: {error!r}") from error
 
 
-def file_checksum(path: str | os.PathLike) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with pathlib.Path(path).open("rb") as file:
-        while piece := file.read(2**20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def weights_checksum(model: keras.Model) -> str:
     """SHA-256 of a model's weights in their order, with shapes and types; the file format does not matter."""
     digest = hashlib.sha256()
@@ -145,7 +137,7 @@ def _read_keras(path: pathlib.Path) -> tuple[keras.Model, TorchReport]:
     keys = _keys(path)
     card = read_card(path)
     if card is not None and card["file"]["name"] == path.name:
-        found = file_checksum(path)
+        found = sha256_of(path)
         if found != card["file"]["sha256"]:
             raise BackboneFileError(
                 f"{path} must be the file of its card, {path.with_suffix('.json').name}. "
@@ -248,11 +240,11 @@ def _chosen(model: keras.Model, encoder: str, projection: bool, path: pathlib.Pa
 def _normalising(model: keras.Model, folder: pathlib.Path) -> keras.Model:
     if normalization_of(model) is not None:
         return model
-    recipe = folder / "recipe.json"
-    if not recipe.is_file():
+    run = RunFolder(folder)
+    if not run.holds_run:
         raise ValueError(
             "`normalization=True` needs a backbone that normalises, or the recipe.json of its run beside it; "
             f"`with_normalization(backbone, mean, std)` takes any numbers. Received: neither, in {folder}"
         )
-    settings = json.loads(recipe.read_text(encoding="utf-8"))
+    settings = run.recipe()
     return with_normalization(model, settings["mean"], settings["std"])

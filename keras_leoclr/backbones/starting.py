@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 
 import keras
 
 from keras_leoclr.backbones.copying import copy_of
-from keras_leoclr.backbones.loading import FILE, load
+from keras_leoclr.backbones.loading import load
 from keras_leoclr.backbones.normalization import first_layer, with_normalization
 from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
 # What `architecture` may name: CNNs, which have a pyramid.
@@ -52,7 +52,7 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
 def _load(path: str | os.PathLike) -> keras.Model:
     path = pathlib.Path(path).expanduser()
     if path.is_dir():
-        path = path / FILE
+        path = RunFolder(path).backbone_file
     if not path.is_file():
         raise FileNotFoundError(
             "`backbone` must be a .keras file, the folder of a finished run, a file of torch weights or "
@@ -69,8 +69,7 @@ def _normalising(backbone: keras.Model, folder: pathlib.Path | None) -> keras.Mo
     if isinstance(first_layer(backbone), (keras.layers.Rescaling, keras.layers.Normalization)):
         return backbone
     mean, std = IMAGENET_MEAN, IMAGENET_STD
-    settings = None if folder is None else folder / "recipe.json"
-    if settings is not None and settings.is_file():
-        recipe = json.loads(settings.read_text(encoding="utf-8"))
+    if folder is not None:
+        recipe = RunFolder(folder).recipe()
         mean, std = recipe.get("mean", mean), recipe.get("std", std)
     return with_normalization(backbone, mean, std)

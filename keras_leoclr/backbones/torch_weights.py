@@ -7,7 +7,6 @@ made from the model, then says which variables a key fills; reading and writing 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -21,6 +20,7 @@ import numpy as np
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.backbones.resnet import build_resnet
 from keras_leoclr.backbones.vit import build_vit
+from keras_leoclr.runs.files import whole_path
 
 PRE = {"query": "encoder_q.", "key": "encoder_k."}
 TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".bin")
@@ -192,17 +192,12 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
         }
     if path.suffix not in (".safetensors", ".pth", ".pt"):
         raise ValueError(f"`path` must end in .safetensors, .pth or .pt. Received: path={path}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_path(path) as partial:
         if path.suffix == ".safetensors":
-            _safetensors("numpy").save_file(weights, temporary, metadata)
+            _safetensors("numpy").save_file(weights, partial, metadata)
         else:
             torch = _torch()
-            torch.save({key: torch.from_numpy(value.copy()) for key, value in weights.items()}, temporary)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+            torch.save({key: torch.from_numpy(value.copy()) for key, value in weights.items()}, partial)
     return {key: value.shape for key, value in weights.items()}
 
 

@@ -39,15 +39,16 @@ def _run(given: Given) -> int:
 
 def _export(source: pathlib.Path, given: Given) -> int:
     from keras_leoclr import backbones, export
-    from keras_leoclr.backbones.loading import FILE, read_card
+    from keras_leoclr.backbones.loading import read_card
     from keras_leoclr.runs.folder import RunFolder
 
     folder = source if source.is_dir() else source.parent
-    recipe = RunFolder(folder).recipe()
+    run = RunFolder(folder)
+    recipe = run.recipe()
     key, projection = given["encoder"] == "key", given["with_projection"]
     raw = False if given["without_normalization"] else (True if recipe else None)
     backbone = backbones.load(source, given["encoder"], projection, raw)
-    card = read_card(source / FILE if source.is_dir() else source) or {}
+    card = read_card(run.backbone_file if source.is_dir() else source) or {}
     about = {name: card[name] for name in ("data", "training", "licence", "versions") if name in card}
     about |= {"encoder": given["encoder"], "projection": projection}
     if raw is False and recipe:

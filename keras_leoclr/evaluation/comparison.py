@@ -16,7 +16,7 @@ from keras_leoclr.evaluation.measures import (
 )
 from keras_leoclr.evaluation.scores import read_hits
 from keras_leoclr.evaluation.statistics import paired_bootstrap
-from keras_leoclr.runs.results import Results
+from keras_leoclr.runs.folder import RunFolder
 
 
 def compare(
@@ -121,7 +121,7 @@ def _runs(workdirs):
     """Name, folder and lines of results of each."""
     runs = []
     for workdir in map(pathlib.Path, workdirs):
-        lines = Results(workdir / "results.jsonl").read()
+        lines = RunFolder(workdir).results.read()
         if not lines:
             raise FileNotFoundError(f"`workdirs` must hold results.jsonl. Received: {workdir}")
         runs.append((workdir.name, workdir, lines))

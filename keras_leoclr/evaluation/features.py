@@ -21,6 +21,7 @@ from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.distribution.devices import gpus, on_one_device
 from keras_leoclr.model import with_pooled_features
+from keras_leoclr.runs.files import locked, whole_path, write_json
 from keras_leoclr.terminal import Bar
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -78,7 +79,7 @@ def _extract(backbone, dataset, verbose, cache, identity, devices):
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     folder = pathlib.Path(cache) / key
     if not folder.is_dir():
-        with _locked(folder):
+        with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():  # another process may have made it meanwhile
                 _fill(folder, backbone, dataset, verbose, about, devices)
     return tuple(
@@ -215,7 +216,7 @@ def _fill(folder, backbone, dataset, verbose, about, devices):
     """Makes the folder: raw rows and a count of them while it grows, .npy files at the end."""
     partial = folder.with_suffix(".partial")
     partial.mkdir(parents=True, exist_ok=True)
-    progress = partial / "progress.json"
+    progress = partial / "done.json"
     done = json.loads(progress.read_text()) if progress.is_file() else {"batches": 0, "rows": 0}
     width, rows = backbone.output_shape[-1], done["rows"]
     sizes = {"features": 4 * width, "labels": 8}
@@ -232,37 +233,15 @@ def _fill(folder, backbone, dataset, verbose, about, devices):
                 for file in files.values():
                     file.flush()
                     os.fsync(file.fileno())
-                _replace(progress, json.dumps({"batches": number, "rows": rows}))
-    whole = folder.with_suffix(".whole")
-    shutil.rmtree(whole, ignore_errors=True)
-    whole.mkdir()
-    for name, dtype, shape in (("features", "float32", (rows, width)), ("labels", "int64", (rows,))):
-        source = np.memmap(partial / f"{name}.raw", dtype, "r", shape=shape)
-        target = np.lib.format.open_memmap(whole / f"{name}.npy", "w+", dtype=dtype, shape=shape)
-        for first in range(0, rows, 65536):
-            target[first : first + 65536] = source[first : first + 65536]
-        target.flush()
-        del source, target
-    (whole / "about.json").write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
-    os.replace(whole, folder)
+                write_json(progress, {"batches": number, "rows": rows})
+    with whole_path(folder) as whole:
+        whole.mkdir()
+        for name, dtype, shape in (("features", "float32", (rows, width)), ("labels", "int64", (rows,))):
+            source = np.memmap(partial / f"{name}.raw", dtype, "r", shape=shape)
+            target = np.lib.format.open_memmap(whole / f"{name}.npy", "w+", dtype=dtype, shape=shape)
+            for first in range(0, rows, 65536):
+                target[first : first + 65536] = source[first : first + 65536]
+            target.flush()
+            del source, target
+        write_json(whole / "about.json", {**about, "rows": rows})
     shutil.rmtree(partial)
-
-
-def _replace(path: pathlib.Path, text: str) -> None:
-    new = path.with_suffix(".new")
-    new.write_text(text)
-    os.replace(new, path)
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path):
-    """One process fills a folder; others wait for it. Without a lock where the system has none."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with folder.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image
 
 from keras_leoclr.evaluation.statistics import CONFIDENCE, wilson
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 
-FOLDER = "evaluation"  # of a workdir
 PICTURES = "pictures"  # the name of arrays (H, W, 3) uint8 that are kept as a PNG or JPEG
 SUFFIXES = (".npy", ".png", ".jpg")
 
@@ -81,7 +81,7 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
     Returns:
         Values by name.
     """
-    folder = results.path.parent / FOLDER
+    folder = RunFolder(results.path.parent).evaluation
     values = {}
     for score in scores:
         line = {**protocol, **score.protocol}
@@ -101,7 +101,7 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
                 path = _write_picture(path, array)
             else:
                 np.save(path, array, allow_pickle=False)
-            line[f"{kind}_file"] = f"{FOLDER}/{path.name}"
+            line[f"{kind}_file"] = f"{folder.name}/{path.name}"
         results.write(score.name, score.value, **line)
         values[score.name] = score.value
     return values
@@ -119,7 +119,7 @@ def drop_unnamed(results: Results) -> None:
         for key, value in line.items()
         if key.endswith("_file")
     }
-    for path in (results.path.parent / FOLDER).glob("*"):
+    for path in RunFolder(results.path.parent).evaluation.glob("*"):
         if path.name not in named and path.suffix in SUFFIXES:
             path.unlink()
 
@@ -132,7 +132,7 @@ def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
     """
     if "hits_file" not in line:
         return None
-    path = workdir / FOLDER / pathlib.PurePosixPath(line["hits_file"]).name
+    path = RunFolder(workdir).evaluation / pathlib.PurePosixPath(line["hits_file"]).name
     packed = np.load(path, allow_pickle=False)
     if packed.dtype != np.uint8 or packed.ndim != 1 or len(packed) != -(-line["images"] // 8):
         raise ValueError(

@@ -9,7 +9,6 @@ import math
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from keras_leoclr.backbones.torch_weights import stem_of
 from keras_leoclr.evaluation.features import in_precision
 from keras_leoclr.export.conversion import ExportError, first_line, hint, make, require
 from keras_leoclr.export.formats import FORMATS, run_torch
-from keras_leoclr.runs.files import write_json
+from keras_leoclr.runs.files import whole_path, write_json
 
 TOLERANCE = 1e-4  # of the largest feature
 
@@ -187,15 +186,11 @@ def _card_path(path: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def _whole(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
-    """A name in an empty folder; what is there when the block ends moves to `path`, after an error not."""
+    """See `whole_path`; what was there before goes last."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
-        partial = pathlib.Path(folder) / path.name
+    with whole_path(path) as partial:
         yield partial
         if overwrite:
             _card_path(path).unlink(missing_ok=True)  # of the file that goes
             if path.is_dir():
                 shutil.rmtree(path)
-        # an .xml last: whoever finds it finds its .bin
-        for made in sorted(partial.parent.iterdir(), key=lambda found: found == partial):
-            os.replace(made, path.parent / made.name)

@@ -54,51 +54,59 @@ def whole_file(path: str | os.PathLike) -> Iterator[Any]:
         OSError: with the name of the file, if it cannot be written.
     """
     path = pathlib.Path(path)
-    with _renamed(path.with_name(path.name + PARTIAL), path) as partial, partial.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
+    with _deleted_after(_beside(path), path) as partial:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _sync_folder(path.parent)
 
 
 @contextlib.contextmanager
 def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A path for a library that writes by name; what it wrote gets the name `path` when the block ends.
 
-    Until then it lies in a folder of its own beside `path`, with the same name, and so does whatever else
-    the library writes beside it. That is deleted.
+    Until then it lies, with the same name, in a folder of its own beside `path`. What else the library has
+    written there moves too, before it.
 
     Args:
-        path: path of a file, or of a folder that does not exist yet.
+        path: path of a file, or of a folder that does not exist yet; the folder that it is in must exist.
 
     Raises:
         OSError: with the name of the file, if it cannot be written.
     """
     path = pathlib.Path(path)
-    folder = path.with_name(path.name + PARTIAL)
-    _delete(folder)
-    folder.mkdir()
-    partial = folder / path.name
-    with _renamed(partial, path):
+    with _deleted_after(_beside(path), path) as folder:
+        folder.mkdir()
+        partial = folder / path.name
         yield partial
-        for each in partial.rglob("*") if partial.is_dir() else (partial,):
+        for each in folder.rglob("*"):
             if each.is_file():
                 with each.open("r+b") as file:
                     os.fsync(file.fileno())
-    _delete(folder)
+        for each in sorted(folder.iterdir(), key=lambda found: found == partial):
+            os.replace(each, path.with_name(each.name))
+        _sync_folder(path.parent)
+
+
+def _beside(path: pathlib.Path) -> pathlib.Path:
+    # with the process's number: several may write the same file of a cache
+    return path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
 
 
 @contextlib.contextmanager
-def _renamed(partial: pathlib.Path, path: pathlib.Path) -> Iterator[pathlib.Path]:
+def _deleted_after(partial: pathlib.Path, path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
+        _delete(partial)
         yield partial
-        os.replace(partial, path)
-        _sync_folder(path.parent)
-    except BaseException as error:
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise type(error)(error.errno, os.strerror(error.errno), str(path)) from error
+    finally:
         with contextlib.suppress(OSError):
-            _delete(path.with_name(path.name + PARTIAL))
-        if isinstance(error, OSError) and error.filename is None:
-            raise type(error)(error.errno, os.strerror(error.errno or 0), str(path)) from error
-        raise
+            _delete(partial)
 
 
 def delete_partial(folder: str | os.PathLike) -> None:

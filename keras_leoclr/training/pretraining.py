@@ -223,7 +223,7 @@ def _pretrain(recipe, run, checkpoint, devices, verbose, logs) -> dict:
     failures = source.failures
     if failures.count:
         failures.write(folder.skipped_file)
-        say(f"{failures.count} pictures could not be read and were skipped: {workdir / 'skipped.txt'}")
+        say(f"{failures.count} pictures could not be read and were skipped: {folder.skipped_file}")
     if recipe.evaluate:
         say("\nAfter training: the pretrained backbone")
         _evaluate(

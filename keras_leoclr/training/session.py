@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from keras_leoclr.runs.environment import environment
-from keras_leoclr.runs.files import Lock, LockHeldError
+from keras_leoclr.runs.files import Lock, LockHeldError, delete_partial
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.fields import resumable
@@ -90,6 +90,7 @@ class RunSession:
                 if path == self.folder.lock_file:
                     continue  # without it, another process could take the folder
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        delete_partial(self.folder.path)
         before = self.folder.about()  # what earlier processes of the run found out
         self.about |= {name: before[name] for name in ("data", "resumed") if name in before}
         self.about["environment"] = environment()

@@ -20,6 +20,7 @@ from keras_leoclr import terminal
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs import status_text
 from keras_leoclr.runs.environment import cores
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.runs.status import read_status
 from keras_leoclr.training.ablations import Variants
@@ -133,7 +134,7 @@ def study(
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    results = Results(workdir / "results.jsonl")
+    results = RunFolder(workdir).results
     runs = runs_of(recipe, variants, seeds)
     lines = results.read()
     known = {
@@ -208,7 +209,7 @@ def main() -> None:
     minutes = (time.monotonic() - started) / 60
     folder, seed = pathlib.Path(told["workdir"]), ["--seed", str(settings["seed"])]
     print(f"pretraining took {minutes:.1f} minutes", flush=True)
-    results = Results(folder / "results.jsonl")
+    results = RunFolder(folder).results
     for subject in ("pretrained", "random")[: 1 + told["with_random"]]:
         backbone = ["--backbone", "random"] if subject == "random" else []
         done = _evaluated(results, subject)
@@ -243,7 +244,8 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
         command: what started it.
     """
     about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
-    last, results = {}, Results(folder / "results.jsonl")
+    last, made = {}, RunFolder(folder)
+    results = made.results
     for line in results.read():
         if line["name"] in KEPT and line.get("k", 20) == 20:
             last[line["subject"], line["name"], str(line.get("crop_scale")), line.get("change")] = line
@@ -251,13 +253,13 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
         protocol = {name: line[name] for name in PROTOCOL if name in line}
         subject = RANDOM if line["subject"] == "random" else run.variant
         yield {"name": line["name"], "value": line["value"], **about, "variant": subject, **protocol}
-    with (folder / "history.csv").open(newline="") as file:
+    with made.history_file.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for name in CURVE:
         points = [[int(row["epoch"]) + 1, float(row[name])] for row in rows if row.get(name)]
         if points:
             yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
-    machine = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("environment", {})
+    machine = made.about().get("environment", {})
     about |= {"place": run.place, "command": command, "suite": _evaluated(results), "recipe": run.settings}
     yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
 

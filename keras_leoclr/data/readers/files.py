@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-import tempfile
 import warnings
 from collections.abc import Iterator
 
@@ -19,6 +18,7 @@ import PIL
 from keras_leoclr import terminal
 from keras_leoclr.data.decode import Header, read_header
 from keras_leoclr.data.failures import ImageError
+from keras_leoclr.runs.files import whole_file
 
 SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
 HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
@@ -223,10 +223,5 @@ def _write_cache(root: bytes, rows: dict[bytes, tuple[tuple[int, int], Header]])
     # Without a cache everything works, more slowly: a full or read-only disk is no error.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            try:
-                np.savez(file, **columns)
-                file.close()
-                os.replace(file.name, path)
-            except OSError:
-                os.unlink(file.name)
+        with whole_file(path) as file:
+            np.savez(file, **columns)
