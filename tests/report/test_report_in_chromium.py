@@ -6,7 +6,7 @@ import pytest
 
 from keras_leoclr import report
 from tests import chromium
-from tests.report_run import write_run
+from tests.report.report_run import write_run
 
 pytestmark = pytest.mark.backend_free
 

@@ -1,0 +1,62 @@
+"""The verdict on a run, from its intervals."""
+
+import json
+
+import numpy as np
+import pytest
+
+from keras_leoclr.report.reading import read_run
+from keras_leoclr.report.verdict import difference, verdict
+
+pytestmark = pytest.mark.backend_free
+
+
+@pytest.mark.parametrize(
+    ("better", "mark", "words"),
+    [
+        (0.9, "yes", "better than a random backbone and than raw pixels"),
+        (0.7, "yes", "not clearly better than raw pixels"),
+        (0.65, "yes", "Raw pixels are still ahead"),
+        (0.6, "no", "not better than a random one"),
+        (0.5, "no", "worse than a random one"),
+    ],
+)
+def test_the_verdict_follows_the_intervals(copy, better, mark, words):
+    lines = read_run(copy).results
+    hits = np.arange(200) < better * 200
+    for line in lines:
+        if line.get("subject") == "pretrained" and "hits_file" in line:
+            np.save(copy / line["hits_file"], np.packbits(hits))
+            line |= {"value": better, "low": better - 0.05, "high": better + 0.05}
+    (copy / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = verdict(read_run(copy))
+    assert found.mark == mark and words in found.headline
+
+
+@pytest.mark.parametrize(
+    ("loss", "spread_of", "words"), [(1.0, 0.08, "not being solved"), (0.7, 0.0, "have collapsed")]
+)
+def test_a_run_that_solves_nothing_or_collapses_is_not_learning(tmp_path, loss, spread_of, words):
+    (tmp_path / "recipe.json").write_text('{"projection_dim": 128}')
+    (tmp_path / "history.csv").write_text(
+        f"epoch,loss_to_chance,feature_std\n0,1.0,0.08\n1,{loss},{spread_of}\n"
+    )
+    found = verdict(read_run(tmp_path))
+    assert found.mark == "no" and found.headline == "It is not learning."
+    assert any(words in point.text for point in found.points)
+
+
+def test_chance_is_the_most_frequent_class(copy):
+    for file in copy.glob("evaluation/*confusion*"):
+        np.save(file, np.array([[80, 10], [5, 5]]))
+    assert any("against 90.0% of always" in point.text for point in verdict(read_run(copy)).points)
+    assert any(point.mark == "no" and "90.0%" in point.text for point in verdict(read_run(copy)).points)
+
+
+def test_differences_without_hits_take_both_intervals(run):
+    record = read_run(run)
+    one = {"value": 0.8, "low": 0.77, "high": 0.83, "images": 1}
+    other = {"value": 0.6, "low": 0.56, "high": 0.64, "images": 2}
+    change, low, high = difference(record, one, other)
+    assert (change, low, high) == pytest.approx((0.2, 0.15, 0.25))
+    assert difference(record, {"value": 0.8}, other) is None
