@@ -60,7 +60,7 @@ class Source:
     without `label` where the source has none. `take`, `skip`, `subset` and `sample` return a Source. All
     other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are there as well; they return
     a `tf.data.Dataset`, which can be read in its order only. Where TensorFlow asks for a `tf.data.Dataset`
-    itself, as `tf.data.Dataset.zip` does, pass `source.dataset`.
+    itself, as `tf.data.Dataset.zip` and the function of `flat_map` do, pass `source.dataset`.
 
     Args:
         images: the images by number; or

@@ -20,16 +20,6 @@ from keras_leoclr.views.settings import CLEAN
 STREAM_BUFFER = 10_000  # images of a source without numbers that are shuffled at a time
 
 
-def labels_of(source: Source | tf.data.Dataset) -> np.ndarray:
-    """See `Source.read_labels`."""
-    return as_source(source).read_labels()
-
-
-def rows_of(source: Source | tf.data.Dataset, rows: np.ndarray) -> Source:
-    """See `Source.subset`."""
-    return as_source(source).subset(rows)
-
-
 def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
     """What a cache of features is bound to, besides the backbone.
 

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.data.source import as_source
-from keras_leoclr.evaluation.batches import clean_view, labelled_batches, rows_of
+from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.neighbour_search import nearest, unit_rows
@@ -63,8 +63,8 @@ class Embedding:
     def __init__(
         self,
         backbone: keras.Model,
-        bank: tf.data.Dataset,
-        queries: tf.data.Dataset | None,
+        bank: Source | tf.data.Dataset,
+        queries: Source | tf.data.Dataset | None,
         views: Any,
         images: int = 600,
         bank_images: int = 5000,
@@ -90,7 +90,10 @@ class Embedding:
             _umap()  # at once, not after the features
         self.projection = projection
         self.backbone, self.views = backbone, views
-        self.bank, self.queries = bank, queries
+        self.bank = as_source(bank, "bank")
+        self.queries = None if queries is None else as_source(queries, "queries")
+        if self.bank.count is None or (self.queries or self.bank).count is None:
+            raise ValueError("A map needs a known number of images. Received: a stream of unknown length")
         self.k, self.temperature = k, temperature
         self.batch_size, self.seed = batch_size, seed
         self.bank_set = bank_set
@@ -99,7 +102,7 @@ class Embedding:
     def run(self) -> Iterator[Score]:
         rows, bank_rows = self._rows()
         queries = self.bank if self.queries is None else self.queries
-        labelled = all("label" in source.element_spec for source in (self.bank, queries))
+        labelled = self.bank.labelled and queries.labelled
         features, labels = self._features(queries, rows, self.query_set)
         bank, bank_labels = self._features(self.bank, bank_rows, self.bank_set)
         coordinates, explained = project(features, self.projection, self.seed)
@@ -122,7 +125,7 @@ class Embedding:
             votes = knn_ranking(bank, bank_labels, features, (self.k,), self.temperature)[self.k][:, 0]
             arrays |= {"labels": labels, "predicted": votes, "neighbour_labels": bank_labels[neighbours]}
             how |= {"k": min(self.k, len(bank)), "temperature": self.temperature}
-            how |= {"class_names": list(as_source(queries).class_names)}
+            how |= {"class_names": list(queries.class_names)}
         used, places = np.unique(bank_rows[neighbours], return_inverse=True)
         tiles = np.concatenate([self._tiles(queries, rows), self._tiles(self.bank, used)[places.ravel()]])
         columns = int(np.ceil(np.sqrt(len(tiles))))
@@ -134,13 +137,13 @@ class Embedding:
     def _rows(self):
         """Numbers of the images on the map and in the bank."""
         rng = np.random.default_rng(self.seed)
-        count = int(self.bank.cardinality())
+        count = self.bank.count
         if self.queries is None:
             shown = min(self.images, max(2, count // 2))
             order = rng.permutation(count)[: shown + self.bank_images]
             rows, bank_rows = order[:shown], order[shown:]
         else:
-            rows = rng.permutation(int(self.queries.cardinality()))[: self.images]
+            rows = rng.permutation(self.queries.count)[: self.images]
             bank_rows = rng.permutation(count)[: self.bank_images]
         if len(rows) < 2 or not len(bank_rows):
             raise ValueError(f"A map needs 3 images or more. Received: {len(rows) + len(bank_rows)}")
@@ -149,7 +152,7 @@ class Embedding:
     def _features(self, source, rows, known):
         if known is None:
             view = clean_view(self.views)
-            batches = labelled_batches(_labelled(rows_of(source, rows)), view, self.batch_size)
+            batches = labelled_batches(_labelled(source.subset(rows)), view, self.batch_size)
             features, labels = extract_features(self.backbone, batches)
         else:
             features, labels = (array[rows] for array in known)
@@ -161,7 +164,7 @@ class Embedding:
         side = min(self.views.image_size, LARGEST_TILE)
         view = clean_view(self.views, normalised=False)
         tiles = []
-        for images, _ in labelled_batches(_labelled(rows_of(source, rows)), view, self.batch_size):
+        for images, _ in labelled_batches(_labelled(source.subset(rows)), view, self.batch_size):
             for image in np.clip(np.asarray(images), 0, 255).round().astype("uint8"):
                 small = Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)
                 tiles.append(np.asarray(small))
@@ -170,7 +173,7 @@ class Embedding:
 
 def _labelled(source):
     """Sources without labels get the label 0, so that they can be batched as the others."""
-    if "label" in source.element_spec:
+    if source.labelled:
         return source
     return source.map(lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)})
 

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.evaluation.batches import clean_view, labels_of, rows_of
+from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.linear_on_crops import milestones
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.evaluation.statistics import accuracies, best_classes, mean_of_runs
@@ -89,8 +90,8 @@ class Finetune:
     def __init__(
         self,
         backbone: keras.Model,
-        train: tf.data.Dataset,
-        test: tf.data.Dataset,
+        train: Source | tf.data.Dataset,
+        test: Source | tf.data.Dataset,
         views: Any,
         fraction: float = 0.01,
         seeds: Sequence[int] = (0, 1, 2),
@@ -110,7 +111,8 @@ class Finetune:
             )
         if not len(seeds):
             raise ValueError("`seeds` must be whole numbers, at least one. Received: none")
-        self.backbone, self.train, self.test, self.views = backbone, train, test, views
+        self.backbone, self.views = backbone, views
+        self.train, self.test = as_source(train, "train"), as_source(test, "test")
         self.fraction, self.seeds = fraction, tuple(seeds)
         self.epochs = whole_number("epochs", epochs, 1)
         self.batch_size = whole_number("batch_size", batch_size, 1)
@@ -118,8 +120,8 @@ class Finetune:
         self.crop_scale, self.verbose = tuple(crop_scale), verbose
 
     def run(self) -> Iterator[Score]:
-        labels = labels_of(self.train)
-        classes = check_labels(labels, labels_of(self.test))
+        labels = self.train.read_labels()
+        classes = check_labels(labels, self.test.read_labels())
         parts = {seed: labelled_fraction(labels, self.fraction, seed) for seed in self.seeds}
         how = {"fraction": self.fraction, "labelled_images": len(parts[self.seeds[0]])}
         how |= {"epochs": self.epochs, "batch_size": self.batch_size, "crop_scale": self.crop_scale}
@@ -129,7 +131,7 @@ class Finetune:
             _, classifier = classifier_on(self.backbone, classes, False, 0.01, seed)
             train_classifier(
                 classifier,
-                rows_of(self.train, rows) if len(rows) < len(labels) else self.train,
+                self.train.subset(rows) if len(rows) < len(labels) else self.train,
                 clean_view(self.views, self.crop_scale, flip_probability=0.5),
                 epochs=self.epochs,
                 batch_size=min(self.batch_size, len(rows)),

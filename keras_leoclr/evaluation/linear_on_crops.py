@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.evaluation.batches import clean_view, labels_of, rows_of
+from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.evaluation.linear_on_features import balanced_sample
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
@@ -47,8 +48,8 @@ class LinearProbe:
     def __init__(
         self,
         backbone: keras.Model,
-        train: tf.data.Dataset,
-        test: tf.data.Dataset,
+        train: Source | tf.data.Dataset,
+        test: Source | tf.data.Dataset,
         views: Any,
         learning_rates: Sequence[float] = (30.0,),
         epochs: int = 100,
@@ -62,7 +63,8 @@ class LinearProbe:
             raise ValueError(f"`learning_rates` must be numbers > 0. Received: {learning_rates}")
         if not 0 < held_out < 1:
             raise ValueError(f"`held_out` must be in (0, 1). Received: held_out={held_out}")
-        self.backbone, self.train, self.test, self.views = backbone, train, test, views
+        self.backbone, self.views = backbone, views
+        self.train, self.test = as_source(train, "train"), as_source(test, "test")
         self.learning_rates = tuple(map(float, learning_rates))
         self.epochs = whole_number("epochs", epochs, 1)
         self.batch_size = whole_number("batch_size", batch_size, 1)
@@ -70,14 +72,14 @@ class LinearProbe:
         self.held_out, self.seed, self.verbose = held_out, seed, verbose
 
     def run(self) -> Iterator[Score]:
-        labels = labels_of(self.train)
-        self.classes = check_labels(labels, labels_of(self.test))
+        labels = self.train.read_labels()
+        self.classes = check_labels(labels, self.test.read_labels())
         how = {"solver": "sgd", "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed}
         how |= {"crop_scale": self.crop_scale, "learning_rates_tried": self.learning_rates}
         rate = self.learning_rates[0]
         if len(self.learning_rates) > 1:
             part = balanced_sample(labels, self.held_out, np.random.default_rng(self.seed))
-            fit_on, choose_on = (rows_of(self.train, np.flatnonzero(rows)) for rows in (~part, part))
+            fit_on, choose_on = (self.train.subset(np.flatnonzero(rows)) for rows in (~part, part))
             accuracy = {one: self._accuracy(fit_on, choose_on, one) for one in self.learning_rates}
             rate = max(accuracy, key=accuracy.get)
             how |= {"held_out": self.held_out, "held_out_top1": accuracy[rate]}

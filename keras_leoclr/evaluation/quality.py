@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.data.pipeline import image_batches
-from keras_leoclr.data.source import Source
+from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.feature_geometry import alignment, rankme, uniformity
@@ -63,7 +63,7 @@ class Quality:
     ):
         self.backbone = backbone
         self.train_features, self.train_labels = train_features, train_labels
-        self.test, self.views = test, views
+        self.test, self.views = as_source(test, "test"), views
         self.crop_scale = tuple(crop_scale)
         self.k, self.temperature, self.neighbours = k, temperature, neighbours
         self.seed, self.test_set = seed, test_set

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
@@ -43,7 +44,7 @@ class Retrieval:
     def __init__(
         self,
         backbone: keras.Model,
-        source: tf.data.Dataset,
+        source: Source | tf.data.Dataset,
         views: Any,
         crop_scales: Sequence[float] = CROP_SCALES,
         batch_size: int = 256,
@@ -54,7 +55,7 @@ class Retrieval:
         if not len(crop_scales) or not all(0 < scale <= 1 for scale in crop_scales):
             raise ValueError(f"`crop_scales` must be numbers in (0, 1]. Received: crop_scales={crop_scales}")
         self.backbone = backbone
-        self.source = source.map(
+        self.source = as_source(source).map(
             lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)}
         )
         self.views = views

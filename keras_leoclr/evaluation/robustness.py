@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr.data.source import Source
+from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation import corruptions
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_features
@@ -77,7 +77,7 @@ class Robustness:
         self.changes = {name: known[name] for name in changes or known}
         self.backbone = backbone
         self.train_features, self.train_labels = train_features, train_labels
-        self.test, self.views = test, views
+        self.test, self.views = as_source(test, "test"), views
         self.k, self.temperature = k, temperature
         self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
         self.test_set = test_set

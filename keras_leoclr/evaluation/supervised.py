@@ -11,6 +11,7 @@ from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.data.pipeline import image_batches
+from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.batches import labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.model import with_pooled_features
@@ -78,7 +79,7 @@ def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: f
 
 def train_classifier(
     classifier: keras.Model,
-    train: tf.data.Dataset,
+    train: Source | tf.data.Dataset,
     view: Any,
     epochs: int,
     batch_size: int,
@@ -130,7 +131,7 @@ def train_classifier(
 
 
 def logits_of(
-    classifier: keras.Model, source: tf.data.Dataset, views: Any, batch_size: int
+    classifier: keras.Model, source: Source | tf.data.Dataset, views: Any, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Logits (M, C) and labels (M,) of clean images.
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import callbacks, cli, evaluation
+from keras_leoclr.data import as_source
 from keras_leoclr.evaluation import batches, finetune, linear_on_crops, supervised
 from keras_leoclr.runs.results import Results
 from tests.case import batched, random_views, small_model, to_numpy
@@ -252,12 +253,12 @@ def test_online_probe_refuses_labels_that_it_was_not_made_for():
 @pytest.mark.parametrize("stream", [False, True])
 def test_rows_and_labels_of_a_source(stream):
     source = pictures()
-    part = batches.rows_of(as_stream(source) if stream else source, np.array([30, 2, 7]))
+    part = as_source(as_stream(source) if stream else source).subset(np.array([30, 2, 7]))
     assert int(part.cardinality()) == 3
     whole = list(source.as_numpy_iterator())
     for row, element in zip((2, 7, 30), part.as_numpy_iterator(), strict=True):
         np.testing.assert_array_equal(element["image"], whole[row]["image"])
-    assert batches.labels_of(part).tolist() == [2, 1, 0]
+    assert part.read_labels().tolist() == [2, 1, 0]
 
 
 @pytest.mark.backend_free
@@ -304,7 +305,7 @@ def test_images_that_train_and_test_share_are_counted():
     train = pictures()
     test = kl.data.load({**next(iter(pictures(seed=1).batch(36).as_numpy_iterator()))})
     assert evaluation.shared_images(same_view(train), same_view(test)) == 0
-    assert evaluation.shared_images(same_view(train), same_view(batches.rows_of(train, np.arange(5)))) == 5
+    assert evaluation.shared_images(same_view(train), same_view(train.subset(np.arange(5)))) == 5
 
 
 @pytest.mark.backend_free
@@ -353,8 +354,19 @@ def test_a_fraction_of_the_labels_is_balanced_and_leaves_no_class_out():
             "`train` must have two classes or more. Received: only 0",
         ),
         (
-            lambda b, s: batches.labels_of(s.map(lambda e: {"image": e["image"]})),
+            lambda b, s: as_source(s.map(lambda e: {"image": e["image"]})).read_labels(),
             "`source` must have labels to be evaluated on. Received: elements with image alone",
+        ),
+        (lambda b, s: evaluation.Finetune(b, s.batch(4), s, VIEWS), "`train` must have single images"),
+        (lambda b, s: evaluation.LinearProbe(b, s, 3, VIEWS), "`test` must be what `data.load` returns.*int"),
+        (lambda b, s: evaluation.Quality(b, [], [], pictures, VIEWS), "`test` must be what.*function"),
+        (
+            lambda b, s: evaluation.Embedding(b, np.zeros((2, 8, 8, 3)), s, VIEWS),
+            "`bank`.*a source of arrays",
+        ),
+        (
+            lambda b, s: evaluation.Retrieval(b, s.map(lambda e: (e["image"],)), VIEWS),
+            "`source`.*tuples of 1",
         ),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation
-from keras_leoclr.evaluation import batches, features
+from keras_leoclr.evaluation import features
 from keras_leoclr.evaluation.suite import ALL, Suite, SuiteOptions
 from keras_leoclr.runs.results import Results
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -111,7 +111,7 @@ def test_some_evaluators_use_a_part_of_the_images(tmp_path):
     assert not any("test_content" in line for line in lines)
     rows = np.random.default_rng(7).permutation(36)
     bank = [array[rows[:18]] for array in suite.sets[:2]]
-    part = batches.rows_of(TEST, rows[:12])
+    part = TEST.subset(rows[:12])
     alone = evaluation.Robustness(backbone, *bank, part, PREPROCESSING, ("occlusion",), k=5).run()
     found = [line["value"] for line in lines if line["name"].startswith("robustness/")]
     assert found == pytest.approx([score.value for score in alone], abs=1e-5)
@@ -129,7 +129,7 @@ def test_pixels_are_judged_without_a_backbone(tmp_path):
 
 @pytest.mark.backend_free
 def test_few_labels_are_left_out_where_a_class_has_one_image(tmp_path):
-    few = batches.rows_of(TRAIN, np.arange(5))  # classes 0, 1, 2, 0, 1
+    few = TRAIN.subset(np.arange(5))  # classes 0, 1, 2, 0, 1
     suite, results = made(tmp_path, None, SuiteOptions(k=(1,), fewer_per_class=True), few)
     assert suite.run(["few"]) == {} and results.read() == []
 
