@@ -17,12 +17,13 @@ class Format:
     """A format that backbones are exported to.
 
     Attributes:
-        suffix: of the file; "" for a folder.
-        run: (path, images) -> features, with the format's own runtime.
-        keras_name: of Keras' `model.export`; None where this package writes the format.
-        runtime: what it is compared with.
+        suffix: suffix of the file; "" for a folder.
+        run: function of the path and the images (N, H, W, C) that returns features, by the format's own
+            runtime.
+        keras_name: name of the format for Keras' `model.export`; None where this package writes it.
+        runtime: what executes the file when it is compared with Keras, in words.
         limits: what the format cannot do.
-        packages: to write and check it, beside those that are always there.
+        packages: packages that writing and checking needs, beside those that are always installed.
     """
 
     suffix: str
@@ -76,9 +77,9 @@ def run_torch(path: pathlib.Path, images: np.ndarray, stem: str | None = None) -
     """Features by weights in torch's layout, read by `from_torch`.
 
     Args:
-        path: of the file.
+        path: path of the file.
         images: (N, H, W, C) normalised images.
-        stem: of the network, where the file does not say it, see `from_torch`.
+        stem: stem of the network, where the file does not say it, see `from_torch`.
     """
     model = from_torch(path, input_shape=images.shape[1:], stem=stem, verbose=False)
     return keras.ops.convert_to_numpy(model(images, training=False))

@@ -34,10 +34,10 @@ class Exported:
         path: the file or folder.
         format: a name in `FORMATS`.
         deviation: largest difference of a feature from Keras', over the largest feature.
-        images: that were compared.
-        batch_sizes: that the exported network took, of those that were tried.
+        images: number of images that were compared.
+        batch_sizes: batch sizes that the exported network took, of those that were tried.
         refused: batch sizes that it did not take.
-        card: what `NAME.json` beside it says.
+        card: content of `NAME.json` beside it.
     """
 
     path: pathlib.Path
@@ -74,7 +74,7 @@ def write(
 
     Args:
         backbone: (B, H, W, C) -> (B, F). Low precision is exported as float32.
-        path: of the file, with the suffix of the format, or of the folder of a SavedModel.
+        path: path of the file, with the suffix of the format, or of the folder of a SavedModel.
         format: a name in `FORMATS`: keras, saved_model, onnx, litert, openvino, safetensors or pth.
         images: (N, H, W, C) real images to compare features on, N >= 3, raw, in [0, 255], for a backbone that
             normalises them, else normalised.

@@ -1,4 +1,4 @@
-"""The accuracies of a run as a table."""
+"""The accuracies of a run: which results a table of them shows, and the table as plain text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = {
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Accuracies in percent, one line per subject, as plain text.
+    """A table of accuracies in percent with one line for each subject, as plain text.
 
     Args:
         results: lines of `results.jsonl`.
@@ -34,7 +34,10 @@ def rows(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any] |
 
 
 def latest(results: list[dict[str, Any]], subject: str, name: str) -> dict[str, Any] | None:
-    """The last result of a name; of several numbers of neighbours that of k = 20, or what there is."""
+    """The last result of a name; None if there is none.
+
+    Of kNN with several numbers of neighbours it is the result for k = 20, if that was measured.
+    """
     found = [r for r in results if r.get("subject") == subject and r["name"] == name]
     usual = [r for r in found if r.get("k", 20) == 20]
     return (usual or found or [None])[-1]

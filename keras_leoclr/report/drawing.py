@@ -1,4 +1,4 @@
-"""Pictures as SVG: scales, ticks, lines, dots, intervals and marks, for the charts of a page and for studies.
+"""Drawings as SVG: scales, ticks, curves, marks and legends, for charts of pages and pictures of studies.
 
 A drawing holds classes and no colours. Within a page its style sheet gives them (`static/drawing.css` with
 the colours of `static/page.css`, light or dark); a picture that stands alone carries the same rules with the
@@ -71,9 +71,9 @@ def round_numbers(low: float, high: float, count: int, whole: bool = False) -> l
     """Multiples of 1, 2, 2.5 or 5 times a power of ten, from about `low` to about `high`.
 
     Args:
-        low: at most `high`.
-        high: of the range.
-        count: about so many; none is between two of them.
+        low: low end of the range.
+        high: high end of the range.
+        count: about how many numbers are wanted.
         whole: whether only whole numbers are wanted.
     """
     if low == high:
@@ -90,10 +90,10 @@ class Drawing:
     """An SVG, element by element.
 
     Args:
-        width: of its coordinates.
-        height: of its coordinates.
+        width: width of the drawing.
+        height: height of the drawing.
         title: what a screen reader says; "" hides the drawing from it.
-        look: class.
+        look: class of the style sheet.
     """
 
     def __init__(self, width: float, height: float, title: str = "", look: str = ""):
@@ -123,8 +123,8 @@ class Drawing:
 
         Args:
             kind: from 0.
-            x: of the middle.
-            y: of the middle.
+            x: horizontal place of the middle.
+            y: vertical place of the middle.
             told: what is shown when the mark is pointed at.
             size: half the width.
         """
@@ -142,8 +142,8 @@ class Drawing:
         """A piece of the curve of each kind, from 0, and its name, one below the other.
 
         Args:
-            x: of the left edge.
-            y: of the middle of the first row.
+            x: place of the left edge.
+            y: place of the middle of the first row.
             labels: name of each kind.
             row: height of a row.
         """
@@ -181,7 +181,7 @@ class Plot:
     """A part of a drawing with two axes.
 
     Args:
-        drawing: that it is a part of.
+        drawing: the drawing that the plot is a part of.
         x: horizontal scale.
         y: vertical scale, or the one that says where the top and the bottom are.
     """

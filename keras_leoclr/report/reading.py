@@ -31,8 +31,8 @@ class RunRecord:
         about: what it was made with, {} if unknown.
         history: {column: [(epoch from 1, value)]}, values that are no finite numbers left out.
         results: lines of results.
-        strips: PNGs of the views of a picture each.
-        headings: what the tiles of a strip are.
+        strips: a PNG for each picture, with its views.
+        headings: what the tiles of a strip show, from left to right.
         missing: sentences on what could not be read.
     """
 

@@ -50,7 +50,7 @@ def data_uri(content: bytes, kind: str) -> str:
     """A picture inside of the page.
 
     Args:
-        content: of the file.
+        content: content of the file.
         kind: "png" or "jpeg".
     """
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -26,10 +26,10 @@ def write_page(
     """Writes one HTML file with all pictures inside: no network, light or dark as the reader's system.
 
     Args:
-        path: of the page; written whole or not at all.
+        path: path of the page, which is written whole or not at all.
         found: what `search` yields.
-        folder: that was searched; names are shown relative to it.
-        about: a line below the title.
+        folder: folder that was searched; names are shown relative to it.
+        about: a line that is shown below the title.
     """
     title = f"Similar pictures in {shown(os.path.basename(folder) or folder)}"
     queries = [_query(query, hits, folder) for query, hits in found]

@@ -1,4 +1,4 @@
-"""Is it learning? In words, from intervals and not from hopes."""
+"""The verdict on a run: whether it learns, in words, from the intervals of what was measured."""
 
 from __future__ import annotations
 
@@ -18,14 +18,25 @@ MEASURES = {"linear/top1": "linear accuracy", "knn/top1": "kNN accuracy"}
 
 
 class Point(NamedTuple):
-    """A finding: `mark` is "yes", "no" or "open"."""
+    """One finding.
+
+    Attributes:
+        mark: "yes", "no" or "open".
+        text: a sentence.
+    """
 
     mark: str
     text: str
 
 
 class Verdict(NamedTuple):
-    """The answer, and what it rests on."""
+    """The answer to whether a run learns.
+
+    Attributes:
+        mark: "yes", "no" or "open".
+        headline: a sentence.
+        points: the findings that the answer rests on.
+    """
 
     mark: str
     headline: str
@@ -47,7 +58,7 @@ def difference(
     """`line` minus `other`, two results of one run, and the 95 % interval, in [-1, 1].
 
     The interval is that of a paired bootstrap where the hits of the same images are there. Otherwise both
-    intervals are taken as independent and normal. None without intervals.
+    intervals are taken as independent and normal. The result is None where intervals are missing.
     """
     change = line["value"] - other["value"]
     if on_same_images(line, other):

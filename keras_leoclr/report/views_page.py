@@ -24,11 +24,11 @@ def write_views_page(
     """Writes one HTML file with all pictures inside.
 
     Args:
-        path: of the page; written whole or not at all.
+        path: path of the page, which is written whole or not at all.
         title: heading of the page.
         settings: what the views depend on, by name.
-        pngs: the views of a picture each, see `views.sheet`.
-        headings: what the tiles of each are.
+        pngs: a PNG for each picture, with its views, see `views.sheet`.
+        headings: what the tiles of a PNG show, from left to right.
     """
     told = ", ".join(f"{name} {setting_text(value)}" for name, value in settings.items())
     made = page("views.html", STYLES, title=title, settings=told, strips=strips(pngs, headings))

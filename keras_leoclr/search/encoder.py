@@ -27,7 +27,7 @@ class Encoder:
 
     Attributes:
         backbone: (B, S, S, 3) raw images -> (B, features).
-        about: `{"path", "checksum", "image_size"}`.
+        about: `{"path", "checksum", "image_size"}` of the backbone, which an index holds.
     """
 
     backbone: keras.Model
@@ -38,7 +38,7 @@ class Encoder:
         """From a file, a run's folder or torch weights, see `starting_backbone`.
 
         Args:
-            path: of the backbone.
+            path: path of the backbone.
             image_size: side of the images, pixels; 0 for the backbone's own.
         """
         if path == RANDOM:

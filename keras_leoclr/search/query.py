@@ -41,8 +41,8 @@ def search(
     """The most similar pictures to others.
 
     Args:
-        index: of a folder.
-        encoder: the one that made the index.
+        index: index of a folder.
+        encoder: the encoder that made the index.
         queries: picture files, in the folder or not.
         k: number of pictures, at most all.
         on_error: at a query that cannot be read, "raise" or "skip".

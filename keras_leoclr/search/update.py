@@ -51,7 +51,7 @@ def update_index(
     Args:
         folder: pictures at any depth.
         encoder: makes the features.
-        path: of the index; if it exists, it must be of this folder and this backbone.
+        path: path of the index; if it exists, it must be of this folder and this backbone.
         kind: one of `KINDS`.
         overwrite: make it anew, whatever is there.
         on_error: at a picture that cannot be read, "raise" or "skip".

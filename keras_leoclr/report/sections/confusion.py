@@ -19,7 +19,7 @@ class Confusion(NamedTuple):
     """The confusion matrix of a backbone.
 
     Attributes:
-        heading: of the backbone.
+        heading: name of the backbone.
         mistakes: the most frequent ones in words.
         matrix: None if there are too many classes for a table.
     """

@@ -64,10 +64,10 @@ class Neighbour(NamedTuple):
     Attributes:
         picture: address that holds it.
         spoken: what a screen reader says of it.
-        name: of its class; "" without labels.
-        cosine: of both features.
-        sign: whether the class is that of the example, as a character; "" without labels.
-        look: the same as a class of the style sheet.
+        name: name of its class; "" without labels.
+        cosine: cosine of the features of both.
+        sign: a character that says whether its class is that of the example; "" without labels.
+        look: class of the style sheet that says the same.
     """
 
     picture: str

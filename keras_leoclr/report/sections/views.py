@@ -26,7 +26,7 @@ def strips(pngs: Sequence[bytes], headings: Sequence[str]) -> Strips:
 
     Args:
         pngs: a PNG for each picture, see `views.sheet`.
-        headings: of the tiles of each.
+        headings: what the tiles of a PNG show, from left to right.
     """
     return Strips(headings, [data_uri(content, "png") for content in pngs])
 

@@ -48,7 +48,7 @@ class Spread(NamedTuple):
 
     @property
     def beyond_chance(self) -> bool:
-        """Of a difference: whether its interval does not hold 0."""
+        """Whether a difference is beyond chance: its interval does not hold 0."""
         return self.low is not None and (self.low > 0 or self.high < 0)
 
 
@@ -64,12 +64,12 @@ class Study:
     """What was measured in one ablation.
 
     Attributes:
-        name: of the ablation.
+        name: name of the ablation.
         values: `{variant: {measure: {seed: value}}}`, the reference first, random weights last.
         curves: `{variant: {name: {seed: {epoch: value}}}}`.
         changed: `{variant: {change: {seed: value}}}`, linear accuracy on changed test images, mean over the
             strengths of the change.
-        runs: lines `COLLECTED`, with recipe and environment; one for each variant and seed.
+        runs: lines of results named `COLLECTED`, with recipe and environment, one for each variant and seed.
     """
 
     name: str
@@ -137,7 +137,7 @@ def _put_in_order(study):
 
 
 def mean_curves(study: Study, name: str = "knn_top1") -> dict[str, list[tuple[int, float]]]:
-    """Of each variant that has the curve, its mean over the seeds: (epoch, value) by epoch.
+    """The mean over the seeds of each variant's curve, as (epoch, value) in the order of the epochs.
 
     Args:
         study: what to show.
