@@ -12,6 +12,8 @@ import warnings
 # TensorFlow's cost estimator warns of every crop_and_resize; level 2 shows errors only.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras  # before TensorFlow: where Keras does not work, its error says more
+
 try:
     import tensorflow as tf
 except ImportError as error:
@@ -20,8 +22,6 @@ except ImportError as error:
         f"here ({error}): `pip install tensorflow`. Training on arrays of views, kNN, linear probes and "
         "reports work without it."
     ) from error
-
-import keras
 
 __all__ = ["tf"]
 

@@ -38,12 +38,15 @@ VARIABLES = (
     "XLA_FLAGS",
     "XLA_PYTHON_CLIENT_PREALLOCATE",
 )
-TRY = """
+TRY = f"""
 import json
-import keras, keras_leoclr
+import {", ".join(PARTS)}
+import keras_leoclr
 from keras_leoclr.runs.environment import devices
-print(json.dumps({"backend": keras.backend.backend(), "devices": devices(),
-                  "image_data_format": keras.config.image_data_format()}))
+for name in keras_leoclr.__all__:
+    getattr(keras_leoclr, name)
+print(json.dumps({{"backend": keras.backend.backend(), "devices": devices(),
+                  "image_data_format": keras.config.image_data_format()}}))
 """
 GIB = 2**30
 
