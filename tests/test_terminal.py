@@ -178,3 +178,8 @@ def test_a_line_is_cut_where_the_terminal_ends(monkeypatch):
     live.show("x" * 50, 0.5)
     live.close(keep=True)
     assert "x" * 30 in stream.getvalue() and "x" * 31 not in stream.getvalue()
+
+
+def test_durations():
+    texts = [terminal.duration(s) for s in (None, 35, 240, 4800, 3 * 86400 + 4 * 3600)]
+    assert texts == ["?", "35 s", "4 min", "1 h 20 min", "3 d 4 h"]
