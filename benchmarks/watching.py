@@ -13,13 +13,14 @@ import time
 
 import keras
 
-from keras_leoclr import data, report
+from keras_leoclr import data
 from keras_leoclr.callbacks import Feed, Health, HistoryFile, Progress, TensorBoard
 from keras_leoclr.recipes.fashion_mnist import RECIPE
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.build import make_model, make_optimizer, make_views
+from keras_leoclr.views.preview import write_views
 
 HOOKS = [name for name in dir(keras.callbacks.Callback) if name.startswith("on_train") or "epoch" in name]
 
@@ -52,7 +53,7 @@ def main():
     spent = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        report.write_views(views, source, folder / "views.png")
+        write_views(views, source, folder / "views.png")
         chosen = [
             Health(feed, Results(folder / "results.jsonl")),
             HistoryFile(folder / "history.csv"),
