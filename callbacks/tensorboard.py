@@ -16,7 +16,6 @@ from keras_leoclr.evaluation import extract_features
 from keras_leoclr.runs.files import whole_path
 from keras_leoclr.tensorflow_host import tf
 
-PROJECTED = 1000  # images in the embedding projector
 THUMBNAIL = 48  # largest side in its sprite, pixels: 32 x 48 is far below the 8192 that it can show
 INSTALL = 'TensorBoard is missing: pip install "keras-leoclr[tensorboard]"'
 

@@ -78,7 +78,7 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
 
 
 def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
-    from keras_leoclr.evaluation.suite_options import EVALUATORS
+    from keras_leoclr.evaluation.suite_options import EVALUATORS, SuiteOptions
     from keras_leoclr.training import ablations
     from keras_leoclr.training.studies import study
 
@@ -102,7 +102,7 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
         given["seeds"],
         given["jobs"],
         given["suite"],
-        ["--leave_one_out"] if given["leave_one_out"] and "knn" in given["suite"] else [],
+        SuiteOptions(leave_one_out=given["leave_one_out"]),
         command,
         verbose=bool(given["verbose"]),
     )

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras_leoclr import terminal
+from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs import status_text
 from keras_leoclr.runs.environment import cores
@@ -24,6 +25,7 @@ from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.runs.status import read_status
 from keras_leoclr.training.ablations import Variants
+from keras_leoclr.training.fields import from_json
 from keras_leoclr.training.recipe import Recipe
 
 # What is collected of a run: the test accuracies, and what explains them.
@@ -44,13 +46,14 @@ CURVE = ("knn_top1", "loss_to_chance")  # of history.csv
 SUITE = ("knn", "linear", "few", "retrieval")
 EVALUATED = "study/evaluated"  # in the results of a run: a subject has been through a suite
 LOG = "log.txt"
+PROCESS = "keras_leoclr.training.study_process"  # what is started for each run, with a StudyTask
 
 # The number of intra-op threads is given to each process, so that several share the cores.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class StudyRun:
     """One run of a study.
 
     Attributes:
@@ -83,7 +86,33 @@ class Run:
         return settings
 
 
-def runs_of(recipe: Recipe, variants: Variants, seeds: Sequence[int]) -> list[Run]:
+@dataclasses.dataclass(frozen=True)
+class StudyTask:
+    """What the process of a run is told, as JSON.
+
+    Attributes:
+        recipe: settings of the run.
+        workdir: path of its folder.
+        suite: names of the evaluators that judge its backbone.
+        options: their settings.
+        with_random: whether the backbone with random weights is judged too.
+    """
+
+    recipe: Recipe
+    workdir: str
+    suite: tuple[str, ...]
+    options: SuiteOptions
+    with_random: bool
+
+    @classmethod
+    def from_json(cls, text: str) -> StudyTask:
+        """The task that was written as the JSON of `dataclasses.asdict`."""
+        values = json.loads(text)
+        kinds = {"recipe": Recipe, "options": SuiteOptions}
+        return from_json(cls, values | {name: from_json(kind, values[name]) for name, kind in kinds.items()})
+
+
+def runs_of(recipe: Recipe, variants: Variants, seeds: Sequence[int]) -> list[StudyRun]:
     """All runs, seed by seed, so that an interrupted study has whole seeds.
 
     Args:
@@ -93,7 +122,7 @@ def runs_of(recipe: Recipe, variants: Variants, seeds: Sequence[int]) -> list[Ru
     """
     quiet = {"evaluate": False, "map_images": 0}  # it is evaluated afterwards
     return [
-        Run(label, dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}), place)
+        StudyRun(label, dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}), place)
         for seed in seeds
         for place, (label, changes) in enumerate(variants.items())
     ]
@@ -107,7 +136,7 @@ def study(
     seeds: Sequence[int] = (0, 1, 2),
     jobs: int = 1,
     suite: Sequence[str] = SUITE,
-    options: Sequence[str] = (),
+    options: SuiteOptions | None = None,
     command: str = "",
     verbose: bool = True,
 ) -> Results:
@@ -121,7 +150,7 @@ def study(
         seeds: of each variant.
         jobs: runs at the same time, each a process that has its share of the cores.
         suite: evaluations, see `leoclr evaluate`.
-        options: flags of `leoclr evaluate`.
+        options: settings of the evaluations; their seed is that of each run.
         command: what started it, noted with each run.
         verbose: whether to show progress.
 
@@ -150,7 +179,7 @@ def study(
         while waiting or going:
             while waiting and len(going) < jobs:
                 run = waiting.pop(0)
-                going[run] = _start(run, workdir, jobs, suite, options)
+                going[run] = _start(run, workdir, jobs, suite, options or SuiteOptions())
             time.sleep(0.5)
             for run, process in list(going.items()):
                 if process.poll() is None:
@@ -183,45 +212,16 @@ def _start(run, workdir, jobs, suite, options):
     folder.mkdir(exist_ok=True)
     threads = str(max(1, (cores() or 1) // jobs))
     shares = {name: os.environ.get(name, threads) for name in THREADS} if jobs > 1 else {}
-    told = {
-        "recipe": dataclasses.asdict(run.recipe),
-        "workdir": str(folder),
-        "suite": list(suite),
-        "options": list(options),
-        "with_random": run.place == 0,
-    }
-    command = [sys.executable, "-c", f"from {__name__} import main; main()", json.dumps(told)]
+    options = dataclasses.replace(options, seed=run.recipe.seed)
+    task = StudyTask(run.recipe, str(folder), tuple(suite), options, with_random=run.place == 0)
+    command = [sys.executable, "-m", PROCESS, json.dumps(dataclasses.asdict(task))]
     with (folder / LOG).open("a", encoding="utf-8") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **shares}
         )
 
 
-def main() -> None:
-    """Trains and evaluates one run; what `study` starts in a process of its own."""
-    told = json.loads(sys.argv[1])
-    from keras_leoclr import cli
-    from keras_leoclr.recipes import pretrain
-
-    settings = {k: tuple(v) if isinstance(v, list) else v for k, v in told["recipe"].items()}
-    started = time.monotonic()
-    pretrain(Recipe(**settings), told["workdir"], verbose=2, tensorboard="off")
-    minutes = (time.monotonic() - started) / 60
-    folder, seed = pathlib.Path(told["workdir"]), ["--seed", str(settings["seed"])]
-    print(f"pretraining took {minutes:.1f} minutes", flush=True)
-    results = RunFolder(folder).results
-    for subject in ("pretrained", "random")[: 1 + told["with_random"]]:
-        backbone = ["--backbone", "random"] if subject == "random" else []
-        done = _evaluated(results, subject)
-        if not (left := [what for what in told["suite"] if what not in done]):
-            continue
-        command = ["leoclr", "evaluate", ",".join(left), "--workdir", str(folder), *seed, *backbone]
-        if status := cli.main(command + told["options"]):
-            sys.exit(status)
-        results.write(EVALUATED, 1.0, subject=subject, suite=left)
-
-
-def _evaluated(results, subject="pretrained"):
+def evaluated(results: Results, subject: str = "pretrained") -> list[str]:
     """What a subject has been through, in this order."""
     lines = [line for line in results.read() if line["name"] == EVALUATED and line["subject"] == subject]
     return [what for line in lines for what in line["suite"]]
@@ -234,18 +234,20 @@ def _tail(path, lines=5):
 # === What is kept ===
 
 
-def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") -> Iterator[dict[str, Any]]:
+def collected(
+    run: StudyRun, path: pathlib.Path, ablation: str, command: str = ""
+) -> Iterator[dict[str, Any]]:
     """The lines of a study about one run, as arguments of `Results.write`.
 
     Args:
         run: the run.
-        folder: its folder.
+        path: its folder.
         ablation: name of the study.
         command: what started it.
     """
     about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
-    last, made = {}, RunFolder(folder)
-    results = made.results
+    folder, last = RunFolder(path), {}
+    results = folder.results
     for line in results.read():
         if line["name"] in KEPT and line.get("k", 20) == 20:
             last[line["subject"], line["name"], str(line.get("crop_scale")), line.get("change")] = line
@@ -253,14 +255,14 @@ def collected(run: Run, folder: pathlib.Path, ablation: str, command: str = "") 
         protocol = {name: line[name] for name in PROTOCOL if name in line}
         subject = RANDOM if line["subject"] == "random" else run.variant
         yield {"name": line["name"], "value": line["value"], **about, "variant": subject, **protocol}
-    with made.history_file.open(newline="") as file:
+    with folder.history_file.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for name in CURVE:
         points = [[int(row["epoch"]) + 1, float(row[name])] for row in rows if row.get(name)]
         if points:
             yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
-    machine = made.about().get("environment", {})
-    about |= {"place": run.place, "command": command, "suite": _evaluated(results), "recipe": run.settings}
+    machine = folder.about().get("environment", {})
+    about |= {"place": run.place, "command": command, "suite": evaluated(results), "recipe": run.settings}
     yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
 
 

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import types
 
 import keras
 import pytest
@@ -14,10 +13,12 @@ from PIL import Image
 
 from keras_leoclr import callbacks, cli, data, report
 from keras_leoclr.recipes import Recipe, fashion_mnist, pretrain
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.runs.status import read_status
-from keras_leoclr.training.build import make_views
-from keras_leoclr.training.pretraining import _callbacks
+from keras_leoclr.training.monitors import monitors
+from keras_leoclr.training.sources import RunSources
+from keras_leoclr.views.preprocessing import Preprocessing
 from tests.case import random_images
 
 FAST = [
@@ -77,17 +78,10 @@ def test_every_method_runs_from_the_command_line(tmp_path, method):
 def test_a_classifier_is_trained_alongside_where_knn_is_measured_on_one_device(
     tmp_path, changes, knn, replicas, expected
 ):
-    recipe = dataclasses.replace(fashion_mnist.RECIPE, compile_views=False, **changes)
-    chosen = _callbacks(
-        recipe,
-        data.load(recipe.dataset, "train[:90]"),
-        make_views(recipe),
-        tmp_path,
-        Results(tmp_path / "results.jsonl"),
-        callbacks.Health(),
-        knn,
-        types.SimpleNamespace(replicas=replicas),
-    )
+    recipe = dataclasses.replace(fashion_mnist.RECIPE, **changes)
+    labelled = data.load(recipe.dataset, "train[:90]")
+    sources = RunSources(labelled, labelled, None, knn)
+    chosen = monitors(recipe, sources, Preprocessing(28), RunFolder(tmp_path), callbacks.Health(), replicas)
     assert [type(each).__name__ for each in chosen] == expected
     assert ("online_linear_top1" in chosen[-1].columns) == ("OnlineLinearProbe" in expected)
     for probe in chosen[2:-1]:

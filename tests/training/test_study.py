@@ -77,7 +77,7 @@ def test_factors_are_changed_one_at_a_time_and_of_both_methods():
 
 def test_the_place_of_the_data_does_not_tell_runs_apart():
     here, there, other = (
-        study.Run("a", dataclasses.replace(RECIPE, dataset=dataset, data_dir=data_dir), 0).key
+        study.StudyRun("a", dataclasses.replace(RECIPE, dataset=dataset, data_dir=data_dir), 0).key
         for dataset, data_dir in (("/here/set", None), ("/there/set", "/data"), ("/here/other", None))
     )
     assert here == there != other

@@ -1,0 +1,112 @@
+"""How a run judges its backbones, before training and after it, for its table and its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from keras_leoclr.evaluation.suite import Suite
+from keras_leoclr.evaluation.suite_options import SuiteOptions
+from keras_leoclr.runs.results import Results
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.sources import RunSources
+from keras_leoclr.views.preprocessing import Preprocessing
+
+CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of several with their name
+MOST_PIXELS = 1 << 30  # bytes of all images as raw pixels, above which these are not judged
+QUALITY_IMAGES = 10_000
+CURVE_TRAIN_IMAGES = 2_500
+CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
+
+
+class Judge:
+    """Judges backbones on the images of a run; `leoclr evaluate` measures more, and on all images.
+
+    Args:
+        recipe: the settings of the run.
+        sources: its images.
+        preprocessing: size, mean and deviation of the images that the backbone takes.
+        results: where the scores are written to.
+        say: prints a line, for people.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        sources: RunSources,
+        preprocessing: Preprocessing,
+        results: Results,
+        say: Callable[[str], None],
+    ):
+        self.recipe, self.sources, self.preprocessing = recipe, sources, preprocessing
+        self.results, self.say = results, say
+        self.options = SuiteOptions(
+            k=(20,),
+            fewer_per_class=True,
+            draws=recipe.few_label_draws,
+            map_images=recipe.map_images,
+            changes=CURVES,
+            quality_images=QUALITY_IMAGES,
+            curve_images=recipe.curve_images,
+            curve_train_images=CURVE_TRAIN_IMAGES,
+            sample_seed=recipe.seed,
+            check_shared=False,
+            check_content=False,
+        )
+
+    def before_training(self, backbone: keras.Model) -> None:
+        """Judges what a pretrained backbone is compared with: raw pixels, and itself before training."""
+        if not self.recipe.evaluate:
+            return
+        self.say("Before training: raw pixels and the randomly initialised backbone")
+        size = sum(source.count for source in (self.sources.labelled, self.sources.test) if source.count)
+        size *= self.recipe.image_size**2 * 3 * 4
+        if size > MOST_PIXELS:
+            self.say(f"Raw pixels are left out: they are {size / 2**30:.1f} GiB, more than 1.")
+        else:
+            self._run("raw pixels", None, 0, ["knn", "linear", "few"])
+        self._run("random", backbone, 0, self._names())
+
+    def after_training(self, backbone: keras.Model) -> None:
+        """Judges the pretrained backbone; without an evaluation, a map of training images is all there is."""
+        if self.recipe.evaluate:
+            self.say("\nAfter training: the pretrained backbone")
+            self._run("pretrained", backbone, self.recipe.epochs, self._names())
+        elif self.recipe.map_images and _can_be_a_map(self.sources.train):
+            self._map_of_training_images(backbone)
+
+    def _names(self) -> list[str]:
+        mapped = ["embedding"] if self.recipe.map_images and _can_be_a_map(self.sources.test) else []
+        curves = ["retrieval", "robustness"] if self.recipe.curve_images else []
+        return ["knn", "linear", "few", *mapped, "quality", *curves]
+
+    def _run(self, subject: str, backbone: keras.Model | None, epoch: int, names: Sequence[str]) -> None:
+        about = self._about(subject, epoch, self.recipe.labelled_split, self.recipe.test_split)
+        self._suite(backbone, self.sources.labelled, self.sources.test, about).run(names)
+
+    def _map_of_training_images(self, backbone: keras.Model) -> None:
+        split = self.recipe.train_split
+        about = self._about("pretrained", self.recipe.epochs, split, split)
+        self._suite(backbone, self.sources.train, None, about).run(["embedding"])
+
+    def _about(self, subject: str, epoch: int, train_split: str, test_split: str) -> dict[str, Any]:
+        about = {"subject": subject, "dataset": self.recipe.dataset, "train_split": train_split}
+        return about | {"epoch": epoch, "test_split": test_split}
+
+    def _suite(self, backbone: keras.Model | None, train: Any, test: Any, about: dict[str, Any]) -> Suite:
+        return Suite(backbone, train, test, self.preprocessing, self.results, about, self.options)
+
+
+def _can_be_a_map(source: Any) -> bool:
+    return source.count is not None and source.count >= 3
+
+
+def final_scores(results: Results) -> dict[str, float]:
+    """The results of the evaluations of a run, `{"pretrained/linear/top1": 0.8, ...}`."""
+    return {
+        f"{line['subject']}/{line['name']}": line["value"]
+        for line in results.read()
+        if "subject" in line and not CURVE_KEYS & line.keys()
+    }

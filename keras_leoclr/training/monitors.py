@@ -1,0 +1,52 @@
+"""The callbacks of a run: what is measured at every step and every epoch, and written down."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_leoclr import callbacks, data
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.sources import RunSources
+from keras_leoclr.views.preprocessing import Preprocessing
+
+PROBE_BATCH = 64  # images of a step of the classifier that is trained alongside
+
+
+def monitors(
+    recipe: Recipe,
+    sources: RunSources,
+    preprocessing: Preprocessing,
+    folder: RunFolder,
+    health: callbacks.Health,
+    replicas: int,
+) -> list[keras.callbacks.Callback]:
+    """Health, kNN, a classifier that is trained alongside, and the file of the history.
+
+    They are in this order, so that no checkpoint is written for a loss that is not finite, and so that the
+    numbers of the monitors are in the logs before these are written.
+
+    Args:
+        recipe: the settings.
+        sources: the images of the run.
+        preprocessing: size, mean and deviation of the images that the backbone takes.
+        folder: the folder of the run.
+        health: watches every step.
+        replicas: number of devices that a batch is divided among.
+    """
+    chosen, results = [health], folder.results
+    # what an epoch may lack: a measurement, or a speed where it was resumed at its last step
+    columns = ["images_per_second", "waiting"]
+    if sources.knn is not None:
+        voting, classified = sources.knn
+        bank = sources.labelled.take(voting)
+        queries = sources.labelled.skip(voting).take(classified)
+        batches = (data.image_batches(part, preprocessing) for part in (bank, queries))
+        monitor = callbacks.KNNMonitor(*batches, every=recipe.knn_every, results=results)
+        chosen.append(monitor)
+        columns.append("knn_top1")
+        if recipe.online_probe and replicas == 1:
+            images = data.image_batches(bank, preprocessing, PROBE_BATCH)
+            chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))
+            columns.append("online_linear_top1")
+    return [*chosen, callbacks.HistoryFile(folder.history_file, columns)]

@@ -1,0 +1,112 @@
+"""The images of a run: which source is for what, and batches of views of those that are trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+from keras_leoclr import data
+from keras_leoclr.training.recipe import Recipe, knn_sizes
+
+if TYPE_CHECKING:
+    from keras_leoclr.data.source import Source
+    from keras_leoclr.distribution.devices import Devices
+
+
+def load_split(recipe: Recipe, split: str) -> Source:
+    """The images of a split, as many of them as the recipe uses."""
+    source = data.load(recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error)
+    return source.take(recipe.max_images) if recipe.max_images else source
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSources:
+    """The images of a run.
+
+    Attributes:
+        train: the images that are trained on.
+        labelled: the images whose labels the kNN measurement and the probes take; often those of `train`.
+        test: the images of the final evaluation; None without one.
+        knn: how many of `labelled` vote in the kNN measurement and how many others are classified; None
+            where kNN is not measured.
+    """
+
+    train: Source
+    labelled: Source
+    test: Source | None
+    knn: tuple[int, int] | None
+
+    @classmethod
+    def load(cls, recipe: Recipe) -> RunSources:
+        """Opens the images that a recipe names.
+
+        Raises:
+            ValueError, FileNotFoundError: if there are no such images, or not what the recipe needs of them.
+        """
+        train = load_split(recipe, recipe.train_split)
+        labelled = load_split(recipe, recipe.probe_split) if recipe.probe_split else train
+        if recipe.evaluate and not labelled.labelled:
+            raise ValueError(
+                "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
+                f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has none"
+            )
+        measured = recipe.knn_every and labelled.labelled
+        count = -1 if labelled.count is None else labelled.count
+        return cls(
+            train=train,
+            labelled=labelled,
+            test=load_split(recipe, recipe.test_split) if recipe.evaluate else None,
+            knn=knn_sizes(recipe, count) if measured else None,
+        )
+
+    def by_split(self, recipe: Recipe) -> dict[str, Source]:
+        """The sources by the name of their split."""
+        used = {recipe.train_split: self.train, recipe.labelled_split: self.labelled}
+        return used if self.test is None else used | {recipe.test_split: self.test}
+
+
+class ViewBatches:
+    """Batches of views of the training images, from any step of any epoch on.
+
+    Args:
+        recipe: the settings.
+        source: the training images.
+        views: layer that makes the views of a batch.
+        devices: what the training is distributed over.
+
+    Attributes:
+        waiting: measures how long the training waits for batches.
+        steps: number of batches of an epoch.
+
+    Raises:
+        ValueError: if the number of images is not known.
+    """
+
+    def __init__(self, recipe: Recipe, source: Source, views: Any, devices: Devices):
+        self.recipe, self.source, self.views, self.devices = recipe, source, views, devices
+        self.waiting = data.Waiting()
+        self.at = functools.cache(self._at)  # the count of steps and a run from the start are of one dataset
+        self.steps = int(self.at(0, 0).cardinality())
+        if self.steps < 0:
+            raise ValueError(
+                f"`dataset` must have a known number of images. Received: dataset={recipe.dataset!r}, "
+                "a stream of unknown length; TFRecord files without compression and folders have one"
+            )
+
+    def _at(self, epoch: int, batch: int) -> Any:
+        """tf.data of all batches from one of an epoch on, both counted from 0."""
+        recipe, devices = self.recipe, self.devices
+        dataset = data.view_dataset(
+            self.source,
+            self.views,
+            recipe.batch_size,
+            seed=recipe.seed,
+            shuffle_buffer=recipe.shuffle_buffer or None,
+            # among the parts of a batch, of this worker's devices, with statistics of their own
+            permute_keys=recipe.bn_groups * devices.replicas > devices.workers,
+            shard=devices.shard,
+            initial_epoch=epoch,
+            initial_batch=batch,
+        )
+        return self.waiting.watch(dataset)
