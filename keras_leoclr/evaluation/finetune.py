@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view
+from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
 from keras_leoclr.evaluation.linear_on_crops import milestones
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.evaluation.statistics import accuracies, best_classes, mean_of_runs
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
-from keras_leoclr.tensorflow_host import tf
 
 # Data sets of TensorFlow Datasets whose training split is the published list (arXiv 2002.05709).
 PUBLISHED = {
@@ -61,7 +60,8 @@ def labelled_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndar
     return np.sort(np.concatenate(chosen))
 
 
-class Finetune:
+@dataclasses.dataclass(eq=False, repr=False)
+class Finetune(TrainedOnImages):
     """Accuracy after training backbone and head together on a part of the labels.
 
     SGD with momentum 0.9 and no weight decay, random resized crops and flips, rates times 0.2 at 60 %
@@ -87,40 +87,33 @@ class Finetune:
     the interval of the mean; and finetune_run/top1 for each seed.
     """
 
-    def __init__(
-        self,
-        backbone: keras.Model,
-        train: Source | tf.data.Dataset,
-        test: Source | tf.data.Dataset,
-        views: Any,
-        fraction: float = 0.01,
-        seeds: Sequence[int] = (0, 1, 2),
-        epochs: int = 20,
-        batch_size: int = 256,
-        backbone_rate: float = 0.02,
-        head_rate: float = 5.0,
-        crop_scale: tuple[float, float] = (0.08, 1.0),
-        verbose: bool = False,
-    ):
-        if not 0 < fraction <= 1:
-            raise ValueError(f"`fraction` must be in (0, 1]. Received: fraction={fraction}")
-        if not (backbone_rate > 0 and head_rate > 0):
+    fraction: float = 0.01
+    seeds: Sequence[int] = (0, 1, 2)
+    epochs: int = 20
+    batch_size: int = 256
+    backbone_rate: float = 0.02
+    head_rate: float = 5.0
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    verbose: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"`fraction` must be in (0, 1]. Received: fraction={self.fraction}")
+        if not (self.backbone_rate > 0 and self.head_rate > 0):
             raise ValueError(
                 "`backbone_rate` and `head_rate` must be > 0. "
-                f"Received: backbone_rate={backbone_rate}, head_rate={head_rate}"
+                f"Received: backbone_rate={self.backbone_rate}, head_rate={self.head_rate}"
             )
-        if not len(seeds):
+        if not len(self.seeds):
             raise ValueError("`seeds` must be whole numbers, at least one. Received: none")
-        self.backbone, self.views = backbone, views
-        self.train, self.test = as_source(train, "train"), as_source(test, "test")
-        self.fraction, self.seeds = fraction, tuple(seeds)
-        self.epochs = whole_number("epochs", epochs, 1)
-        self.batch_size = whole_number("batch_size", batch_size, 1)
-        self.rates = {"backbone_rate": backbone_rate, "head_rate": head_rate}
-        self.crop_scale, self.verbose = tuple(crop_scale), verbose
+        self.seeds, self.crop_scale = tuple(self.seeds), tuple(self.crop_scale)
+        self.epochs = whole_number("epochs", self.epochs, 1)
+        self.batch_size = whole_number("batch_size", self.batch_size, 1)
 
     def run(self) -> Iterator[Score]:
         labels = self.train.read_labels()
+        rates = {"backbone_rate": self.backbone_rate, "head_rate": self.head_rate}
         classes = check_labels(labels, self.test.read_labels())
         parts = {seed: labelled_fraction(labels, self.fraction, seed) for seed in self.seeds}
         how = {"fraction": self.fraction, "labelled_images": len(parts[self.seeds[0]])}
@@ -139,14 +132,14 @@ class Finetune:
                 gamma=0.2,
                 seed=seed,
                 verbose=self.verbose,
-                **self.rates,
+                **rates,
             )
             logits, test_labels = logits_of(classifier, self.test, self.views, self.batch_size)
             ranked = best_classes(logits)
             runs.append(accuracies(ranked, test_labels))
             hits = ranked[:, 0] == test_labels
-            yield Score("finetune_run/top1", hits.mean(), None, hits, seed=seed, **how, **self.rates)
-        how |= {"seeds": self.seeds, **self.rates}
+            yield Score("finetune_run/top1", hits.mean(), None, hits, seed=seed, **how, **rates)
+        how |= {"seeds": self.seeds, **rates}
         for name in ("top1", "top5"):
             mean, std, interval = mean_of_runs([run[name] for run in runs])
             yield Score(f"finetune/{name}", mean, interval, **{f"{name}_std": std}, **how)

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.features import checksum
+from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
 from keras_leoclr.evaluation.linear_on_features import balanced_sample
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.evaluation.statistics import best_classes, mean_per_class
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
-from keras_leoclr.tensorflow_host import tf
 
 
-class LinearProbe:
+@dataclasses.dataclass(eq=False, repr=False)
+class LinearProbe(TrainedOnImages):
     """A linear head on a frozen backbone, trained on random crops.
 
     MoCo's protocol (arXiv 1911.05722, section 4.1): SGD with momentum 0.9, no weight decay, 100 epochs,
     batch 256, learning rate 30, times 0.1 at epochs 60 and 80, weights of the head from N(0, 0.01),
     random resized crops and flips, BatchNorm in inference mode. Differences: test images are resized as
     a whole, not cropped at the centre; of several learning rates the best is chosen on a part held out
-    of the training set, then the head is trained on all of it.
+    of the training set, then the head is trained on all of it. `Linear` and `linear_probe` are the fast
+    alternative: softmax regression on the features of the whole images, all at once.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; a copy of it is used.
@@ -45,31 +45,24 @@ class LinearProbe:
     a single bit of the backbone's weights changed.
     """
 
-    def __init__(
-        self,
-        backbone: keras.Model,
-        train: Source | tf.data.Dataset,
-        test: Source | tf.data.Dataset,
-        views: Any,
-        learning_rates: Sequence[float] = (30.0,),
-        epochs: int = 100,
-        batch_size: int = 256,
-        crop_scale: tuple[float, float] = (0.08, 1.0),
-        held_out: float = 0.1,
-        seed: int = 0,
-        verbose: bool = False,
-    ):
-        if not len(learning_rates) or min(learning_rates) <= 0:
-            raise ValueError(f"`learning_rates` must be numbers > 0. Received: {learning_rates}")
-        if not 0 < held_out < 1:
-            raise ValueError(f"`held_out` must be in (0, 1). Received: held_out={held_out}")
-        self.backbone, self.views = backbone, views
-        self.train, self.test = as_source(train, "train"), as_source(test, "test")
-        self.learning_rates = tuple(map(float, learning_rates))
-        self.epochs = whole_number("epochs", epochs, 1)
-        self.batch_size = whole_number("batch_size", batch_size, 1)
-        self.crop_scale = tuple(crop_scale)
-        self.held_out, self.seed, self.verbose = held_out, seed, verbose
+    learning_rates: Sequence[float] = (30.0,)
+    epochs: int = 100
+    batch_size: int = 256
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    held_out: float = 0.1
+    seed: int = 0
+    verbose: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        rates = self.learning_rates
+        if not len(rates) or min(rates) <= 0:
+            raise ValueError(f"`learning_rates` must be numbers > 0. Received: {rates}")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"`held_out` must be in (0, 1). Received: held_out={self.held_out}")
+        self.learning_rates, self.crop_scale = tuple(map(float, rates)), tuple(self.crop_scale)
+        self.epochs = whole_number("epochs", self.epochs, 1)
+        self.batch_size = whole_number("batch_size", self.batch_size, 1)
 
     def run(self) -> Iterator[Score]:
         labels = self.train.read_labels()

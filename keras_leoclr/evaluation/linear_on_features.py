@@ -1,4 +1,7 @@
-"""Linear classification of frozen features."""
+"""Linear classification of frozen features, fitted to all of them at once: `linear_probe`, `fit_linear`.
+
+The protocol of MoCo and the paper, a head trained by SGD on crops of images, is in `linear_on_crops`.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,9 @@ def linear_probe(
     held_out: float = 0.2,
     seed: int = 0,
 ) -> dict[str, float]:
-    """Accuracy of a linear classifier on features, see `fit_linear`.
+    """Accuracy of a linear classifier that is fitted to all features at once, see `fit_linear`.
+
+    `LinearProbe` is the protocol of MoCo and the paper instead: a head trained by SGD on crops of images.
 
     Args:
         train_features: (N, F).

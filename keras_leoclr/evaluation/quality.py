@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
-import keras
 import numpy as np
 
 from keras_leoclr.data.pipeline import image_batches
-from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.feature_geometry import alignment, rankme, uniformity
 from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.image_evaluators import FittedToFeatures
 from keras_leoclr.evaluation.neighbour_search import nearest
 from keras_leoclr.evaluation.neighbour_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.evaluation.statistics import per_class
-from keras_leoclr.tensorflow_host import tf
 
 
-class Quality:
+@dataclasses.dataclass(eq=False, repr=False)
+class Quality(FittedToFeatures):
     """Measures that need no classifier, and which classes and images lie together.
 
     Args:
@@ -47,26 +46,16 @@ class Quality:
       (M, `neighbours`), numbers of training images, nearest first.
     """
 
-    def __init__(
-        self,
-        backbone: keras.Model,
-        train_features: np.ndarray,
-        train_labels: np.ndarray,
-        test: Source | tf.data.Dataset,
-        views: Any,
-        crop_scale: tuple[float, float] = (0.2, 1.0),
-        k: int = 20,
-        temperature: float = 0.07,
-        neighbours: int = 10,
-        seed: int = 0,
-        test_set: tuple[np.ndarray, np.ndarray] | None = None,
-    ):
-        self.backbone = backbone
-        self.train_features, self.train_labels = train_features, train_labels
-        self.test, self.views = as_source(test, "test"), views
-        self.crop_scale = tuple(crop_scale)
-        self.k, self.temperature, self.neighbours = k, temperature, neighbours
-        self.seed, self.test_set = seed, test_set
+    crop_scale: tuple[float, float] = (0.2, 1.0)
+    k: int = 20
+    temperature: float = 0.07
+    neighbours: int = 10
+    seed: int = 0
+    test_set: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.crop_scale = tuple(self.crop_scale)
 
     def run(self) -> Iterator[Score]:
         known = self.test_set or extract_features(self.backbone, image_batches(self.test, self.views))

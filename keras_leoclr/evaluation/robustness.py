@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-import keras
 import numpy as np
 
-from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation import corruptions
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_features
 from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.image_evaluators import FittedToFeatures
 from keras_leoclr.evaluation.linear_on_features import fit_linear
 from keras_leoclr.evaluation.neighbour_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.tensorflow_host import tf
-from keras_leoclr.views.preprocessing import Preprocessing
 
 SHARES = {
     "centre_crop": (0.75, 0.5, 0.25, 0.1),  # of the image's area
@@ -27,7 +25,8 @@ SHARES = {
 }
 
 
-class Robustness:
+@dataclasses.dataclass(eq=False, repr=False)
+class Robustness(FittedToFeatures):
     """Curves of kNN and linear accuracy over the strength of a change to the test images.
 
     Both classifiers are fitted to clean training features.
@@ -54,33 +53,23 @@ class Robustness:
     value of the clean images; then robustness/knn/mean and robustness/linear/mean over its strengths.
     """
 
-    def __init__(
-        self,
-        backbone: keras.Model,
-        train_features: np.ndarray,
-        train_labels: np.ndarray,
-        test: Source | tf.data.Dataset,
-        views: Any,
-        changes: Sequence[str] | None = None,
-        k: int = 20,
-        temperature: float = 0.07,
-        batch_size: int = 256,
-        seed: int = 0,
-        verbose: bool = False,
-        test_set: tuple[np.ndarray, np.ndarray] | None = None,
-    ):
-        views = Preprocessing.of(views)
-        known = {**SHARES, **corruptions.strengths(views.image_size)}
-        unknown = sorted(set(changes or ()) - set(known))
+    changes: Sequence[str] | None = None
+    k: int = 20
+    temperature: float = 0.07
+    batch_size: int = 256
+    seed: int = 0
+    verbose: bool = False
+    test_set: tuple[np.ndarray, np.ndarray] | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        known = {**SHARES, **corruptions.strengths(self.views.image_size)}
+        asked = self.changes or known
+        unknown = sorted(set(asked) - set(known))
         if unknown:
             raise ValueError(f"`changes` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
-        self.changes = {name: known[name] for name in changes or known}
-        self.backbone = backbone
-        self.train_features, self.train_labels = train_features, train_labels
-        self.test, self.views = as_source(test, "test"), views
-        self.k, self.temperature = k, temperature
-        self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
-        self.test_set = test_set
+        self.changes = tuple(asked)
+        self.strengths = {name: known[name] for name in asked}
 
     def run(self) -> Iterator[Score]:
         features, labels = self.test_set or self._features(clean_view(self.views))
@@ -90,7 +79,7 @@ class Robustness:
         for score in self._scores(linear, features, labels, change="none", strength=0.0, severity=0):
             clean[score.name] = score.value
             yield score
-        for change, values in self.changes.items():
+        for change, values in self.strengths.items():
             curves = {name: [] for name in clean}
             for severity, strength in enumerate(values, 1):
                 features, _ = self._features(self._view(change, strength))
