@@ -1,24 +1,20 @@
-"""Callbacks for `LeOCLR.fit`."""
+"""Callbacks for `LeOCLR.fit`, imported when they are first used; `TensorBoard` alone needs TensorFlow."""
 
-from keras_leoclr.callbacks.checkpoint import Checkpoint, Interrupted, Position
-from keras_leoclr.callbacks.health import Feed, Health, HealthWarning, NonFiniteLossError
-from keras_leoclr.callbacks.history_file import HistoryFile
-from keras_leoclr.callbacks.knn_monitor import KNNMonitor
-from keras_leoclr.callbacks.online_linear_probe import OnlineLinearProbe
-from keras_leoclr.callbacks.progress import Progress
-from keras_leoclr.callbacks.tensorboard import TensorBoard
+from keras_leoclr import lazy
 
-__all__ = [
-    "Checkpoint",
-    "Feed",
-    "Health",
-    "HealthWarning",
-    "HistoryFile",
-    "Interrupted",
-    "KNNMonitor",
-    "NonFiniteLossError",
-    "OnlineLinearProbe",
-    "Position",
-    "Progress",
-    "TensorBoard",
-]
+_PLACES = {
+    "Checkpoint": "checkpoint",
+    "Feed": "feed",
+    "Health": "health",
+    "HealthWarning": "health",
+    "HistoryFile": "history_file",
+    "Interrupted": "checkpoint",
+    "KNNMonitor": "knn_monitor",
+    "NonFiniteLossError": "health",
+    "OnlineLinearProbe": "online_linear_probe",
+    "Position": "checkpoint",
+    "Progress": "progress",
+    "TensorBoard": "tensorboard",
+}
+__all__ = list(_PLACES)
+__getattr__, __dir__ = lazy.attach(__name__, _PLACES)

@@ -10,15 +10,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_leoclr.checkpointing import fit
-from keras_leoclr.checkpointing import state as model_state
+from keras_leoclr.checkpointing import contents, fit
 from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.checkpointing.signals import Interrupted, Signals
+from keras_leoclr.checkpointing.state import has_metrics, restore, restore_random_states
 from keras_leoclr.checks import whole_number
-from keras_leoclr.runs import checkpoint_file
-from keras_leoclr.runs.files import delete_partial, whole_file
+from keras_leoclr.runs import checkpoint_file, checkpoint_folder
 
 __all__ = ["Checkpoint", "Interrupted", "Position"]
 
@@ -131,24 +129,11 @@ class Checkpoint(keras.callbacks.Callback):
         """
         self._forget()
         self._restored = True
-        found = self._newest_whole()
+        found = checkpoint_folder.newest_whole(self.folder, self.writes)
         if found is None:
             return self._start
         arrays, state = found
-        model_state.restore(model, arrays, ("model", "optimizer"))
-        model_state.restore_random_states(arrays, state["random"])
-        for name, each in self.stateful.items():
-            if name in state["stateful"]:
-                prefix = f"stateful/{name}/"
-                own = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
-                each.restore({**state["stateful"][name], **own})
-        for path in self.files if self.writes else ():
-            content = arrays.get(f"file/{path.name}")
-            if content is None:
-                path.unlink(missing_ok=True)
-            else:
-                with whole_file(path) as file:
-                    file.write(content)
+        contents.put_back(model, arrays, state, self.files if self.writes else (), self.stateful)
         self._start = self._position = Position(*state["position"])
         self._offset = self._start.batch
         self._steps = state["steps"]
@@ -156,31 +141,6 @@ class Checkpoint(keras.callbacks.Callback):
         self._metrics = arrays if self._start.batch else None
         self._random = arrays, state["random"]
         return self._start
-
-    def _newest_whole(self):
-        if self.writes:
-            delete_partial(self.folder)
-        damaged = []
-        for path in reversed(checkpoint_file.paths(self.folder)):
-            try:
-                whole = checkpoint_file.read(path)
-            except checkpoint_file.DamagedCheckpointError as error:
-                damaged.append(path)
-                warnings.warn(f"The checkpoint {path} is damaged: {error}.", stacklevel=4)
-                continue
-            for each in damaged if self.writes else ():
-                each.rename(each.with_name(each.name + ".damaged"))
-            if damaged:
-                warnings.warn(
-                    f"Going on from {path.name}; what is damaged was set aside as *.damaged.", stacklevel=4
-                )
-            return whole
-        if damaged:  # they stay where they are, so that another start does not begin anew
-            raise checkpoint_file.DamagedCheckpointError(
-                f"`folder` must hold a whole checkpoint; all {len(damaged)} of them are damaged. "
-                f"Received: folder={self.folder}"
-            )
-        return None
 
     # === Writing ===
 
@@ -197,43 +157,11 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.writes:
             return None
         began = time.monotonic()
-        arrays = model_state.arrays_of(self.model)
-        generators, random_state = model_state.random_states()
-        arrays |= generators
-        for path in self.files:
-            if path.is_file():
-                arrays[f"file/{path.name}"] = np.frombuffer(path.read_bytes(), np.uint8)
-        stateful = {name: each.state() for name, each in self.stateful.items()}
-        for name, own in stateful.items():
-            found = {key: value for key, value in own.items() if isinstance(value, np.ndarray)}
-            arrays |= {f"stateful/{name}/{key}": value for key, value in found.items()}
-            stateful[name] = {key: value for key, value in own.items() if key not in found}
-        state = {
-            "position": position,
-            "steps": self._steps,
-            "value": value,
-            "random": random_state,
-            "stateful": stateful,
-            "backend": keras.backend.backend(),
-        }
-        self.folder.mkdir(parents=True, exist_ok=True)
+        arrays, state = contents.collected(self.model, self.files, self.stateful)
+        state |= {"position": position, "steps": self._steps, "value": value}
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
-        path = checkpoint_file.path_of(self.folder, step)
-        try:
-            checkpoint_file.write(path, arrays, state)
-        except OSError as error:
-            before = checkpoint_file.paths(self.folder)
-            raise OSError(
-                error.errno,
-                f"{error.strerror}; the checkpoint after step {step} could not be written. "
-                + (
-                    f"{before[-1].name} is whole: make room and start again"
-                    if before
-                    else "There is none yet"
-                ),
-                str(path),
-            ) from error
-        self._delete_old()
+        path = checkpoint_folder.write(self.folder, step, arrays, state)
+        checkpoint_folder.delete_old(self.folder, self.keep)
         now = time.monotonic()
         self._position = position
         self._last = now
@@ -241,20 +169,6 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds += self._last_cost
         self.written += 1
         return path
-
-    def _delete_old(self):
-        *old, _ = found = checkpoint_file.paths(self.folder)
-        values = {}
-        for path in found:
-            try:
-                values[path] = checkpoint_file.read_state(path)["value"]
-            except (checkpoint_file.DamagedCheckpointError, OSError):
-                continue  # `restore` says so, if it comes to that
-        measured = [path for path in found if values.get(path) is not None]
-        best = max(measured, key=lambda path: values[path], default=None)
-        for path in old[: len(found) - self.keep] if len(found) > self.keep else []:
-            if path != best:
-                path.unlink()
 
     def _affordable(self):
         # twice: the last checkpoint of the run has to be paid for as well
@@ -281,8 +195,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._epoch = epoch
         self._count_steps(epoch)
         if self._metrics is not None and epoch == self._start.epoch:
-            if model_state.has_metrics(self.model, self._metrics):
-                model_state.restore(self.model, self._metrics, ("metrics",))
+            if has_metrics(self.model, self._metrics):
+                restore(self.model, self._metrics, ("metrics",))
             else:
                 warnings.warn(
                     "The metrics of this epoch begin anew: Keras makes some of this model's in a first step. "
@@ -299,7 +213,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _restore_random_states(self):
         if self._random is not None:
-            model_state.restore_random_states(*self._random)
+            restore_random_states(*self._random)
             self._random = None
 
     def _count_steps(self, epoch):

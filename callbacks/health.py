@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_leoclr.callbacks.feed import Feed
 from keras_leoclr.checks import whole_number
 from keras_leoclr.runs.results import Results
 
@@ -20,22 +21,6 @@ class NonFiniteLossError(ArithmeticError):
 
 class HealthWarning(UserWarning):
     """A run goes on, but may be in vain."""
-
-
-class Feed(NamedTuple):
-    """What a step is fed with, for the rules that need it.
-
-    Attributes:
-        batch_size: B, images per step.
-        num_key_views: V.
-        steps: of an epoch.
-        waited: `() -> seconds` that the model has waited for data so far, see `data.Waiting`.
-    """
-
-    batch_size: int
-    num_key_views: int
-    steps: int
-    waited: Any = None
 
 
 class Health(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr.callbacks.health import Feed
+from keras_leoclr.callbacks.feed import Feed
 from keras_leoclr.runs import status_text
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.terminal import Live

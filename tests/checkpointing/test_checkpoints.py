@@ -8,6 +8,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 import types
 import warnings
 
@@ -257,7 +258,7 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
 def test_checkpoints_are_thinned_to_their_budget(tmp_path, monkeypatch):
     """By a clock on which a step takes a second, and so does writing."""
     clock = types.SimpleNamespace(now=0.0)
-    monkeypatch.setattr(callbacks.checkpoint.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
     write = checkpoint_file.write
 
     def slow_write(*what):
@@ -296,7 +297,6 @@ class SendSignal(keras.callbacks.Callback):
 )
 def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, capfd, name, step, position):
     import signal
-    import time
 
     class Wait(keras.callbacks.Callback):  # until the thread that reads signals had its turn
         def on_train_batch_end(self, batch, logs=None):

@@ -1,0 +1,104 @@
+"""The checkpoints of a run: the newest that is whole, another one, and those that are kept."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs.checkpoint_file import DamagedCheckpointError
+from keras_leoclr.runs.files import delete_partial
+
+
+def newest_whole(
+    folder: pathlib.Path, writes: bool = True
+) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Arrays and state of the newest checkpoint that is not damaged; None if there are no checkpoints.
+
+    Args:
+        folder: path of the folder.
+        writes: whether to delete what was written in part and to set damaged files aside.
+
+    Raises:
+        DamagedCheckpointError: if all checkpoints are damaged. They stay where they are, so that another
+            start does not begin anew.
+    """
+    if writes:
+        delete_partial(folder)
+    damaged = []
+    for path in reversed(checkpoint_file.paths(folder)):
+        try:
+            whole = checkpoint_file.read(path)
+        except DamagedCheckpointError as error:
+            damaged.append(path)
+            warnings.warn(f"The checkpoint {path} is damaged: {error}.", stacklevel=4)
+            continue
+        for each in damaged if writes else ():
+            each.rename(each.with_name(each.name + ".damaged"))
+        if damaged:
+            warnings.warn(
+                f"Going on from {path.name}; what is damaged was set aside as *.damaged.", stacklevel=4
+            )
+        return whole
+    if damaged:
+        raise DamagedCheckpointError(
+            f"`folder` must hold a whole checkpoint; all {len(damaged)} of them are damaged. "
+            f"Received: folder={folder}"
+        )
+    return None
+
+
+def write(
+    folder: pathlib.Path, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]
+) -> pathlib.Path:
+    """Writes a checkpoint.
+
+    Args:
+        folder: path of the folder, which is made if it is missing.
+        step: number of training steps that are done.
+        arrays: see `checkpoint_file.write`.
+        state: likewise.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        OSError: if it cannot be written; the checkpoints before are as they were.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = checkpoint_file.path_of(folder, step)
+    try:
+        checkpoint_file.write(path, arrays, state)
+    except OSError as error:
+        before = checkpoint_file.paths(folder)
+        advice = f"{before[-1].name} is whole: make room and start again" if before else "There is none yet"
+        raise OSError(
+            error.errno,
+            f"{error.strerror}; the checkpoint after step {step} could not be written. {advice}",
+            str(path),
+        ) from error
+    return path
+
+
+def delete_old(folder: pathlib.Path, keep: int) -> None:
+    """Deletes all but the newest checkpoints and the one with the largest `value` in its state.
+
+    Args:
+        folder: path of the folder.
+        keep: >= 1, number of the newest checkpoints that stay.
+    """
+    found = checkpoint_file.paths(folder)
+    values = {}
+    for path in found:
+        try:
+            values[path] = checkpoint_file.read_state(path)["value"]
+        except (DamagedCheckpointError, OSError):
+            continue  # `newest_whole` says so, if it comes to that
+    measured = [path for path in found if values.get(path) is not None]
+    best = max(measured, key=lambda path: values[path], default=None)
+    for path in found[:-keep]:
+        if path != best:
+            path.unlink()
