@@ -33,6 +33,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.runs.files import PARTIAL
+from keras_leoclr.runs.folder import RunFolder
 
 ROOT = pathlib.Path(__file__).parents[1]
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
@@ -48,7 +49,7 @@ class Process:
 
     def __init__(self, workdir, before="", *arguments):
         self.workdir = workdir
-        self.seen = set(checkpoint_file.paths(workdir / "checkpoints"))
+        self.seen = set(checkpoints_in(workdir))
         command = [sys.executable, "-c", before + MAIN, "pretrain", "fashion_mnist"]
         self.errors = tempfile.TemporaryFile(mode="w+")
         self.process = subprocess.Popen(
@@ -75,14 +76,14 @@ class Process:
         newest = max((step_of(path) for path in self.seen), default=-1)
 
         def condition():
-            found = checkpoint_file.paths(self.workdir / "checkpoints")
+            found = checkpoints_in(self.workdir)
             return bool(found) and step_of(found[-1]) >= newest + steps
 
         return self.wait_for(condition)
 
     def writing(self):
         """Waits until a checkpoint is being written."""
-        folder = self.workdir / "checkpoints"
+        folder = RunFolder(self.workdir).checkpoints
         return self.wait_for(lambda: any(folder.glob(f"*{PARTIAL}")))
 
     def kill(self):
@@ -94,6 +95,10 @@ class Process:
         code = self.process.wait(timeout=600)
         self.errors.seek(0)
         return code, self.errors.read()
+
+
+def checkpoints_in(workdir):
+    return checkpoint_file.paths(RunFolder(workdir).checkpoints)
 
 
 def step_of(path):
@@ -109,13 +114,14 @@ def finish(workdir):
 
 def result(workdir):
     """All that must be the same, as {name: bytes}."""
-    arrays, state = checkpoint_file.read(checkpoint_file.paths(workdir / "checkpoints")[-1])
+    arrays, state = checkpoint_file.read(checkpoints_in(workdir)[-1])
     parts = {name: array.tobytes() for name, array in arrays.items() if not name.startswith("file/")}
     parts["state"] = json.dumps({k: v for k, v in state.items() if k != "stateful"}).encode()
-    parts["history.csv"] = json.dumps(without_times(workdir / "history.csv")).encode()
-    lines = (workdir / "results.jsonl").read_text().splitlines()
+    run = RunFolder(workdir)
+    parts[run.history_file.name] = json.dumps(without_times(run.history_file)).encode()
+    lines = run.results_file.read_text().splitlines()
     kept = [line for line in lines if not json.loads(line)["name"].startswith(("speed/", "health/starved"))]
-    parts["results.jsonl"] = "\n".join(kept).encode()
+    parts[run.results_file.name] = "\n".join(kept).encode()
     return parts
 
 
@@ -152,7 +158,7 @@ def kill(workdir, rng, kills):
             if kind == "writing":
                 process.writing()
         code, error = process.kill()
-        steps = [step_of(path) for path in checkpoint_file.paths(workdir / "checkpoints")]
+        steps = [step_of(path) for path in checkpoints_in(workdir)]
         print(f"  kill {number + 1}: {kind}, status {code}, checkpoints {steps}", flush=True)
         if code != -signal.SIGKILL:
             raise SystemExit(f"The run ended by itself with {code}:\n{error[-3000:]}")
@@ -224,7 +230,7 @@ def damaged_checkpoint(workdir, rng, kills):
     process = Process(workdir)
     process.training(20)
     process.kill()
-    *_, before, newest = checkpoint_file.paths(workdir / "checkpoints")
+    *_, before, newest = checkpoints_in(workdir)
     whole = newest.read_bytes()
     cuts = [whole[: len(whole) * tenth // 10] for tenth in range(10)]
     flips = []

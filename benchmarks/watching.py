@@ -7,7 +7,6 @@ A part of the quickstart's training; each callback's hooks are timed where Keras
 
 import argparse
 import collections
-import pathlib
 import tempfile
 import time
 
@@ -17,7 +16,6 @@ from keras_leoclr import data
 from keras_leoclr.callbacks import Feed, Health, HistoryFile, Progress, TensorBoard
 from keras_leoclr.recipes.fashion_mnist import RECIPE
 from keras_leoclr.runs.folder import RunFolder
-from keras_leoclr.runs.results import Results
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.build import make_model, make_optimizer, make_views
 from keras_leoclr.views.preview import write_views
@@ -52,13 +50,13 @@ def main():
     feed = Feed(RECIPE.batch_size, views.num_key_views, steps, waiting.seconds)
     spent = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        write_views(views, source, folder / "views.png")
+        run = RunFolder(folder)
+        write_views(views, source, run.views_file)
         chosen = [
-            Health(feed, Results(folder / "results.jsonl")),
-            HistoryFile(folder / "history.csv"),
-            TensorBoard(folder / "logs", folder / "views.png", source.take(1000), views),
-            Progress(feed, StatusFile(RunFolder(folder).status_file), verbose=2),
+            Health(feed, run.results),
+            HistoryFile(run.history_file),
+            TensorBoard(run.logs, run.views_file, source.take(1000), views),
+            Progress(feed, StatusFile(run.status_file), verbose=2),
         ]
         began = time.perf_counter()
         model.fit(
@@ -69,7 +67,7 @@ def main():
             callbacks=[timed(each, spent) for each in chosen],
         )
         total = time.perf_counter() - began
-        size = sum(path.stat().st_size for path in (folder / "logs").rglob("*") if path.is_file())
+        size = sum(path.stat().st_size for path in run.logs.rglob("*") if path.is_file())
     print(f"{epochs} epochs of {steps} steps: {total:.1f} s, {keras.backend.backend()}")
     for name, seconds in spent.most_common():
         print(f"{name:12} {seconds:7.3f} s  {seconds / total:.2%}")

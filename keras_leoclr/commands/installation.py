@@ -45,7 +45,7 @@ import keras_leoclr
 from keras_leoclr.runs.environment import devices
 for name in keras_leoclr.__all__:
     getattr(keras_leoclr, name)
-print(json.dumps({{"backend": keras.backend.backend(), "devices": devices(),
+print(json.dumps({{"backend": keras.backend.backend(), "devices": devices(keras.backend.backend()),
                   "image_data_format": keras.config.image_data_format()}}))
 """
 GIB = 2**30

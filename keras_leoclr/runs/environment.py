@@ -1,6 +1,6 @@
 """What a run was made with: versions, backend and devices.
 
-Keras and the backends are imported where devices are asked for alone: `leoclr doctor` must answer without.
+The backend is imported where its devices are asked for alone: `leoclr doctor` must answer without.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from typing import Any
 PACKAGES = ("keras-leoclr", "keras", "tensorflow", "jax", "torch", "numpy", "keras-cv")
 
 
-def environment() -> dict[str, Any]:
+def environment(backend: str) -> dict[str, Any]:
     """Python, packages, backend and devices of this process, as JSON can hold them.
+
+    Args:
+        backend: name of the Keras backend: tensorflow, jax or torch.
 
     Returns:
         `{"python", "system", "cores", "backend", "devices", "packages"}`; packages that are not installed
         are left out.
     """
-    import keras
-
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
-        "backend": keras.backend.backend(),
-        "devices": devices(),
+        "backend": backend,
+        "devices": devices(backend),
         "packages": {name: found for name in PACKAGES if (found := version_of(name)) is not None},
     }
 
@@ -45,11 +46,8 @@ def cores() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def devices() -> list[str]:
-    """Names of the devices that the backend computes on, such as "GPU: NVIDIA H100"."""
-    import keras
-
-    backend = keras.backend.backend()
+def devices(backend: str) -> list[str]:
+    """Names of the devices that a backend computes on, such as "GPU: NVIDIA H100"."""
     if backend == "jax":
         import jax
 

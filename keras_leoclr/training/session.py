@@ -93,7 +93,7 @@ class RunSession:
         delete_partial(self.folder.path)
         before = self.folder.about()  # what earlier processes of the run found out
         self.about |= {name: before[name] for name in ("data", "resumed") if name in before}
-        self.about["environment"] = environment()
+        self.about["environment"] = environment(self.about["backend"])
         self.folder.checkpoints.mkdir(exist_ok=True)
         self.folder.write_about({**self.about, "finished": False})
         self._begun = True
