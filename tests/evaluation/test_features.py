@@ -1,4 +1,4 @@
-"""The cache of features, on every backend."""
+"""Features of a frozen backbone, and their cache, on every backend."""
 
 import itertools
 import json
@@ -181,3 +181,46 @@ def test_with_several_devices_what_breaks_is_told_and_what_was_saved_goes_on(tmp
     features, _ = evaluation.extract_features(backbone_with(), good, **how)
     plain, _ = evaluation.extract_features(backbone_with(), good)
     np.testing.assert_allclose(features, plain, rtol=1e-6)
+
+
+def test_features_do_not_depend_on_the_batch():
+    backbone = kl.backbones.resnet_small((8, 8, 3), widths=(4, 8))
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((10, 8, 8, 3)).astype("float32"), np.arange(10)
+
+    def extract(size):
+        batches = [(images[i : i + size], labels[i : i + size]) for i in range(0, 10, size)]
+        return evaluation.extract_features(backbone, batches)
+
+    whole, parts = extract(10), extract(3)
+    np.testing.assert_allclose(whole[0], parts[0], atol=1e-5)
+    np.testing.assert_array_equal(whole[1], parts[1])
+    assert whole[0].shape == (10, 8)
+
+
+def test_features_are_taken_from_tf_data_under_every_backend():
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).random((6, 8, 8, 3)).astype("float32")
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(6))).batch(4)
+    backbone = kl.backbones.resnet_small((8, 8, 3), widths=(8,))
+    features, labels = evaluation.extract_features(backbone, dataset)
+    np.testing.assert_allclose(features, backbone.predict(images, verbose=0), atol=1e-5)
+    assert labels.tolist() == list(range(6))
+
+
+def test_feature_maps_are_averaged():
+    images = keras.Input((8, 8, 3))
+    maps = keras.Model(images, keras.layers.Conv2D(5, 3)(images))
+    batch = np.random.default_rng(0).random((4, 8, 8, 3)).astype("float32")
+    features, _ = evaluation.extract_features(maps, [(batch, np.arange(4))])
+    np.testing.assert_allclose(features, maps.predict(batch, verbose=0).mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_images_that_do_not_fit_the_backbone_are_refused():
+    backbone = kl.backbones.resnet_small((8, 8, 3), widths=(4,))
+    batch = (np.zeros((2, 9, 9, 3), "float32"), np.zeros(2, int))
+    with pytest.raises(ValueError, match=r"must yield images that fit the backbone.*\(2, 9, 9, 3\)"):
+        evaluation.extract_features(backbone, [batch])
+    with pytest.raises(ValueError, match="`dataset` must hold at least one batch"):
+        evaluation.extract_features(backbone, [])

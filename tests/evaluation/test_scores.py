@@ -1,4 +1,4 @@
-"""Intervals, what is written down, and the comparison of runs."""
+"""Scores: what is written down and read back."""
 
 import json
 
@@ -6,45 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_leoclr import cli, evaluation
-from keras_leoclr.evaluation import scores, statistics
+from keras_leoclr import evaluation
+from keras_leoclr.evaluation import scores
 from keras_leoclr.evaluation.scores import Score
-from keras_leoclr.evaluation.statistics import paired_bootstrap
 from keras_leoclr.runs.results import Results
 
 pytestmark = pytest.mark.backend_free
-
-
-@pytest.mark.parametrize(("hits", "count", "low", "high"), [(81, 263, 0.2553, 0.3662), (0, 20, 0.0, 0.1611)])
-def test_wilson_interval_of_newcombe(hits, count, low, high):
-    # Newcombe (1998), Statistics in Medicine 17:857, table I: 81 / 263 and 0 / 20, method 3
-    assert statistics.wilson(hits, count) == pytest.approx((low, high), abs=5e-5)
-
-
-def test_intervals_hold_the_truth_nineteen_times_of_twenty():
-    rng = np.random.default_rng(0)
-    drawn = rng.binomial(200, 0.9, 4000)
-    held = [low <= 0.9 <= high for low, high in (statistics.wilson(int(h), 200) for h in drawn)]
-    assert np.mean(held) == pytest.approx(0.95, abs=0.015)
-    labels = np.repeat([0, 1, 2], [20, 50, 200])
-    truth = np.array([0.9, 0.5, 0.7])
-    held = []
-    for _ in range(2000):
-        _, (low, high) = statistics.mean_per_class(rng.random(270) < truth[labels], labels)
-        held.append(low <= truth.mean() <= high)
-    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
-
-
-def test_mean_of_runs_follows_student():
-    from scipy import stats
-
-    for values in ([0.4, 0.5], [0.1, 0.2, 0.4, 0.3], list(np.linspace(0.3, 0.6, 15))):
-        mean, std, (low, high) = statistics.mean_of_runs(values)
-        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-        expected = np.clip(expected, 0, 1)
-        assert (low, high) == pytest.approx(tuple(expected), abs=1e-9)
-        assert (mean, std) == pytest.approx((np.mean(values), np.std(values, ddof=1)))
-    assert statistics.mean_of_runs([0.5]) == (0.5, 0.0, None)
 
 
 def test_a_score_is_a_pair_that_knows_how_it_was_measured():
@@ -82,56 +49,6 @@ def test_hits_of_another_folder_are_not_read(tmp_path):
     (line,) = results.read()
     line["hits_file"] = "../../" + line["hits_file"]
     assert scores.read_hits(line, tmp_path / "run").all()
-
-
-def test_paired_bootstrap_agrees_with_drawing_the_images():
-    rng = np.random.default_rng(0)
-    hits = rng.random(400) < 0.7
-    others = np.where(rng.random(400) < 0.9, hits, ~hits)
-    rows = rng.integers(0, 400, (4000, 400))
-    slow = np.percentile(others[rows].mean(1) - hits[rows].mean(1), [2.5, 97.5])
-    assert paired_bootstrap(hits, others) == pytest.approx(tuple(slow), abs=4e-3)
-
-
-def test_comparison_marks_what_is_beyond_chance(tmp_path, capsys):
-    rng = np.random.default_rng(0)
-    base = rng.random(1000) < 0.6
-    # the same accuracy + 4 points: beyond chance only because the two agree on the other images
-    better = base.copy()
-    better[np.flatnonzero(~base)[:40]] = True
-    written(tmp_path / "a", "pretrained", base)
-    written(tmp_path / "b", "pretrained", better)
-    written(tmp_path / "c", "pretrained", better, test_split="validation")
-    folders = [str(tmp_path / name) for name in "abc"]
-    assert cli.main(["leoclr", "compare", *folders]) == 0
-    header, row = capsys.readouterr().out.splitlines()
-    for name in "abc":
-        assert f"{name}: pretrained" in header
-    paired, unpaired = row.split("+4.0")[1:]
-    assert paired.split(")")[1].strip().startswith("*")
-    assert "*" not in unpaired and "(+" not in unpaired  # other images: the intervals overlap
-
-
-def test_comparison_of_one_run_has_a_column_for_each_subject(tmp_path, capsys):
-    written(tmp_path / "a", "random", np.zeros(10, bool))
-    written(tmp_path / "a", "pretrained", np.ones(10, bool))
-    Results(tmp_path / "a" / "results.jsonl").write("monitor/knn_top1", 0.3, epoch=1)
-    assert cli.main(["leoclr", "compare", str(tmp_path / "a"), "--markdown"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| measurement | random | pretrained | difference |"
-    assert len(lines) == 3 and "+100.0" in lines[2]
-    assert cli.main(["leoclr", "compare", str(tmp_path / "a"), "--everything"]) == 0
-    assert "monitor/knn_top1" in capsys.readouterr().out
-
-
-def test_comparison_refuses_folders_without_results(tmp_path, capsys):
-    with pytest.raises(FileNotFoundError, match="`workdirs` must hold results.jsonl"):
-        evaluation.compare([tmp_path])
-    assert cli.main(["leoclr", "compare"]) == 2
-    assert "`compare` takes the folders" in capsys.readouterr().err
-    Results(tmp_path / "results.jsonl").write("knn/top1", 0.5, subject="x")
-    with pytest.raises(ValueError, match="must leave results"):
-        evaluation.compare([tmp_path], only="nothing")
 
 
 def test_every_line_of_results_is_json_alone(tmp_path):

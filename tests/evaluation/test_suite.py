@@ -11,7 +11,7 @@ from keras_leoclr.evaluation import features
 from keras_leoclr.evaluation.suite import ALL, Suite, SuiteOptions
 from keras_leoclr.runs.results import Results
 from keras_leoclr.views.preprocessing import Preprocessing
-from tests.evaluation.test_evaluators import pictures
+from tests.evaluation.examples import pictures
 from tests.evaluation.test_features import backbone_with
 
 PREPROCESSING = Preprocessing(8)

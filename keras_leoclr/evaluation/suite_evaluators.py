@@ -1,0 +1,135 @@
+"""How the suite makes each evaluator from its options and from the features that it has computed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_leoclr import data, evaluation
+from keras_leoclr.evaluation.suite_options import SuiteOptions
+
+if TYPE_CHECKING:
+    from keras_leoclr.evaluation.suite import Suite
+
+# The scores of an evaluator, and what the protocol says of them besides what it says of all.
+Made = tuple[Iterable[Any], dict[str, Any]]
+
+
+def _knn(suite: Suite) -> Made:
+    options = suite.options
+    how = {"temperature": options.temperature, "leave_one_out": options.leave_one_out}
+    return evaluation.KNN(*suite.sets, k=options.k, **how).run(), {}
+
+
+def _linear(suite: Suite) -> Made:
+    return evaluation.Linear(*suite.sets, seed=suite.options.seed).run(), {}
+
+
+def _few(suite: Suite) -> Made:
+    options, per_class = suite.options, suite.options.per_class
+    if options.fewer_per_class:
+        per_class = min(per_class, int(np.unique(suite.sets[1], return_counts=True)[1].min()))
+        if per_class < 2:
+            return (), {}
+    few = evaluation.FewLabels(*suite.sets, per_class=per_class, draws=options.draws, seed=options.seed)
+    return few.run(), {}
+
+
+def _quality(suite: Suite) -> Made:
+    options = suite.options
+    part, known, protocol = suite.test_part(options.quality_images)
+    how = {**options.vote, "seed": options.seed, "test_set": known}
+    quality = evaluation.Quality(suite.frozen, *suite.sets[:2], part, suite.preprocessing, **how)
+    return quality.run(), protocol
+
+
+def _of_images(options: SuiteOptions, verbose: bool) -> dict[str, Any]:
+    return {"seed": options.seed, "batch_size": options.batch_size, "verbose": verbose}
+
+
+def _retrieval(suite: Suite) -> Made:
+    options = suite.options
+    part, known, protocol = suite.test_part(options.curve_images)
+    how = _of_images(options, suite.verbose) | {"originals": known and known[0]}
+    if options.crop_scales:
+        how["crop_scales"] = options.crop_scales
+    return evaluation.Retrieval(suite.frozen, part, suite.preprocessing, **how).run(), protocol
+
+
+def _robustness(suite: Suite) -> Made:
+    options = suite.options
+    part, known, protocol = suite.test_part(options.curve_images)
+    train = suite.curve_train()
+    how = {**_of_images(options, suite.verbose), **options.vote, "test_set": known}
+    how["changes"] = options.changes or None
+    robustness = evaluation.Robustness(suite.frozen, *train, part, suite.preprocessing, **how)
+    return robustness.run(), protocol | {"train_images": len(train[1])}
+
+
+def _embedding(suite: Suite) -> Made:
+    options = suite.options
+    how = {"images": options.map_images, "projection": options.projection, **options.vote}
+    how |= {"batch_size": options.batch_size, "seed": options.draw}
+    if "sets" in vars(suite):
+        how |= {"bank_set": suite.sets[:2], "query_set": suite.sets[2:]}
+    embedding = evaluation.Embedding(suite.frozen, suite.train, suite.test, suite.preprocessing, **how)
+    return embedding.run(), {}
+
+
+def _linear_paper(suite: Suite) -> Made:
+    options = suite.options
+    how = {"learning_rates": options.learning_rates, "epochs": options.epochs or 100}
+    how |= _of_images(options, suite.verbose)
+    sources = (suite.train, suite.test)
+    return evaluation.LinearProbe(suite.backbone, *sources, suite.preprocessing, **how).run(), {}
+
+
+def _finetune(suite: Suite) -> Made:
+    options, train, fraction = suite.options, suite.train, suite.options.fraction
+    published = evaluation.published_list(suite.about.get("dataset"), fraction)
+    if published:
+        train, fraction = data.load(published, "train", suite.data_dir), 1.0
+    how = {name: getattr(options, name) for name in ("backbone_rate", "head_rate", "batch_size", "seeds")}
+    how |= {"epochs": options.epochs or 20, "verbose": suite.verbose}
+    scores = evaluation.Finetune(
+        suite.backbone, train, suite.test, suite.preprocessing, fraction, **how
+    ).run()
+    return _as_published(scores, options.fraction, published) if published else scores, {}
+
+
+def _as_published(scores, fraction, published) -> Iterator[Any]:
+    for score in scores:
+        score.protocol |= {"fraction": fraction, "labels_from": published}
+        yield score
+
+
+def _transfer(suite: Suite) -> Made:
+    known = evaluation.TARGETS
+    names = suite.options.targets or list(known)
+    targets = [known.get(name) or evaluation.Target(name) for name in names]
+    how = {"cache": suite.cache, **_of_images(suite.options, suite.verbose)}
+    transfer = evaluation.Transfer(suite.backbone, suite.preprocessing, targets, suite.data_dir, **how)
+
+    def scores():
+        yield from transfer.run()
+        for name, why in transfer.missing.items():
+            print(f"{name} is left out: {why}", file=sys.stderr)
+
+    return scores(), {}
+
+
+MAKERS: dict[str, Callable[[Suite], Made]] = {
+    "knn": _knn,
+    "linear": _linear,
+    "few": _few,
+    "linear_paper": _linear_paper,
+    "finetune": _finetune,
+    "retrieval": _retrieval,
+    "robustness": _robustness,
+    "quality": _quality,
+    "embedding": _embedding,
+    "transfer": _transfer,
+}
