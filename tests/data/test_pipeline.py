@@ -1,4 +1,4 @@
-"""The pipeline of views; tests/test_sources.py has the sources."""
+"""Batches of views: shapes, order, permutation, limits."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,86 @@
+"""Arrays, .npz files and the data set that comes with the package."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+import keras_leoclr as kl
+from tests.case import random_images
+from tests.sources import as_numpy, numbers
+
+pytestmark = pytest.mark.backend_free
+
+BUNDLED = pathlib.Path(kl.data.__file__).parent / "fashion_mnist"
+
+
+@pytest.mark.parametrize(("split", "per_class"), [("train", 1000), ("test", 200)])
+def test_bundled_set_is_whole_and_balanced(split, per_class):
+    elements = as_numpy(kl.data.load("fashion_mnist", split).batch(100_000))[0]
+    assert elements["image"].shape == (10 * per_class, 28, 28, 1)
+    assert elements["image"].dtype == np.uint8
+    assert np.bincount(elements["label"]).tolist() == [per_class] * 10
+
+
+def test_bundled_set_is_small_licensed_and_documented():
+    assert sum(path.stat().st_size for path in BUNDLED.glob("*.npz")) <= 6e6
+    assert "MIT" in (BUNDLED / "LICENSE").read_text()
+    assert "github.com/zalandoresearch/fashion-mnist" in (BUNDLED / "README.md").read_text()
+    assert (BUNDLED / "pack.py").is_file()
+
+
+def test_packing_script_keeps_the_first_images_of_each_class():
+    from keras_leoclr.data.fashion_mnist import pack
+
+    labels = np.array([1, 0, 1, 1, 0, 0], np.uint8)
+    np.testing.assert_array_equal(pack.first_of_each_class(labels, 2), [0, 1, 2, 4])
+
+
+def test_npz_with_splits(tmp_path):
+    np.savez(
+        tmp_path / "own.npz",
+        train_image=random_images(5),
+        train_label=np.arange(5),
+        test_image=random_images(3, channels=1),
+    )
+    train = as_numpy(kl.data.load(tmp_path / "own.npz", "train"))
+    assert [int(e["label"]) for e in train] == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(train[2]["image"], random_images(5)[2])
+    test = as_numpy(kl.data.load(tmp_path / "own.npz", "test"))
+    assert len(test) == 3 and set(test[0]) == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"pictures": random_images()}, r"must hold an array `image` or `train_image`. Received: \['pict"),
+        ({"image": random_images()[0]}, r"must be \(N, H, W, C\) with C 1 or 3. Received: image.shape="),
+        ({"image": random_images(channels=2)}, r"must be \(N, H, W, C\) with C 1 or 3"),
+        ({"image": random_images().astype("int32")}, "must be uint8 or float. Received: image.dtype=int32"),
+        ({"image": random_images(), "label": np.arange(3)}, r"must be \(4,\), as many as images"),
+    ],
+)
+def test_arrays_that_are_no_images_are_refused(arrays, words):
+    with pytest.raises(ValueError, match=words):
+        kl.data.load(arrays)
+
+
+def test_npz_with_a_pickle_is_not_run(tmp_path):
+    np.savez(tmp_path / "bad.npz", image=np.array([{"code": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        kl.data.load(tmp_path / "bad.npz")
+
+
+def test_arrays_are_read_in_any_order():
+    images = kl.data.load({"image": random_images(6), "label": np.arange(6)}).images
+    assert (images.count, images.labelled, images.image_shape) == (6, True, (12, 12, 3))
+    got = as_numpy(images.fetch(numbers(4, 0, 4, 5)))
+    assert [int(e["label"]) for e in got] == [4, 0, 4, 5]
+    np.testing.assert_array_equal(got[2]["image"], random_images(6)[4])
+
+
+def test_arrays_whose_labels_are_all_minus_one_have_none():
+    arrays = {"image": random_images(4), "label": np.array([-1, -1, -1, 2])}
+    assert [int(e["label"]) for e in as_numpy(kl.data.load(arrays))] == [-1, -1, -1, 2]
+    arrays["label"] = np.full(4, -1)
+    assert set(kl.data.load(arrays).element_spec) == {"image"}
