@@ -79,12 +79,15 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         **options: Any,
     ):
         layer_options = {name: options.pop(name) for name in LAYER_OPTIONS if name in options}
-        super().__init__(**{"dtype": "float32", **layer_options})
+        # The base's own initialiser would take TensorFlow's global generator. Its numbers depend on the order
+        # of calls, and TensorFlow refuses it where determinism is asked for; nothing here uses it.
+        super(VectorizedBaseImageAugmentationLayer, self).__init__(**{"dtype": "float32", **layer_options})
+        self._convert_input_args = False  # runs in tf.data, on TensorFlow tensors, under every backend
+        self._allow_non_tensor_positional_args = True
         self.settings = ViewSettings(image_size, crop_scale, **options)
         for name, value in dataclasses.asdict(self.settings).items():
             setattr(self, name, value)
         self.supports_jit = False  # cropping has no XLA kernel; what has one is compiled here
-        self._random_generator = None  # the base's stateful generator would make results depend on call order
         # An XLA program reads and writes the pixels once where single operations would many times. The
         # blur's two directions are programs of their own: in one they would be fused and slower.
         self._plain = self._stages()

@@ -121,6 +121,14 @@ def test_views_in_a_dataset_are_float32_tensors_of_tensorflow(views):
     assert [tuple(batch["keys"].shape) for batch in dataset] == [(8, key_views, size, size, 3)] * 2
 
 
+def test_views_use_no_generator_with_a_state(monkeypatch):
+    """keras-cv's layers ask for one, which TensorFlow refuses where it is asked for determinism."""
+    monkeypatch.setattr(tf.random, "get_global_generator", None)
+    monkeypatch.setattr(tf.random, "Generator", None)
+    views = numpy_views(LeOCLRViews(12)(random_images(2), seed=SEED))
+    assert views["keys"].shape == (2, 2, 12, 12, 3)
+
+
 def test_views_are_made_of_images_whose_size_is_not_known_beforehand():
     layer, images = LeOCLRViews(9), random_images(16, 20, 14)
     signature = [tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([2], tf.int32)]
