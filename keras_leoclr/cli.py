@@ -7,7 +7,6 @@ import importlib.metadata
 import re
 import sys
 import traceback
-from types import TracebackType
 
 from keras_leoclr import commands
 from keras_leoclr.commands.command import Command
@@ -98,9 +97,9 @@ def _is_of_an_import(error: Exception) -> bool:
     """Whether another package is missing or failed while it was imported, with whatever error it raised."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return True
-    frames: list[TracebackType] = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    names = [f.f_globals.get("__name__", "") for f in frames if f.f_code.co_name == "<module>"]
-    return any(name.partition(".")[0] != "keras_leoclr" for name in names)
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [each.f_globals.get("__name__", "") for each in frames if each.f_code.co_name == "<module>"]
+    return any(name.partition(".")[0] != "keras_leoclr" for name in modules)
 
 
 if __name__ == "__main__":

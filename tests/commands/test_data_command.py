@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from keras_leoclr import cli
+from keras_leoclr import cli, terminal
 
 pytestmark = pytest.mark.backend_free
 ROOT = pathlib.Path(__file__).parents[2]
@@ -23,11 +23,13 @@ def test_data_as_json_names_what_is_damaged(tmp_path, capsys, monkeypatch):
     from PIL import Image
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(terminal, "SILENT", 0.0)  # progress is shown, and not among the JSON
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     Image.new("RGB", (9, 7)).save(pictures / "whole.png")
-    assert run("data", pictures, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["pictures"] == 1
+    assert run("data", pictures, "--json", "--verify") == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["pictures"] == 1 and "Decoding: 1 pictures in 0 s" in said.err
     (pictures / "broken.png").write_bytes(b"no picture")
     assert run("data", pictures, "--json") == 1
     found = json.loads(capsys.readouterr().out)
