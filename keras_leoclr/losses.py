@@ -1,10 +1,19 @@
-"""InfoNCE, as pure functions of arrays."""
+"""InfoNCE and the numbers that tell how a training goes, as pure functions of arrays."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from keras import ops
+
+DIAGNOSTICS = (
+    "positive_similarity",
+    "negative_similarity",
+    "contrast_accuracy",
+    "feature_std",
+    "loss_to_chance",
+)
 
 
 class Contrast(NamedTuple):
@@ -60,6 +69,15 @@ def info_nce_in_batch(
     return _contrast(query, keys, logits, temperature)
 
 
+def check_batch_has_negatives(keys: Any) -> None:
+    """Raises ValueError if the keys (B, V, D) of a batch are those of one image alone."""
+    if keys.shape[0] == 1:
+        raise ValueError(
+            "`queue_size=0` takes the negatives from the batch, which must hold two images or more. "
+            "Received: a batch of 1 image"
+        )
+
+
 def _contrast(query, keys, logits, temperature) -> Contrast:
     """The log-sum-exp of the negatives' logits (B, N) is taken once for all V positives."""
     positive = ops.sum(ops.expand_dims(query, 1) * keys, axis=-1)
@@ -68,3 +86,45 @@ def _contrast(query, keys, logits, temperature) -> Contrast:
     # -log(e^l / (e^l + e^s)) = softplus(s - l)
     loss = ops.sum(ops.softplus(log_sum[:, None] - positive / temperature), axis=1)
     return Contrast(loss, ops.stop_gradient(positive), largest * temperature)
+
+
+def chance_level(num_key_views: int, negatives: Any) -> Any:
+    """Loss of a model that cannot tell keys from negatives, `V * log(N + 1)`.
+
+    Args:
+        num_key_views: V.
+        negatives: N, a whole number, or a tensor of one.
+    """
+    if isinstance(negatives, int):
+        return num_key_views * math.log(negatives + 1)
+    return num_key_views * ops.log(ops.cast(negatives + 1, "float32"))
+
+
+def diagnostics(
+    query: Any, contrast: Contrast, mean_negative: Any, loss: Any, chance: Any, batch_size: Any = None
+) -> dict[str, Any]:
+    """The scalars of `DIAGNOSTICS`; `LeOCLR` says what each of them means.
+
+    Args:
+        query: (B, D), unit rows.
+        contrast: of these queries with their keys and negatives.
+        mean_negative: (D,), mean of the negatives; without a queue, mean of the keys of all images.
+        loss: mean of `contrast.loss`.
+        chance: see `chance_level`.
+        batch_size: N, images whose keys `mean_negative` is the mean of, where there is no queue. The mean
+            then holds the query's own keys, a share of 1/N, which are taken out.
+    """
+    # the mean of q.n_j over all negatives is q times their mean
+    negative = ops.mean(ops.matmul(query, mean_negative[:, None]))
+    if batch_size is not None:
+        size = ops.cast(batch_size, "float32")
+        negative = (negative * size - ops.mean(contrast.positive_similarity)) / (size - 1.0)
+    correct = contrast.positive_similarity > contrast.hardest_negative[:, None]
+    values = (
+        ops.mean(contrast.positive_similarity),
+        negative,
+        ops.mean(ops.cast(correct, "float32")),
+        ops.mean(ops.std(query, axis=0)),
+        ops.stop_gradient(loss) / chance,
+    )
+    return dict(zip(DIAGNOSTICS, values, strict=True))

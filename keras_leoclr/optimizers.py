@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_leoclr.distribution.devices import after
+from keras_leoclr.distribution.step import after
 
 
 @keras.saving.register_keras_serializable("keras_leoclr")

@@ -10,7 +10,14 @@ import pytest
 from keras import layers
 
 import keras_leoclr as kl
-from keras_leoclr.losses import info_nce, info_nce_in_batch
+from keras_leoclr.losses import (
+    DIAGNOSTICS,
+    chance_level,
+    check_batch_has_negatives,
+    diagnostics,
+    info_nce,
+    info_nce_in_batch,
+)
 from tests.case import to_numpy
 
 DIM = 6
@@ -291,3 +298,44 @@ def test_a_collapsed_model_is_at_its_chance_level(collapsed_model, queue_size, n
 
 def test_chance_level_with_a_queue_needs_no_batch_size(collapsed_model):
     assert collapsed_model(12).chance_level(2) == pytest.approx(2 * math.log(13))
+
+
+# === Diagnostics ===
+
+
+@pytest.mark.parametrize("in_batch", [False, True])
+@pytest.mark.parametrize("views", [1, 2])
+def test_diagnostics_are_what_a_loop_over_queries_and_keys_finds(in_batch, views):
+    rng = np.random.default_rng(3)
+    query, keys = unit_rows(rng, 7, DIM), unit_rows(rng, 7, views, DIM)
+    negatives = unit_rows(rng, 11, DIM)
+    if in_batch:
+        contrast = info_nce_in_batch(query, keys, 0.2)
+        mean, size, count = keys.mean(axis=(0, 1)), 7, views * 6
+        others = [[key for j, its in enumerate(keys) if j != i for key in its] for i in range(7)]
+    else:
+        contrast = info_nce(query, keys, negatives, 0.2)
+        mean, size, count = negatives.mean(axis=0), None, 11
+        others = [list(negatives)] * 7
+    loss = to_numpy(contrast.loss).mean()
+    found = diagnostics(query, contrast, mean, loss, chance_level(views, count), size)
+    positive = [[dot(q, k) for k in its] for q, its in zip(query, keys, strict=True)]
+    hardest = [max(dot(q, n) for n in its) for q, its in zip(query, others, strict=True)]
+    negative = [dot(q, n) for q, its in zip(query, others, strict=True) for n in its]
+    won = [p > h for its, h in zip(positive, hardest, strict=True) for p in its]
+    expected = {
+        "positive_similarity": np.mean(positive),
+        "negative_similarity": np.mean(negative),
+        "contrast_accuracy": np.mean(won),
+        "feature_std": np.mean([np.std(query[:, i].astype("float64")) for i in range(DIM)]),
+        "loss_to_chance": loss / (views * math.log(count + 1)),
+    }
+    assert tuple(found) == DIAGNOSTICS == tuple(expected)
+    for name, value in expected.items():
+        assert float(to_numpy(found[name])) == pytest.approx(value, rel=2e-5, abs=2e-6), name
+
+
+def test_a_batch_of_one_image_has_no_negatives():
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="must hold two images or more. Received: a batch of 1 image"):
+        check_batch_has_negatives(unit_rows(rng, 1, 2, DIM))

@@ -1,25 +1,25 @@
-"""Devices and machines: which engine distributes the training, and what a step has to know of it."""
+"""Devices and machines that a training is distributed over, and the engine that distributes it."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
-import socket
-import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.distribution.groups import data_axis
+from keras_leoclr.distribution.step import strategy_of
 from keras_leoclr.distribution.strategies import STRATEGIES
-
-
-class WorkerLostError(RuntimeError):
-    """Another worker stopped, so that this one cannot go on."""
+from keras_leoclr.distribution.workers import (
+    WorkerLostError,
+    checked_address,
+    says_that_a_worker_is_gone,
+    tensorflow_workers,
+    wait_for_workers,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Devices:
         try:
             yield
         except Exception as error:
-            if self.workers == 1 or not _says_that_a_worker_is_gone(error):
+            if self.workers == 1 or not says_that_a_worker_is_gone(error):
                 raise
             raise WorkerLostError(
                 f"Another of the {self.workers} workers stopped, so worker {self.worker} cannot go on. "
@@ -128,24 +128,6 @@ def gpus() -> tuple[str, ...]:
         return ()
 
 
-def on_tensorflow_cpu() -> bool:
-    """Whether TensorFlow computes, and on CPUs."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_logical_devices("GPU")
-
-
-def on_one_tensorflow_device() -> bool:
-    """Whether a step of TensorFlow is being made, of no `tf.distribute.Strategy`."""
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.distribute.has_strategy()
-
-
 def connect(strategy: str = "auto", timeout: float = 300.0) -> Devices:
     """Finds the devices, and the other workers where there are any.
 
@@ -183,7 +165,7 @@ def connect(strategy: str = "auto", timeout: float = 300.0) -> Devices:
 def _connect_tensorflow(strategy, timeout):
     import tensorflow as tf
 
-    cluster = _tf_config() if strategy in ("auto", "multi_worker") else None
+    cluster = tensorflow_workers() if strategy in ("auto", "multi_worker") else None
     if strategy == "multi_worker" and cluster is None:
         raise ValueError(
             "`strategy='multi_worker'` needs the workers' addresses in the environment variable TF_CONFIG, "
@@ -203,34 +185,6 @@ def _connect_tensorflow(strategy, timeout):
     return Devices("mirrored", engine.num_replicas_in_sync, engine=engine)
 
 
-def _tf_config():
-    """Addresses of all workers and the number of this one, from TF_CONFIG; None without it."""
-    text = os.environ.get("TF_CONFIG", "")
-    if not text.strip():
-        return None
-    rule = (
-        'TF_CONFIG must be JSON such as {"cluster": {"worker": ["a:1", "b:1"]}, '
-        '"task": {"type": "worker", "index": 0}}. '
-    )
-    try:
-        config = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{rule}Received: {text!r}, {error}") from error
-    try:
-        addresses = config["cluster"]["worker"]
-        kind, index = config["task"]["type"], config["task"]["index"]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{rule}Received: {text!r}") from error
-    if not isinstance(addresses, list) or not addresses or set(config["cluster"]) != {"worker"}:
-        raise ValueError(f"{rule}Every task must be a worker. Received: {text!r}")
-    if kind != "worker" or not isinstance(index, int) or not 0 <= index < len(addresses):
-        raise ValueError(
-            f"The task of TF_CONFIG must be a worker from 0 to {len(addresses) - 1}. "
-            f"Received: type {kind!r}, index {index!r}"
-        )
-    return [_checked_address(address, "TF_CONFIG") for address in addresses], index
-
-
 def _connect_jax(strategy, timeout):
     import jax
 
@@ -239,7 +193,7 @@ def _connect_jax(strategy, timeout):
     if strategy != "none" and given and not jax.distributed.is_initialized():
         if len(given) < 3:
             raise ValueError(f"{' and '.join(keys)} must be set together. Received: {given}")
-        addresses = [_checked_address(a, keys[0]) for a in given[keys[0]].split(",")]
+        addresses = [checked_address(a, keys[0]) for a in given[keys[0]].split(",")]
         try:
             workers, worker = int(given[keys[1]]), int(given[keys[2]])
         except ValueError as error:
@@ -272,86 +226,6 @@ def _connect_torch(strategy, timeout):
     return Devices()
 
 
-def _checked_address(address, source):
-    host, _, port = str(address).strip().rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"Workers in {source} must be host:port. Received: {address!r}")
-    return f"{host}:{port}"
-
-
-def wait_for_workers(addresses: list[str], worker: int | None, timeout: float) -> None:
-    """Returns as soon as every other worker has been reached.
-
-    The engines themselves wait for a missing worker without saying which one it is.
-
-    Args:
-        addresses: "host:port" of every worker that can be reached, in the order of their numbers.
-        worker: number of this one, whose port is opened meanwhile; None if it is not among them.
-        timeout: seconds.
-
-    Raises:
-        TimeoutError: naming the addresses that did not answer.
-        OSError: if the own port is in use.
-    """
-    others = [number for number in range(len(addresses)) if number != worker]
-    # Whoever has been reached by all others and has reached them may go: none of them still looks for it.
-    to_reach, to_hear = set(others), set(others if worker is not None else ())
-    done = threading.Event()
-    with contextlib.ExitStack() as stack:
-        if worker is not None:
-            server = stack.enter_context(_listen(addresses[worker]))
-            listening = threading.Thread(target=_listen_to, args=(server, to_hear, done), daemon=True)
-            listening.start()
-            stack.callback(listening.join)
-            stack.callback(done.set)
-        ends = time.monotonic() + timeout
-        while to_reach or to_hear:
-            to_reach = {number for number in to_reach if not _reach(addresses[number], worker)}
-            missing = sorted(to_reach | to_hear)
-            if missing and time.monotonic() > ends:
-                raise TimeoutError(
-                    f"Waited {timeout:.0f} s for {len(missing)} of {len(addresses)} workers that did not "
-                    f"answer: {', '.join(addresses[number] for number in missing)}"
-                )
-            time.sleep(0.1 if missing else 0)
-
-
-def _listen(address):
-    host, _, port = address.rpartition(":")
-    try:
-        return socket.create_server(("", int(port)))
-    except OSError as error:
-        raise OSError(f"The port of this worker, {host}:{port}, cannot be opened: {error}") from error
-
-
-def _listen_to(server, to_hear, done):
-    server.settimeout(0.1)
-    while not done.is_set():
-        with contextlib.suppress(OSError, ValueError):
-            connection, _ = server.accept()
-            with connection:
-                connection.settimeout(2)
-                to_hear.discard(int(connection.recv(16)))
-
-
-def _reach(address, worker):
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=2) as connection:
-            connection.sendall(f"{-1 if worker is None else worker}\n".encode())
-    except OSError:
-        return False
-    return True
-
-
-def _says_that_a_worker_is_gone(error):
-    name, text = type(error).__name__, str(error)
-    if name in ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"):
-        return True
-    signs = ("Connection closed by peer", "Connection reset by peer", "Gloo", "heartbeat", "NCCL")
-    return name in ("InternalError", "JaxRuntimeError", "XlaRuntimeError") and any(s in text for s in signs)
-
-
 @contextlib.contextmanager
 def on_one_device(model: keras.Model):
     """The model for use by this process alone: a copy on one device where the model is on many.
@@ -373,148 +247,3 @@ def on_one_device(model: keras.Model):
     finally:
         if current is not None:
             keras.distribution.set_distribution(current)
-
-
-# === Within a step ===
-
-
-def strategy_of(model: keras.Model) -> Any:
-    """The tf.distribute strategy that a model's variables belong to; None if there is none."""
-    if keras.backend.backend() != "tensorflow" or not model.variables:
-        return None
-    return getattr(model.variables[0].value, "distribute_strategy", None)
-
-
-def in_scope() -> bool:
-    """Whether a tf.distribute strategy is in force."""
-    import tensorflow as tf
-
-    return tf.distribute.has_strategy()
-
-
-def spans_workers(strategy: Any) -> bool:
-    """Whether a tf.distribute strategy is one for several processes."""
-    if strategy is None:
-        return False
-    import tensorflow as tf
-
-    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-
-
-def _replicas() -> int:
-    if keras.backend.backend() != "tensorflow":
-        return 1  # JAX sees the global batch in one program
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
-
-
-def scale_loss(loss: Any) -> Any:
-    """Divides a replica's mean loss by the number of replicas.
-
-    tf.distribute sums gradients over replicas; Keras scales for that only losses of its own classes.
-    """
-    replicas = _replicas()
-    return loss if replicas == 1 else loss / replicas
-
-
-def gather(values: Any) -> Any:
-    """Concatenates the values of all replicas along axis 0, in the same order on each."""
-    if _replicas() == 1:
-        return values
-    import tensorflow as tf
-
-    gathered = tf.distribute.get_replica_context().all_gather(values, axis=0)
-    return tf.ensure_shape(gathered, [None, *values.shape[1:]])
-
-
-def after(done: Any, values: Any) -> Any:
-    """The values, once `done` is computed.
-
-    TensorFlow runs what does not depend on each other at the same time, and then holds the intermediate
-    results of both in memory; the other backends compute in the order of the code.
-
-    Args:
-        done: a tensor.
-        values: a tensor.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return values
-    import tensorflow as tf
-
-    with tf.control_dependencies([done]):
-        return tf.identity(values)
-
-
-def first_row(local: Any, gathered: Any) -> Any:
-    """Row of `gathered` where this replica's values begin.
-
-    Raises:
-        InvalidArgumentError: within the step, if the replicas' batches differ in size.
-    """
-    replicas = _replicas()
-    if replicas == 1:
-        return 0
-    import tensorflow as tf
-
-    size = tf.shape(local)[0]
-    rule = "The batch size must be divisible by the number of replicas."
-    with tf.control_dependencies([tf.debugging.assert_equal(tf.shape(gathered)[0], replicas * size, rule)]):
-        return tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, "int32") * size
-
-
-def own_rows(local: Any, gathered: Any) -> Any:
-    """The rows of `gathered` that belong to this replica."""
-    if _replicas() == 1:
-        return gathered
-    start = first_row(local, gathered)
-    return gathered[start : start + keras.ops.shape(local)[0]]
-
-
-def data_axis() -> tuple[Any, str] | None:
-    """JAX' mesh and the name of its batch axis where a batch is divided among devices, else None."""
-    if keras.backend.backend() != "jax":
-        return None
-    current = keras.distribution.distribution()
-    if current is None or current.num_model_replicas == 1:
-        return None
-    return current.device_mesh.backend_mesh, current.batch_dim_name
-
-
-def per_device(function: Callable, model: keras.Model, images: Any) -> Any:
-    """Runs `function(trainable, non_trainable, images)` on every device's part of the images (JAX).
-
-    What the model's layers take statistics of are then the images of one device, as under tf.distribute.
-    The non-trainable values that it changes, BatchNorm's moving statistics, become the devices' means.
-
-    Args:
-        function: returns outputs, one row per image, and the new non-trainable values.
-        model: whose variables are passed to it.
-        images: (B, ...), divided among the devices.
-    """
-    import jax
-    from jax.sharding import PartitionSpec
-
-    mesh, axis = data_axis()
-    trainable = [keras.ops.convert_to_tensor(v) for v in model.trainable_variables]
-    before = [keras.ops.convert_to_tensor(v) for v in model.non_trainable_variables]
-    changed = []
-
-    def part(trainable, non_trainable, images):
-        outputs, after = function(trainable, non_trainable, images)
-        pairs = zip(non_trainable, after, strict=True)
-        changed[:] = [number for number, (old, new) in enumerate(pairs) if new is not old]
-        return outputs, [jax.lax.pmean(after[number], axis) for number in changed]
-
-    shared, divided = PartitionSpec(), PartitionSpec(axis)
-    mapped = jax.shard_map(
-        part,
-        mesh=mesh,
-        in_specs=(shared, shared, divided),
-        out_specs=(divided, shared),
-        check_vma=False,
-    )
-    outputs, means = mapped(trainable, before, images)
-    for number, value in zip(changed, means, strict=True):
-        model.non_trainable_variables[number].assign(value)
-    return outputs

@@ -19,8 +19,8 @@ import numpy as np
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import normalization_of
+from keras_leoclr.backbones.pooling import with_pooled_features
 from keras_leoclr.distribution.devices import gpus, on_one_device
-from keras_leoclr.model import with_pooled_features
 from keras_leoclr.runs.files import locked, whole_path, write_json
 from keras_leoclr.terminal import Bar
 

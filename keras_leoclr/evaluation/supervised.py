@@ -10,11 +10,11 @@ import numpy as np
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
+from keras_leoclr.backbones.pooling import with_pooled_features
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.batches import labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
-from keras_leoclr.model import with_pooled_features
 from keras_leoclr.optimizers import SGD
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.terminal import Bar

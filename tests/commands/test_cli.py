@@ -105,7 +105,7 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
 
 
 def test_a_lost_worker_is_one_line(monkeypatch, capsys):
-    from keras_leoclr.distribution.devices import WorkerLostError
+    from keras_leoclr.distribution.workers import WorkerLostError
 
     def lost(*_):
         raise WorkerLostError("worker 1 is gone")

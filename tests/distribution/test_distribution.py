@@ -18,7 +18,8 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import distribution
-from keras_leoclr.distribution.devices import connect, wait_for_workers
+from keras_leoclr.distribution.devices import connect
+from keras_leoclr.distribution.workers import wait_for_workers
 from keras_leoclr.recipes import fashion_mnist, pretrain
 from tests.case import batched, random_views, small_model, to_numpy
 from tests.distribution.worker import train

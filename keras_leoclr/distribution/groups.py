@@ -1,0 +1,119 @@
+"""BatchNorm's statistics over parts of a batch, on one device or on each device's own part."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
+    """What a model returns in training mode, with BatchNorm's statistics over equal parts of the batch.
+
+    Args:
+        model: built; its moving statistics change once per part.
+        images: (B, H, W, C). Where the batch is divided among JAX devices, every device divides its share.
+        groups: number of parts, >= 1.
+
+    Returns:
+        (B, ...), in the order of the images.
+
+    Raises:
+        ValueError: if `groups` does not divide the batch size.
+    """
+
+    def stateless(trainable, non_trainable, images):
+        outputs = []
+        for part in _parts(images, groups):
+            made, non_trainable = model.stateless_call(trainable, non_trainable, part, training=True)
+            outputs.append(made)
+        return ops.concatenate(outputs), non_trainable
+
+    if data_axis() is not None:
+        return per_device(stateless, model, images)
+    return ops.concatenate([model(part, training=True) for part in _parts(images, groups)])
+
+
+def _parts(images, groups):
+    size = images.shape[0]
+    if size is not None and size % groups:
+        raise ValueError(
+            f"`bn_groups` must divide the batch size. Received: bn_groups={groups}, a batch of {size} images"
+        )
+    return ops.split(images, groups) if groups > 1 else [images]
+
+
+class SynchronizedNorms:
+    """Warns once where shuffled keys and BatchNorm over all devices do not go together.
+
+    Args:
+        model: whose BatchNorm layers are looked at.
+    """
+
+    def __init__(self, model: keras.Model):
+        norms = (n for n in model._flatten_layers() if isinstance(n, keras.layers.BatchNormalization))
+        self._silent = not any(layer.synchronized for layer in norms)
+
+    def warn(self, what: str) -> None:
+        """Warns that `what` has no effect, if the model has synchronized BatchNorm."""
+        if self._silent:
+            return
+        self._silent = True
+        warnings.warn(
+            f"{what} does not hide the statistics of BatchNormalization(synchronized=True): they are "
+            "taken over all devices, the same for queries and keys in whatever order these come. Use "
+            "one of the two: statistics per device with shuffled keys, or synchronized ones without.",
+            stacklevel=4,
+        )
+
+
+def data_axis() -> tuple[Any, str] | None:
+    """JAX' mesh and the name of its batch axis where a batch is divided among devices, else None."""
+    if keras.backend.backend() != "jax":
+        return None
+    current = keras.distribution.distribution()
+    if current is None or current.num_model_replicas == 1:
+        return None
+    return current.device_mesh.backend_mesh, current.batch_dim_name
+
+
+def per_device(function: Callable, model: keras.Model, images: Any) -> Any:
+    """Runs `function(trainable, non_trainable, images)` on every device's part of the images (JAX).
+
+    What the model's layers take statistics of are then the images of one device, as under tf.distribute.
+    The non-trainable values that it changes, BatchNorm's moving statistics, become the devices' means.
+
+    Args:
+        function: returns outputs, one row per image, and the new non-trainable values.
+        model: whose variables are passed to it.
+        images: (B, ...), divided among the devices.
+    """
+    import jax
+    from jax.sharding import PartitionSpec
+
+    mesh, axis = data_axis()
+    trainable = [ops.convert_to_tensor(v) for v in model.trainable_variables]
+    before = [ops.convert_to_tensor(v) for v in model.non_trainable_variables]
+    changed = []
+
+    def part(trainable, non_trainable, images):
+        outputs, after = function(trainable, non_trainable, images)
+        pairs = zip(non_trainable, after, strict=True)
+        changed[:] = [number for number, (old, new) in enumerate(pairs) if new is not old]
+        return outputs, [jax.lax.pmean(after[number], axis) for number in changed]
+
+    shared, divided = PartitionSpec(), PartitionSpec(axis)
+    mapped = jax.shard_map(
+        part,
+        mesh=mesh,
+        in_specs=(shared, shared, divided),
+        out_specs=(divided, shared),
+        check_vma=False,
+    )
+    outputs, means = mapped(trainable, before, images)
+    for number, value in zip(changed, means, strict=True):
+        model.non_trainable_variables[number].assign(value)
+    return outputs

@@ -1,0 +1,129 @@
+"""The two encoders: how they are made of a backbone, and how the key encoder follows the query encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+from keras.optimizers.schedules import LearningRateSchedule
+
+from keras_leoclr.backbones.copying import copy_of, copy_weights
+from keras_leoclr.backbones.kernels import with_fast_kernels
+from keras_leoclr.heads import projection_head
+
+
+class EncoderPair(NamedTuple):
+    """Query encoder and key encoder, which begin with the same weights.
+
+    Attributes:
+        query: from images (B, H, W, C) to directions (B, D), which are not unit rows yet.
+        key: likewise, of layers and variables of its own.
+        faster_query: the query encoder of the same layers in the form that is faster in training.
+        faster_key: likewise, the key encoder.
+        variables: of each trained variable, the query encoder's and the key encoder's.
+    """
+
+    query: keras.Model
+    key: keras.Model
+    faster_query: keras.Model
+    faster_key: keras.Model
+    variables: list[tuple[keras.Variable, keras.Variable]]
+
+
+def encoder_pair(backbone: keras.Model, hidden_dim: int | None, projection_dim: int) -> EncoderPair:
+    """Makes both encoders of a backbone with a projection head each.
+
+    Args:
+        backbone: from images (B, H, W, C) to features (B, F). The query encoder holds this very model.
+        hidden_dim: width of the heads' hidden layer, by default F.
+        projection_dim: D.
+
+    Raises:
+        ValueError: if the backbone keeps weights in half precision.
+    """
+    query, faster_query = _encoder(backbone, hidden_dim, projection_dim, "query_encoder")
+    key, faster_key = _encoder(copy_of(backbone), hidden_dim, projection_dim, "key_encoder")
+    copy_weights(query.layers[-1], key.layers[-1])  # the heads
+    variables = list(zip(query.trainable_variables, key.trainable_variables, strict=True))
+    # Not the encoder is frozen: `trainable = False` would put its BatchNorm in inference mode.
+    for _, variable in variables:
+        variable.trainable = False
+    low = sorted({str(v.dtype) for _, v in variables} & {"float16", "bfloat16"})
+    if low:
+        raise ValueError(
+            "`backbone` must keep its weights in float32: in half precision a moving average of momentum "
+            f"0.999 stands still. Use the policy mixed_{low[0]}. Received: weights in {low[0]}"
+        )
+    return EncoderPair(query, key, faster_query, faster_key, variables)
+
+
+def _encoder(backbone, hidden_dim, projection_dim, name):
+    width = backbone.output_shape[-1]
+    head = projection_head(width, hidden_dim or width, projection_dim, f"{name}_head")
+
+    def encoder(backbone):
+        images = keras.Input(backbone.input_shape[1:], name="images")
+        return keras.Model(images, head(backbone(images)), name=name)
+
+    return encoder(backbone), encoder(with_fast_kernels(backbone))
+
+
+class MovingAverage:
+    """Moves variables towards others: `k = momentum * k + (1 - momentum) * q`.
+
+    Args:
+        variables: pairs (q, k).
+        momentum: in [0, 1], or a schedule of it by the number of weight updates.
+        add_weight: of the model that owns the momentum, a variable, so that it can change while the compiled
+            step runs.
+    """
+
+    def __init__(
+        self,
+        variables: list[tuple[keras.Variable, keras.Variable]],
+        momentum: float | LearningRateSchedule,
+        add_weight: Callable[..., keras.Variable],
+    ):
+        self.schedule = momentum if isinstance(momentum, LearningRateSchedule) else None
+        self.initial = float(ops.convert_to_numpy(self.schedule(0))) if self.schedule else momentum
+        if not 0 <= self.initial <= 1:
+            raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={self.initial}")
+        self.variables = variables
+        self._add_weight = add_weight
+        self.momentum = self._scalar("momentum", "float32", self.initial)
+        self._moved_at = None
+
+    def accumulate(self) -> None:
+        """Moves only after weight updates, of which there is one in several steps."""
+        if self._moved_at is None:
+            # number of weight updates at which the variables last moved
+            self._moved_at = self._scalar("moved_at", "int32", 0)
+
+    def move(self, updates: Any) -> None:
+        """Moves all variables.
+
+        Args:
+            updates: number of weight updates so far, a tensor.
+        """
+        if self.schedule is not None:
+            self.momentum.assign(self.schedule(updates))
+        momentum = ops.convert_to_tensor(self.momentum)
+        if self._moved_at is not None:  # with momentum 1 the variables stay where they are
+            updates = ops.cast(updates, "int32")
+            momentum = ops.where(updates > self._moved_at, momentum, 1.0)
+            self._moved_at.assign(updates)
+        for query, key in self.variables:
+            momentum = ops.cast(momentum, key.dtype)
+            key.assign(momentum * key + (1.0 - momentum) * query)
+
+    def _scalar(self, name, dtype, value):
+        return self._add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(value),
+            dtype=dtype,
+            trainable=False,
+            aggregation="only_first_replica",  # under tf.distribute all replicas assign the same number
+            name=name,
+        )
