@@ -31,7 +31,7 @@ class LeOCLR(keras.Model):
        `losses.info_nce`, and the optimizer updates the query encoder.
     4. The keys replace the oldest ones in the queue.
 
-    `queue_size=0, momentum=0` is the end-to-end framework: the keys are made with the query encoder's weights,
+    `queue_size=0, momentum=0` is the end-to-end framework: keys are made by the query encoder's weights,
     and the negatives are the keys of the batch's other images. They carry no gradient.
 
     On many devices (`distribution.connect`, `tf.distribute`, `keras.distribution.DataParallel`) the

@@ -27,7 +27,7 @@ REGISTERED = {
     "MoCoV2Views": "views",
     "RandomView": "views",
     "SGD": "optimizers",
-    "_ErrorFunctionGELU": "export",
+    "_ErrorFunctionGELU": "export.conversion",
 }
 
 

@@ -103,7 +103,7 @@ def test_objects_are_made_of_their_configuration_by_classes_that_are_imported_th
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="views on the host are TensorFlow's")
 def test_views_load_after_a_bare_import():
-    config = json.dumps([keras.saving.serialize_keras_object(kl.LeOCLRViews(16, seed=3))])
+    config = json.dumps([keras.saving.serialize_keras_object(kl.LeOCLRViews(16))])
     _, made, _ = run(FROM_CONFIG.format(imports=IMPORTS[0]), config)
     assert made.endswith(".LeOCLRViews")
 
