@@ -45,8 +45,11 @@ def test_wheel_holds_code_data_and_licences(tmp_path):
         "keras_leoclr/recipes/fashion_mnist.py",
         "keras_leoclr/data/fashion_mnist/train.npz",
         "keras_leoclr/data/fashion_mnist/LICENSE",
-        "keras_leoclr/report/static/report.css",
+        "keras_leoclr/report/static/page.css",
         "keras_leoclr/report/static/report.js",
+        "keras_leoclr/report/templates/model_card.md",
+        "keras_leoclr/report/templates/page.html",
+        "keras_leoclr/report/templates/sections/summary.html",
     ):
         assert name in names
     assert not any(name.startswith(("callbacks/", "recipes/", "tests/")) for name in names)

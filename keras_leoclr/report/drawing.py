@@ -154,16 +154,16 @@ class Drawing:
 
     def embedded(self) -> Markup:
         """The drawing as a part of a page."""
-        return Markup(ET.tostring(self.root, encoding="unicode"))
+        return Markup(ET.tostring(self.root, encoding="unicode"))  # ElementTree has escaped it
 
     def alone(self) -> str:
         """The drawing as a file of its own, on white."""
-        self.root.set("xmlns", "http://www.w3.org/2000/svg")
-        ground = ET.Element("rect", {"width": str(self.width), "height": str(self.height), "fill": "#fff"})
-        style = ET.Element("style")
-        style.text = _style_alone()
-        self.root[:0] = [style, ground]
-        return ET.tostring(self.root, encoding="unicode") + "\n"
+        root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **self.root.attrib})
+        ET.SubElement(root, "style").text = _style_alone()
+        size = {"width": str(self.width), "height": str(self.height)}
+        ET.SubElement(root, "rect", {**size, "fill": "#fff"})
+        root.extend(self.root)
+        return ET.tostring(root, encoding="unicode") + "\n"
 
     def _add(self, tag, look, **attributes):
         made = ET.SubElement(self.root, tag, _look(look))

@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -14,7 +14,9 @@ from keras_leoclr.data import decode
 from keras_leoclr.data.failures import ImageError, shown
 from keras_leoclr.report.rendering import data_uri, page
 from keras_leoclr.runs.files import write_text
-from keras_leoclr.search import Hit
+
+if TYPE_CHECKING:
+    from keras_leoclr.search.query import Hit
 
 SIDE = 192  # pixels of a thumbnail
 STYLES = ("page.css", "search.css")
