@@ -29,7 +29,7 @@ def test_data_as_json_names_what_is_damaged(tmp_path, capsys, monkeypatch):
     Image.new("RGB", (9, 7)).save(pictures / "whole.png")
     assert run("data", pictures, "--json", "--verify") == 0
     said = capsys.readouterr()
-    assert json.loads(said.out)["pictures"] == 1 and "Decoding: 1 pictures in 0 s" in said.err
+    assert json.loads(said.out)["pictures"] == 1 and "Decoding: 1 pictures in " in said.err
     (pictures / "broken.png").write_bytes(b"no picture")
     assert run("data", pictures, "--json") == 1
     found = json.loads(capsys.readouterr().out)
