@@ -4,6 +4,10 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
 
 import jinja2
 import pytest
@@ -38,3 +42,28 @@ def test_a_value_that_a_template_lacks_is_an_error():
 def test_a_bar_or_a_new_line_stays_in_its_cell_of_a_markdown_table():
     template = rendering._environment().from_string("| {{ value | cell }} |")
     assert template.render(value="a|b\nc") == "| a\\|b c |"
+
+
+ALONE = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("keras", "keras_cv", "tensorflow", "jax", "torch"):
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Blocked())
+from keras_leoclr import report
+
+print(report.write_report(sys.argv[1]))
+"""
+
+
+def test_a_report_needs_neither_keras_nor_a_backend(tmp_path):
+    with tarfile.open(Path(__file__).parents[1] / "fixtures" / "runs_0.1.0.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = tmp_path / "finished"
+    command = [sys.executable, "-c", ALONE, str(run)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "Nearest neighbours" in (run / "report.html").read_text(encoding="utf-8")
