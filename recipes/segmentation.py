@@ -19,7 +19,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_leoclr.data.readers.voc import VOID
+from keras_leoclr.data.readers.voc_annotations import VOID
 from keras_leoclr.evaluation.dense import MeanIoU
 from keras_leoclr.recipes import main_of
 from keras_leoclr.tensorflow_host import tf

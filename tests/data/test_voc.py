@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_leoclr.data.readers import voc
-from keras_leoclr.data.readers.voc import AnnotationError, load_annotated, read_boxes, read_mask
+from keras_leoclr.data.readers.voc import load_annotated
+from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
 from keras_leoclr.evaluation.dense import MeanIoU, Objects, average_precision
 from tests.pictures import encoded, jpeg, picture
 

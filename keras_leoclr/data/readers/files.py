@@ -18,7 +18,7 @@ import PIL
 from keras_leoclr import terminal
 from keras_leoclr.data.decode import Header, read_header
 from keras_leoclr.data.failures import ImageError
-from keras_leoclr.runs.files import whole_file
+from keras_leoclr.runs.files import locked, whole_file
 
 SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
 HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
@@ -222,6 +222,5 @@ def _write_cache(root: bytes, rows: dict[bytes, tuple[tuple[int, int], Header]])
     }
     # Without a cache everything works, more slowly: a full or read-only disk is no error.
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as file:
+        with locked(f"{path}.lock"), whole_file(path) as file:  # several processes may write the same cache
             np.savez(file, **columns)
