@@ -3,8 +3,12 @@
 import configparser
 import dataclasses
 import importlib
+import os
 import pathlib
 import re
+import subprocess
+import sys
+import tarfile
 
 import pytest
 
@@ -105,7 +109,7 @@ def test_a_fault_of_the_program_is_not_hidden(monkeypatch):
 
 
 def test_a_lost_worker_is_one_line(monkeypatch, capsys):
-    from keras_leoclr.distribution.workers import WorkerLostError
+    from keras_leoclr.distribution.devices import WorkerLostError
 
     def lost(*_):
         raise WorkerLostError("worker 1 is gone")
@@ -113,6 +117,53 @@ def test_a_lost_worker_is_one_line(monkeypatch, capsys):
     replace_watch(monkeypatch, lost)
     assert run("watch", "x") == 1
     assert capsys.readouterr().err == "leoclr: WorkerLostError: worker 1 is gone\n"
+
+
+def loaded_by(*arguments, blocked=()):
+    """Exit status, output, and heavy packages that a command imports in a process of its own."""
+    code = (
+        "import sys\n"
+        "class Blocked:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] in {tuple(blocked)!r}:\n"
+        "            raise ImportError(f'{name} is blocked')\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+        "import leoclr\n"
+        f"status = leoclr.main(['leoclr', *{[str(a) for a in arguments]!r}])\n"
+        "print('LOADED', *sorted({'keras', 'tensorflow', 'keras_cv', 'numpy', 'rich'} & set(sys.modules)))\n"
+        "sys.exit(status)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=environment
+    )
+    printed, _, loaded = done.stdout.rpartition("LOADED")
+    return done.returncode, printed + done.stderr, set(loaded.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["recipes"], ["--version"], ["doctor", "--help"], ["watch"]]
+)
+def test_what_asks_for_nothing_heavy_loads_nothing_heavy(arguments):
+    assert loaded_by(*arguments)[2] == set()
+
+
+@pytest.mark.parametrize("command", [n for n in commands.NAMES if n not in ("detect", "segment", "ablate")])
+def test_help_loads_neither_keras_nor_tensorflow(command):
+    recipe = ["fashion_mnist"] if command in ("pretrain", "views") else []
+    code, printed, loaded = loaded_by(command, *recipe, "--help")
+    assert code == 0 and not loaded & {"keras", "tensorflow", "keras_cv"}, printed
+
+
+@pytest.mark.parametrize("command", ["report", "compare", "watch"])
+def test_runs_are_looked_at_without_tensorflow(command, tmp_path):
+    with tarfile.open(ROOT / "tests" / "fixtures" / "runs_0.1.0.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    options = ["--once"] if command == "watch" else []
+    call = command, tmp_path / "finished", *options
+    code, printed, loaded = loaded_by(*call, blocked=["tensorflow", "keras_cv"])
+    assert code == 0, printed
+    assert "tensorflow" not in loaded
 
 
 def test_the_console_command_is_installed_under_its_name():
