@@ -14,7 +14,7 @@ from keras_leoclr.evaluation.suite_options import SuiteOptions
 if TYPE_CHECKING:
     from keras_leoclr.evaluation.suite import Suite
 
-# The scores of an evaluator, and what the protocol says of them besides what it says of all.
+# The scores of an evaluator, and entries of their protocol that differ from those of the whole suite.
 Made = tuple[Iterable[Any], dict[str, Any]]
 
 
