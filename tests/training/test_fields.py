@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -58,3 +60,16 @@ def test_every_field_of_a_recipe_has_help_and_a_group():
 
 def test_the_backbones_that_can_be_chosen_are_those_that_can_be_built():
     assert tuple(backbones.BUILDERS) == BACKBONES
+
+
+def test_recipes_and_their_settings_load_without_keras():
+    code = """
+import sys
+from keras_leoclr.recipes import fashion_mnist, image_folder
+from keras_leoclr.training import ablations, settling, studies
+assert image_folder.choose and studies.study and settling.requested(fashion_mnist, "smoke")
+loaded = {"keras", "tensorflow", "keras_cv", "jax", "torch"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]

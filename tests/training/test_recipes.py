@@ -138,6 +138,8 @@ def test_recipe_runs_as_a_script(tmp_path):
         *FAST,
         "--noevaluate",
         "--map_images=0",
+        "--epochs=1",
+        "--knn_every=0",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -149,31 +151,31 @@ def tiny(**changes):
     return dataclasses.replace(fashion_mnist.RECIPE.smoke(), **fewer, **changes)
 
 
+@pytest.fixture(scope="module")
+def tiny_run(tmp_path_factory):
+    """The folder of a run whose keys are permuted among groups of a batch."""
+    workdir = tmp_path_factory.mktemp("tiny") / "run"
+    pretrain(tiny(bn_groups=4), workdir, verbose=0, tensorboard="off")
+    return workdir
+
+
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_backbone(tmp_path):
-    weights = []
-    for name in ("first", "second"):
-        pretrain(tiny(), tmp_path / name, verbose=0, tensorboard="off")
-        weights.append(keras.saving.load_model(tmp_path / name / "backbone.keras").get_weights())
+def test_the_same_seed_gives_the_same_backbone_also_with_permuted_keys(tiny_run, tmp_path):
+    pretrain(tiny(bn_groups=4), tmp_path / "again", verbose=0, tensorboard="off")
+    weights = [
+        keras.saving.load_model(workdir / "backbone.keras").get_weights()
+        for workdir in (tiny_run, tmp_path / "again")
+    ]
     assert all((a == b).all() for a, b in zip(*weights, strict=True))
 
 
 @pytest.mark.backend_free
 @pytest.mark.slow
-def test_bn_groups_run_with_permuted_keys(tmp_path):
-    pretrain(tiny(bn_groups=4), tmp_path / "run", verbose=0, tensorboard="off")
-    assert (tmp_path / "run" / "backbone.keras").is_file()
-
-
-@pytest.mark.backend_free
-@pytest.mark.slow
-def test_a_run_is_not_overwritten_unasked(tmp_path, capsys):
-    workdir = tmp_path / "run"
-    pretrain(tiny(), workdir, verbose=0, tensorboard="off")
-    before = (workdir / "backbone.keras").read_bytes()
-    assert run("pretrain", "fashion_mnist", "--workdir", workdir, *FAST) == 2
+def test_a_run_is_not_overwritten_unasked(tiny_run, capsys):
+    before = (tiny_run / "backbone.keras").read_bytes()
+    assert run("pretrain", "fashion_mnist", "--workdir", tiny_run, *FAST) == 2
     assert "`workdir` holds a run with other settings" in capsys.readouterr().err
-    assert (workdir / "backbone.keras").read_bytes() == before
+    assert (tiny_run / "backbone.keras").read_bytes() == before
 
 
 @pytest.mark.slow
