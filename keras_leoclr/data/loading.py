@@ -79,6 +79,16 @@ def load(
     if isinstance(name_or_path, dict):
         images = arrays.array_images(name_or_path, split, "a dictionary of arrays")
         return Source(images, **options)
+    if not isinstance(name_or_path, (str, bytes, os.PathLike)):
+        advice = (
+            ' `{"image": images, "label": labels}` is one of arrays.'
+            if hasattr(name_or_path, "shape")
+            else ""
+        )
+        raise ValueError(
+            f"`name_or_path` must be a name, a path or a dictionary of arrays.{advice} "
+            f"Received: {type(name_or_path).__name__}"
+        )
     name = os.path.expanduser(os.fsdecode(name_or_path))
     if name.startswith("tfds:"):
         return _of_tfds(name.removeprefix("tfds:"), split, data_dir, decoded, options)
