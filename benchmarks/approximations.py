@@ -5,7 +5,7 @@
 - enlarged crops: those of a batch see half a pixel beyond their border, those of single images do not;
 - reducing without antialiasing, against with it.
 
-The colour operations are compared with torchvision's sequence in tests/test_views.py.
+The colour operations are compared with torchvision's sequence in tests/views/test_colour.py.
 """
 
 import argparse

@@ -15,6 +15,7 @@ from keras_leoclr.data import Source, as_source, image_batches
 from keras_leoclr.evaluation import extract_features
 from keras_leoclr.runs.files import whole_path
 from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views.preprocessing import Preprocessing
 
 THUMBNAIL = 48  # largest side in its sprite, pixels: 32 x 48 is far below the 8192 that it can show
 INSTALL = 'TensorBoard is missing: pip install "keras-leoclr[tensorboard]"'
@@ -104,11 +105,11 @@ class TensorBoard(keras.callbacks.TensorBoard):
         features, labels = extract_features(self.model.backbone, batches)
         side = min(THUMBNAIL, self.views.image_size)
         thumbnails = [tf.image.resize(images, (side, side), antialias=True).numpy() for images, _ in batches]
-        layer = self.views.key_view
-        pixels = (np.concatenate(thumbnails) * np.array(layer.std) + np.array(layer.mean)) * 255
+        preprocessing = Preprocessing.of(self.views)
+        pixels = np.concatenate(thumbnails) * np.array(preprocessing.std) + np.array(preprocessing.mean)
         self.folder.mkdir(parents=True, exist_ok=True)
         np.savetxt(self.folder / "features.tsv", features, "%.5g", "\t")
-        sheet = sprite(np.clip(pixels, 0, 255).round().astype("uint8"))
+        sheet = sprite(np.clip(255 * pixels, 0, 255).round().astype("uint8"))
         (self.folder / "sprite.png").write_bytes(tf.io.encode_png(sheet).numpy())
         lines = ['tensor_name: "features"', 'tensor_path: "features.tsv"']
         if labelled:
