@@ -80,11 +80,8 @@ def load(
         images = arrays.array_images(name_or_path, split, "a dictionary of arrays")
         return Source(images, **options)
     if not isinstance(name_or_path, (str, bytes, os.PathLike)):
-        advice = (
-            ' `{"image": images, "label": labels}` is one of arrays.'
-            if hasattr(name_or_path, "shape")
-            else ""
-        )
+        for_arrays = ' Arrays are taken as `{"image": images, "label": labels}`.'
+        advice = for_arrays if hasattr(name_or_path, "shape") else ""
         raise ValueError(
             f"`name_or_path` must be a name, a path or a dictionary of arrays.{advice} "
             f"Received: {type(name_or_path).__name__}"
