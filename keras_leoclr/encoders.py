@@ -47,9 +47,6 @@ def encoder_pair(backbone: keras.Model, hidden_dim: int | None, projection_dim: 
     key, faster_key = _encoder(copy_of(backbone), hidden_dim, projection_dim, "key_encoder")
     copy_weights(query.layers[-1], key.layers[-1])  # the heads
     variables = list(zip(query.trainable_variables, key.trainable_variables, strict=True))
-    # Not the encoder is frozen: `trainable = False` would put its BatchNorm in inference mode.
-    for _, variable in variables:
-        variable.trainable = False
     low = sorted({str(v.dtype) for _, v in variables} & {"float16", "bfloat16"})
     if low:
         raise ValueError(
@@ -74,7 +71,7 @@ class MovingAverage:
     """Moves variables towards others: `k = momentum * k + (1 - momentum) * q`.
 
     Args:
-        variables: pairs (q, k).
+        variables: pairs (q, k), which the model holds already; the second ones are frozen.
         momentum: in [0, 1], or a schedule of it by the number of weight updates.
         add_weight: of the model that owns the momentum, a variable, so that it can change while the compiled
             step runs.
@@ -90,6 +87,10 @@ class MovingAverage:
         self.initial = float(ops.convert_to_numpy(self.schedule(0))) if self.schedule else momentum
         if not 0 <= self.initial <= 1:
             raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={self.initial}")
+        # Only now, when the model holds the pairs: Keras lists its trained variables before the others, and
+        # checkpoints number them so. The encoder is not frozen, as its BatchNorm would be in inference mode.
+        for _, key in variables:
+            key.trainable = False
         self.variables = variables
         self._add_weight = add_weight
         self.momentum = self._scalar("momentum", "float32", self.initial)
