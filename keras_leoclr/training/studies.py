@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import hashlib
@@ -16,17 +15,15 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from keras_leoclr import terminal
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
-from keras_leoclr.runs import status_text
 from keras_leoclr.runs.environment import cores
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
-from keras_leoclr.runs.status import read_status
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import from_json
 from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.study_progress import StudyProgress
 
 # What is collected of a run: the test accuracies, and what explains them.
 KEPT = (
@@ -172,7 +169,7 @@ def study(
         if line["name"] == COLLECTED
     }
     missing = [run for run in runs if not {*suite} <= {*known.get((ablation, run.variant, run.key), ())}]
-    shown = _Shown(len(runs), len(runs) - len(missing), verbose)
+    shown = StudyProgress(len(runs), len(runs) - len(missing), verbose)
     failed = {}
     waiting, going = list(missing), {}
     try:
@@ -191,7 +188,7 @@ def study(
                     for line in collected(run, workdir / run.folder, ablation, command):
                         if line not in lines:
                             results.write(**line)
-                shown.ended(run, process.returncode)
+                shown.ended(f"{run.variant}, seed {run.recipe.seed}", process.returncode)
             shown.update([workdir / run.folder for run in going])
     finally:
         shown.close()
@@ -264,46 +261,3 @@ def collected(
     machine = folder.about().get("environment", {})
     about |= {"place": run.place, "command": command, "suite": evaluated(results), "recipe": run.settings}
     yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
-
-
-# === Progress ===
-
-
-class _Shown:
-    """How many runs are done and how far the others are."""
-
-    def __init__(self, total, done, verbose):
-        self.total, self.done, self.verbose = total, done, verbose
-        self.began, self.first = time.monotonic(), done
-        self.live = terminal.Live()
-        if verbose:
-            self.live.say(f"{total} runs" + (f", {done} of them are there" if done else ""))
-
-    def ended(self, run, status):
-        self.done += 1
-        if self.verbose:
-            word = f"failed with status {status}" if status else "finished"
-            place = f"{self.done}/{self.total} {run.variant}, seed {run.recipe.seed}"
-            self.live.say(f"{place}: {word}{self._left()}")
-
-    def update(self, folders):
-        if not (self.verbose and self.live.is_terminal):
-            return
-        texts = []
-        for folder in folders:
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                status = read_status(folder)
-                texts.append(f"{status['state']} {status_text.share_done(status):.0%}")
-        text = "  ".join([f"{self.done}/{self.total}", *texts]) + self._left()
-        self.live.show(text, self.done / self.total)
-
-    def _left(self):
-        finished = self.done - self.first
-        if not finished or self.done == self.total:
-            return ""
-        seconds = (time.monotonic() - self.began) / finished * (self.total - self.done)
-        return f", about {terminal.duration(seconds)} left"
-
-    def close(self):
-        """Takes the line that changes away."""
-        self.live.close()
