@@ -51,6 +51,7 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
             run=functools.partial(_run, module, _command(arguments)),
             flags=declared,
             takes=f"one of {', '.join(ABLATIONS)}",
+            names=("ablation", tuple(ABLATIONS)),
         ),
         arguments,
     )
@@ -59,9 +60,9 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
 def _run(module: ModuleType, command: str, given: Given) -> int:
     from keras_leoclr.report import studies
     from keras_leoclr.runs.folder import RunFolder
-    from keras_leoclr.training.ablations import ABLATIONS, METHODS
+    from keras_leoclr.training.ablations import METHODS
 
-    name = known("ablation", given.rest[0], ABLATIONS)
+    name = given.rest[0]
     folder = pathlib.Path(given["workdir"])
     if not given["show"]:
         for method in given["methods"]:

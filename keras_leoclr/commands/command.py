@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from keras_leoclr.commands.flags import Flag, Given, UsageError, read, text_of
+from keras_leoclr.commands.flags import Flag, Given, UsageError, known, read, text_of
 
 NOTHING, ONE, SOME = (0, 0), (1, 1), (1, None)  # least and largest number of arguments beside the flags
 
@@ -37,6 +37,7 @@ class Command:
         flags: its flags.
         takes: what it takes beside the flags, as words of an error.
         count: how many of these, least and largest number; None for any.
+        names: a word for what these are and the names that they may be; () for any.
         chosen: for a command whose flags depend on what was typed, such as on the name of a recipe: from the
             arguments to the command with these flags, and what is left of the arguments.
     """
@@ -49,6 +50,7 @@ class Command:
     flags: tuple[Flag, ...] = ()
     takes: str = "no arguments"
     count: tuple[int, int | None] = NOTHING
+    names: tuple[str, tuple[str, ...]] | tuple[()] = ()
     chosen: Callable[[list[str]], tuple[Command, list[str]]] | None = None
 
     def __call__(self, arguments: list[str]) -> int:
@@ -75,6 +77,8 @@ class Command:
         least, most = self.count
         if len(given.rest) < least or (most is not None and len(given.rest) > most):
             raise UsageError(f"`{self.name}` takes {self.takes}. Received: {' '.join(given.rest) or 'none'}")
+        for name in given.rest if self.names else ():
+            known(self.names[0], name, self.names[1])
         for flag in self.flags:
             if flag.needed and not given[flag.name]:
                 raise UsageError(f"`--{flag.name}` must name {flag.needed}. Received: no --{flag.name}")
