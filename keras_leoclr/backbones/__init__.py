@@ -5,8 +5,8 @@ from keras_leoclr import lazy
 _PLACES = {
     "BUILDERS": "builders",
     "BackboneFileError": "loading",
-    "TorchReport": "torch_weights",
-    "TorchWeightsError": "torch_weights",
+    "TorchReport": "torch_report",
+    "TorchWeightsError": "torch_report",
     "from_torch": "torch_weights",
     "load": "loading",
     "load_torch": "torch_weights",

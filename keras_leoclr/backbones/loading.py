@@ -18,7 +18,9 @@ from keras_leoclr.backbones.normalization import (
     with_normalization,
     without_normalization,
 )
-from keras_leoclr.backbones.torch_weights import TORCH_SUFFIXES, TorchReport, from_torch
+from keras_leoclr.backbones.torch_files import TORCH_SUFFIXES
+from keras_leoclr.backbones.torch_report import TorchReport
+from keras_leoclr.backbones.torch_weights import from_torch
 from keras_leoclr.runs.files import sha256_of
 from keras_leoclr.runs.folder import RunFolder
 

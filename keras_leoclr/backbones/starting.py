@@ -7,15 +7,13 @@ import pathlib
 
 import keras
 
+from keras_leoclr.backbones.builders import CNNS
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.loading import load
 from keras_leoclr.backbones.normalization import first_layer, with_normalization
-from keras_leoclr.backbones.resnet import resnet18, resnet34, resnet50, resnet101, resnet_small
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
-# What `architecture` may name: CNNs, which have a pyramid.
-NETWORKS = {f.__name__: f for f in (resnet18, resnet34, resnet50, resnet101, resnet_small)}
 RANDOM = "random"
 
 
@@ -25,8 +23,8 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
     Args:
         source: a `.keras` file of a backbone, the folder of a run, a file of torch weights (each as `load`
             takes it), or "random" for new weights, drawn from Keras' global seed.
-        architecture: with "random", what gets them: one of `NETWORKS` or, to compare with it, a file or the
-            folder of a run.
+        architecture: with "random", the network that gets them: the name of a ResNet of this package or, to
+            compare with it, a file or the folder of a run.
 
     Returns:
         A functional model of images (B, H, W, 3), values in [0, 255]. One that does not begin with a
@@ -39,11 +37,11 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
     """
     if source != RANDOM:
         return _load(source)
-    if architecture in NETWORKS:
-        return _normalising(NETWORKS[architecture](), None)
+    if architecture in CNNS:
+        return _normalising(CNNS[architecture](), None)
     if not os.path.exists(architecture):
         raise ValueError(
-            f"`architecture` must be one of {', '.join(NETWORKS)}, or a file or run to take it from. "
+            f"`architecture` must be one of {', '.join(CNNS)}, or a file or run to take it from. "
             f"Received: architecture={architecture!r}"
         )
     return copy_of(_load(architecture), weights=False)

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_leoclr import model_card
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
-from keras_leoclr.backbones.torch_weights import stem_of
+from keras_leoclr.backbones.torch_layout import stem_of
 from keras_leoclr.evaluation.features import in_precision
 from keras_leoclr.export.conversion import ExportError, first_line, hint, make, require
 from keras_leoclr.export.formats import FORMATS, run_torch

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 
 import keras_leoclr as kl
-from keras_leoclr.backbones.starting import NETWORKS, starting_backbone
+from keras_leoclr.backbones.builders import CNNS
+from keras_leoclr.backbones.starting import starting_backbone
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
 from keras_leoclr.training.fields import setting
@@ -32,7 +33,7 @@ class Downstream:
     )
     architecture: str = setting(
         "resnet18",
-        f"with --backbone random: {', '.join(NETWORKS)}, or a file or run whose weights are drawn anew",
+        f"with --backbone random: {', '.join(CNNS)}, or a file or run whose weights are drawn anew",
         group="model",
     )
 

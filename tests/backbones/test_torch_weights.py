@@ -11,6 +11,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr.backbones import TorchWeightsError, from_torch, load_torch, to_torch
+from keras_leoclr.backbones.torch_layout import backbone_entries
 from tests import torch_rule
 
 torch = pytest.importorskip("torch")  # an environment with the lowest versions may be without
@@ -27,7 +28,7 @@ def state_of(name) -> dict:
 
 def shapes_of(backbone) -> dict:
     """Names and shapes in torch's layout, as `to_torch` would write them."""
-    return {e.key: e.shape for e in kl.backbones.torch_weights._backbone_entries(backbone, "")}
+    return {e.key: e.shape for e in backbone_entries(backbone, "")}
 
 
 def small_backbone(**options):

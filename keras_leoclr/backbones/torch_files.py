@@ -1,0 +1,189 @@
+"""Files of torch and of safetensors, brought to one naming.
+
+The naming is MoCo's: `encoder_q.` and `encoder_k.` before torchvision's or timm's names, `fc.0` and `fc.2`
+for the projection head, `queue` and `queue_ptr`. Checkpoints of torchvision, timm, MoCo, lightly and
+solo-learn are known.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from keras_leoclr.backbones.torch_report import TorchWeightsError, first_line, some
+
+PREFIXES = {"query": "encoder_q.", "key": "encoder_k."}
+TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".bin")
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A file in MoCo's naming.
+
+    Attributes:
+        path: the file.
+        arrays: its tensors by key, MoCo's naming for what was recognised.
+        original: the file's own name of every key.
+        metadata: strings that a safetensors file carries.
+    """
+
+    path: str
+    arrays: dict[str, np.ndarray]
+    original: dict[str, str]
+    metadata: dict[str, str]
+
+    def encoder(self, encoder: str) -> dict[str, np.ndarray]:
+        """Tensors of an encoder, named as torchvision and timm do."""
+        prefix = PREFIXES[encoder]
+        found = {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
+        if not found:
+            others = "only a query encoder" if encoder == "key" and self._has_query() else "no encoder"
+            raise TorchWeightsError(
+                f"{self.path} must hold a {encoder} encoder: a ResNet named as torchvision's or a ViT named "
+                f"as timm's, with any prefix. Received: {others}, keys {some(self.original.values())}"
+            )
+        return found
+
+    def _has_query(self) -> bool:
+        return any(key.startswith(PREFIXES["query"]) for key in self.arrays)
+
+
+def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
+    """Reads the tensors of a file; none of its content can run code.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        TorchWeightsError: if the file is damaged, holds other objects than tensors, or has an unknown ending.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"`path`: no such file. Received: {path}")
+    metadata = {}
+    if path.suffix == ".safetensors":
+        arrays, metadata = _read_safetensors(path)
+    elif path.suffix in TORCH_SUFFIXES:
+        arrays = _read_torch(path)
+    else:
+        raise TorchWeightsError(
+            f"`path` must end in .safetensors or {', '.join(TORCH_SUFFIXES)}. Received: path={path}"
+        )
+    original = _moco_names(arrays, path)
+    if any(re.search(r"(^|\.)2\.0\.conv1\.weight$", key) for key in arrays):
+        metadata = {"stem": "lightly", **metadata}  # an nn.Sequential of the parts of lightly's own ResNet
+    return Checkpoint(str(path), {new: arrays[old] for new, old in original.items()}, original, metadata)
+
+
+def _read_safetensors(path):
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {key: np.asarray(file.get_tensor(key)) for key in file.keys()}
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TorchWeightsError(f"{path} must be a whole safetensors file. Received: {error}") from error
+    return {key: _float32(value) for key, value in arrays.items()}, metadata
+
+
+def _read_torch(path):
+    torch = torch_package()
+    try:
+        # weights_only: tensors and plain containers; anything that would run code is an error
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises errors of a dozen kinds for damaged files
+        if "weights_only" in str(error) or "Unsupported" in str(error):
+            raise TorchWeightsError(
+                f"{path} must hold tensors only. Received: a pickle with other Python objects in it, which "
+                "could run code when loaded. If you trust the file, save its state dict alone and load "
+                f"that.\n{first_line(error)}"
+            ) from error
+        raise TorchWeightsError(
+            f"{path} must be a whole file of torch.save. "
+            f"Received: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    for name in ("state_dict", "model", "model_state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+            break
+    if not isinstance(content, dict) or not any(isinstance(v, torch.Tensor) for v in content.values()):
+        raise TorchWeightsError(
+            f"{path} must hold a state dict, or one called state_dict or model. "
+            f"Received: {type(content).__name__}"
+        )
+    tensors = {str(k): v.detach() for k, v in content.items() if isinstance(v, torch.Tensor)}
+    return {
+        key: (value.float() if value.is_floating_point() else value).numpy() for key, value in tensors.items()
+    }
+
+
+def _float32(array):
+    return array if array.dtype.kind in "iub" else array.astype("float32")
+
+
+def _moco_names(arrays: dict, path: pathlib.Path) -> dict[str, str]:
+    """{name in MoCo's layout: name in the file}; names of unknown parts stay as they are."""
+    anchor = re.compile(r"((?:.*\.)?)(?:layer1\.0\.conv1|[24]\.0\.conv1|patch_embed\.proj)\.weight")
+    prefixes = sorted({match[1] for key in arrays if (match := anchor.fullmatch(key))})
+    encoders = {}
+    for kind in PREFIXES:
+        found = [p for p in prefixes if _is_momentum(p) == (kind == "key")]
+        if len(found) > 1:
+            raise TorchWeightsError(
+                f"{path} must hold one {kind} encoder. Received: encoders at {', '.join(map(repr, found))}"
+            )
+        encoders |= {found[0]: kind} if found else {}
+    names = {}
+    for key in arrays:
+        new = key.removeprefix("module.")
+        # the longest prefix: torchvision's is empty
+        for prefix in sorted(encoders, key=len, reverse=True):
+            if key.startswith(prefix):
+                inner = _torchvision_name(key.removeprefix(prefix), f"{prefix}2.0.conv1.weight" in arrays)
+                new = PREFIXES[encoders[prefix]] + inner
+                break
+        else:
+            # heads beside the encoder: lightly's and solo-learn's MoCo
+            head = re.fullmatch(r"(?:module\.|model\.)*(.*?)(?:layers\.)?([02])\.(weight|bias)", key)
+            if head and head.group(1).strip(".") in HEADS:
+                kind = "key" if _is_momentum(key) else "query"
+                new = f"{PREFIXES[kind]}fc.{head.group(2)}.{head.group(3)}"
+        names[new] = key
+    return names
+
+
+HEADS = ("projection_head", "projector", "projection_head_momentum", "momentum_projector")
+
+
+def _is_momentum(prefix: str) -> bool:
+    return bool(re.search(r"encoder_k\b|momentum|teacher|target|ema\b", prefix))
+
+
+def _torchvision_name(key: str, without_pooling: bool) -> str:
+    """Names of torchvision's modules for the numbers of an `nn.Sequential` of them, as lightly has."""
+    number, _, rest = key.partition(".")
+    if number.isdigit():
+        # torchvision: conv1, bn1, relu, maxpool, layer1...; lightly's own: conv1, bn1, layer1...
+        shift = 1 if without_pooling else 3
+        number = {0: "conv1", 1: "bn1"}.get(int(number), f"layer{int(number) - shift}")
+        key = f"{number}.{rest}"
+    return key.replace(".shortcut.", ".downsample.")
+
+
+def torch_package() -> Any:
+    """The module `torch`, which only files of `torch.save` need.
+
+    Raises:
+        ImportError: if it is not installed; the message says what to install.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            "Files of torch.save need torch: pip install 'keras-leoclr[torch]'. .safetensors files do not"
+        ) from error
+    return torch
