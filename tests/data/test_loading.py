@@ -19,10 +19,7 @@ def test_unknown_names_are_refused(tmp_path):
         kl.data.load(tmp_path / "none")
     with pytest.raises(ValueError, match=r'`split` of "fashion_mnist" must be .*split=.val'):
         kl.data.load("fashion_mnist", "val")
-    with pytest.raises(
-        ValueError,
-        match=r"a dictionary of arrays. Arrays are taken as `\{.*: ndarray",
-    ):
+    with pytest.raises(ValueError, match=r"a dictionary of arrays. Arrays are taken as `\{.*: ndarray"):
         kl.data.load(random_images())
     with pytest.raises(ValueError, match="must be a name, a path or a dictionary of arrays. Received: list"):
         kl.data.load(["one", "two"])
