@@ -1,19 +1,22 @@
 """Encoded pictures to RGB pixels: in the graph where it is plain, by Pillow for all the rest.
 
 Whatever the file, the result is RGB, 8 bits: grey becomes three equal channels, CMYK is converted as
-Pillow does, a palette is looked up, transparency is laid on `background`, of 16 bits the upper 8 are
-kept, an EXIF orientation is applied, of an animation the first frame is taken.
+Pillow does, a palette is looked up, transparency is laid on `background`, of 16 or 12 bits the upper 8
+are kept, an orientation is applied, of an animation the first frame is taken.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from keras_leoclr.data import tiff
 from keras_leoclr.data.failures import ImageError, shown
 from keras_leoclr.tensorflow_host import tf
 
@@ -37,6 +40,7 @@ _TRANSPOSED = {
     8: Image.Transpose.ROTATE_90,
 }
 _REDUCTIONS = (8, 4, 2)
+_TAIL = 2**17  # bytes at the end of a PNG in which EXIF is looked for
 
 
 class Header(NamedTuple):
@@ -65,7 +69,8 @@ def read_header(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Header:
     """
     with _open(file, max_pixels) as image:
         orientation = _orientation(image)
-        header = (image.format, image.mode, *image.size, orientation)
+        size = tiff.stored_size(image) if image.format == "TIFF" else image.size
+        header = (image.format, image.mode, *size, orientation)
         return Header(*header, route=_route(image, orientation))
 
 
@@ -91,12 +96,13 @@ def decode_image(
         ImageError: if it cannot be decoded; the message is the reason alone.
     """
     with _open(file, max_pixels) as image, _reasons():
-        orientation = _orientation(image)
         if image.format in ("JPEG", "MPO"):
             factor = reduction(*image.size, least_pixels)
             if factor > 1:
                 image.draft(None, (image.width // factor, image.height // factor))
-        picture = _to_rgb(image, background)
+        image.load()
+        # Size and orientation are asked for after this: Pillow turns TIFFs as it loads them, and then says 1.
+        picture, orientation = _to_rgb(image, background), _orientation(image)
         if orientation in _TRANSPOSED:
             picture = picture.transpose(_TRANSPOSED[orientation])
         return np.array(picture, np.uint8)
@@ -208,14 +214,25 @@ def raise_if(message: tf.Tensor) -> None:
 
 
 def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
-    with _reasons():
-        image = Image.open(file, formats=FORMATS)
+    start = file.tell()
+    try:
+        with _reasons():
+            image = Image.open(file, formats=FORMATS)
+    except ImageError as error:
+        reason = tiff.why_not_opened(file, start)
+        raise (ImageError(reason) if reason else error) from error
     if not image.width or not image.height:
         raise ImageError("no pixels, of size 0")
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{image.width} x {image.height} pixels are more than `max_pixels`, {max_pixels:,}, allows"
         )
+    if image.format == "TIFF":
+        tiff.check_readable(image)
+    if image.mode == "F" or (image.mode == "I" and image.format != "PNG"):
+        raise ImageError(f"pixels of 32 bits (mode {image.mode}), whose range is not known")
+    if image.mode == "LAB":
+        raise ImageError("colours in CIELAB, which are not converted")
     return image
 
 
@@ -238,14 +255,31 @@ def _reasons():
 
 
 def _orientation(image: Image.Image) -> int:
-    # PNG's getexif decodes all pixels in search of a late chunk
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
+    """The orientation (1 to 8) that is still to be applied to the pixels as they are now."""
     try:
-        orientation = image.getexif().get(_ORIENTATION, 1)
+        if image.format == "PNG" and "exif" not in image.info:
+            image.info |= _late_exif(image.fp)
+        # PNG's own getexif decodes all pixels in search of a chunk behind them
+        orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
     except Exception:  # EXIF is often damaged in pictures that are fine
         return 1
     return orientation if orientation in _TRANSPOSED else 1
+
+
+def _late_exif(file: BinaryIO | None) -> dict[str, bytes]:
+    """EXIF of a PNG that stands behind the pixels, as Pillow's `info` has it; {} where there is none."""
+    if file is None or file.closed:  # the pixels are loaded, and with them what stands behind them
+        return {}
+    position = file.tell()
+    file.seek(max(0, file.seek(0, io.SEEK_END) - _TAIL))
+    tail = file.read()
+    file.seek(position)
+    start = tail.rfind(b"eXIf")
+    length = int.from_bytes(tail[max(0, start - 4) : start], "big") if start >= 4 else 0
+    chunk, check = tail[start : start + 4 + length], tail[start + 4 + length : start + 8 + length]
+    if start < 4 or zlib.crc32(chunk) != int.from_bytes(check, "big"):  # these bytes are pixels
+        return {}
+    return {"exif": b"Exif\0\0" + chunk[4:]}
 
 
 def _route(image: Image.Image, orientation: int) -> int:
@@ -259,9 +293,11 @@ def _route(image: Image.Image, orientation: int) -> int:
 
 def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
-        return Image.fromarray((np.asarray(image).astype(np.int32) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ImageError(f"pixels of 32 bits (mode {image.mode}), whose range is not known")
+        bits, inverted = tiff.grey_values(image) if image.format == "TIFF" else (16, False)
+        grey = (np.asarray(image).astype(np.int32) >> (bits - 8)).clip(0, 255).astype(np.uint8)
+        return Image.fromarray(255 - grey if inverted else grey).convert("RGB")
+    if image.mode == "La":  # alpha is multiplied into grey
+        image = image.convert("LA")
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, (*background, 255))
         return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")

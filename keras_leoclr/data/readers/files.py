@@ -24,7 +24,7 @@ SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b"
 HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
 # Folders that programs leave behind, next to the hidden ones.
 _LITTER = (b"__MACOSX", b"@eaDir")
-_FORMAT_OF_CACHE = f"1 {PIL.__version__}"
+_FORMAT_OF_CACHE = f"2 {PIL.__version__}"
 _THREADS = 8
 
 
