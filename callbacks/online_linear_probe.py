@@ -103,6 +103,7 @@ class OnlineLinearProbe(keras.callbacks.Callback):
             features, labels = self.queries.query_features()
         else:
             features, labels = extract_features(self.model.backbone, self.queries)
+            features, labels = features[labels >= 0], labels[labels >= 0]
         if len(np.unique(labels)) < 2:
             return
         accuracy = float((self._logits(features).argmax(axis=1) == labels).mean())

@@ -81,18 +81,37 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
 
     size = backbone.input_shape[1]
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"
-    split = given["split"] or (recipe.get("test_split") if not given["dataset"] else None) or "test"
+    data_dir = given["data_dir"] or recipe.get("data_dir")
     if backbones.normalization_of(backbone) is None:
         mean, std = recipe.get("mean", IMAGENET_MEAN), recipe.get("std", IMAGENET_STD)
     else:
         mean, std = (0.0,) * 3, (1 / 255,) * 3
-    source = data.load(dataset, split, given["data_dir"] or recipe.get("data_dir"))
+    source = data.load(dataset, _split(dataset, recipe, given, data_dir), data_dir)
     preprocessing = Preprocessing(size, mean, std)
     images = [
         preprocessing.preprocess(element["image"][None])[0].numpy()
         for element in source.take(given["images"])
     ]
     return np.stack(images)
+
+
+def _split(dataset: Any, recipe: dict[str, Any], given: Given, data_dir: str | None) -> str:
+    """The split whose images are compared: the run's test split, or its training split if it has none."""
+    from keras_leoclr import data
+
+    if given["split"]:
+        return given["split"]
+    of_run = {} if given["dataset"] else recipe
+    if not of_run.get("evaluate", True):  # no test split had to be there
+        return of_run.get("train_split", "train")
+    test = of_run.get("test_split", "test")
+    if of_run:
+        return test
+    try:
+        data.load(dataset, test, data_dir)
+    except ValueError:  # not every data set has one
+        return "train"
+    return test
 
 
 COMMAND = Command(
@@ -109,7 +128,7 @@ COMMAND = Command(
         Flag("with_projection", bool, False, "with the projection head: queries or keys come out"),
         Flag("without_normalization", bool, False, "takes normalised images instead of raw ones"),
         Flag("dataset", str, None, "to compare on; by default the run's, or the bundled pictures"),
-        Flag("split", str, None, "of that; by default the run's test split, or test"),
+        Flag("split", str, None, "of that; by default the test split, or train where there is none"),
         Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
         Flag("images", int, 32, "that are compared"),
         Flag("overwrite", bool, False, "replace what is there"),

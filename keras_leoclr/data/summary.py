@@ -15,6 +15,7 @@ from keras_leoclr import terminal
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
 from keras_leoclr.data.loading import load
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.readers.files import read_index
 from keras_leoclr.data.readers.folder import FolderImages, split_folder
 from keras_leoclr.data.readers.tfds import RecordImages
@@ -116,16 +117,20 @@ def _of_labels(source: Source) -> dict[str, str]:
     names, labels = source.class_names, source.labels
     if labels is None:
         return {"labels": "yes" + (f", {len(names)} classes" if names else "")}
-    counts = np.bincount(labels, minlength=len(names))
+    known = has_label(labels)
+    told = "yes" if known.all() else f"{known.sum():,} pictures; {(~known).sum():,} have none (-1)"
+    if not known.any():
+        return {"labels": "none"}
+    counts = np.bincount(labels[known], minlength=len(names))
     names = names or range(len(counts))
 
     def one(number):
         return f"{names[number]} ({counts[number]:,} pictures)"
 
     if counts.min() == counts.max():
-        return {"labels": "yes", "classes": f"{len(counts):,} of {counts[0]:,} pictures each"}
+        return {"labels": told, "classes": f"{len(counts):,} of {counts[0]:,} pictures each"}
     extremes = f"smallest {one(counts.argmin())}, largest {one(counts.argmax())}"
-    return {"labels": "yes", "classes": f"{len(counts):,}; {extremes}"}
+    return {"labels": told, "classes": f"{len(counts):,}; {extremes}"}
 
 
 def _skipped(failures: Failures, verify: bool) -> str:

@@ -143,8 +143,25 @@ def _columns(runs, subjects, only, everything):
                 title = subject if len(runs) == 1 else f"{name}: {subject}".rstrip(": ")
                 columns[title] = (workdir, chosen)
     if not columns:
-        raise ValueError(f"`subjects` and `only` must leave results. Received: {subjects}, {only!r}")
+        raise ValueError(_nothing_left(runs, subjects, only))
     return columns, dict.fromkeys(label for _, chosen in columns.values() for label in chosen)
+
+
+def _nothing_left(runs, subjects, only) -> str:
+    names = ", ".join(name for name, *_ in runs)
+    if not any(is_main(line["name"]) for *_, lines in runs for line in lines):
+        held = ", ".join(dict.fromkeys(line["name"] for *_, lines in runs for line in lines))
+        return (
+            "`workdirs` must hold results of an evaluation, such as those that `leoclr evaluate` writes; "
+            f"`everything` shows what was measured during training. Received: {names}, with {held}"
+        )
+    asked = [] if subjects is None else [f"subjects={','.join(subjects)}"]
+    asked += [f"only={only!r}"] if only else []
+    found = ", ".join(dict.fromkeys(line.get("subject", "") for *_, lines in runs for line in lines))
+    return (
+        f"`subjects` and `only` must leave results of {names}, which hold the subjects {found}. "
+        f"Received: {', '.join(asked)}"
+    )
 
 
 def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:

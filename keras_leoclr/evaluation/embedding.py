@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
@@ -27,7 +28,8 @@ NEAR = 5
 class Embedding:
     """A map of images by their features, and the nearest neighbours of some of them.
 
-    Labels are not needed. Where there are any, they are written down beside the kNN's answer.
+    Labels are not needed. Where there are any, they are written down beside the kNN's answer; images with the
+    label -1 have none, and do not vote.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
@@ -102,9 +104,11 @@ class Embedding:
     def run(self) -> Iterator[Score]:
         rows, bank_rows = self._rows()
         queries = self.bank if self.queries is None else self.queries
-        labelled = self.bank.labelled and queries.labelled
         features, labels = self._features(queries, rows, self.query_set)
         bank, bank_labels = self._features(self.bank, bank_rows, self.bank_set)
+        labelled = self.bank.labelled and queries.labelled
+        voting = has_label(bank_labels)
+        labelled = labelled and bool(voting.any() and has_label(labels).any())
         coordinates, explained = project(features, self.projection, self.seed)
         examples = spread(labels if labelled else np.zeros_like(labels), self.examples)
         listed = min(self.neighbours, len(bank))
@@ -122,9 +126,10 @@ class Embedding:
         how = {"projection": self.projection, "images": len(rows), "bank_images": len(bank_rows)}
         how |= {"seed": self.seed}
         if labelled:
-            votes = knn_ranking(bank, bank_labels, features, (self.k,), self.temperature)[self.k][:, 0]
+            voters = (bank[voting], bank_labels[voting])
+            votes = knn_ranking(*voters, features, (self.k,), self.temperature)[self.k][:, 0]
             arrays |= {"labels": labels, "predicted": votes, "neighbour_labels": bank_labels[neighbours]}
-            how |= {"k": min(self.k, len(bank)), "temperature": self.temperature}
+            how |= {"k": min(self.k, int(voting.sum())), "temperature": self.temperature}
             how |= {"class_names": list(queries.class_names)}
         used, places = np.unique(bank_rows[neighbours], return_inverse=True)
         tiles = np.concatenate([self._tiles(queries, rows), self._tiles(self.bank, used)[places.ravel()]])

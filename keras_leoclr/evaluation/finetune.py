@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.parts import with_labels
 from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
 from keras_leoclr.evaluation.linear_on_crops import milestones
@@ -112,9 +113,10 @@ class Finetune(TrainedOnImages):
         self.batch_size = whole_number("batch_size", self.batch_size, 1)
 
     def run(self) -> Iterator[Score]:
-        labels = self.train.read_labels()
+        self.train, labels = with_labels(self.train, "train")
+        self.test, of_test = with_labels(self.test, "test")
         rates = {"backbone_rate": self.backbone_rate, "head_rate": self.head_rate}
-        classes = check_labels(labels, self.test.read_labels())
+        classes = check_labels(labels, of_test)
         parts = {seed: labelled_fraction(labels, self.fraction, seed) for seed in self.seeds}
         how = {"fraction": self.fraction, "labelled_images": len(parts[self.seeds[0]])}
         how |= {"epochs": self.epochs, "batch_size": self.batch_size, "crop_scale": self.crop_scale}

@@ -18,7 +18,8 @@ class TrainedOnImages:
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; copies of it are used.
-        train: source of images and labels, see `data.load`.
+        train: source of images and labels, see `data.load`. Images with the label -1 have none and are left
+            out, of both sources.
         test: source of images and labels that accuracies are of.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
     """

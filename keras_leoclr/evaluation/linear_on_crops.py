@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.parts import with_labels
 from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
@@ -65,8 +66,9 @@ class LinearProbe(TrainedOnImages):
         self.batch_size = whole_number("batch_size", self.batch_size, 1)
 
     def run(self) -> Iterator[Score]:
-        labels = self.train.read_labels()
-        self.classes = check_labels(labels, self.test.read_labels())
+        self.train, labels = with_labels(self.train, "train")
+        self.test, of_test = with_labels(self.test, "test")
+        self.classes = check_labels(labels, of_test)
         how = {"solver": "sgd", "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed}
         how |= {"crop_scale": self.crop_scale, "learning_rates_tried": self.learning_rates}
         rate = self.learning_rates[0]

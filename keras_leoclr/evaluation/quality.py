@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
@@ -26,8 +27,9 @@ class Quality(FittedToFeatures):
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
         train_features: (N, F), clean.
-        train_labels: (N,).
-        test: source of images and labels, see `data.load`.
+        train_labels: (N,), -1 for an image without a label, which does not vote.
+        test: source of images and labels, see `data.load`. Images with the label -1 have none; they count in
+            all but the accuracies of classes and the confusion.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         crop_scale: area of the random crops whose alignment is measured, share of the image.
         k: neighbours that vote for the per-class accuracies and the confusion matrix.
@@ -43,7 +45,8 @@ class Quality(FittedToFeatures):
     - quality/uniformity and quality/rankme of the clean test features, RankMe of at most 25,600 of them;
     - quality/class_accuracy for each class, with `class`, and quality/worst_class, by kNN; that is
       `worst`. With it lie the arrays `confusion` (C, C), rows the true classes, and `neighbours`
-      (M, `neighbours`), numbers of training images, nearest first.
+      (M, `neighbours`), numbers of training images, nearest first. These are left out where no image
+      has a label.
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -75,17 +78,21 @@ class Quality(FittedToFeatures):
         yield from self._classes(clean, labels)
 
     def _classes(self, clean, labels):
-        ranked = knn_ranking(self.train_features, self.train_labels, clean, (self.k,), self.temperature)
+        listed = min(self.neighbours, len(self.train_features))
+        lists = np.concatenate([found for *_, found in nearest(self.train_features, clean, listed)])
+        voting, judged = has_label(self.train_labels), has_label(labels)
+        if not (voting.any() and judged.any()):
+            return
+        voters, of_voters, labels = self.train_features[voting], self.train_labels[voting], labels[judged]
+        ranked = knn_ranking(voters, of_voters, clean[judged], (self.k,), self.temperature)
         predicted = ranked[self.k][:, 0]
         accuracy, counts = per_class(predicted == labels, labels)
-        how = {"k": min(self.k, len(self.train_features)), "temperature": self.temperature}
+        how = {"k": min(self.k, len(voters)), "temperature": self.temperature}
         for label in np.flatnonzero(counts):
             own = {"class": int(label), "images": int(counts[label])}
             yield Score("quality/class_accuracy", accuracy[label], **how, **own)
-        classes = int(max(labels.max(), self.train_labels.max())) + 1
+        classes = int(max(labels.max(), of_voters.max())) + 1
         confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-        listed = min(self.neighbours, len(self.train_features))
-        lists = np.concatenate([found for *_, found in nearest(self.train_features, clean, listed)])
         arrays = {"confusion": confusion, "neighbours": lists}
         worst = int(np.nanargmin(accuracy))
         yield Score("quality/worst_class", accuracy[worst], None, None, arrays, worst=worst, **how)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.evaluation import corruptions
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_features
@@ -68,11 +69,13 @@ class Robustness(FittedToFeatures):
         unknown = sorted(set(asked) - set(known))
         if unknown:
             raise ValueError(f"`changes` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
+        self.train_features, self.train_labels = self._known(self.train_features, self.train_labels)
         self.changes = tuple(asked)
         self.strengths = {name: known[name] for name in asked}
 
     def run(self) -> Iterator[Score]:
-        features, labels = self.test_set or self._features(clean_view(self.views))
+        clean_set = self.test_set or self._features(clean_view(self.views))
+        features, labels = self._known(*clean_set)
         check_features(self.train_features, self.train_labels, features, labels)
         linear = fit_linear(self.train_features, self.train_labels, seed=self.seed)
         clean = {}
@@ -82,7 +85,7 @@ class Robustness(FittedToFeatures):
         for change, values in self.strengths.items():
             curves = {name: [] for name in clean}
             for severity, strength in enumerate(values, 1):
-                features, _ = self._features(self._view(change, strength))
+                features, _ = self._known(*self._features(self._view(change, strength)))
                 how = {"change": change, "strength": strength, "severity": severity}
                 for score in self._scores(linear, features, labels, **how):
                     score.protocol["clean"] = clean[score.name]
@@ -91,6 +94,12 @@ class Robustness(FittedToFeatures):
             for name, curve in curves.items():
                 how = {"change": change, "clean": clean[name], "strengths": values, "seed": self.seed}
                 yield Score(name.replace("top1", "mean"), np.mean(curve), **how)
+
+    @staticmethod
+    def _known(features, labels):
+        """Those of the images that have a label."""
+        known = has_label(labels)
+        return (features, labels) if known.all() else (features[known], labels[known])
 
     def _features(self, view):
         batches = labelled_batches(self.test, view, self.batch_size, self.seed)

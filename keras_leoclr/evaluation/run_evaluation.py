@@ -108,7 +108,11 @@ class RunEvaluation:
         if images:
             about |= self._data(recipe)
             most = self.max_images or recipe.get("max_images", 0)
-            for number, split in enumerate((about["train_split"], about["test_split"])):
+            splits = [about["train_split"], about["test_split"]]
+            if self._lacks_test_split(recipe, about, data_dir):
+                splits.pop()
+                about["test_split"] = about["train_split"]  # what can be judged is judged on these images
+            for number, split in enumerate(splits):
                 source = data.load(about["dataset"], split, data_dir)
                 sources[number] = source.take(most) if most else source
         return Suite(
@@ -134,6 +138,16 @@ class RunEvaluation:
         labelled = recipe.get("probe_split") or recipe.get("train_split", "train")
         splits = {"train_split": self.train_split or labelled}
         return {"dataset": dataset, **splits, "test_split": self._setting("test_split", recipe, "test")}
+
+    def _lacks_test_split(self, recipe, about, data_dir) -> bool:
+        """Whether the run was not judged, on data without the test split that its recipe names."""
+        if self.test_split or self.dataset or recipe.get("evaluate", True):
+            return False
+        try:
+            data.load(about["dataset"], about["test_split"], data_dir, progress=False)
+        except ValueError:
+            return True
+        return False
 
     def _preprocessing(self, subject, recipe):
         size = self.image_size or subject.backbone.input_shape[1] or recipe.get("image_size")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr import data, evaluation
+from keras_leoclr.data.parts import check_any, has_label, without_labels
 from keras_leoclr.evaluation.suite_evaluators import MAKERS
 from keras_leoclr.evaluation.suite_options import ALL, EVALUATORS, SuiteOptions
 from keras_leoclr.runs.results import Results
@@ -19,6 +20,8 @@ from keras_leoclr.views.preprocessing import Preprocessing
 __all__ = ["ALL", "EVALUATORS", "Suite", "SuiteOptions"]
 
 ON_ALL_FEATURES = ("knn", "linear", "few", "quality", "robustness")
+WITHOUT_TEST = ("embedding", "transfer")
+ON_LABELS = ("knn", "linear", "few", "robustness", "linear_paper", "finetune")
 ON_PIXELS = ("knn", "linear", "few")  # these judge raw pixels, too
 OF_DATA = ("dataset", "train_split", "test_split")  # entries of `about` that transfer has its own of
 SHOWN = ("k", "crop_scale", "change", "strength", "class", "metric", "seed", "weight_decay", "learning_rate")
@@ -83,6 +86,11 @@ class Suite:
         known = tuple(EVALUATORS) if self.backbone is not None else ON_PIXELS
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"`names` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
+        if self.test is None and (needy := [name for name in names if name not in WITHOUT_TEST]):
+            raise ValueError(
+                "`test_split` must name images to judge on; without it there are "
+                f"{' and '.join(WITHOUT_TEST)} alone. Received: none, for {', '.join(needy)}"
+            )
         if set(names) & set(ON_ALL_FEATURES):
             _ = self.sets  # now, so that those that come first share them, too
         values = {}
@@ -100,8 +108,12 @@ class Suite:
         test = self.train if self.test is None else self.test
         for split, source in (("train", self.train), ("test", test)):
             protocol[f"{split}_images"] = -1 if source.count is None else source.count
-        if "sets" in vars(self):  # where they were counted, as a stream may not know its number
-            protocol |= {"train_images": len(self.sets[1]), "test_images": len(self.sets[3])}
+        if "all_sets" in vars(self):  # where they were counted, as a stream may not know its number
+            for split, labels in (("train", self.all_sets[1]), ("test", self.all_sets[3])):
+                known = int(has_label(labels).sum())
+                protocol[f"{split}_images"] = known if name in ON_LABELS else len(labels)
+                if known < len(labels):
+                    protocol[f"{split}_without_label"] = len(labels) - known
         if self.options.check_content and self.test is not None:
             protocol["test_content"] = self.identities[1].get("content")
         return protocol | ({} if self.shared is None else {"shared_images": self.shared})
@@ -135,7 +147,24 @@ class Suite:
 
     @functools.cached_property
     def sets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Training features (N, F) and labels (N,), test features (M, F) and labels (M,)."""
+        """`all_sets` without the images that have no label.
+
+        Raises:
+            ValueError: if no training image, or no test image, has a label.
+        """
+        sets = []
+        for name, (features, labels) in {"train": self.all_sets[:2], "test": self.all_sets[2:]}.items():
+            check_any(name, labels)
+            known = has_label(labels)
+            if not known.all():
+                warnings.warn(without_labels(name, labels), stacklevel=2)
+                features, labels = features[known], labels[known]
+            sets += [features, labels]
+        return tuple(sets)
+
+    @functools.cached_property
+    def all_sets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Training features (N, F) and labels (N,), test features (M, F) and labels (M,); -1 for no label."""
         sources = (self.train, self.test)
         batches = [data.image_batches(s, self.preprocessing, self.options.batch_size) for s in sources]
         sets = []
@@ -162,7 +191,7 @@ class Suite:
         Returns:
             Their source; their features and labels if these are known; and what the protocol says of them.
         """
-        known = self.sets[2:] if "sets" in vars(self) else None
+        known = self.all_sets[2:] if "all_sets" in vars(self) else None
         count = self.test.count
         if not most:
             return self.test, known, {}

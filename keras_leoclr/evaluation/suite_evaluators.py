@@ -42,7 +42,7 @@ def _quality(suite: Suite) -> Made:
     options = suite.options
     part, known, protocol = suite.test_part(options.quality_images)
     how = {**options.vote, "seed": options.seed, "test_set": known}
-    quality = evaluation.Quality(suite.frozen, *suite.sets[:2], part, suite.preprocessing, **how)
+    quality = evaluation.Quality(suite.frozen, *suite.all_sets[:2], part, suite.preprocessing, **how)
     return quality.run(), protocol
 
 
@@ -73,8 +73,8 @@ def _embedding(suite: Suite) -> Made:
     options = suite.options
     how = {"images": options.map_images, "projection": options.projection, **options.vote}
     how |= {"batch_size": options.batch_size, "seed": options.draw}
-    if "sets" in vars(suite):
-        how |= {"bank_set": suite.sets[:2], "query_set": suite.sets[2:]}
+    if "all_sets" in vars(suite):
+        how |= {"bank_set": suite.all_sets[:2], "query_set": suite.all_sets[2:]}
     embedding = evaluation.Embedding(suite.frozen, suite.train, suite.test, suite.preprocessing, **how)
     return embedding.run(), {}
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from keras_leoclr.data.loading import load
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.feature_evaluators import Linear
@@ -107,7 +108,11 @@ class Transfer:
             for source, split in zip(sources, splits, strict=True):
                 batches = image_batches(source, self.views, self.batch_size)
                 identity = features_identity(source, target.dataset, split, self.views)
-                sets += extract_features(self.backbone, batches, self.verbose, self.cache, identity)
+                features, labels = extract_features(
+                    self.backbone, batches, self.verbose, self.cache, identity
+                )
+                known = has_label(labels)
+                sets += [features, labels] if known.all() else [features[known], labels[known]]
             found = {score.name: score for score in Linear(*sets, seed=self.seed).run()}
             score = found[f"linear/{target.metric}"]
             values.append(score.value)

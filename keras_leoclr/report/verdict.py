@@ -78,6 +78,7 @@ def chance_level(run: RunRecord) -> float | None:
         if confusion is not None and confusion.ndim == 2 and confusion.sum() > 0:
             return float(confusion.sum(axis=1).max() / confusion.sum())
     labels = run.array(next((r for r in reversed(run.results) if "labels_file" in r), None), "labels")
+    labels = None if labels is None else labels[labels >= 0]  # -1 stands for none
     if labels is not None and len(labels):
         return float(np.bincount(labels).max() / len(labels))
     return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_leoclr import data, distribution
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ def choose(recipe: Recipe, given: dict[str, Any], source: Source) -> tuple[Recip
         take("knn_every", 0, "there is a single class" if classes else "there are no labels")
     else:
         asked = {name: given.get(name, 0) for name in ("knn_bank", "knn_queries")}
-        bank, queries = knn_sizes(Recipe(**asked), count)
-        take("knn_bank", bank, f"four fifths of the {count:,} pictures with labels vote, 10,000 at most")
+        labelled = _labelled(source, count)
+        bank, queries = knn_sizes(Recipe(**asked), labelled)
+        take("knn_bank", bank, f"four fifths of the {labelled:,} pictures with labels vote, 10,000 at most")
         take("knn_queries", queries, "of the others, 2,000 at most, each is classified")
     split, why = _test_split(recipe, given, source, classes)
     if split is not None:
@@ -128,7 +130,15 @@ def _classes(source: Source) -> int | None:
     """Classes with a picture; 0 without labels, None if only reading would tell."""
     if not source.labelled:
         return 0
-    return None if source.labels is None else len(np.unique(source.labels))
+    labels = source.labels
+    return None if labels is None else len(np.unique(labels[has_label(labels)]))
+
+
+def _labelled(source: Source, count: int) -> int:
+    """How many of `count` pictures have a label; where a part of all is used, about as many."""
+    if source.labels is None:
+        return count
+    return max(2, int(has_label(source.labels).sum() * count / source.count))
 
 
 def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: int | None):

@@ -41,3 +41,19 @@ def test_compare_as_json_has_the_numbers_of_the_table(tmp_path, capsys):
     assert run("compare", *runs) == 0
     text = f"+20.0 ({100 * change['low']:+.1f} to {100 * change['high']:+.1f}) *"
     assert text in capsys.readouterr().out
+
+
+def test_a_run_without_an_evaluation_says_what_it_holds(tmp_path, capsys):
+    folder = tmp_path / "unlabelled"
+    folder.mkdir()
+    Results(folder / "results.jsonl").write("embedding/explained", 0.4, subject="pretrained")
+    assert run("compare", folder) == 1
+    said = capsys.readouterr().err
+    assert "`workdirs` must hold results of an evaluation" in said and "None" not in said
+    assert "Received: unlabelled, with embedding/explained" in said
+    assert run("compare", folder, "--everything") == 0 and "embedding/explained" in capsys.readouterr().out
+    judged = with_hits(tmp_path / "judged", 50)
+    assert run("compare", judged, "--only", "linear") == 1
+    said = capsys.readouterr().err
+    assert "`subjects` and `only` must leave results of judged, which hold the subjects pretrained" in said
+    assert "Received: only='linear'" in said

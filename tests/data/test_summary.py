@@ -1,6 +1,9 @@
 """What `leoclr data` says of a source."""
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keras_leoclr import cli
 from tests.pictures import jpeg
@@ -58,3 +61,20 @@ def test_command_refuses_wrong_usage(tmp_path, capsys):
     assert status == 1 and "no such file or folder" in err
     status, out, _ = said(capsys, "--help")
     assert status == 0 and "--[no]verify" in out and "leoclr data NAME_OR_PATH" in out
+
+
+@given(missing=st.sets(st.integers(0, 8), max_size=9))
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_command_counts_what_has_no_label(tmp_path, capsys, missing):
+    label = np.arange(9) % 3
+    label[list(missing)] = -1
+    np.savez(tmp_path / "x.npz", image=np.zeros((9, 4, 4, 3), "uint8"), label=label)
+    status, out, _ = said(capsys, tmp_path / "x.npz")
+    assert status == 0
+    (line,) = (line for line in out.splitlines() if line.startswith("labels"))
+    if not missing:
+        assert line == "labels      yes" and "classes     3 of 3 pictures each" in out
+    elif len(missing) == 9:
+        assert line == "labels      none"
+    else:
+        assert line == f"labels      {9 - len(missing)} pictures; {len(missing)} have none (-1)"

@@ -11,6 +11,10 @@ import pytest
 from PIL import Image
 
 from keras_leoclr import cli, report
+from keras_leoclr.report.reading import read_run
+from keras_leoclr.report.sections.embedding import EXPLAINED, maps, neighbours
+from keras_leoclr.report.verdict import chance_level
+from keras_leoclr.runs.results import Results
 from tests.report.elements import Elements, page_of
 from tests.report.report_run import write_run
 
@@ -112,3 +116,31 @@ def test_several_runs_need_an_output_and_a_folder_a_run(tmp_path, run, capsys):
     with pytest.raises(FileNotFoundError, match="`workdir` must hold a run"):
         report.write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_without_a_label_are_shown_without_signs(tmp_path):
+    folder = write_run(tmp_path / "partly")
+    line = [line for line in Results(folder / "results.jsonl").read() if line["name"] == EXPLAINED][-1]
+    for kind in ("labels", "neighbour_labels"):
+        array = np.load(folder / line[f"{kind}_file"])
+        array.reshape(-1)[::2] = -1
+        np.save(folder / line[f"{kind}_file"], array)
+    labels, theirs, examples = (
+        np.load(folder / line[f"{kind}_file"]) for kind in ("labels", "neighbour_labels", "examples")
+    )
+    record = read_run(folder)
+    (drawn, *_) = maps([record])
+    assert drawn["labels"].count(-1) == 20 and len(drawn["names"]) == 3
+    (found, *_) = neighbours([record])
+    for row, example in enumerate(found["examples"]):
+        known = labels[examples[row]] >= 0
+        assert (example.name == "no label") == (not known)
+        for place, neighbour in enumerate(example.neighbours):
+            assert bool(neighbour.sign) == (known and theirs[row, place] >= 0)
+            assert (neighbour.name == "no label") == (theirs[row, place] < 0)
+    assert "of the 20 pictures rightly. 20 pictures on the map have no label." in found["words"]
+    for line in Results(folder / "results.jsonl").read():
+        if "confusion_file" in line:
+            (folder / line["confusion_file"]).unlink()
+    assert 0 < chance_level(read_run(folder)) < 1  # of the labels of the map
+    assert cli.main(["leoclr", "report", str(folder)]) == 0

@@ -88,9 +88,10 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
             f"`label` in {origin} must be ({len(images)},), as many as images. "
             f"Received: label.shape={label.shape}"
         )
-    if label is not None and len(label) and label.max() < 0:
+    rows = split_rows(split, len(images))
+    if label is not None and len(rows) and label[rows].max() < 0:
         label = None
-    return ArrayImages(images, label, class_names).subset(split_rows(split, len(images)))
+    return ArrayImages(images, label, class_names).subset(rows)
 
 
 def bundled_images(name: str, split: str) -> ArrayImages:

@@ -16,6 +16,7 @@ from keras_leoclr.report.rendering import data_uri
 EXAMPLES = 12
 MAPS = 4  # on a page: each takes up to a megabyte
 EXPLAINED = "embedding/explained"
+NO_LABEL = "no label"
 
 
 def maps(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
@@ -44,8 +45,8 @@ def _map(run, line):
         array = run.array(line, kind)
         if array is not None and array.ndim == size and len(array) == count:
             made[kind] = array.tolist()
-    labels = made.get("labels", [])
-    made["names"] = [run.class_name(label) for label in range(max(labels) + 1)] if labels else []
+    classes = [*made.get("labels", []), *made.get("predicted", [])]
+    made["names"] = [run.class_name(label) for label in range(max(classes, default=-1) + 1)]
     if sheet is not None and isinstance(tile, int) and isinstance(columns, int) and tile > 0 and columns > 0:
         used = math.ceil(count / columns) * tile  # what the neighbours take below is shown by themselves
         made |= {"tile": tile, "columns": columns, "sheet": _encoded(sheet.crop((0, 0, sheet.width, used)))}
@@ -122,23 +123,39 @@ def _neighbours(run, line):
             if labels is None:
                 around.append(Neighbour(held, f"neighbour {place + 1}", "", cosine))
                 continue
+            if theirs[row, place] < 0:  # an image without a label
+                around.append(Neighbour(held, f"neighbour {place + 1}", NO_LABEL, cosine))
+                continue
             name = run.class_name(int(theirs[row, place]))
+            if labels[example] < 0:
+                around.append(Neighbour(held, name, name, cosine))
+                continue
             right = int(theirs[row, place]) == int(labels[example])
             sign, look = ("✓ ", "right") if right else ("✗ ", "wrong")
             around.append(Neighbour(held, f"{look}: {name}", name, cosine, sign, look))
-        own = f"picture {row + 1}" if labels is None else run.class_name(int(labels[example]))
+        own = f"picture {row + 1}" if labels is None else _class_name(run, labels[example])
         shown.append(Example(picture(example), own, around))
     words = "" if labels is None else _shares(labels, theirs, examples, predicted)
     return {"side": tile, "examples": shown, "words": words}
 
 
 def _shares(labels, theirs, examples, predicted):
-    hits = (theirs == labels[examples][:, None]).mean()
-    words = f"✓ the same class: {hits:.0%} of these {theirs.size} neighbours; ✗ another one."
-    if predicted is not None:
-        right = (predicted == labels).mean()
-        words += f" On the map, kNN names {right:.1%} of the {len(labels)} pictures rightly."
-    return words
+    known = (theirs >= 0) & (labels[examples] >= 0)[:, None]
+    words = ""
+    if known.any():
+        hits = (theirs == labels[examples][:, None])[known].mean()
+        words = f"✓ the same class: {hits:.0%} of these {known.sum()} neighbours; ✗ another one."
+    judged = labels >= 0
+    if predicted is not None and judged.any():
+        right = (predicted == labels)[judged].mean()
+        words += f" On the map, kNN names {right:.1%} of the {judged.sum()} pictures rightly."
+    if not judged.all():
+        words += f" {(~judged).sum()} pictures on the map have no label."
+    return words.strip()
+
+
+def _class_name(run, label):
+    return run.class_name(int(label)) if label >= 0 else NO_LABEL
 
 
 def _embeddings(runs):

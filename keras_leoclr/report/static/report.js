@@ -28,14 +28,15 @@
 
   function mark(label) {
     const path = document.createElementNS(SVG, "path");
-    const kind = label === undefined ? 0 : label;
+    const kind = label === undefined || label < 0 ? 0 : label;
     path.setAttribute("class", "dot s" + (kind % COLOURS));
     path.setAttribute("d", SHAPES[(kind + Math.floor(kind / COLOURS)) % SHAPES.length]);
     return path;
   }
 
   const label = (i) => (map.labels ? map.labels[i] : undefined);
-  const name = (i) => (map.labels ? map.names[map.labels[i]] : "Picture " + (i + 1));
+  const className = (number) => (number < 0 ? "no label" : map.names[number]);
+  const name = (i) => (map.labels ? className(map.labels[i]) : "Picture " + (i + 1));
   const isShown = (i) => !hidden.has(label(i));
   const place = (i) => [EDGE + map.x[i] * (WIDTH - 2 * EDGE), EDGE + (1 - map.y[i]) * (HEIGHT - 2 * EDGE)];
 
@@ -57,6 +58,7 @@
 
   function say(i) {
     if (!map.predicted) return "";
+    if (label(i) < 0) return "kNN takes it for " + map.names[map.predicted[i]] + ".";
     return map.predicted[i] === map.labels[i]
       ? "✓ kNN names it rightly."
       : "✗ kNN takes it for " + map.names[map.predicted[i]] + ".";
@@ -81,7 +83,8 @@
       const list = make("ul", "near");
       for (const other of map.near[i]) {
         const item = make("li");
-        const sign = map.labels ? (label(other) === label(i) ? "✓ " : "✗ ") : "";
+        const both = map.labels && label(i) >= 0 && label(other) >= 0; // -1 stands for none
+        const sign = both ? (label(other) === label(i) ? "✓ " : "✗ ") : "";
         item.append(picture(other, 40), sign + name(other));
         list.append(item);
       }
@@ -244,7 +247,7 @@
       sample.setAttribute("viewBox", "-7 -7 14 14");
       sample.setAttribute("aria-hidden", "true");
       sample.append(mark(number));
-      box.append(input, sample, map.names[number]);
+      box.append(input, sample, className(number));
       inputs.push([number, input]);
       classes.append(box);
     }

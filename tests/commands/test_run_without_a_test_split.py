@@ -1,0 +1,63 @@
+"""Commands on a run of pictures without labels, which has no test split and no accuracies."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_leoclr as kl
+from keras_leoclr import cli
+from keras_leoclr.recipes import image_folder
+from keras_leoclr.runs.folder import RunFolder
+from tests.evaluation.test_features import backbone_with
+
+pytestmark = pytest.mark.backend_free
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder as `pretrain` leaves it, of 12 pictures."""
+    root = tmp_path_factory.mktemp("unlabelled")
+    rng = np.random.default_rng(0)
+    (root / "pictures").mkdir()
+    for number in range(12):
+        Image.fromarray(rng.integers(0, 256, (10, 12, 3), "uint8")).save(root / "pictures" / f"{number}.png")
+    recipe = dataclasses.replace(
+        image_folder.RECIPE, dataset=str(root / "pictures"), image_size=8, evaluate=False
+    )
+    run = RunFolder(root / "run")
+    run.path.mkdir()
+    run.write_recipe(dataclasses.asdict(recipe))
+    run.write_about({"finished": True})
+    backbone = kl.backbones.with_normalization(backbone_with(), recipe.mean, recipe.std)
+    backbone.save(run.backbone_file)
+    return run
+
+
+def run(*arguments):
+    return cli.main(["leoclr", *map(str, arguments)])
+
+
+def test_the_backbone_is_exported_and_compared_on_training_pictures(folder, tmp_path, capsys):
+    assert run("export", folder.path, "--output", tmp_path / "out", "--images", 4) == 0
+    said = capsys.readouterr()
+    assert "backbone.keras" in said.out and "split" not in said.err
+    again = ("--overwrite", "--dataset", folder.recipe()["dataset"])
+    assert run("export", folder.path, "--output", tmp_path / "out", "--images", 4, *again) == 0
+
+
+def test_a_map_is_made_and_what_needs_a_test_split_says_so(folder, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    flags = ("--workdir", folder.path, "--map_images", 5, "--noverbose")
+    assert run("evaluate", "embedding", *flags) == 0
+    (line,) = folder.results.read()
+    assert (line["images"], line["test_split"], line["name"]) == (5, "train", "embedding/explained")
+    capsys.readouterr()
+    assert run("evaluate", "retrieval", *flags) == 1
+    said = capsys.readouterr().err
+    assert "`test_split` must name images to judge on" in said and "Received: none, for retrieval" in said
+    assert run("compare", folder.path) == 1
+    assert "`workdirs` must hold results of an evaluation" in capsys.readouterr().err
+    assert json.loads(folder.recipe_file.read_text())["evaluate"] is False
