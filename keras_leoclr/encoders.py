@@ -100,7 +100,7 @@ class MovingAverage:
         """Moves only after weight updates, of which there is one in several steps."""
         if self._moved_at is None:
             # number of weight updates at which the variables last moved
-            self._moved_at = self._scalar("moved_at", "int32", 0)
+            self._moved_at = self._scalar("moved_at", "int", 0)
 
     def move(self, updates: Any) -> None:
         """Moves all variables.
@@ -112,7 +112,7 @@ class MovingAverage:
             self.momentum.assign(self.schedule(updates))
         momentum = ops.convert_to_tensor(self.momentum)
         if self._moved_at is not None:  # with momentum 1 the variables stay where they are
-            updates = ops.cast(updates, "int32")
+            updates = ops.cast(updates, self._moved_at.dtype)
             momentum = ops.where(updates > self._moved_at, momentum, 1.0)
             self._moved_at.assign(updates)
         for query, key in self.variables:

@@ -25,7 +25,7 @@ class KeyQueue(keras.layers.Layer):
 
     Attributes:
         keys: (K, D) float32 variable with unit rows; random directions until keys are enqueued.
-        pointer: int32 variable, the row that the next key goes to.
+        pointer: integer variable of the width of `optimizer.iterations`, the row that the next key goes to.
     """
 
     def __init__(self, size: int, dim: int, **kwargs: Any):
@@ -44,7 +44,7 @@ class KeyQueue(keras.layers.Layer):
         self.pointer = self.add_weight(
             shape=(),
             initializer="zeros",
-            dtype="int32",
+            dtype="int",  # int64 on TensorFlow, whose GPUs hold no int32 variables
             trainable=False,
             aggregation="only_first_replica",
             name="pointer",
@@ -59,7 +59,7 @@ class KeyQueue(keras.layers.Layer):
         """
         count = ops.shape(keys)[0]
         skipped = max(count - self.size, 0) if isinstance(count, int) else ops.maximum(count - self.size, 0)
-        rows = (self.pointer + skipped + ops.arange(count - skipped, dtype="int32")) % self.size
+        rows = (self.pointer + skipped + ops.arange(count - skipped, dtype=self.pointer.dtype)) % self.size
         if distribution.on_one_tensorflow_device():  # in place; scatter_update copies the whole queue
             self.keys.value.scatter_nd_update(rows[:, None], keys[skipped:])
         else:

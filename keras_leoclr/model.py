@@ -37,7 +37,8 @@ class LeOCLR(keras.Model):
     On many devices (`distribution.connect`, `tf.distribute`, `keras.distribution.DataParallel`) the
     mathematics is that of one device with as many `bn_groups`: the loss is the mean over the whole batch, and
     only the keys are gathered, so that every device holds the same queue. With `tf.distribute`, make backbone
-    and optimizer inside the strategy's scope and this model outside of it: it takes the backbone's strategy.
+    and optimizer inside the strategy's scope. This model takes the backbone's strategy; it may be made inside
+    as well, as Keras models are, but for several workers, where it must be made outside.
 
     With the optimizer's `gradient_accumulation_steps=n`, the keys of every batch are enqueued, and the key
     encoder moves when the query encoder's weights have changed, which is every n batches.
@@ -144,14 +145,13 @@ class LeOCLR(keras.Model):
     def compile(self, optimizer: Any = "rmsprop", loss: None = None, **kwargs: Any) -> None:
         """As `keras.Model.compile`, without a loss, which is built in.
 
-        Without a GPU, TensorFlow's `jit_compile="auto"` leaves out XLA, whose convolutions are slower there.
+        `jit_compile="auto"` is False on TensorFlow's CPUs and with `tf.distribute`, where True is refused.
         """
         if loss is not None:
             raise ValueError(f"The loss is built in: `compile` must not be given one. Received: loss={loss}")
         optimizer = keras.optimizers.get(optimizer)
         step.check_optimizer(optimizer, self._strategy)
-        if kwargs.get("jit_compile", "auto") == "auto" and step.on_tensorflow_cpu():
-            kwargs["jit_compile"] = False
+        kwargs["jit_compile"] = step.jit_compile_of(kwargs.get("jit_compile", "auto"), self._strategy)
         with step.scope_of(self._strategy):
             super().compile(optimizer=optimizer, **kwargs)
             self.optimizer.build(self.trainable_variables)

@@ -383,3 +383,21 @@ def test_weights_in_half_precision_are_refused():
     )
     with pytest.raises(ValueError, match="must keep its weights in float32.*mixed_bfloat16"):
         kl.LeOCLR(backbone, queue_size=8)
+
+
+@pytest.mark.parametrize("accumulated", [None, 2])
+def test_no_variable_is_of_a_type_that_gpus_of_tensorflow_keep_on_the_host(accumulated):
+    backbone = keras.Sequential(
+        [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Dropout(0.1), keras.layers.Flatten()]
+    )
+    momentum = kl.schedules.CosineMomentum(0.9, 12)
+    model = kl.LeOCLR(backbone, projection_dim=4, queue_size=8, momentum=momentum)
+    model.compile(optimizer=kl.optimizers.SGD(0.1, momentum=0.9, gradient_accumulation_steps=accumulated))
+    everything = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    names = {v.name for v in everything}
+    assert {"pointer", "iteration", "seed_generator_state"} <= names
+    assert ("moved_at" in names) == bool(accumulated)
+    if keras.backend.backend() == "tensorflow":
+        assert not [v.path for v in everything if v.dtype == "int32"]
+    counters = [v for v in everything if v.name in ("pointer", "moved_at")]
+    assert {v.dtype for v in counters} == {model.optimizer.variables[0].dtype}

@@ -63,7 +63,7 @@ def fill(
             made = entry.to_keras(arrays[entry.key])
             values += zip(entry.variables, made, strict=True)
     for variable, value in values:
-        variable.assign(np.asarray(value).astype("int32" if "int" in str(variable.dtype) else "float32"))
+        variable.assign(np.asarray(value).astype(variable.dtype if "int" in variable.dtype else "float32"))
     return TorchReport(
         checkpoint.path,
         loaded=tuple(original[e.key] for e in entries if e.key in arrays),

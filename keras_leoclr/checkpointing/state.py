@@ -43,7 +43,8 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray], groups: tuple[str
 
     Args:
         model: compiled, of the architecture that was saved.
-        arrays: as `arrays_of` returned them.
+        arrays: as `arrays_of` returned them. Whole numbers may have another type than the model's, as other
+            backends and earlier versions keep them, if the model's can hold them.
         groups: which to restore, of "model", "optimizer" and "metrics".
 
     Raises:
@@ -63,14 +64,25 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray], groups: tuple[str
         for name, variable in zip(saved, variables, strict=True):
             array = arrays[name]
             here = (tuple(variable.shape), str(variable.dtype))
-            if (array.shape, str(array.dtype)) != here:
+            fitting = _whole_numbers_as(variable, array)
+            if (fitting.shape, str(fitting.dtype)) != here:
                 raise ValueError(
                     "`model` must have the variables that were saved. "
                     f"Received: {variable.path} {here}, in the checkpoint {array.shape, str(array.dtype)}"
                 )
-            pairs.append((variable, array))
+            pairs.append((variable, fitting))
     for variable, array in pairs:
         variable.assign(array)
+
+
+def _whole_numbers_as(variable: keras.Variable, array: np.ndarray) -> np.ndarray:
+    """Whole numbers in the integer type of the variable, where it can hold them; all else as it is."""
+    wanted = variable.dtype
+    if array.dtype.kind not in "iu" or not keras.backend.is_int_dtype(wanted):
+        return array
+    limits = np.iinfo(wanted)
+    fits = not array.size or (array.min() >= limits.min and array.max() <= limits.max)
+    return array.astype(wanted) if fits else array
 
 
 def has_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> bool:

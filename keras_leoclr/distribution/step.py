@@ -67,6 +67,32 @@ def check_made_outside(strategy: Any) -> None:
         )
 
 
+def jit_compile_of(asked: bool | str, strategy: Any) -> bool | str:
+    """What `compile` of Keras is given as `jit_compile`.
+
+    Args:
+        asked: True, False or "auto".
+        strategy: of `tf.distribute`, or None.
+
+    Returns:
+        `asked`, but False for "auto" on CPUs of TensorFlow, where XLA's convolutions are slower, and with a
+        strategy, as Keras does itself for a model that is made inside the scope.
+
+    Raises:
+        ValueError: for True with a strategy: XLA compiles one device's step, and does not know the operations
+            by which replicas exchange their keys and gradients.
+    """
+    if asked == "auto" and (strategy is not None or on_tensorflow_cpu()):
+        return False
+    if asked and asked != "auto" and strategy is not None:
+        raise ValueError(
+            '`jit_compile` must be False or "auto" with a tf.distribute strategy: XLA compiles the step of '
+            "one device, and cannot compile the exchange of keys and gradients between replicas. "
+            f"Received: jit_compile={asked}, a {type(strategy).__name__}"
+        )
+    return asked
+
+
 def check_views(views: Any) -> None:
     """Raises ValueError if a layer is to make views within the step of a backend that cannot."""
     if views is not None and keras.backend.backend() != "tensorflow":

@@ -242,6 +242,26 @@ def test_another_model_is_refused_and_left_as_it_is(tmp_path):
         np.testing.assert_array_equal(now, then)
 
 
+def test_whole_numbers_of_another_width_are_restored_and_nothing_else_of_another_type():
+    """As other backends keep them, and versions in which `pointer` and `moved_at` were int32."""
+    model = small_model()
+    model.compile(optimizer=kl.optimizers.SGD(0.05, gradient_accumulation_steps=2))
+    arrays = arrays_of(model)
+    whole = [name for name, array in arrays.items() if array.dtype.kind == "i"]
+    assert {name.rsplit("/", 1)[-1] for name in whole} == {"pointer", "moved_at", "iteration"}
+    for type_ in ("int32", "int64", "uint32"):
+        restore(model, {**arrays, **{name: np.asarray(7, type_) for name in whole}}, ("model", "optimizer"))
+        now = arrays_of(model)
+        assert {(int(now[name]), now[name].dtype) for name in whole} == {(7, arrays[whole[0]].dtype)}
+    floats = next(name for name, array in arrays.items() if array.dtype == "float32")
+    too_large = np.asarray(2**63, "uint64")
+    for name, array in ((floats, arrays[floats].astype("float64")), (whole[0], too_large)):
+        with pytest.raises(ValueError, match=f"must have the variables that were saved.*{array.dtype}"):
+            restore(model, {**arrays, name: array}, ("model", "optimizer"))
+    with pytest.raises(ValueError, match="must have the variables that were saved.*float32"):
+        restore(model, {**arrays, whole[0]: np.asarray(7, "float32")}, ("model", "optimizer"))
+
+
 class Score(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs["knn_top1"] = [0.2, 0.9, 0.3, 0.4, 0.5][epoch]

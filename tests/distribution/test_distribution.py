@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import distribution
+from keras_leoclr.distribution import step
 from keras_leoclr.distribution.devices import connect
 from keras_leoclr.distribution.workers import wait_for_workers
 from keras_leoclr.recipes import fashion_mnist, pretrain
@@ -236,11 +237,35 @@ def test_an_optimizer_from_outside_of_the_scope_is_refused():
 
 
 @only_tensorflow
-def test_a_model_made_inside_the_scope_trains_too():
-    with replicas() as devices, devices.scope():
-        model = small_model(queue_size=40)
-    losses, _ = fit(model, batched(random_views(2, 16), 16))
-    assert np.isfinite(losses).all() and len(losses) == 2
+def test_a_model_made_inside_the_scope_is_the_model_made_outside(monkeypatch):
+    """The usual way of Keras, where everything is made inside, as on a machine with GPUs."""
+    monkeypatch.setattr(step, "on_tensorflow_cpu", lambda: False)
+    data = with_permutation(random_views(3, 16), 16, REPLICAS)
+    with replicas() as devices:
+        outside = model_on(devices, momentum=kl.schedules.CosineMomentum(0.9, 6))
+        with devices.scope():
+            inside = small_model(
+                queue_size=40,
+                momentum=kl.schedules.CosineMomentum(0.9, 6),
+            )
+        inside.set_weights(outside.get_weights())
+        assert not inside.jit_compile and not outside.jit_compile
+        expected, actual = (fit(model, batched(data, 16))[0] for model in (outside, inside))
+        assert_the_same_bits_everywhere(inside)
+    np.testing.assert_array_equal(actual, expected)
+    for ours, theirs in zip(inside.variables, outside.variables, strict=True):
+        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs), err_msg=ours.path)
+
+
+@only_tensorflow
+def test_a_step_of_replicas_is_not_compiled_with_xla(monkeypatch):
+    monkeypatch.setattr(step, "on_tensorflow_cpu", lambda: False)
+    with replicas() as devices:
+        model = model_on(devices)
+        assert model.jit_compile is False
+        with pytest.raises(ValueError, match="between replicas. Received: jit_compile=True, a MirroredStr"):
+            model.compile(optimizer=model.optimizer, jit_compile=True)
+    assert step.jit_compile_of("auto", None) == "auto" and step.jit_compile_of(True, None) is True
 
 
 @distributed

@@ -15,6 +15,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import cli
+from keras_leoclr.checkpointing.state import restore
 from keras_leoclr.recipes import Recipe, pretrain
 from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.runs.folder import RunFolder
@@ -62,8 +63,14 @@ def test_the_files_of_a_finished_run_are_loaded(runs):
     assert isinstance(model, kl.LeOCLR)
     arrays, _ = checkpoint_file.read(checkpoint_file.paths(run.checkpoints)[-1])
     saved = [arrays[name] for name in sorted(arrays) if name.startswith("model/")]
+    assert "int32" in {str(array.dtype) for array in saved}
     for variable, array in zip(model.variables, saved, strict=True):
         np.testing.assert_array_equal(to_numpy(variable), array)
+    model.key_queue.pointer.assign(0)
+    restore(model, arrays, ("model", "optimizer"))  # on every backend, made by TensorFlow
+    for variable, array in zip(model.variables, saved, strict=True):
+        np.testing.assert_array_equal(to_numpy(variable), array)
+    assert int(to_numpy(model.optimizer.iterations)) == 12
     mean, std = (np.array(run.recipe()[name], "float32") for name in ("mean", "std"))
     np.testing.assert_allclose(
         to_numpy(model.backbone((images / 255 - mean) / std)), features, rtol=1e-4, atol=1e-5
