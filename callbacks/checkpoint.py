@@ -103,7 +103,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._metrics = None
         self._random = None
         self._position = None
-        self._restored = False
+        self._restored = self._moved = False
         self._last_cost = 0.0
         self._began = self._last = time.monotonic()  # no clock that can be set back
 
@@ -114,11 +114,15 @@ class Checkpoint(keras.callbacks.Callback):
 
     # === Restoring ===
 
-    def restore(self, model: keras.Model) -> Position:
+    def restore(self, model: keras.Model, steps: int | None = None) -> Position:
         """Puts the newest whole checkpoint into a compiled model.
 
         Args:
             model: of the architecture that was saved, compiled with the same optimizer.
+            steps: number of batches of an epoch, where it may be another than when the checkpoint was
+                written, because there are more or fewer images now. Training then goes on at the same share
+                of the epoch, and the optimizer counts its steps from there, so that schedules that were made
+                for epochs of `steps` batches end with the training.
 
         Returns:
             Where to go on; `(0, 0)` if there is no checkpoint yet.
@@ -134,9 +138,14 @@ class Checkpoint(keras.callbacks.Callback):
             return self._start
         arrays, state = found
         contents.put_back(model, arrays, state, self.files if self.writes else (), self.stateful)
-        self._start = self._position = Position(*state["position"])
+        self._start, self._steps = Position(*state["position"]), state["steps"]
+        if steps is not None and self._steps not in (None, steps):
+            self._start = _at_same_share(self._start, self._steps, steps)
+            # counts batches, also where several make one update and `iterations` counts updates
+            model.optimizer._iterations.assign(self._start.epoch * steps + self._start.batch)
+            self._steps, self._moved = steps, True
+        self._position = self._start
         self._offset = self._start.batch
-        self._steps = state["steps"]
         # Keras resets the metrics when an epoch begins
         self._metrics = arrays if self._start.batch else None
         self._random = arrays, state["random"]
@@ -161,6 +170,9 @@ class Checkpoint(keras.callbacks.Callback):
         state |= {"position": position, "steps": self._steps, "value": value}
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         path = checkpoint_folder.write(self.folder, step, arrays, state)
+        if self._moved:  # those of longer epochs have higher numbers, and would be taken for newer ones
+            checkpoint_folder.delete_later(self.folder, step)
+            self._moved = False
         checkpoint_folder.delete_old(self.folder, self.keep)
         now = time.monotonic()
         self._position = position
@@ -188,7 +200,7 @@ class Checkpoint(keras.callbacks.Callback):
             )
         self._began = self._last = time.monotonic()
         self._count_steps(self._start.epoch)
-        if self._position is None:
+        if self._position is None or self._moved:
             self.save(self._start)
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -293,3 +305,9 @@ class Checkpoint(keras.callbacks.Callback):
         finally:
             self._signals = None
             self._restored = False  # another call begins with the newest checkpoint
+
+
+def _at_same_share(position: Position, before: int, now: int) -> Position:
+    """The position at the same share of an epoch that has another number of batches."""
+    batch = round(position.batch * now / before)
+    return Position(position.epoch, batch) if batch < now else Position(position.epoch + 1, 0)

@@ -62,10 +62,10 @@ def requested(module: ModuleType, given: Given) -> tuple:
     """
     from keras_leoclr.training import settling
 
-    overwrite = "overwrite" in given and given["overwrite"]
+    overwrite, override = (name in given and given[name] for name in ("overwrite", "override"))
     fields = fields_of(given, module.RECIPE)
     try:
-        return settling.requested(module, given["preset"], fields, given["workdir"], overwrite)
+        return settling.requested(module, given["preset"], fields, given["workdir"], overwrite, override)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -83,6 +83,14 @@ def write(
     return path
 
 
+def delete_later(folder: pathlib.Path, step: int) -> None:
+    """Deletes the checkpoints after more than so many steps."""
+    last = checkpoint_file.path_of(folder, step)
+    for path in checkpoint_file.paths(folder):
+        if path > last:
+            path.unlink()
+
+
 def delete_old(folder: pathlib.Path, keep: int) -> None:
     """Deletes all but the newest checkpoints and the one with the largest `value` in its state.
 

@@ -7,6 +7,8 @@ import os
 import pathlib
 from typing import Any
 
+from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs.data_record import DataRecord
 from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.results import Results
 
@@ -20,6 +22,7 @@ class RunFolder:
     Attributes:
         recipe_file: settings of the run; a folder that has this file holds a run.
         about_file: what the run was made with, and whether it is finished.
+        data_file: the files that the run was trained on, with their sizes and times.
         results_file: named results, one a line.
         history_file: means of every epoch.
         status_file: where the run is, for `leoclr watch`.
@@ -41,6 +44,7 @@ class RunFolder:
         self.path = pathlib.Path(path)
         self.recipe_file = self.path / "recipe.json"
         self.about_file = self.path / "run.json"
+        self.data_file = self.path / "data.json.gz"
         self.results_file = self.path / "results.jsonl"
         self.history_file = self.path / "history.csv"
         self.status_file = self.path / "progress.json"
@@ -85,6 +89,29 @@ class RunFolder:
             ValueError: if the file is damaged.
         """
         return _read(self.about_file)
+
+    def data(self) -> DataRecord:
+        """The images that the run was trained on; without any if that was not noted yet.
+
+        Raises:
+            ValueError: if `run.json` is damaged.
+        """
+        about = self.about().get("data", {})
+        return DataRecord(about, DataRecord.read_files(self.data_file) if about else {})
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether there is something that a run could go on from."""
+        return bool(checkpoint_file.paths(self.checkpoints))
+
+    def epochs_done(self) -> int:
+        """Epochs that the newest checkpoint has behind it; 0 if there is none that can be read."""
+        for path in reversed(checkpoint_file.paths(self.checkpoints)):
+            try:
+                return int(checkpoint_file.read_state(path)["position"][0])
+            except (checkpoint_file.DamagedCheckpointError, OSError, KeyError):
+                continue
+        return 0
 
     def write_recipe(self, recipe: dict[str, Any]) -> None:
         """Writes the settings; from then on the folder holds a run."""

@@ -7,6 +7,8 @@ import os
 import pathlib
 from typing import Any
 
+from keras_leoclr.runs.files import write_text
+
 
 class Results:
     """The file `results.jsonl` of a run; every evaluator and callback writes through this class.
@@ -29,6 +31,10 @@ class Results:
         line = json.dumps({"name": name, "value": float(value), **protocol})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+
+    def replace(self, lines: list[dict[str, Any]]) -> None:
+        """Writes these lines in the place of all, whole or not at all."""
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def read(self, damaged: list[int] | None = None) -> list[dict[str, Any]]:
         """All results in the order of writing; an empty list if there is no file yet.

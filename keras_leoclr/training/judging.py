@@ -18,6 +18,7 @@ CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of sever
 MOST_PIXELS = 1 << 30  # bytes of all images as raw pixels, above which these are not judged
 QUALITY_IMAGES = 10_000
 CURVE_TRAIN_IMAGES = 2_500
+BEFORE_TRAINING = ("raw pixels", "random")  # subjects
 CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
 
 
@@ -68,6 +69,11 @@ class Judge:
         else:
             self._run("raw pixels", None, 0, ["knn", "linear", "few"])
         self._run("random", backbone, 0, self._names())
+
+    def forget_before_training(self) -> None:
+        """Deletes the results of `before_training`, which were measured on other images."""
+        lines = self.results.read()
+        self.results.replace([line for line in lines if line.get("subject") not in BEFORE_TRAINING])
 
     def after_training(self, backbone: keras.Model) -> None:
         """Judges the pretrained backbone; without an evaluation, a map of training images is all there is."""

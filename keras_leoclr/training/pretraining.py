@@ -6,15 +6,18 @@ import contextlib
 import pathlib
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
-from keras_leoclr import backbones, callbacks, distribution, evaluation, model_card, report
+from keras_leoclr import backbones, callbacks, distribution, model_card, report
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
 from keras_leoclr.runs.files import whole_path
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
 from keras_leoclr.training.determinism import make_deterministic
 from keras_leoclr.training.judging import Judge, final_scores
@@ -57,8 +60,9 @@ def pretrain(
         deterministic: ask the backend for the same bits every time. An interrupted run then ends exactly
             like one that was not.
         tensorboard: "on", "off", or "auto": write `logs` if the package tensorboard is there.
-        override: resume although settings have changed, as far as that is safe (see `Recipe`). With
-            other `epochs`, the learning rate goes on along the cosine of the new length.
+        override: resume although settings have changed, as far as that is safe (see `Recipe`), or the
+            images. With other `epochs`, the learning rate goes on along the cosine of the new length; with
+            more or fewer images, at the same share of the epoch.
         settle: called once the devices are known: the recipe to the one that is run, and lines that say
             why, which are printed.
 
@@ -67,7 +71,7 @@ def pretrain(
         run, those that it has written.
 
     Raises:
-        ChangedRecipeError: if `workdir` holds a run with other settings.
+        ChangedRecipeError: if `workdir` holds a run with other settings, or one that began with other images.
         RunInProgressError: if another process runs in `workdir`.
         Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
         NonFiniteLossError: if the loss is not finite at some step.
@@ -80,14 +84,19 @@ def pretrain(
         make_deterministic()
     with distribution.connect(recipe.strategy) as devices:
         recipe, reasons = settle(recipe) if settle else (recipe, [])
+        # before the first checkpoint nothing was trained that safe settings could be at odds with
+        override = override or not RunFolder(workdir).has_checkpoints
         with RunSession(
             workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0
         ) as run:
+            recipe = run.recipe
             devices.check_batch_size(recipe.batch_size)
             verbose = verbose if run.writes else 0
             if verbose and reasons:
                 print("\n".join(reasons))
             if run.finished and not overwrite:
+                if run.moved_from is not None:
+                    RunSources.load(recipe, run.compare_data)
                 if verbose:
                     print(f"The run in {run.folder.path} is finished. `overwrite` runs it again.")
                 return final_scores(run.folder.results)
@@ -118,7 +127,7 @@ def _pretrain(
 
     # === Images, views and model ===
     keras.utils.set_random_seed(recipe.seed)
-    sources = RunSources.load(recipe)
+    sources = RunSources.load(recipe, run.compare_data)
     views = make_views(recipe)
     batches = ViewBatches(recipe, sources.train, views, devices)
     model = compiled_model(recipe, devices, batches.steps)
@@ -127,7 +136,7 @@ def _pretrain(
     run.begin()
     devices.meet()  # the folder is now as the run needs it
     if not run.writes:  # worker 0 writes, measures and speaks
-        checkpoint.restore(model)
+        checkpoint.restore(model, batches.steps)
         _fit(model, batches, checkpoint, devices, [callbacks.Health()])
         return {}
     folder, results = run.folder, run.folder.results
@@ -139,23 +148,38 @@ def _pretrain(
     health = callbacks.Health(feed, results)
     chosen = monitors(recipe, sources, preprocessing, folder, health, devices.replicas)
     kept = {callbacks.Health: "health", callbacks.OnlineLinearProbe: "online_probe"}
-    checkpoint.stateful = {kept[type(each)]: each for each in chosen if type(each) in kept}
+    stateful = {kept[type(each)]: each for each in chosen if type(each) in kept}
 
     # === From the start, or where an interrupted run stopped ===
     judge = Judge(recipe, sources, preprocessing, results, say)
-    at = checkpoint.restore(model)
+    untrained = copy_of(model.backbone) if run.changed and recipe.evaluate else None
+    checkpoint.stateful = dict(stateful)
+    if run.changed:  # its classes may be others: this classifier begins anew
+        checkpoint.stateful.pop("online_probe", None)
+    at = checkpoint.restore(model, batches.steps)
+    checkpoint.stateful = stateful
     if checkpoint.resumed:
-        drop_unnamed(results)  # of an evaluation that was interrupted
         _note_resumed(run, at)
         say(f"Resumed from {folder.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
+        if run.changed:
+            lines = "\n".join(f"  {split}: {change}" for split, change in run.changed.items())
+            say(f"The images are others than those that the run began with:\n{lines}\n")
+            write_views(views, sources.train, folder.views_file)
+            judge.forget_before_training()
+            judge.before_training(untrained)
+        elif run.moved_from is not None:
+            results.replace([_renamed(line, run.moved_from, recipe.dataset) for line in results.read()])
+        drop_unnamed(results)  # of an evaluation that was interrupted
+        if run.changed or run.moved_from is not None:  # what is noted now has to be in the checkpoint too
+            checkpoint.set_model(model)
+            checkpoint.save(at)
     else:
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
             path.unlink(missing_ok=True)
         drop_unnamed(results)
         write_views(views, sources.train, folder.views_file)
         judge.before_training(model.backbone)
-    used = sources.by_split(recipe).items()
-    run.add(data={name: evaluation.data_identity(source, recipe.dataset, name) for name, source in used})
+    run.note_data()
 
     # === Training ===
     if with_logs:
@@ -222,6 +246,11 @@ def _introduction(recipe, model, sources, views, steps, devices) -> str:
 
 def _note_resumed(run: RunSession, at: Position) -> None:
     run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
+
+
+def _renamed(line: dict[str, Any], before: str, now: str) -> dict[str, Any]:
+    """A result with the path that its data set has now."""
+    return line | {"dataset": now} if line.get("dataset") == before else line
 
 
 def _save(model: keras.Model, path: pathlib.Path) -> None:

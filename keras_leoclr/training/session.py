@@ -9,20 +9,28 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
+from keras_leoclr.data.readers.arrays import BUNDLED
+from keras_leoclr.runs.data_record import DataChange, nothing_in_common
 from keras_leoclr.runs.environment import environment
 from keras_leoclr.runs.files import Lock, LockHeldError, delete_partial
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.run_data import RunData
 
 
 class ChangedRecipeError(ValueError):
     """A run was to be resumed with other settings."""
+
+
+class ChangedDataError(ChangedRecipeError):
+    """A run was to be resumed on other images than those that it began with."""
 
 
 class RunInProgressError(OSError):
@@ -36,14 +44,21 @@ class RunSession:
         workdir: folder of the run.
         recipe: its settings.
         overwrite: whether a run that is there may be deleted.
-        override: whether settings that are `resumable`, and the backend, may differ from those of the run
-            that is there.
+        override: whether settings that are `resumable`, the images and the backend may differ from those of
+            the run that is there.
         deterministic: is noted in `run.json`.
         writes: whether this process is the one that writes; others read the folder and hold nothing.
 
     Attributes:
         folder: paths of the run's files.
+        recipe: its settings; the data set is written as it was when the run began, where that is the same
+            place.
         status: writes where the run is.
+        moved_from: what the data set was called when the run began, if that may be another one; otherwise
+            None. `compare_data` finds out.
+        data: the images that are there; None before `compare_data`.
+        changed: how they differ from those that the run was trained on, by split; {} where they are the
+            same, or nothing was trained yet.
 
     Raises:
         ChangedRecipeError: if there is a run with other settings.
@@ -67,6 +82,9 @@ class RunSession:
         self.about = {"backend": keras.backend.backend(), "deterministic": deterministic}
         self._lock = Lock(self.folder.lock_file)
         self._begun = self._finished = False
+        self.moved_from: str | None = None
+        self.data: RunData | None = None
+        self.changed: dict[str, DataChange] = {}
         self.status = StatusFile(self.folder.status_file)
         if self.folder.holds_run:
             self._look()
@@ -75,6 +93,47 @@ class RunSession:
     def finished(self) -> bool:
         """Whether the run that is there has come to its end, with these settings."""
         return self.folder.holds_run and self.folder.about().get("finished", False)
+
+    def compare_data(self, sources: Mapping[str, Any]) -> bool:
+        """Compares the images with those that the run was trained on; before `begin`.
+
+        Args:
+            sources: the images that are there, by the name of their split.
+
+        Returns:
+            Whether the run goes on with other images than those that its settings were given for.
+
+        Raises:
+            ChangedDataError: if they have changed and `override` is not set.
+            ChangedRecipeError: if they are of another data set.
+        """
+        now = self.data = RunData(sources, self.recipe.dataset)
+        if self.overwrite or not self.folder.has_checkpoints:
+            return False
+        before = self.folder.data()
+        changed = now.changes_since(before)
+        if self.moved_from is not None and nothing_in_common(before, now.record, self.recipe.train_split):
+            settings = {"dataset": self.moved_from}, {"dataset": self.recipe.dataset}
+            raise ChangedRecipeError(_refusal(self.folder.path, ["dataset"], ["dataset"], *settings))
+        if changed and not self.override:
+            lines = "\n".join(f"  {split}: {change}" for split, change in changed.items())
+            raise ChangedDataError(
+                "`dataset` must hold the images that the run began with. `override` goes on with those that "
+                "are there now: steps, schedules and kNN sizes will be theirs. Another `workdir` starts a run"
+                f" of its own. Received: dataset={self.recipe.dataset!r}, workdir={self.folder.path}, with "
+                f"changes since the run began\n{lines}"
+            )
+        self.changed = changed
+        noted = self.about.get("overridden", self.folder.about().get("overridden", []))
+        if changed:
+            self.about["overridden"] = noted = [*noted, "data"]
+        return "data" in noted
+
+    def note_data(self) -> None:
+        """Notes the images that the run is trained on, after `compare_data`."""
+        if self.writes:
+            self.data.record.write_files(self.folder.data_file)
+        self.add(data=self.data.record.about)
 
     def begin(self) -> None:
         """Makes the folder, or empties it, or notes settings that were overridden."""
@@ -92,7 +151,8 @@ class RunSession:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         delete_partial(self.folder.path)
         before = self.folder.about()  # what earlier processes of the run found out
-        self.about |= {name: before[name] for name in ("data", "resumed") if name in before}
+        kept = ("data", "resumed", "overridden")
+        self.about = {name: before[name] for name in kept if name in before} | self.about
         self.about["environment"] = environment(self.about["backend"])
         self.folder.checkpoints.mkdir(exist_ok=True)
         self.folder.write_about({**self.about, "finished": False})
@@ -151,6 +211,8 @@ class RunSession:
         before = {**default, **self.folder.recipe(), "backend": noted.get("backend")}
         now = {**dataclasses.asdict(self.recipe), "backend": self.about["backend"]}
         changed = [name for name in now if _plain(before.get(name)) != _plain(now[name])]
+        if "dataset" in changed:
+            changed = self._without_dataset(changed, before["dataset"], noted)
         safe = {"backend", *resumable(Recipe)}
         unsafe = [name for name in changed if name not in safe]
         if unsafe or (changed and not self.override):
@@ -159,6 +221,24 @@ class RunSession:
             self.about["overridden"] = [*noted.get("overridden", []), *changed]
             if noted.get("finished") and self.writes:
                 self.folder.write_about({**noted, "finished": False})
+
+    def _without_dataset(self, changed, before, noted):
+        """Leaves the data set to `compare_data` where the images tell whether it is the same."""
+        if _same_place(before, self.recipe.dataset):
+            self.recipe = dataclasses.replace(self.recipe, dataset=before)
+        elif noted.get("data") and self.folder.has_checkpoints:
+            self.moved_from = before
+        else:
+            return changed
+        return [name for name in changed if name != "dataset"]
+
+
+def _same_place(first: str, second: str) -> bool:
+    """Whether two paths lead to the same folder or file; a name that the package knows is no path."""
+    if BUNDLED.keys() & {first, second}:
+        return False
+    places = [os.path.expanduser(path) for path in (first, second)]
+    return all(map(os.path.exists, places)) and os.path.samefile(*places)
 
 
 def _plain(value: Any) -> Any:

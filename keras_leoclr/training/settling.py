@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_leoclr import data
 from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
 
 # The recipe as far as it is known before the devices are, to the recipe that is run and lines that say why.
@@ -27,12 +28,15 @@ def requested(
     given: Mapping[str, Any] | None = None,
     workdir: str | os.PathLike | None = None,
     overwrite: bool = False,
+    override: bool = False,
 ) -> tuple[Recipe, Settle | None]:
     """The recipe that was asked for, and what is left to settle once the devices are known.
 
     A module may choose settings by the pictures and the computer: it then has `CHOSEN`, the names of these
     settings, and `choose(recipe, given, source)`. A run that goes on keeps the settings that were chosen
     when it began, also where the pictures or the computer have changed; given settings take precedence.
+    Where the pictures have changed and `override` is set, or nothing was trained yet, those settings that the
+    weights do not depend on are chosen anew.
 
     Args:
         module: of a recipe, with `RECIPE` and maybe `PRESETS`.
@@ -40,6 +44,7 @@ def requested(
         given: settings by name that were asked for.
         workdir: folder of the run; None if there will be none.
         overwrite: whether a run that is there does not go on but starts anew.
+        override: whether a run may go on with other pictures.
 
     Returns:
         The recipe, and the argument `settle` of `pretrain`, None where nothing is chosen.
@@ -59,15 +64,43 @@ def requested(
 
     def settle(_: Recipe) -> tuple[Recipe, list[str]]:
         chosen = dataclasses.replace(base, **given)
-        begun = {} if workdir is None or overwrite else RunFolder(workdir).recipe()
+        run = None if workdir is None or overwrite else RunFolder(workdir)
+        begun = {} if run is None else run.recipe()
         if begun:
             kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in given}
-            told = ", ".join(f"{name} {value}" for name, value in kept.items())
-            return made(dataclasses.replace(chosen, **kept)), [f"As the run in {workdir} began: {told}"]
-        source = data.load(chosen.dataset, chosen.train_split, chosen.data_dir, on_error=chosen.on_error)
-        chosen, reasons = module.choose(chosen, given, source)
+            lines = []
+            if not run.has_checkpoints or (override and _has_other_pictures(run, chosen)):
+                anew = kept.keys() & {*resumable(Recipe)}
+                fixed = {name: value for name, value in kept.items() if name not in anew}
+                fresh, reasons = module.choose(
+                    dataclasses.replace(chosen, **fixed), {**given, **fixed}, _training_pictures(chosen)
+                )
+                kept = fixed | {name: getattr(fresh, name) for name in anew}
+                lines = [line for line in reasons if line.split()[0] in anew]
+                done = run.epochs_done()
+                if "epochs" in anew and kept["epochs"] <= done:
+                    kept["epochs"] = max(begun["epochs"], done)
+                    lines = [line for line in lines if not line.startswith("epochs ")]
+            told = ", ".join(f"{n} {v}" for n, v in kept.items() if v == begun.get(n))
+            return made(dataclasses.replace(chosen, **kept)), [
+                f"As the run in {workdir} began: {told}",
+                *lines,
+            ]
+        chosen, reasons = module.choose(chosen, given, _training_pictures(chosen))
         if preset == "smoke":
             reasons.append("The preset smoke makes less of these.")
         return made(chosen), reasons
 
     return recipe, settle
+
+
+def _training_pictures(recipe: Recipe) -> Any:
+    return data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
+
+
+def _has_other_pictures(run: RunFolder, recipe: Recipe) -> bool:
+    from keras_leoclr.training.run_data import RunData  # needs what a list of settings does without
+
+    source = _training_pictures(recipe)
+    source = source.take(recipe.max_images) if recipe.max_images else source
+    return bool(RunData({recipe.train_split: source}, recipe.dataset).changes_since(run.data()))

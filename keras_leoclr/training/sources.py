@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr import data
@@ -38,8 +39,15 @@ class RunSources:
     knn: tuple[int, int] | None
 
     @classmethod
-    def load(cls, recipe: Recipe) -> RunSources:
+    def load(cls, recipe: Recipe, look: Callable[[dict[str, Source]], bool] | None = None) -> RunSources:
         """Opens the images that a recipe names.
+
+        Args:
+            recipe: the settings.
+            look: is called with the sources by split before it is checked that they are what the recipe
+                needs: where images have changed, this is said first. It returns whether the recipe was made
+                for other images: sizes of the kNN measurement that are more than there are images are then
+                chosen anew.
 
         Raises:
             ValueError, FileNotFoundError: if there are no such images, or not what the recipe needs of them.
@@ -51,14 +59,15 @@ class RunSources:
                 "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
                 f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has none"
             )
-        measured = recipe.knn_every and labelled.labelled
+        test = load_split(recipe, recipe.test_split) if recipe.evaluate else None
+        sources = cls(train=train, labelled=labelled, test=test, knn=None)
+        others = look is not None and look(sources.by_split(recipe))
+        if not (recipe.knn_every and labelled.labelled):
+            return sources
         count = -1 if labelled.count is None else labelled.count
-        return cls(
-            train=train,
-            labelled=labelled,
-            test=load_split(recipe, recipe.test_split) if recipe.evaluate else None,
-            knn=knn_sizes(recipe, count) if measured else None,
-        )
+        if others and 0 <= count < recipe.knn_bank + recipe.knn_queries:
+            recipe = dataclasses.replace(recipe, knn_bank=0, knn_queries=0)
+        return dataclasses.replace(sources, knn=knn_sizes(recipe, count))
 
     def by_split(self, recipe: Recipe) -> dict[str, Source]:
         """The sources by the name of their split."""

@@ -102,6 +102,7 @@ def test_a_finished_run_is_evaluated_compared_and_reported(runs, capsys):
 @on_tensorflow
 def test_an_interrupted_run_ends_like_the_one_that_was_not(runs):
     interrupted = runs[1]
+    keras.utils.clear_session()  # Keras counts the names of models, which the fixture has too
     pretrain(from_json(Recipe, interrupted.recipe()), interrupted.path, verbose=0, tensorboard="off")
     assert interrupted.about()["finished"] and interrupted.about()["resumed"] == [[1, 1]]
     histories = []

@@ -1,0 +1,76 @@
+"""The record of the images of a run: their number, and size, time and checksum of their files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from keras_leoclr import evaluation
+from keras_leoclr.runs.data_record import DataChange, DataRecord, Files, changes
+
+SAMPLED = 200  # files of a split whose checksum is noted
+READ = 1 << 16  # bytes of the beginning and of the end of a file that its checksum is made of
+
+
+class RunData:
+    """The images of a run as they are now.
+
+    Args:
+        sources: sources by the name of their split.
+        dataset: name or path that they were loaded from.
+
+    Attributes:
+        record: what is noted of them.
+    """
+
+    def __init__(self, sources: Mapping[str, Any], dataset: str):
+        self.record = DataRecord()
+        self._places: dict[str, dict[str, str]] = {}
+        for split, source in sources.items():
+            self.record.about[split] = evaluation.data_identity(source, dataset, split)
+            places = _places(source, dataset)
+            if places:
+                self._places[split] = places
+                self.record.files[split] = _files(places)
+
+    def changes_since(self, before: DataRecord) -> dict[str, DataChange]:
+        """How the images differ from those of a record, by split."""
+        return changes(before, self.record, lambda split, name: _checksum(self._places[split][name]))
+
+
+def _places(source: Any, dataset: str) -> dict[str, str]:
+    """Path of each file by its name; {} where images are no files."""
+    from keras_leoclr.data.readers.folder import FolderImages
+    from keras_leoclr.data.readers.tfrecord import tfrecord_files
+
+    if isinstance(source.images, FolderImages):
+        start = len(os.fsdecode(source.images.root).rstrip(os.sep)) + 1
+        return {path[start:]: path for path in source.images.paths}
+    if source.encoded is None or dataset.startswith("tfds:"):
+        return {}
+    return {os.path.basename(path): path for path in tfrecord_files(os.path.expanduser(dataset))}
+
+
+def _files(places: dict[str, str]) -> Files:
+    files = {}
+    for number, (name, path) in enumerate(places.items()):
+        found = os.stat(path)
+        files[name] = [found.st_size, found.st_mtime_ns, _checksum(path) if number < SAMPLED else None]
+    return files
+
+
+def _checksum(path: str) -> str | None:
+    """Of the size, the beginning and the end of a file; None if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.blake2b(f"{size}\0".encode(), digest_size=12)
+            digest.update(file.read(READ))
+            if size > READ:
+                file.seek(max(READ, size - READ))
+                digest.update(file.read(READ))
+    except OSError:
+        return None
+    return digest.hexdigest()
