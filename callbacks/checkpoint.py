@@ -108,6 +108,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._began = self._last = time.monotonic()  # no clock that can be set back
 
     @property
+    def position(self) -> Position | None:
+        """Where training goes on from the newest checkpoint; None if there is none yet."""
+        return self._position
+
+    @property
     def resumed(self) -> bool:
         """Whether `restore` found a checkpoint."""
         return self._restored and self._position is not None

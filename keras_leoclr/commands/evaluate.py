@@ -122,6 +122,8 @@ def _run(given: Given) -> int:
     for what in chosen:
         before = len(suite.results.read())
         suite.run([what])
+        if given["backbone"] is None:
+            folder.note_repeated(what)
         if given["json"]:
             for line in suite.results.read()[before:]:
                 print(json.dumps(line))

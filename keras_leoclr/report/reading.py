@@ -135,8 +135,18 @@ def read_run(workdir: str | pathlib.Path) -> RunRecord:
     except (OSError, SyntaxError):  # Pillow's word for a broken PNG
         run.missing.append(f"{folder.views_file.name} is missing or damaged: no views are shown.")
     if run.about and not run.about.get("finished"):
-        run.missing.insert(0, "The run is not finished: it goes on, or was interrupted.")
+        run.missing.insert(0, _unfinished(run.about))
     return run
+
+
+def _unfinished(about):
+    failed = about.get("failed")
+    if not (about.get("trained") and isinstance(failed, dict) and failed):
+        return "The run is not finished: it goes on, or was interrupted."
+    reasons = "; ".join(f"{name} ({reason})" for name, reason in failed.items())
+    return (
+        f"The training is finished, and what came after it failed: {reasons}. `leoclr evaluate` repeats it."
+    )
 
 
 def _read_json(run, path):

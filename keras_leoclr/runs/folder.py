@@ -104,6 +104,17 @@ class RunFolder:
         """Whether there is something that a run could go on from."""
         return bool(checkpoint_file.paths(self.checkpoints))
 
+    def note_repeated(self, name: str) -> None:
+        """Notes that what failed after the training is done; when nothing is left the run is finished."""
+        about = self.about()
+        if name not in about.get("failed", {}):
+            return
+        del about["failed"][name]
+        if not about["failed"]:
+            del about["failed"]
+            about["finished"] = True
+        self.write_about(about)
+
     def epochs_done(self) -> int:
         """Epochs that the newest checkpoint has behind it; 0 if there is none that can be read."""
         for path in reversed(checkpoint_file.paths(self.checkpoints)):

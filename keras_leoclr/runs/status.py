@@ -80,6 +80,8 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
     about = _json(run.about_file)
     status = {"state": "finished" if about.get("finished") else "unknown", "updated": None}
     status |= _json(run.status_file)
+    if about.get("finished") and status["state"] not in UNDER_WAY:
+        status["state"] = "finished"  # also where what had failed was repeated
     updated = status["updated"]
     status["silent"] = None if updated is None else max(0.0, time.time() - updated)
     if status["state"] in UNDER_WAY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -75,13 +76,26 @@ class Judge:
         lines = self.results.read()
         self.results.replace([line for line in lines if line.get("subject") not in BEFORE_TRAINING])
 
-    def after_training(self, backbone: keras.Model) -> None:
-        """Judges the pretrained backbone; without an evaluation, a map of training images is all there is."""
+    def after_training(
+        self, backbone: keras.Model, part: Callable[[str, str], AbstractContextManager[None]]
+    ) -> None:
+        """Judges the pretrained backbone; without an evaluation, a map of training images is all there is.
+
+        Args:
+            backbone: the pretrained backbone.
+            part: `(name, flags)` of an evaluation, see `Ending.part`, to a context that it is made in.
+        """
+        split = self.recipe.train_split
         if self.recipe.evaluate:
             self.say("\nAfter training: the pretrained backbone")
-            self._run("pretrained", backbone, self.recipe.epochs, self._names())
+            suite = self._judging("pretrained", backbone, self.recipe.epochs)
+            for name in self._names():
+                with part(name, ""):
+                    suite.run([name])
         elif self.recipe.map_images and _can_be_a_map(self.sources.train):
-            self._map_of_training_images(backbone)
+            about = self._about("pretrained", self.recipe.epochs, split, split)
+            with part("embedding", f"--test_split {split}"):
+                self._suite(backbone, self.sources.train, None, about).run(["embedding"])
 
     def _names(self) -> list[str]:
         mapped = ["embedding"] if self.recipe.map_images and _can_be_a_map(self.sources.test) else []
@@ -89,13 +103,11 @@ class Judge:
         return ["knn", "linear", "few", *mapped, "quality", *curves]
 
     def _run(self, subject: str, backbone: keras.Model | None, epoch: int, names: Sequence[str]) -> None:
-        about = self._about(subject, epoch, self.recipe.labelled_split, self.recipe.test_split)
-        self._suite(backbone, self.sources.labelled, self.sources.test, about).run(names)
+        self._judging(subject, backbone, epoch).run(names)
 
-    def _map_of_training_images(self, backbone: keras.Model) -> None:
-        split = self.recipe.train_split
-        about = self._about("pretrained", self.recipe.epochs, split, split)
-        self._suite(backbone, self.sources.train, None, about).run(["embedding"])
+    def _judging(self, subject: str, backbone: keras.Model | None, epoch: int) -> Suite:
+        about = self._about(subject, epoch, self.recipe.labelled_split, self.recipe.test_split)
+        return self._suite(backbone, self.sources.labelled, self.sources.test, about)
 
     def _about(self, subject: str, epoch: int, train_split: str, test_split: str) -> dict[str, Any]:
         about = {"subject": subject, "dataset": self.recipe.dataset, "train_split": train_split}

@@ -13,6 +13,7 @@ import keras
 from keras_leoclr import backbones, callbacks, distribution, model_card, report
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.checkpointing.fit import Position
+from keras_leoclr.data.failures import Failures
 from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
@@ -20,6 +21,7 @@ from keras_leoclr.runs.files import whole_path
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
 from keras_leoclr.training.determinism import make_deterministic
+from keras_leoclr.training.ending import Ending
 from keras_leoclr.training.judging import Judge, final_scores
 from keras_leoclr.training.monitors import monitors
 from keras_leoclr.training.recipe import Recipe
@@ -75,6 +77,9 @@ def pretrain(
         RunInProgressError: if another process runs in `workdir`.
         Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
         NonFiniteLossError: if the loss is not finite at some step.
+        Exception: of an evaluation, the table or the page after the training. `backbone.keras` is saved then,
+            `run.json` says "trained" and what "failed", and all other parts are there; another call, or
+            `leoclr evaluate` and `leoclr report`, repeat it.
         ImportError: if `tensorboard` is "on" and the package is missing.
     """
     if not recipe.dataset:
@@ -185,29 +190,39 @@ def _pretrain(
     if with_logs:
         projected = sources.train.take(PROJECTED)
         chosen.append(callbacks.TensorBoard(folder.logs, folder.views_file, projected, views))
-    with contextlib.closing(callbacks.Progress(feed, run.status, verbose)) as shown:
+    ending = Ending(folder.path)
+    with ending.part("logs"), contextlib.closing(callbacks.Progress(feed, run.status, verbose)) as shown:
         _fit(model, batches, checkpoint, devices, [*chosen, shown])
+    if ending.failed and checkpoint.position != (recipe.epochs, 0):
+        raise ending.failed["logs"]  # before the end
     run.status.update(now=True, state="evaluating")
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
 
     # === Files ===
-    if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
-        _save(model, folder.model_file)
     model_card.remove(folder.path)  # of a run that goes on for more epochs
     _save(backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
-    model_card.write(folder.path, images=sources.train.count)
-    failures = sources.train.failures
-    if failures.count:
-        failures.write(folder.skipped_file)
-        say(f"{failures.count} pictures could not be read and were skipped: {folder.skipped_file}")
+    run.add(trained=True)  # from here on, what fails can be repeated
+    with ending.part("model"):
+        if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
+            _save(model, folder.model_file)
+    with ending.part("model card"):
+        model_card.write(folder.path, images=sources.train.count)
+    with ending.part("list of skipped pictures"):
+        _write_skipped(sources.train.failures, folder, say)
 
     # === Judgement and report ===
-    judge.after_training(model.backbone)
+    judge.after_training(model.backbone, ending.part)
     if recipe.evaluate:
-        model_card.write(folder.path)  # with the results
-        say("\n" + report.table(results.read()))
-    run.finish()  # before the page, which says whether it is
-    page = report.write_report(folder.path)
+        with ending.part("model card"):
+            model_card.write(folder.path)  # with the results
+        with ending.part("table"):
+            say("\n" + report.table(results.read()))
+    run.finish(ending.reasons() if not ending.complete else {})  # before the page, which says whether it is
+    with ending.part("page"):
+        page = report.write_report(folder.path)
+    if ending.failed:
+        say(f"\n{ending.message()}")
+        ending.raise_first()
     minutes = (time.monotonic() - started) / 60
     written = ", ".join(path.name for path in (folder.backbone_file, folder.card_page, folder.results_file))
     say(f"\nDone in {minutes:.1f} minutes. In {folder.path}: {written}.\nTo look at: {page}")
@@ -251,6 +266,13 @@ def _note_resumed(run: RunSession, at: Position) -> None:
 def _renamed(line: dict[str, Any], before: str, now: str) -> dict[str, Any]:
     """A result with the path that its data set has now."""
     return line | {"dataset": now} if line.get("dataset") == before else line
+
+
+def _write_skipped(failures: Failures, folder: RunFolder, say: Callable[[str], None]) -> None:
+    folder.skipped_file.unlink(missing_ok=True)  # of a run that goes on with other images
+    if failures.count:
+        failures.write(folder.skipped_file)
+        say(f"{failures.count} pictures could not be read and were skipped: {folder.skipped_file}")
 
 
 def _save(model: keras.Model, path: pathlib.Path) -> None:

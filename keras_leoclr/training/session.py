@@ -168,11 +168,16 @@ class RunSession:
         if self.writes:
             self.folder.write_about({**self.about, "finished": False})
 
-    def finish(self) -> None:
-        """Notes that nothing is left to do."""
+    def finish(self, failed: Mapping[str, str] | None = None) -> None:
+        """Notes that nothing is left to do.
+
+        Args:
+            failed: what is left to do, with the reason; the run is not finished then.
+        """
         if self.writes:
-            self.folder.write_about({**self.about, "finished": True})
-            self._finished = True
+            left = {"failed": dict(failed)} if failed else {}
+            self.folder.write_about({**self.about, **left, "finished": not left})
+            self._finished = not left
 
     def close(self) -> None:
         """Lets another process in; so does the end of this one, however it comes."""
@@ -184,7 +189,7 @@ class RunSession:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self._begun:
             end = {"state": "finished" if self._finished else "stopped"}
-            if error is not None and isinstance(error, Exception):  # and not a signal
+            if isinstance(error, Exception) and not self._finished:  # and not a signal
                 end = {"state": "failed", "error": f"{kind.__name__}: {error}".splitlines()[0]}
             self.status.update(now=True, **end)
         self.close()

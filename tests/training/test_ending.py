@@ -1,0 +1,115 @@
+"""What fails after the last epoch does not cost the training."""
+
+import dataclasses
+import json
+import warnings
+
+import keras
+import pytest
+
+from keras_leoclr import cli, evaluation, model_card, report
+from keras_leoclr.recipes import fashion_mnist, pretrain
+from keras_leoclr.report.reading import read_run
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.status import read_status
+from keras_leoclr.training.ending import Ending
+
+RECIPE = dataclasses.replace(
+    fashion_mnist.RECIPE.smoke(),
+    max_images=64,
+    image_size=16,
+    widths=(8, 16),
+    knn_every=0,
+    epochs=1,
+    queue_size=32,
+    map_images=8,
+)
+
+
+def broken(*_, **__):
+    raise RuntimeError("no room on\nthe device")
+
+
+def test_an_evaluation_that_fails_leaves_the_backbone_and_is_repeated(tmp_path, monkeypatch, capsys):
+    folder = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as patched:
+        calls = []
+
+        class Few(evaluation.FewLabels):
+            def run(self):
+                calls.append(self)
+                if len(calls) == 3:  # after raw pixels and the random backbone
+                    broken()
+                yield from super().run()
+
+        patched.setattr(evaluation, "FewLabels", Few)
+        with pytest.raises(RuntimeError, match="no room") as raised:
+            pretrain(RECIPE, folder.path, verbose=1)
+    printed = capsys.readouterr().out
+    told = (
+        "The training is finished and its backbone is saved. This failed after it:\n"
+        "  few: RuntimeError: no room on\nIt is repeated by\n"
+        f"  leoclr evaluate few --workdir {folder.path}\n  leoclr report {folder.path}"
+    )
+    assert told in printed and told in "".join(getattr(raised.value, "__notes__", [told]))
+    assert keras.saving.load_model(folder.backbone_file).output_shape == (None, 16)
+    about = folder.about()
+    assert (
+        about["trained"] and not about["finished"] and about["failed"] == {"few": "RuntimeError: no room on"}
+    )
+    done = {line["name"] for line in folder.results.read() if line.get("subject") == "pretrained"}
+    assert {"knn/top1", "linear/top1", "embedding/explained", "quality/uniformity"} & done
+    assert "embedding/explained" in done and "linear_few/top1" not in done
+    assert read_status(folder.path)["state"] == "failed"
+    assert "what came after it failed: few (RuntimeError: no room on)" in read_run(folder.path).missing[0]
+    assert "what came after it failed" in folder.report_file.read_text()
+
+    assert cli.main(["leoclr", "evaluate", "few", "--workdir", str(folder.path), "--per_class", "2"]) == 0
+    assert folder.about()["finished"] and "failed" not in folder.about()
+    assert read_status(folder.path)["state"] == "finished"
+    assert cli.main(["leoclr", "report", str(folder.path)]) == 0
+    assert "what came after it failed" not in folder.report_file.read_text()
+
+
+@pytest.mark.backend_free
+def test_a_page_that_fails_leaves_a_finished_run(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    recipe = dataclasses.replace(RECIPE, evaluate=False, map_images=0)
+    with monkeypatch.context() as patched:
+        patched.setattr(report, "write_report", broken)
+        patched.setattr(model_card, "write", broken)
+        with pytest.raises(RuntimeError), warnings.catch_warnings():
+            pretrain(recipe, folder.path, verbose=0)
+    assert folder.about()["trained"] and folder.about()["failed"] == {
+        "model card": "RuntimeError: no room on"
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(report, "write_report", broken)
+        with pytest.raises(RuntimeError):
+            pretrain(recipe, folder.path, verbose=0)  # trains no more
+    assert folder.about()["finished"] and len(folder.history_file.read_text().splitlines()) == 2
+    assert json.loads(folder.card_file.read_text())["data"]["images"] == 64
+    assert read_status(folder.path)["state"] == "finished"
+    assert pretrain(recipe, folder.path, verbose=0) == {}
+
+
+@pytest.mark.backend_free
+def test_every_part_is_tried_and_the_commands_repeat_what_failed():
+    ending = Ending("my runs/a")
+    for name, flags in (("knn", ""), ("linear", ""), ("embedding", "--test_split train"), ("page", None)):
+        with ending.part(name, flags):
+            if name != "knn":
+                raise ValueError(name)
+    assert list(ending.failed) == ["linear", "embedding", "page"] and not ending.complete
+    assert ending.commands() == [
+        "leoclr evaluate linear --workdir 'my runs/a'",
+        "leoclr evaluate embedding --workdir 'my runs/a' --test_split train",
+        "leoclr report 'my runs/a'",
+    ]
+    with pytest.raises(KeyboardInterrupt), ending.part("model"):
+        raise KeyboardInterrupt
+    with pytest.raises(ValueError, match="linear"):
+        ending.raise_first()
+    with ending.part("model"):
+        raise OSError
+    assert ending.commands()[-1].startswith("the same `leoclr pretrain`")
