@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import keras
@@ -67,6 +68,11 @@ class KNNMonitor(keras.callbacks.Callback):
         bank, queries = _labelled(*extract_features(self.model.backbone, self.bank)), self.query_features()
         # nothing to tell apart, or nothing to classify: no reason to stop a run
         if len(np.unique(bank[1])) < 2 or not len(queries[1]):
+            warnings.warn(
+                f"kNN is not measured: the {len(bank[1])} images of `bank` that have a label are of "
+                f"{len(np.unique(bank[1]))} classes, and {len(queries[1])} of `queries` have one.",
+                stacklevel=2,
+            )
             return
         accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)
         if logs is not None:

@@ -55,7 +55,7 @@ FLAGS = (
     Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
     Flag("train_split", str, None, "split that classifiers are fitted to"),
     Flag("test_split", str, None, "split that they are judged on"),
-    Flag("max_images", int, 0, "use only the first images of each split; 0 for all", low=0),
+    Flag("max_images", int, 0, "use only so many images of each split; 0 for all", low=0),
     Flag("image_size", int, None, "side of the images, pixels; by default the backbone's", low=1),
     Flag("mean", tuple[float, ...], None, "mean of the data per channel, in [0, 1]"),
     Flag("std", tuple[float, ...], None, "standard deviation of the data per channel, in [0, 1]"),

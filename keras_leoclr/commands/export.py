@@ -76,6 +76,7 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     import numpy as np
 
     from keras_leoclr import backbones, data
+    from keras_leoclr.data.parts import some_of
     from keras_leoclr.views.preprocessing import Preprocessing
     from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
@@ -90,7 +91,7 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     preprocessing = Preprocessing(size, mean, std)
     images = [
         preprocessing.preprocess(element["image"][None])[0].numpy()
-        for element in source.take(given["images"])
+        for element in some_of(source, given["images"])
     ]
     return np.stack(images)
 

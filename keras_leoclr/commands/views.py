@@ -22,7 +22,7 @@ SUFFIXES = (".png", ".html")
 
 
 def write(recipe: Any, output: pathlib.Path, images: int) -> None:
-    """Draws the views of the first images of a recipe's training split.
+    """Draws the views of some images of a recipe's training split.
 
     Args:
         recipe: a `Recipe` with a data set.
@@ -30,6 +30,7 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
         images: >= 1.
     """
     from keras_leoclr import data
+    from keras_leoclr.data.parts import some_of
     from keras_leoclr.report.views_page import write_views_page
     from keras_leoclr.training.build import make_views
     from keras_leoclr.views import sheet as view_sheet
@@ -37,7 +38,7 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
 
     views = make_views(dataclasses.replace(recipe, compile_views=False))
     source = data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
-    drawn = draw_views(views, source, images, recipe.seed)
+    drawn = draw_views(views, some_of(source, images), images, recipe.seed)
     if output.suffix == ".png":
         view_sheet.write_sheet(drawn, output)
         return
@@ -72,7 +73,7 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
         dataclasses.replace(folder, needed=""),
         *others,
         Flag("output", str, "views.png", "the file: a PNG, or a page", "views"),
-        Flag("images", int, 12, "pictures drawn, the first of the training split", "views", low=1),
+        Flag("images", int, 12, "pictures drawn, of the training split", "views", low=1),
     )
     return COMMAND.but(run=functools.partial(_run, module), flags=declared), arguments[1:]
 

@@ -48,7 +48,9 @@ def load(
               arrays are called `train_image`, `train_label` and so on;
             - a dictionary of such arrays.
         split: "train", "test", or another split of the source, and slices of it such as "train[:80%]",
-            "train[80%:]" or "train[100:200]". TFRecord files are "train" and have no slices.
+            "train[80%:]" or "train[100:200]". TFRecord files are "train" and have no slices. Arrays are
+            sliced in the order in which they are stored, as NumPy slices them: of arrays that are sorted by
+            class, "train[:10%]" holds the first classes alone. `load(...).sample(count, seed)` draws instead.
         data_dir: where TensorFlow Datasets keeps its files.
         on_error: what happens at a picture that cannot be read. "raise": an error that names it. "skip":
             one whose header cannot be read is left out; one that fails when its pixels are decoded is
@@ -109,8 +111,8 @@ def _of_tfds(name: str, split: str, data_dir: Any, decoded: Any, options: dict[s
     if found.random_access:
         return Source(tfds.RecordImages(found, decoded if found.encoded else tfds.without_name), **options)
     if found.encoded:
-        return Source(encoded=found.stream(), decode=decoded, **options)
-    return Source(dataset=tfds.without_name(found.stream()), **options)
+        return Source(encoded=found.stream(), decode=decoded, mixed=found.mixed, **options)
+    return Source(dataset=tfds.without_name(found.stream()), mixed=found.mixed, **options)
 
 
 def _of_tfrecords(name: str, split: str, progress: bool, decoded: Any, options: dict[str, Any]) -> Source:
@@ -127,4 +129,5 @@ def _of_tfrecords(name: str, split: str, progress: bool, decoded: Any, options: 
             f'`split` of TFRecord files must be "train", which is all of {shown(name)}; give other files for '
             f"other splits. Received: split={split!r}"
         )
-    return Source(encoded=tfrecord.encoded_records(files, progress), decode=decoded, **options)
+    records = tfrecord.RecordFiles(files, progress)
+    return Source(encoded=records.stream(), decode=decoded, pick=records.pick, **options)

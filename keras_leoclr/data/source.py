@@ -12,6 +12,7 @@ import numpy as np
 from keras_leoclr.data.failures import Failures
 from keras_leoclr.tensorflow_host import tf
 
+Pick = Callable[[np.ndarray], tf.data.Dataset]
 Decode = Callable[[tf.data.Dataset, int | None, int], tf.data.Dataset]
 
 
@@ -68,6 +69,9 @@ class Source:
         encoded: tf.data of dictionaries with the bytes of a picture as `image`.
         decode: with `encoded`, the function `(encoded, least_pixels, parallel)` that decodes them.
         failures: counts the pictures that are skipped.
+        pick: with `encoded`, the function that reads the pictures with the given numbers (N,), ascending, and
+            no others, as `encoded` has them; None where a stream must be read from its beginning.
+        mixed: whether a stream is in a random order, so that its first images are a sample of all.
         least_pixels: see `Images.fetch`.
         parallel: pictures decoded at the same time.
 
@@ -75,6 +79,8 @@ class Source:
         images: `Images`, the images by number; None for a stream, which can be read in its order only.
         encoded: see above; None where the pictures of the source are not a stream of bytes.
         decode: see above.
+        pick: see above.
+        mixed: see above; of no meaning where there are `images`.
         failures: `Failures`, the pictures that have been skipped so far.
         count: number of images; None where it is not known.
         labelled: whether there are labels.
@@ -93,10 +99,14 @@ class Source:
         failures: Failures | None = None,
         least_pixels: int | None = None,
         parallel: int = 2,
+        pick: Pick | None = None,
+        mixed: bool = False,
     ):
         self.images = images
         self.encoded = encoded
         self.decode = decode
+        self.pick = pick
+        self.mixed = mixed
         self.failures = Failures() if failures is None else failures
         self._dataset = dataset
         self._options = (least_pixels, parallel)
@@ -181,6 +191,10 @@ class Source:
             )
         if self.images is not None:
             return self._made_of(images=self.images.subset(rows))
+        if self.pick is not None:
+            return self._made_of(
+                encoded=self.pick(rows), decode=self.decode, pick=lambda inner: self.pick(rows[inner])
+            )
         mask = np.zeros(rows.max(initial=-1) + 1, bool)
         mask[rows] = True
         stream = self._dataset if self.encoded is None else self.encoded
@@ -211,7 +225,8 @@ class Source:
 
     def _made_of(self, **content):
         least_pixels, parallel = self._options
-        return Source(**content, failures=self.failures, least_pixels=least_pixels, parallel=parallel)
+        options = {"least_pixels": least_pixels, "parallel": parallel, "mixed": self.mixed}
+        return Source(**content, failures=self.failures, **options)
 
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         return iter(self.dataset)

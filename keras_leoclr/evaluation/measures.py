@@ -60,7 +60,7 @@ MEASURES = {
 # was chosen.
 SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
 # Two lines that agree in these were measured on the same images.
-SAME_IMAGES = ("dataset", "test_split", "images", "test_content")
+SAME_IMAGES = ("dataset", "test_split", "images", "test_content", "test_part")
 
 
 def measure_of(name: str) -> Measure:

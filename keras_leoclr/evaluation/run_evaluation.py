@@ -11,9 +11,10 @@ import keras
 
 from keras_leoclr import backbones, data
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.data.parts import part_of
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
@@ -54,7 +55,8 @@ class RunEvaluation:
         data_dir: where TensorFlow Datasets keeps its files.
         train_split: split that classifiers are fitted to.
         test_split: split that they are judged on.
-        max_images: only the first images of each split are used; 0 for as many as the recipe says.
+        max_images: so many images of each split are used, which are drawn (see `part_of`); 0 for as many as
+            the recipe says. In a run that version 0.1.0 began they are the first.
         image_size: side of the images in pixels; None for the backbone's.
         mean: of the data per channel, in [0, 1].
         std: standard deviation of the data per channel, in [0, 1].
@@ -108,13 +110,20 @@ class RunEvaluation:
         if images:
             about |= self._data(recipe)
             most = self.max_images or recipe.get("max_images", 0)
+            drawn = bool(self.dataset) or not folder.holds_run or draws_parts(folder)
+            if most and drawn:
+                about["test_part"] = DRAWN
             splits = [about["train_split"], about["test_split"]]
             if self._lacks_test_split(recipe, about, data_dir):
                 splits.pop()
                 about["test_split"] = about["train_split"]  # what can be judged is judged on these images
             for number, split in enumerate(splits):
                 source = data.load(about["dataset"], split, data_dir)
-                sources[number] = source.take(most) if most else source
+                sources[number] = source
+                if most and drawn:
+                    sources[number] = part_of(source, most)
+                elif most:
+                    sources[number] = source.take(most)
         return Suite(
             subject.backbone,
             *sources,

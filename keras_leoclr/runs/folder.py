@@ -12,6 +12,8 @@ from keras_leoclr.runs.data_record import DataRecord
 from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.results import Results
 
+DRAWN = "drawn"  # `parts` in run.json
+
 
 class RunFolder:
     """Paths of the files of a run, and their readers and writers. The folder itself need not exist.
@@ -131,6 +133,14 @@ class RunFolder:
     def write_about(self, about: dict[str, Any]) -> None:
         """Writes what the run was made with."""
         write_json(self.about_file, about)
+
+
+def draws_parts(folder: RunFolder) -> bool:
+    """Whether the run draws the images of which it uses a part, as `max_images` and the kNN measurement do.
+
+    In the runs that version 0.1.0 began these are the first, and stay so.
+    """
+    return folder.about().get("parts") == DRAWN
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:

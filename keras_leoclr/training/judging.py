@@ -10,6 +10,7 @@ import keras
 
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
+from keras_leoclr.runs.folder import DRAWN
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import RunSources
@@ -111,7 +112,10 @@ class Judge:
 
     def _about(self, subject: str, epoch: int, train_split: str, test_split: str) -> dict[str, Any]:
         about = {"subject": subject, "dataset": self.recipe.dataset, "train_split": train_split}
-        return about | {"epoch": epoch, "test_split": test_split}
+        about |= {"epoch": epoch, "test_split": test_split}
+        if self.recipe.max_images and self.sources.drawn:
+            about["test_part"] = DRAWN  # other images than the first, which older runs were judged on
+        return about
 
     def _suite(self, backbone: keras.Model | None, train: Any, test: Any, about: dict[str, Any]) -> Suite:
         return Suite(backbone, train, test, self.preprocessing, self.results, about, self.options)

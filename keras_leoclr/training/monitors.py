@@ -38,9 +38,7 @@ def monitors(
     # what an epoch may lack: a measurement, or a speed where it was resumed at its last step
     columns = ["images_per_second", "waiting"]
     if sources.knn is not None:
-        voting, classified = sources.knn
-        bank = sources.labelled.take(voting)
-        queries = sources.labelled.skip(voting).take(classified)
+        bank, queries = sources.knn_parts(recipe.seed)
         batches = (data.image_batches(part, preprocessing) for part in (bank, queries))
         monitor = callbacks.KNNMonitor(*batches, every=recipe.knn_every, results=results)
         chosen.append(monitor)

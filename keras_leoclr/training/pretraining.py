@@ -14,6 +14,7 @@ from keras_leoclr import backbones, callbacks, distribution, model_card, report
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.data.failures import Failures
+from keras_leoclr.data.parts import some_of, without_labels
 from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
@@ -30,6 +31,7 @@ from keras_leoclr.training.sources import RunSources, ViewBatches
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.preview import write_views
 
+SHOWN = 12  # images on the sheet of views
 PROJECTED = 1000  # images in the embedding projector of TensorBoard
 
 
@@ -101,7 +103,7 @@ def pretrain(
                 print("\n".join(reasons))
             if run.finished and not overwrite:
                 if run.moved_from is not None:
-                    RunSources.load(recipe, run.compare_data)
+                    RunSources.load(recipe, run.compare_data, run.draws)
                 if verbose:
                     print(f"The run in {run.folder.path} is finished. `overwrite` runs it again.")
                 return final_scores(run.folder.results)
@@ -132,7 +134,7 @@ def _pretrain(
 
     # === Images, views and model ===
     keras.utils.set_random_seed(recipe.seed)
-    sources = RunSources.load(recipe, run.compare_data)
+    sources = RunSources.load(recipe, run.compare_data, run.draws)
     views = make_views(recipe)
     batches = ViewBatches(recipe, sources.train, views, devices)
     model = compiled_model(recipe, devices, batches.steps)
@@ -182,13 +184,13 @@ def _pretrain(
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
             path.unlink(missing_ok=True)
         drop_unnamed(results)
-        write_views(views, sources.train, folder.views_file)
+        write_views(views, some_of(sources.train, SHOWN), folder.views_file, SHOWN)
         judge.before_training(model.backbone)
     run.note_data()
 
     # === Training ===
     if with_logs:
-        projected = sources.train.take(PROJECTED)
+        projected = some_of(sources.train, PROJECTED)
         chosen.append(callbacks.TensorBoard(folder.logs, folder.views_file, projected, views))
     ending = Ending(folder.path)
     with ending.part("logs"), contextlib.closing(callbacks.Progress(feed, run.status, verbose)) as shown:
@@ -250,12 +252,15 @@ def _fit(
 
 def _introduction(recipe, model, sources, views, steps, devices) -> str:
     chance = model.chance_level(views.num_key_views, recipe.batch_size)
+    labels = sources.labelled.labels
+    missing = "" if labels is None else without_labels(recipe.labelled_split, labels)
     return (
         f"{recipe.method} on {recipe.dataset}: {sources.train.count} images, {recipe.epochs} epochs of "
         f"{steps} steps, {keras.backend.backend()} backend\n"
         f"{devices.describe(recipe.batch_size)} Learning rate {peak_learning_rate(recipe):.4g} "
         f"({recipe.learning_rate:g} per 256 images of an update).\n"
         f"The loss of a model that has learned nothing is {chance:.2f} (loss_to_chance 1).\n"
+        + (f"{missing}\n" if missing else "")
     )
 
 

@@ -38,7 +38,7 @@ class Recipe:
         choices=("raise", "skip"),
     )
     shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all", group="data")
-    max_images: int = setting(0, "use only the first images of each split; 0 for all", group="data", low=0)
+    max_images: int = setting(0, "use only so many images of each split; 0 for all", group="data", low=0)
 
     # === Views ===
     method: str = setting(

@@ -18,7 +18,7 @@ from keras_leoclr.data.readers.arrays import BUNDLED
 from keras_leoclr.runs.data_record import DataChange, nothing_in_common
 from keras_leoclr.runs.environment import environment
 from keras_leoclr.runs.files import Lock, LockHeldError, delete_partial
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
@@ -59,6 +59,7 @@ class RunSession:
         data: the images that are there; None before `compare_data`.
         changed: how they differ from those that the run was trained on, by split; {} where they are the
             same, or nothing was trained yet.
+        draws: whether a part of the images is drawn, see `draws_parts`.
 
     Raises:
         ChangedRecipeError: if there is a run with other settings.
@@ -80,6 +81,9 @@ class RunSession:
         self.overwrite = overwrite
         self.override = override
         self.about = {"backend": keras.backend.backend(), "deterministic": deterministic}
+        self.draws = overwrite or not self.folder.holds_run or draws_parts(self.folder)
+        if self.draws:
+            self.about["parts"] = DRAWN
         self._lock = Lock(self.folder.lock_file)
         self._begun = self._finished = False
         self.moved_from: str | None = None

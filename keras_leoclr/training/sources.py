@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr import data
+from keras_leoclr.data.parts import part_of, two_parts
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 
 if TYPE_CHECKING:
@@ -15,10 +16,18 @@ if TYPE_CHECKING:
     from keras_leoclr.distribution.devices import Devices
 
 
-def load_split(recipe: Recipe, split: str) -> Source:
-    """The images of a split, as many of them as the recipe uses."""
+def load_split(recipe: Recipe, split: str, drawn: bool = True) -> Source:
+    """The images of a split, as many of them as the recipe uses.
+
+    Args:
+        recipe: the settings.
+        split: as `data.load` takes it.
+        drawn: see `RunSources`.
+    """
     source = data.load(recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error)
-    return source.take(recipe.max_images) if recipe.max_images else source
+    if not recipe.max_images:
+        return source
+    return part_of(source, recipe.max_images) if drawn else source.take(recipe.max_images)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,15 +40,23 @@ class RunSources:
         test: the images of the final evaluation; None without one.
         knn: how many of `labelled` vote in the kNN measurement and how many others are classified; None
             where kNN is not measured.
+        drawn: whether a part of the images is drawn, so that it stands for all of them, or is the first of
+            them, as in runs that version 0.1.0 began.
     """
 
     train: Source
     labelled: Source
     test: Source | None
     knn: tuple[int, int] | None
+    drawn: bool = True
 
     @classmethod
-    def load(cls, recipe: Recipe, look: Callable[[dict[str, Source]], bool] | None = None) -> RunSources:
+    def load(
+        cls,
+        recipe: Recipe,
+        look: Callable[[dict[str, Source]], bool] | None = None,
+        drawn: bool = True,
+    ) -> RunSources:
         """Opens the images that a recipe names.
 
         Args:
@@ -48,19 +65,20 @@ class RunSources:
                 needs: where images have changed, this is said first. It returns whether the recipe was made
                 for other images: sizes of the kNN measurement that are more than there are images are then
                 chosen anew.
+            drawn: see the attribute.
 
         Raises:
             ValueError, FileNotFoundError: if there are no such images, or not what the recipe needs of them.
         """
-        train = load_split(recipe, recipe.train_split)
-        labelled = load_split(recipe, recipe.probe_split) if recipe.probe_split else train
+        train = load_split(recipe, recipe.train_split, drawn)
+        labelled = load_split(recipe, recipe.probe_split, drawn) if recipe.probe_split else train
         if recipe.evaluate and not labelled.labelled:
             raise ValueError(
                 "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
                 f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has none"
             )
-        test = load_split(recipe, recipe.test_split) if recipe.evaluate else None
-        sources = cls(train=train, labelled=labelled, test=test, knn=None)
+        test = load_split(recipe, recipe.test_split, drawn) if recipe.evaluate else None
+        sources = cls(train=train, labelled=labelled, test=test, knn=None, drawn=drawn)
         others = look is not None and look(sources.by_split(recipe))
         if not (recipe.knn_every and labelled.labelled):
             return sources
@@ -68,6 +86,17 @@ class RunSources:
         if others and 0 <= count < recipe.knn_bank + recipe.knn_queries:
             recipe = dataclasses.replace(recipe, knn_bank=0, knn_queries=0)
         return dataclasses.replace(sources, knn=knn_sizes(recipe, count))
+
+    def knn_parts(self, seed: int) -> tuple[Source, Source]:
+        """The images that vote in the kNN measurement, and those that are classified; see `two_parts`.
+
+        Args:
+            seed: of the draw.
+        """
+        voting, classified = self.knn
+        if self.drawn:
+            return two_parts(self.labelled, voting, classified, seed)
+        return self.labelled.take(voting), self.labelled.skip(voting).take(classified)
 
     def by_split(self, recipe: Recipe) -> dict[str, Source]:
         """The sources by the name of their split."""

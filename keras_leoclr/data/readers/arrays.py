@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import warnings
 
 import numpy as np
 
@@ -89,9 +90,22 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
             f"Received: label.shape={label.shape}"
         )
     rows = split_rows(split, len(images))
+    if label is not None and len(rows) < len(images):
+        _warn_of_classes(label, rows, split, origin)
     if label is not None and len(rows) and label[rows].max() < 0:
         label = None
     return ArrayImages(images, label, class_names).subset(rows)
+
+
+def _warn_of_classes(label, rows, split, origin):
+    whole, part = (np.unique(some[some >= 0]) for some in (label, label[rows]))
+    if len(rows) >= 10 * len(whole) and len(part) <= 0.75 * len(whole):
+        warnings.warn(
+            f"`split` takes images of {len(part)} of the {len(whole)} classes in {origin}: arrays are sliced "
+            "in the order in which they are stored, and these are sorted by class. Shuffle them before they "
+            f"are saved. Received: split={split!r}",
+            stacklevel=4,
+        )
 
 
 def bundled_images(name: str, split: str) -> ArrayImages:

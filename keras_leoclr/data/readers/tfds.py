@@ -31,6 +31,8 @@ class TFDSSource:
         encoded: whether pictures come as bytes: those of three or four channels of 8 bits whose size
             varies. Others are few or small, and decoded by TensorFlow Datasets itself.
         random_access: whether the files can be read in any order (array_record).
+        mixed: whether the elements are in a random order, in which TensorFlow Datasets writes them unless the
+            data set asks for its own.
         labelled: whether there are labels. The label -1 stands for none: a split whose first 1,000 are -1,
             such as STL-10's "unlabelled", has none.
         class_names: names of the classes, () where there are none.
@@ -57,6 +59,7 @@ class TFDSSource:
             features["image"].np_dtype == np.uint8 and self.image_shape[2] in (3, 4) and not whole_size
         )
         self.random_access = getattr(self.builder.info.file_format, "value", "") == "array_record"
+        self.mixed = not self.builder.info.disable_shuffling
         self.labelled = self.labelled and any(number >= 0 for number in self._first_labels())
         self.class_names = tuple(getattr(label, "names", None) or ()) if self.labelled else ()
 

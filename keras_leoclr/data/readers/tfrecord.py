@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import array
 import glob
 import os
 import struct
+from collections.abc import Callable
+
+import numpy as np
 
 from keras_leoclr import terminal
 from keras_leoclr.data.failures import shown
@@ -23,69 +27,107 @@ def tfrecord_files(path_or_glob: str) -> list[str]:
     return sorted(path for path in glob.glob(path_or_glob) if os.path.isfile(path))
 
 
-def encoded_records(files: list[str], progress: bool = True) -> tf.data.Dataset:
+class RecordFiles:
     """The pictures of TFRecord files, in the order of the files, not decoded.
 
-    The number of pictures is known unless a file is compressed: the lengths of all records are read.
+    Where no file is compressed, the places of all records are read from their lengths: their number is known,
+    and single ones can be read without the others.
 
     Args:
         files: paths; compressed with gzip where they end in .gz.
-        progress: whether a bar is shown if counting takes longer than a second.
-
-    Returns:
-        tf.data of `{"image": () bytes, "label": () int64, "name": () string}`; without `label` where
-        the first record has none.
+        progress: whether a bar is shown if this takes longer than a second.
 
     Raises:
         ValueError: if a file is damaged, empty, or holds no pictures.
     """
-    features = _features(files[0])
-    compression = "GZIP" if files[0].endswith(".gz") else ""
 
-    def records(file):
-        return (
-            tf.data.TFRecordDataset(file, compression)
-            .enumerate()
-            .map(
-                lambda number, record: (
-                    tf.strings.join([file, " record ", tf.strings.as_string(number)]),
-                    record,
-                )
+    def __init__(self, files: list[str], progress: bool = True):
+        self.files = files
+        self._features = _features(files[0])
+        self._compression = "GZIP" if files[0].endswith(".gz") else ""
+        self._places = None
+        if not self._compression:
+            found = terminal.progress(map(record_places, files), len(files), "Records", "files", progress)
+            places = list(found)
+            parts = [
+                np.column_stack([np.full(len(part), file), np.arange(len(part)), part])
+                for file, part in enumerate(places)
+            ]
+            self._places = np.concatenate(parts)  # (N, 4): file, number in it, start, length
+
+    def stream(self) -> tf.data.Dataset:
+        """All pictures: `{"image": () bytes, "label": () int64, "name": () string}`.
+
+        `label` is missing where the first record has none.
+        """
+
+        def records(file):
+            return (
+                tf.data.TFRecordDataset(file, self._compression)
+                .enumerate()
+                .map(lambda number, record: self._parse(file, number, record))
             )
-        )
 
-    def parse(name, record):
+        dataset = tf.data.Dataset.from_tensor_slices(self.files).flat_map(records)
+        if self._places is None:
+            return dataset
+        return dataset.apply(tf.data.experimental.assert_cardinality(len(self._places)))
+
+    @property
+    def pick(self) -> Callable[[np.ndarray], tf.data.Dataset] | None:
+        """Reads the pictures with the given numbers (N,), in that order; None where files are compressed."""
+        return None if self._places is None else self._picked
+
+    def _picked(self, rows):
+        files = tf.constant(self.files)
+
+        def parse(place):
+            file, number = place[0], place[1]
+            record = tf.ensure_shape(tf.numpy_function(self._read, [place], tf.string), [])
+            return self._parse(tf.gather(files, file), number, record)
+
+        return tf.data.Dataset.from_tensor_slices(self._places[rows]).map(parse)
+
+    def _read(self, place):
+        file, number, start, length = place
+        with open(self.files[file], "rb") as opened:
+            opened.seek(start)
+            record = opened.read(length)
+        if len(record) != length:
+            raise ValueError(f"{shown(self.files[file])}: it is cut off within record {number}.")
+        return record
+
+    def _parse(self, file, number, record):
         kinds = {"image": tf.string, "label": tf.int64}
-        wanted = {theirs: tf.io.FixedLenFeature([], kinds[ours]) for ours, theirs in features.items()}
+        wanted = {theirs: tf.io.FixedLenFeature([], kinds[ours]) for ours, theirs in self._features.items()}
         values = tf.io.parse_single_example(record, wanted)
-        return {ours: values[theirs] for ours, theirs in features.items()} | {"name": name}
-
-    dataset = tf.data.Dataset.from_tensor_slices(files).flat_map(records).map(parse)
-    if compression:
-        return dataset
-    count = sum(terminal.progress(map(count_records, files), len(files), "Records", "files", progress))
-    return dataset.apply(tf.data.experimental.assert_cardinality(count))
+        name = tf.strings.join([file, " record ", tf.strings.as_string(number)])
+        return {ours: values[theirs] for ours, theirs in self._features.items()} | {"name": name}
 
 
-def count_records(path: str) -> int:
-    """Number of records of a file that is not compressed, from their lengths alone.
+def record_places(path: str) -> np.ndarray:
+    """Where the records of a file that is not compressed lie, from their lengths alone.
+
+    Returns:
+        (N, 2) int64, the first byte of each record and its length.
 
     Raises:
         ValueError: if the file ends within a record.
     """
-    count = position = 0
+    places, position = array.array("q"), 0
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         while position < size:
-            length = os.pread(file.fileno(), 8, position)
-            position += _FRAME + (struct.unpack("<Q", length)[0] if len(length) == 8 else size)
-            count += 1
+            head = os.pread(file.fileno(), 8, position)
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+            places.extend((position + 12, min(length, size)))
+            position += _FRAME + length
     if position > size:
         raise ValueError(
-            f"{shown(path)}: no TFRecord file, or one that is cut off within record {count - 1}. "
+            f"{shown(path)}: no TFRecord file, or one that is cut off within record {len(places) // 2 - 1}. "
             "Write or copy it again."
         )
-    return count
+    return np.array(places, np.int64).reshape(-1, 2)
 
 
 def _features(path: str) -> dict[str, str]:
