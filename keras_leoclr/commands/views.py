@@ -29,15 +29,15 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
         output: a .png or .html file.
         images: >= 1.
     """
-    from keras_leoclr import data
     from keras_leoclr.data.parts import some_of
     from keras_leoclr.report.views_page import write_views_page
     from keras_leoclr.training.build import make_views
+    from keras_leoclr.training.sources import open_split
     from keras_leoclr.views import sheet as view_sheet
     from keras_leoclr.views.preview import draw_views
 
     views = make_views(dataclasses.replace(recipe, compile_views=False))
-    source = data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
+    source = open_split(recipe, recipe.train_split)
     drawn = draw_views(views, some_of(source, images), images, recipe.seed)
     if output.suffix == ".png":
         view_sheet.write_sheet(drawn, output)

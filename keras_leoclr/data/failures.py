@@ -20,13 +20,15 @@ class Failures:
     Args:
         total: files in all, or None where nobody knows: then the share is taken of those
             seen so far, at least of `LEAST_TOTAL`.
-        max_failures: largest share of files that may fail, in [0, 1].
+        max_failures: largest share of files that may fail, in [0, 1]; None for `SHARE` of them, but
+            one always may: a folder of 50 pictures with one damaged can be used.
     """
 
     LEAST_TOTAL = 1000
+    SHARE = 0.01
 
-    def __init__(self, total: int | None = None, max_failures: float = 0.01):
-        if not 0 <= max_failures <= 1:
+    def __init__(self, total: int | None = None, max_failures: float | None = None):
+        if max_failures is not None and not 0 <= max_failures <= 1:
             raise ValueError(f"`max_failures` must lie in [0, 1]. Received: max_failures={max_failures!r}")
         self.total = total
         self.max_failures = max_failures
@@ -76,12 +78,13 @@ class Failures:
     def check(self) -> None:
         """Raises ValueError if more than `max_failures` of the files have failed."""
         total = self.total if self.total is not None else max(self._seen, self.LEAST_TOTAL)
-        if self.count > self.max_failures * total:
+        share = self.max_failures
+        if self.count > (max(1, self.SHARE * total) if share is None else share * total):
             of = f"{self.total:,}" if self.total is not None else "a stream of unknown length"
             raise ValueError(
                 f"{files(self.count)} of {of} cannot be read, more than `max_failures` allows: "
                 f"{self.first()}. Repair or remove them, or allow more. "
-                f"Received: max_failures={self.max_failures:g}"
+                f"Received: max_failures={f'{self.SHARE:g}, the default' if share is None else f'{share:g}'}"
             )
 
     def first(self) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import tarfile
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 from keras_leoclr.data import decode, streams
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers import arrays, folder, idx, tfds, tfrecord
+from keras_leoclr.data.readers.files import PACKED, SUFFIXES
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.splits import split_name
+from keras_leoclr.data.value_range import check_source
 
 
 def load(
@@ -19,7 +23,7 @@ def load(
     split: str = "train",
     data_dir: str | os.PathLike | None = None,
     on_error: str = "raise",
-    max_failures: float = 0.01,
+    max_failures: float | None = None,
     max_pixels: int = decode.MAX_PIXELS,
     background: Sequence[int] = decode.WHITE,
     least_pixels: int | None = None,
@@ -44,8 +48,9 @@ def load(
               or `image` and, optionally, `image/class/label` or `label`;
             - `"tfds:NAME"`: a data set of TensorFlow Datasets with features `image` and, if it has
               labels, `label`;
-            - a path to a `.npz` file with arrays `image` and, optionally, `label`; with splits, the
-              arrays are called `train_image`, `train_label` and so on;
+            - a path to a `.npz` file with arrays `image`, (N, H, W, C) uint8 or float, pixels in [0, 255],
+              and, optionally, `label`; with splits, the arrays are called `train_image`, `train_label` and
+              so on;
             - a dictionary of such arrays.
         split: "train", "test", or another split of the source, and slices of it such as "train[:80%]",
             "train[80%:]" or "train[100:200]". TFRecord files are "train" and have no slices. Arrays are
@@ -56,7 +61,8 @@ def load(
             one whose header cannot be read is left out; one that fails when its pixels are decoded is
             replaced by the next good one, so that the number of images and their order stay. In streams
             every bad picture is replaced.
-        max_failures: with "skip", largest share of pictures that may fail, in [0, 1].
+        max_failures: with "skip", largest share of pictures that may fail, in [0, 1]; by default 0.01, but
+            one picture always may.
         max_pixels: largest width times height of a picture, at most 178,956,970; a larger one cannot be
             read.
         background: RGB in [0, 255] behind transparent pixels.
@@ -66,12 +72,14 @@ def load(
         progress: whether a progress bar is shown when the headers of a folder take longer than a second.
 
     Returns:
-        A `Source` of `{"image": (H, W, C) uint8 or float, "label": () int64}`, one element per image; without
-        `label` where the source has none, or -1, which stands for none, all over. It can be read by number,
-        except for streams: TFRecord files, and data sets of TensorFlow Datasets that lie in such files.
+        A `Source` of `{"image": (H, W, C) uint8 or float, "label": () int64}`, one element per image, pixels
+        in [0, 255]; without `label` where the source has none, or -1, which stands for none, all over. It can
+        be read by number, except for streams: TFRecord files, and data sets of TensorFlow Datasets that lie
+        in such files.
 
     Raises:
-        ValueError, FileNotFoundError: if an argument is wrong or the pictures cannot be read.
+        ValueError, FileNotFoundError: if an argument is wrong, the pictures cannot be read, or images of
+            floats are no pixels in [0, 255].
     """
     decode.check_options(on_error, max_pixels, background, least_pixels, parallel)
     failures = Failures(max_failures=max_failures)
@@ -101,18 +109,45 @@ def load(
             name, split, failures, progress=progress, skip=on_error == "skip", **pixels
         )
         return Source(images, **options)
+    if os.path.isfile(name):
+        _check_file(name)
     if name.endswith(".npz"):
         return Source(arrays.npz_images(name, split), **options)
     return _of_tfrecords(name, split, progress, decoded, options)
 
 
+def _check_file(name: str) -> None:
+    """Raises ValueError for a single picture and for a packed folder, which are no source."""
+    suffix = os.path.splitext(name)[1].lower()
+    if os.fsencode(suffix) in SUFFIXES:
+        folder = shown(os.path.dirname(os.path.abspath(name)))
+        raise ValueError(
+            f"`name_or_path` must be the folder of the pictures, such as {folder}. "
+            f"Received: {shown(name)}, a single picture"
+        )
+    if suffix != ".npz" and (suffix in PACKED or zipfile.is_zipfile(name) or _is_tar(name)):
+        raise ValueError(
+            "`name_or_path` must be a folder of pictures, a .npz file or TFRecord files; unpack the archive "
+            f"and name its folder. Received: {shown(name)}"
+        )
+
+
+def _is_tar(name: str) -> bool:
+    try:
+        return tarfile.is_tarfile(name)
+    except OSError:  # may not be read, which its own reader tells
+        return False
+
+
 def _of_tfds(name: str, split: str, data_dir: Any, decoded: Any, options: dict[str, Any]) -> Source:
     found = tfds.TFDSSource(name, split, data_dir)
     if found.random_access:
-        return Source(tfds.RecordImages(found, decoded if found.encoded else tfds.without_name), **options)
+        images = tfds.RecordImages(found, decoded if found.encoded else tfds.without_name)
+        return check_source(Source(images, **options), "name_or_path")
     if found.encoded:
         return Source(encoded=found.stream(), decode=decoded, mixed=found.mixed, **options)
-    return Source(dataset=tfds.without_name(found.stream()), mixed=found.mixed, **options)
+    source = Source(dataset=tfds.without_name(found.stream()), mixed=found.mixed, **options)
+    return check_source(source, "name_or_path")
 
 
 def _of_tfrecords(name: str, split: str, progress: bool, decoded: Any, options: dict[str, Any]) -> Source:

@@ -15,6 +15,7 @@ from keras_leoclr.tensorflow_host import tf
 # Images of one size that are larger than this are made into views one by one: an image and its views stay
 # in the cache of a core. Smaller ones are worked on as a batch.
 LARGE_SIDE = 128
+NOT_FINITE = "`source` must have finite pixels"
 
 
 class Order(Protocol):
@@ -127,6 +128,8 @@ class Buffered:
             decoded = self.source.decode(held, self.least_pixels, self.parallel)
             return decoded.map(lambda element: element["image"])
         images = self.source.dataset.map(lambda element: element["image"])
+        if self.dtype.is_floating:
+            images = images.map(lambda image: tf.debugging.check_numerics(image, NOT_FINITE))
         if self.fixed:
             return self._through_the_buffer(images, epoch_seed)
         # images of many sizes do not fit into one tensor, but their bytes do

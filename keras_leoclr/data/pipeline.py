@@ -10,6 +10,7 @@ from typing import Any
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data.order import Order, order_of
 from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.value_range import check_source
 from keras_leoclr.tensorflow_host import tf
 
 
@@ -42,7 +43,8 @@ def view_dataset(
 
     Args:
         source: what `data.load` returns, or a tf.data.Dataset of images (H, W, C) or of dictionaries with
-            such an `image`. They may be of many sizes.
+            such an `image`, pixels in [0, 255]. They may be of many sizes. Of images that are not uint8, the
+            first 32 are looked at.
         views: layer `(images, seed) -> views`, such as `LeOCLRViews`; None for batches of the images
             themselves and seeds, from which `LeOCLR(views=...)` makes the views within the step.
         batch_size: B, images per batch, at most the number of images. A last, smaller batch is dropped.
@@ -70,14 +72,15 @@ def view_dataset(
         also `"permutation"` (B,): key row i belongs to query `permutation[i]`.
 
     Raises:
-        ValueError: if an argument is wrong, or the source is none.
+        ValueError: if an argument is wrong, the source is none, or its images are no pixels in [0, 255].
     """
     whole_number("batch_size", batch_size, 1)
     whole_number("initial_epoch", initial_epoch, 0)
     whole_number("initial_batch", initial_batch, 0)
     _check_shard(shard, batch_size, views)
     parallel = parallel_images or os.cpu_count() or 1
-    order = order_of(as_source(source), shuffle_buffer, parallel, _least_pixels(views))
+    source = check_source(as_source(source))
+    order = order_of(source, shuffle_buffer, parallel, _least_pixels(views))
     if order.count is not None and order.count < batch_size:
         raise ValueError(
             "`batch_size` must not be larger than the dataset. "
@@ -226,14 +229,14 @@ def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int 
 
     Args:
         source: what `data.load` returns, or a tf.data.Dataset of dictionaries
-            `{"image": (H, W, C), "label": ()}`; of any sizes.
+            `{"image": (H, W, C), "label": ()}`, pixels in [0, 255]; of any sizes.
         views: the layer that made the views for training, or a `Preprocessing`, for size, mean and deviation.
         batch_size: images per batch; the last batch may be smaller.
 
     Returns:
         tf.data of `(images (B, S, S, 3) float32, labels (B,))`.
     """
-    source = as_source(source)
+    source = check_source(as_source(source))
     source.check_labelled()
     shape = source.element_spec["image"].shape
     if not shape.is_fully_defined():

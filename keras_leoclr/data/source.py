@@ -25,6 +25,7 @@ class Images(abc.ABC):
         labelled: whether there are labels.
         class_names: names of the classes in the order of their numbers; () where they have none.
         image_shape: (H, W, C), None where it varies.
+        values_checked: whether all images are known to be pixels in [0, 255].
     """
 
     count: int
@@ -32,6 +33,7 @@ class Images(abc.ABC):
     image_shape: tuple[int | None, int | None, int]
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None
+    values_checked = False
 
     @abc.abstractmethod
     def fetch(

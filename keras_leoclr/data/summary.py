@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import io
 import os
 import warnings
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr import terminal
+from keras_leoclr.checks import PixelRange
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
 from keras_leoclr.data.loading import load
@@ -24,6 +26,8 @@ from keras_leoclr.tensorflow_host import tf
 
 LISTED = 20  # files that would be skipped
 SAMPLED = 1000  # pictures of a stream that are looked at without `verify`
+DECODED = 64  # pictures whose pixels are looked at without `verify`
+NARROW = 32  # levels of 256; pictures that use no more are told
 
 
 def summarize(
@@ -58,22 +62,70 @@ def describe(
         warnings.simplefilter("ignore")  # the text says it all
         source = load(name_or_path, split, data_dir, on_error="skip", max_failures=1.0)
         images, count = source.images, -1 if source.count is None else source.count
+        levels = _Levels()
         if verify:
-            collections.deque(terminal.progress(source, count, "Decoding", "pictures"), maxlen=0)
+            for number, element in enumerate(terminal.progress(source, count, "Decoding", "pictures")):
+                levels.see(element["image"].numpy(), _name_of(images, number))
         lines = {"source": f"{shown(name_or_path)}, split {split}"}
         lines["pictures"] = f"{count:,}" if count >= 0 else "number unknown"
         if isinstance(images, FolderImages):
             lines |= _of_folder(images, split_folder(os.path.expanduser(name_or_path), split))
+            if not verify:
+                levels.sample(images)
         elif isinstance(images, RecordImages) and images.image_shape == (None, None, 3):
-            lines |= _of_encoded(images.encoded(tf.data.Dataset.range(images.count)), source.failures, verify)
+            lines |= _of_encoded(
+                images.encoded(tf.data.Dataset.range(images.count)), source.failures, verify, levels
+            )
         elif source.encoded is not None:
-            lines |= _of_encoded(source.encoded, source.failures, verify)
+            lines |= _of_encoded(source.encoded, source.failures, verify, levels)
         else:
             spec = source.element_spec["image"]
             lines["sizes"] = f"{' x '.join(str(side or '?') for side in spec.shape)}, {spec.dtype.name}"
+            if spec.dtype != tf.uint8:
+                lines["values"] = _values(source)
+        if levels.narrow:
+            lines["levels"] = levels.text()
         lines |= _of_labels(source)
         lines["would skip"] = _skipped(source.failures, verify)
     return lines, count, source.failures
+
+
+class _Levels:
+    """Counts the pictures of 8 bits that use few of the 256 levels."""
+
+    def __init__(self):
+        self.seen = 0
+        self.narrow: list[tuple[str, int, int]] = []
+
+    def see(self, image: np.ndarray, name: str) -> None:
+        self.seen += 1
+        low, high = image.min(), image.max()
+        if image.dtype == np.uint8 and int(high) - int(low) < NARROW:
+            self.narrow.append((name, int(low), int(high)))
+
+    def sample(self, images: FolderImages) -> None:
+        for number in np.random.default_rng(0).permutation(images.count)[:DECODED]:
+            with contextlib.suppress(ImageError):  # told by `verify`
+                self.see(images.read(int(number), least_pixels=2**12), _name_of(images, int(number)))
+
+    def text(self) -> str:
+        name, low, high = self.narrow[0]
+        return (
+            f"{len(self.narrow):,} of {self.seen:,} pictures that were decoded use {NARROW} of 256 levels or "
+            f"fewer, such as {shown(name)} ({low} to {high}): nearly of one colour, as values of 12 bits in "
+            "files of 16 are"
+        )
+
+
+def _name_of(images: Any, number: int) -> str:
+    return images.paths[number] if isinstance(images, FolderImages) else f"picture {number}"
+
+
+def _values(source: Source) -> str:
+    seen = PixelRange("name_or_path", enough=np.inf)
+    for element in source.dataset.take(SAMPLED).as_numpy_iterator():
+        seen.see(element["image"][None])
+    return f"{seen.low:.4g} to {seen.high:.4g} in the first {seen.count:,}"
 
 
 def _of_folder(images: FolderImages, root: str) -> dict[str, str]:
@@ -85,9 +137,15 @@ def _of_folder(images: FolderImages, root: str) -> dict[str, str]:
     return lines
 
 
-def _of_encoded(encoded: tf.data.Dataset, failures: Failures, verify: bool) -> dict[str, str]:
+def _of_encoded(
+    encoded: tf.data.Dataset, failures: Failures, verify: bool, levels: _Levels
+) -> dict[str, str]:
     headers = []
-    for element in encoded.take(-1 if verify else SAMPLED).as_numpy_iterator():
+    for number, element in enumerate(encoded.take(-1 if verify else SAMPLED).as_numpy_iterator()):
+        if not verify and number < DECODED:
+            with contextlib.suppress(ImageError):  # told by `verify`
+                pixels = decode.decode_image(io.BytesIO(element["image"]), least_pixels=2**12)
+                levels.see(pixels, os.fsdecode(element["name"]))
         try:
             headers.append(decode.read_header(io.BytesIO(element["image"])))
         except ImageError as error:

@@ -20,6 +20,7 @@ from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.backbones.pooling import with_pooled_features
+from keras_leoclr.checks import PixelRange, finite
 from keras_leoclr.distribution.devices import gpus, on_one_device
 from keras_leoclr.runs.files import locked, whole_path, write_json
 from keras_leoclr.terminal import Bar
@@ -47,7 +48,7 @@ def extract_features(
     Args:
         backbone: (B, H, W, C) -> (B, F), or feature maps, which are averaged.
         dataset: batches `(images, labels)`, see `data.image_batches`; the same at every pass. Raw images for
-            a backbone that normalises them itself, see `backbones.with_normalization`.
+            a backbone that normalises them itself, pixels in [0, 255], see `backbones.with_normalization`.
         verbose: whether to show a progress bar.
         cache: folder of caches; None keeps nothing.
         identity: what `dataset` is made of, anything JSON can hold: the data's identity, see
@@ -60,8 +61,8 @@ def extract_features(
         features (N, F) float32 and labels (N,) int64; mapped from files, read-only, with `cache`.
 
     Raises:
-        ValueError: if the dataset is empty, the images do not fit the backbone, or they are normalised
-            and the backbone would normalise them again.
+        ValueError: if the dataset is empty, the images do not fit the backbone, a value is not finite, or the
+            backbone normalises images and these are no pixels in [0, 255], as normalised ones are.
     """
     with on_one_device(with_pooled_features(backbone)) as backbone:
         devices = gpus() if devices is None else tuple(devices)
@@ -143,22 +144,29 @@ def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tu
     takes_raw = normalization_of(backbone) is not None
     target = getattr(dataset, "cardinality", None)
     target = int(target()) if target else (len(dataset) if hasattr(dataset, "__len__") else None)
-    number = 0
+    number = rows = 0
+    seen = PixelRange("dataset")
 
     def wanted():
-        nonlocal number
+        nonlocal number, rows
         for number, (images, labels) in enumerate(dataset, 1):
             _check_size(images, backbone.input_shape[1:])
             if number > skip:
                 images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend
+                finite("dataset", images, rows)
                 if takes_raw and images.min() < 0:
                     raise ValueError(
                         "`dataset` must yield raw images, in [0, 255], for a backbone that normalises them; "
                         "`kl.backbones.without_normalization(backbone)` takes normalised ones. "
                         f"Received: images.min()={images.min():.3g}"
                     )
+                if takes_raw:
+                    seen.see(images)
                 yield images, np.asarray(labels, "int64")
+            rows += len(images)
             bar.update(number)
+        if takes_raw:
+            seen.check()
 
     with Bar(target, "Features", "batches", verbose) as bar:
         yield from _in_turn(_predictors(backbone, devices), wanted())

@@ -18,6 +18,7 @@ import numpy as np
 from keras_leoclr import model_card
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.backbones.torch_layout import stem_of
+from keras_leoclr.checks import PixelRange
 from keras_leoclr.evaluation.features import in_precision
 from keras_leoclr.export.conversion import ExportError, first_line, hint, make, require
 from keras_leoclr.export.formats import FORMATS, run_torch
@@ -133,6 +134,10 @@ def _check(backbone, path, format, images, overwrite):
         raise ValueError(
             f"`images` must be (N, {', '.join(map(str, shape))}), N >= 3. Received: {images.shape}"
         )
+    if normalization_of(backbone) is not None:
+        seen = PixelRange("images")
+        seen.see(images)
+        seen.check()
     if path.exists() and not overwrite:
         raise FileExistsError(f"`path` is there already; `overwrite` replaces it. Received: path={path}")
     for package in FORMATS[format].packages:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_leoclr import data, distribution
+from keras_leoclr import distribution
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.training.recipe import Recipe, knn_sizes
+from keras_leoclr.training.sources import open_split
 
 if TYPE_CHECKING:
     from keras_leoclr.data.source import Source
@@ -157,7 +158,7 @@ def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: 
             folder = split_folder(path, name)
         except ValueError:
             continue
-        test = data.load(recipe.dataset, name, on_error=recipe.on_error)
+        test = open_split(recipe, name)
         if test.class_names != source.class_names:
             return None, f"the classes in {os.path.basename(folder)} are not those trained on"
         return name, f"{os.path.basename(folder)} holds {test.count:,} pictures of the same classes"

@@ -53,6 +53,8 @@ def check(settings: Any) -> None:
 
 
 def _broken_rule(known: Mapping[str, Any], value: Any) -> str:
+    if value is None:  # a field that may be left out
+        return ""
     choices, low, high, above = (known[name] for name in ("choices", "low", "high", "above"))
     if choices and value not in choices:
         return f"be one of {', '.join(choices)}"

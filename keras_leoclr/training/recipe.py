@@ -37,6 +37,14 @@ class Recipe:
         group="data",
         choices=("raise", "skip"),
     )
+    max_failures: float | None = setting(
+        None,
+        "with skip, largest share of pictures that may fail; by default 0.01, but one always may",
+        group="data",
+        low=0,
+        high=1,
+        resumable=True,
+    )
     shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all", group="data")
     max_images: int = setting(0, "use only so many images of each split; 0 for all", group="data", low=0)
 

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from keras_leoclr import data
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.sources import open_split
 
 # The recipe as far as it is known before the devices are, to the recipe that is run and lines that say why.
 Settle = Callable[[Recipe], tuple[Recipe, list[str]]]
@@ -95,7 +95,7 @@ def requested(
 
 
 def _training_pictures(recipe: Recipe) -> Any:
-    return data.load(recipe.dataset, recipe.train_split, recipe.data_dir, on_error=recipe.on_error)
+    return open_split(recipe, recipe.train_split)
 
 
 def _has_other_pictures(run: RunFolder, recipe: Recipe) -> bool:

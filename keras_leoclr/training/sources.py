@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from keras_leoclr.distribution.devices import Devices
 
 
+def open_split(recipe: Recipe, split: str) -> Source:
+    """The images of a split, all of them."""
+    return data.load(
+        recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error, max_failures=recipe.max_failures
+    )
+
+
 def load_split(recipe: Recipe, split: str, drawn: bool = True) -> Source:
     """The images of a split, as many of them as the recipe uses.
 
@@ -24,7 +31,7 @@ def load_split(recipe: Recipe, split: str, drawn: bool = True) -> Source:
         split: as `data.load` takes it.
         drawn: see `RunSources`.
     """
-    source = data.load(recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error)
+    source = open_split(recipe, split)
     if not recipe.max_images:
         return source
     return part_of(source, recipe.max_images) if drawn else source.take(recipe.max_images)

@@ -6,8 +6,10 @@ import pytest
 import tensorflow as tf
 
 import keras_leoclr as kl
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.sources import open_split
 from tests.pictures import header_of_a_huge_png
-from tests.sources import as_numpy, value_of
+from tests.sources import as_numpy, flat, value_of, write
 
 pytestmark = pytest.mark.backend_free
 
@@ -83,3 +85,33 @@ def test_a_file_that_turned_into_a_folder_is_named(many):
     victim.mkdir()
     with pytest.raises(tf.errors.InvalidArgumentError, match="cannot be opened: Is a directory"):
         as_numpy(dataset)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "allowed"), [(1, 1, True), (49, 1, True), (48, 2, False), (198, 2, True)]
+)
+def test_without_a_share_one_file_may_always_fail(tmp_path, good, bad, allowed):
+    write(tmp_path, **{f"g{n}": flat(1) for n in range(good)})
+    for number in range(bad):
+        (tmp_path / f"bad{number}.jpg").write_bytes(b"<html>")
+    if allowed:
+        with pytest.warns(UserWarning, match="cannot be read and will be skipped"):
+            assert kl.data.load(tmp_path, on_error="skip").count == good
+    else:
+        with pytest.raises(ValueError, match="allow more. Received: max_failures=0.01, the default"):
+            kl.data.load(tmp_path, on_error="skip")
+    with pytest.raises(ValueError, match="more than `max_failures` allows.*Received: max_failures=0$"):
+        kl.data.load(tmp_path, on_error="skip", max_failures=0.0)
+
+
+def test_recipes_say_how_many_may_fail(tmp_path):
+    write(tmp_path, **{f"g{n}": flat(1) for n in range(4)})
+    (tmp_path / "bad1.jpg").write_bytes(b"")
+    (tmp_path / "bad2.jpg").write_bytes(b"")
+    recipe = Recipe(dataset=str(tmp_path), on_error="skip", max_failures=0.4)
+    with pytest.warns(UserWarning, match="2 files cannot be read"):
+        assert open_split(recipe, "train").count == 4
+    with pytest.raises(ValueError, match="more than `max_failures` allows"):
+        open_split(Recipe(dataset=str(tmp_path), on_error="skip"), "train")
+    with pytest.raises(ValueError, match=r"`max_failures` must lie in \[0, 1\]. Received: max_failures=2"):
+        Recipe(max_failures=2.0)

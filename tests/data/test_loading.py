@@ -1,11 +1,14 @@
 """Names, splits and options that `load` takes and refuses."""
 
+import tarfile
+import zipfile
+
 import numpy as np
 import pytest
 
 import keras_leoclr as kl
 from tests.case import random_images
-from tests.sources import values
+from tests.sources import flat, values, write
 
 pytestmark = pytest.mark.backend_free
 
@@ -73,3 +76,23 @@ def test_slices_of_a_split(split, expected):
 def test_splits_that_cannot_be_meant_are_refused(split, words):
     with pytest.raises(ValueError, match=words):
         kl.data.load({"image": random_images(20)}, split)
+
+
+def test_a_single_picture_and_an_archive_are_refused_by_name(tmp_path):
+    write(tmp_path, a=flat(0))
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as file:
+        file.write(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "packed.tgz", "w:gz") as file:
+        file.add(tmp_path / "a.png")
+    with pytest.raises(
+        ValueError, match="must be the folder of the pictures, such as .*a.png, a single picture"
+    ):
+        kl.data.load(tmp_path / "a.png")
+    for name in ("packed.zip", "packed.tgz"):
+        with pytest.raises(ValueError, match=f"TFRecord files; unpack the archive .* Received: .*{name}"):
+            kl.data.load(tmp_path / name)
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n" * 99)
+    with pytest.raises(
+        ValueError, match="no TFRecord file .*; a folder of pictures, a .npz file and TFRecord"
+    ):
+        kl.data.load(tmp_path / "table.csv")

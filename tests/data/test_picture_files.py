@@ -43,6 +43,48 @@ def test_links_are_followed_and_loops_are_not(tmp_path):
     assert values(dataset) == [1] and dataset.images.class_names == ("cat",)
 
 
+def test_a_link_that_leads_to_itself_is_one_unreadable_file(tmp_path):
+    write(tmp_path, **{f"train__a__{n}": flat(n) for n in range(3)})
+    (tmp_path / "train" / "a" / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "train" / "a" / "to.jpg").symlink_to("fro.jpg")
+    (tmp_path / "train" / "a" / "fro.jpg").symlink_to("to.jpg")
+    (tmp_path / "train" / "self").symlink_to("self")
+    (tmp_path / "test").symlink_to("test")  # next to the splits
+    (tmp_path / "train" / "gone").symlink_to("nowhere")
+    found = files.read_index(tmp_path / "train", 10**8)
+    assert found.failures == dict.fromkeys(
+        (b"a/fro.jpg", b"a/self.jpg", b"a/to.jpg"), "a link that leads to itself"
+    )
+    assert found.folders == [b"a"] and found.ignored == {"link that leads nowhere": 2}
+    with pytest.raises(ValueError, match="3 files of 6 cannot be read .*leads to itself"):
+        kl.data.load(tmp_path)
+    with pytest.warns(UserWarning) as warned:
+        source = kl.data.load(tmp_path, on_error="skip", max_failures=0.5)
+    assert source.count == 3 and source.class_names == ("a",)
+    assert "2 files in" in str(warned[0].message) and "link that leads nowhere 2" in str(warned[0].message)
+
+
+def test_folders_that_lead_to_each_other_are_read_once_for_each_class(tmp_path):
+    names = [f"c{number:02}" for number in range(12)]
+    write(tmp_path, **{f"{name}__x": flat(number) for number, name in enumerate(names)})
+    for name in names:
+        for other in names:
+            (tmp_path / name / f"to_{other}").symlink_to(tmp_path / other)
+    found = files.read_index(tmp_path, 10**8)  # 12! ways
+    assert len(found.headers) == 12 * 12 and found.folders == [name.encode() for name in names]
+    assert found.ignored[files.LOOP] and found.ignored[files.AGAIN]
+
+
+def test_pictures_of_formats_that_are_not_read_are_told_by_load(tmp_path):
+    write(tmp_path, a=flat(0), b=flat(1))
+    for name in ("x.HEIC", "y.heic", "z.avif", "more.zip", "notes.txt", "labels.json"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.warns(
+        UserWarning, match=r"4 files in .* left out: \.zip 1, \.heic 2, \.avif 1. 2 pictures are"
+    ):
+        kl.data.load(tmp_path)
+
+
 def test_headers_are_read_once(tmp_path, opened, own_cache):
     write(tmp_path, **{f"{n % 20}__{n}": data for n, data in enumerate([flat(7)] * 3000)})
     first = kl.data.load(tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import keras_leoclr as kl
+from keras_leoclr import cli
 from keras_leoclr.data.decode import decode_image, read_header
 from tests.pictures import smooth, tiff
 
@@ -61,3 +62,16 @@ def test_damaged_tags_are_still_a_damaged_picture():
     for data in (tiff(COLOUR)[:60], b"II*\0\xff\xff\xff\xff", b"II+\0\x08\0\0\0"):
         with pytest.raises(kl.data.ImageError, match="no JPEG|damaged"):
             decode_image(io.BytesIO(data))
+
+
+def test_the_command_tells_of_pictures_that_use_a_small_part_of_their_range(tmp_path, capsys):
+    (tmp_path / "full.tif").write_bytes(tiff(GREY.astype(np.uint16) * 257))
+    (tmp_path / "twelve.tif").write_bytes(tiff(GREY.astype(np.uint16) * 16))  # 12 bits in 16
+    for flags in ([], ["--verify"]):
+        assert cli.main(["leoclr", "data", str(tmp_path), *flags]) == 0
+        said = capsys.readouterr().out
+        assert "levels      1 of 2 pictures that were decoded use 32 of 256 levels or fewer" in said
+        assert "twelve.tif (0 to 15): nearly of one colour, as values of 12 bits in files of 16" in said
+    (tmp_path / "twelve.tif").unlink()
+    assert cli.main(["leoclr", "data", str(tmp_path)]) == 0
+    assert "levels" not in capsys.readouterr().out

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import split_name, split_rows
+from keras_leoclr.data.value_range import check_array
 from keras_leoclr.tensorflow_host import tf
 
 BUNDLED = {"fashion_mnist": pathlib.Path(__file__).parents[1] / "fashion_mnist"}
@@ -25,10 +26,12 @@ class ArrayImages(Images):
     """Images of one size, held in memory.
 
     Args:
-        image: (N, H, W, C) uint8 or float.
+        image: (N, H, W, C) uint8 or float, pixels in [0, 255].
         label: (N,) int64 or None.
         class_names: names of the classes in the order of their numbers.
     """
+
+    values_checked = True
 
     def __init__(self, image: np.ndarray, label: np.ndarray | None = None, class_names: tuple[str, ...] = ()):
         self.count = len(image)
@@ -69,7 +72,7 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
         class_names: names of the classes in the order of their numbers.
 
     Raises:
-        ValueError: if there are no such arrays, or they do not hold images.
+        ValueError: if there are no such arrays, or they do not hold images of pixels in [0, 255].
     """
     name = split_name(split)
     prefix = f"{name}_" if f"{name}_image" in arrays else ""
@@ -83,6 +86,7 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
         )
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ValueError(f"`image` in {origin} must be uint8 or float. Received: image.dtype={images.dtype}")
+    check_array(images, f"{prefix}image")
     label = None if label is None else np.asarray(label).astype("int64")
     if label is not None and label.shape != images.shape[:1]:
         raise ValueError(

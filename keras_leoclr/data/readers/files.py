@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import os
 import pathlib
@@ -22,6 +23,15 @@ from keras_leoclr.runs.files import locked, whole_file
 
 SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
 HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
+AGAIN, NOWHERE = "link to a folder that is read already", "link that leads nowhere"
+# Pictures that are not read, and files in which there may be some.
+OTHER_PICTURES = (
+    *(".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".jpf", ".jxr", ".svg", ".svgz"),
+    *(".psd", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr", ".dcm", ".dicom", ".ico", ".icns"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".srw", ".pef", ".npy"),
+    *(".eps", ".ai", ".pdf", ".qoi", ".pcx", ".dds", ".xcf", ".webm", ".mp4", ".mov", ".avi", ".mkv"),
+)
+PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 # Folders that programs leave behind, next to the hidden ones.
 _LITTER = (b"__MACOSX", b"@eaDir")
 _FORMAT_OF_CACHE = f"2 {PIL.__version__}"
@@ -107,12 +117,15 @@ def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: boo
 def scan_folder(root: bytes) -> Scan:
     """Lists the pictures below `root` by their names; none is opened."""
     scan = Scan()
-    waiting = [(b"", frozenset([_identity(os.stat(root))]))]
+    # Below a link, a folder is read once for each first-level folder: folders that lead to each other would
+    # otherwise be read on as many ways as there are.
+    through_links = set()
+    waiting = [(b"", frozenset([_identity(os.stat(root))]), False)]
     while waiting:
-        below, around = waiting.pop()
+        below, around, linked = waiting.pop()
         try:
             with os.scandir(os.path.join(root, below)) as listing:
-                entries = list(listing)
+                entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
             if not below:
                 raise
@@ -122,21 +135,34 @@ def scan_folder(root: bytes) -> Scan:
             path = os.path.join(below, entry.name)
             if entry.name.startswith(b".") or entry.name in _LITTER:
                 scan.ignored[HIDDEN] += 1
-            elif entry.is_dir():
+            elif is_folder(entry):
                 identity = _identity(entry.stat())
-                if identity in around:
-                    scan.ignored[LOOP] += 1
+                by_link = linked or entry.is_symlink()
+                place = (path.split(b"/", 1)[0], identity)
+                if identity in around or (by_link and place in through_links):
+                    scan.ignored[LOOP if identity in around else AGAIN] += 1
                     continue
-                waiting.append((path, around | {identity}))
+                if by_link:
+                    through_links.add(place)
+                waiting.append((path, around | {identity}, by_link))
                 if not below:
                     scan.folders.append(entry.name)
             elif entry.name.lower().endswith(SUFFIXES):
                 _add_file(scan, entry, path)
             else:
-                suffix = os.path.splitext(entry.name)[1].lower()
-                scan.ignored[os.fsdecode(suffix) or NO_SUFFIX] += 1
+                suffix = os.fsdecode(os.path.splitext(entry.name)[1].lower())
+                nowhere = not suffix and not os.path.exists(os.path.join(root, path))
+                scan.ignored[NOWHERE if nowhere else suffix or NO_SUFFIX] += 1
     scan.folders.sort()
     return scan
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry of a folder is a folder, or a link to one; a link that leads to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def cache_file(root: bytes) -> pathlib.Path:
@@ -149,8 +175,8 @@ def _add_file(scan: Scan, entry: os.DirEntry, path: bytes) -> None:
     try:
         stat = entry.stat()
     except OSError as error:
-        broken = entry.is_symlink()
-        scan.problems[path] = "a link to nothing" if broken else f"cannot be opened: {error.strerror}"
+        reason = "a link to nothing" if entry.is_symlink() else f"cannot be opened: {error.strerror}"
+        scan.problems[path] = "a link that leads to itself" if error.errno == errno.ELOOP else reason
         return
     if entry.is_file():
         scan.files[path] = (stat.st_size, stat.st_mtime_ns)

@@ -11,7 +11,15 @@ import numpy as np
 
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
-from keras_leoclr.data.readers.files import SUFFIXES, Index, read_index
+from keras_leoclr.data.readers.files import (
+    NOWHERE,
+    OTHER_PICTURES,
+    PACKED,
+    SUFFIXES,
+    Index,
+    is_folder,
+    read_index,
+)
 from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import split_name, split_rows
 from keras_leoclr.tensorflow_host import tf
@@ -187,7 +195,7 @@ def split_folder(path: str, split: str) -> str:
         ValueError: if there is no such split.
     """
     name = split_name(split)
-    folders = sorted(entry.name for entry in os.scandir(path) if entry.is_dir() and entry.name[0] != ".")
+    folders = sorted(entry.name for entry in os.scandir(path) if is_folder(entry) and entry.name[0] != ".")
     for candidate in SPLIT_FOLDERS.get(name, (name,) if "train" in folders else ()):
         if candidate in folders:
             return os.path.join(path, candidate)
@@ -249,9 +257,23 @@ def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any
             + (unreadable if failures.count else f"other files: {ignored}" if ignored else "no files")
         )
     images = FolderImages(root, index, failures, **options)
+    _warn_of_formats(images, index)
     _warn_of_classes(images, index)
     failures.warn()
     return images
+
+
+def _warn_of_formats(images: FolderImages, index: Index) -> None:
+    unread = {
+        kind: count for kind, count in index.ignored.items() if kind in (*OTHER_PICTURES, *PACKED, NOWHERE)
+    }
+    if unread:
+        kinds = ", ".join(f"{shown(kind)} {count:,}" for kind, count in unread.items())
+        warnings.warn(
+            f"{files(sum(unread.values()))} in {shown(images.root)} cannot be read and will be left out: "
+            f"{kinds}. {images.count:,} pictures are taken. Convert or unpack the others to use them.",
+            stacklevel=2,
+        )
 
 
 def _warn_of_classes(images: FolderImages, index: Index) -> None:

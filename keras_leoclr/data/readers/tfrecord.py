@@ -137,7 +137,10 @@ def _features(path: str) -> dict[str, str]:
         first = next(iter(tf.data.TFRecordDataset(path, compression).take(1)), None)
         example = tf.train.Example.FromString(first.numpy()) if first is not None else None
     except Exception as error:  # TensorFlow's and protobuf's own types
-        raise ValueError(f"{shown(path)}: no TFRecord file of tf.train.Example, or a damaged one") from error
+        raise ValueError(
+            f"{shown(path)}: no TFRecord file of tf.train.Example, or a damaged one; a folder of pictures, a "
+            ".npz file and TFRecord files can be read"
+        ) from error
     if example is None:
         raise ValueError(f"{shown(path)}: a TFRecord file must hold a record. Received: none")
     present = example.features.feature
