@@ -87,7 +87,9 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
         mean, std = recipe.get("mean", IMAGENET_MEAN), recipe.get("std", IMAGENET_STD)
     else:
         mean, std = (0.0,) * 3, (1 / 255,) * 3
-    source = data.load(dataset, _split(dataset, recipe, given, data_dir), data_dir)
+    # at pictures that cannot be read, what the run did
+    reading = {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}
+    source = data.load(dataset, _split(dataset, recipe, given, data_dir), data_dir, **reading)
     preprocessing = Preprocessing(size, mean, std)
     images = [
         preprocessing.preprocess(element["image"][None])[0].numpy()

@@ -118,7 +118,7 @@ class RunEvaluation:
                 splits.pop()
                 about["test_split"] = about["train_split"]  # what can be judged is judged on these images
             for number, split in enumerate(splits):
-                source = data.load(about["dataset"], split, data_dir)
+                source = data.load(about["dataset"], split, data_dir, **_reading(recipe))
                 sources[number] = source
                 if most and drawn:
                     sources[number] = part_of(source, most)
@@ -153,7 +153,7 @@ class RunEvaluation:
         if self.test_split or self.dataset or recipe.get("evaluate", True):
             return False
         try:
-            data.load(about["dataset"], about["test_split"], data_dir, progress=False)
+            data.load(about["dataset"], about["test_split"], data_dir, progress=False, **_reading(recipe))
         except ValueError:
             return True
         return False
@@ -197,3 +197,8 @@ class RunEvaluation:
             )
         build = backbones.BUILDERS[name]
         return build(image_size=size) if name.startswith("vit") else build((size, size, 3))
+
+
+def _reading(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What the run did at pictures that cannot be read, as arguments of `load`."""
+    return {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}

@@ -12,6 +12,7 @@ import pytest
 import keras_leoclr as kl
 from keras_leoclr import cli
 from keras_leoclr.data.decode import decode_image
+from keras_leoclr.evaluation.run_evaluation import RunEvaluation
 from tests.pictures import (
     MODES,
     encoded,
@@ -157,3 +158,7 @@ def test_pretraining_names_what_it_leaves_out(odd, tmp_path, capsys):
     told = "\n".join(str(each.message) for each in warned)
     assert "5 files in" in told and ".heic 2" in told and ".cr2 1" in told
     assert "cannot be read and will be skipped" in told
+    # commands on the run leave out the same pictures
+    assert cli.main(["leoclr", "export", str(tmp_path / "run"), "--formats=safetensors", "--images=4"]) == 0
+    suite = RunEvaluation(tmp_path / "run").suite(cache=False)
+    assert suite.train.failures.count
