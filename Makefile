@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: quickstart pretrain-long report-screenshot results downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
+.PHONY: check quickstart pretrain-long report-screenshot results downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -31,6 +31,10 @@ results: $(VENV)/.core
 downstream: $(VENV)/.test
 	test -f $(RUN)/backbone.keras || $(MAKE) quickstart
 	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/downstream.py --backbone $(RUN)
+
+# For the daily work: the tests that need no backend, and those of the method on one.
+check: lint
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 -m "(backend_free or method) and not slow" tests
 
 test: lint $(addprefix test-,$(BACKENDS))
 

@@ -5,10 +5,12 @@ Ends with an error if pdoc warns, or if a public name has no place on a page.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import sys
 import types
+import typing
 import warnings
 
 os.environ.setdefault("PDOC_ALLOW_EXEC", "1")  # TensorFlow's import asks the system what it runs on
@@ -40,6 +42,23 @@ def _names(module):
     ]
 
 
+def resolve_annotations(names: dict[str, list[str]]) -> None:
+    """Replaces the annotations of dataclass constructors, which are strings, by the types that they name.
+
+    A constructor's annotations come from the modules of all base classes, and pdoc looks them up in one.
+
+    Args:
+        names: public names by module.
+    """
+    for module, members in names.items():
+        for name in members:
+            value = getattr(sys.modules[module], name)
+            if dataclasses.is_dataclass(value) and isinstance(value, type):
+                hints = typing.get_type_hints(value)
+                own = value.__init__.__annotations__
+                own |= {argument: hints[argument] for argument in own if argument in hints}
+
+
 def build(folder: pathlib.Path) -> list[str]:
     """Writes the pages.
 
@@ -51,10 +70,11 @@ def build(folder: pathlib.Path) -> list[str]:
     """
     pdoc.render.configure(docformat="google", show_source=False, footer_text="keras_leoclr")
     names = public_names()
+    resolve_annotations(names)
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         # pdoc looks for the annotations of a NamedTuple's constructor where NamedTuple is defined
-        warnings.filterwarnings("ignore", "Error parsing type annotation ForwardRef.'Any'.", UserWarning)
+        warnings.filterwarnings("ignore", "Error parsing type annotation ForwardRef", UserWarning)
         pdoc.pdoc("keras_leoclr", "keras_leoclr.recipes", output_directory=folder)
     wrong = [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
     for module, members in names.items():

@@ -6,6 +6,8 @@ import pytest
 from keras_leoclr import KeyQueue
 from tests.case import to_numpy
 
+pytestmark = pytest.mark.method
+
 
 class ListQueue:
     """The same queue, one key at a time."""

@@ -20,6 +20,8 @@ from keras_leoclr.losses import (
 )
 from tests.case import to_numpy
 
+pytestmark = pytest.mark.method
+
 DIM = 6
 TEMPERATURES = (0.01, 0.2, 1.0)
 

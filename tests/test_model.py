@@ -12,6 +12,8 @@ from keras import layers
 import keras_leoclr as kl
 from tests.case import batched, random_views, small_model, to_numpy
 
+pytestmark = pytest.mark.method
+
 
 def weights(model):
     return [np.array(w) for w in model.get_weights()]

@@ -7,6 +7,8 @@ import pytest
 import keras_leoclr as kl
 from tests.case import batched, random_views, small_model, to_numpy
 
+pytestmark = pytest.mark.method
+
 torch = pytest.importorskip("torch")  # an environment with the lowest versions may be without
 
 
