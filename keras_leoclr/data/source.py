@@ -1,4 +1,4 @@
-"""A source of images: what `load` returns and what every function that reads images takes."""
+"""A source of images, long for being one class: what `load` returns and every function that reads takes."""
 
 from __future__ import annotations
 
@@ -60,10 +60,11 @@ class Source:
     """Images in their order, with labels where there are any. Most sources can also be read by number.
 
     Iterating over a source gives dictionaries `{"image": (H, W, C), "label": ()}` of TensorFlow's tensors,
-    without `label` where the source has none. `take`, `skip`, `subset` and `sample` return a Source. All
-    other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are there as well; they return
-    a `tf.data.Dataset`, which can be read in its order only. Where TensorFlow asks for a `tf.data.Dataset`
-    itself, as `tf.data.Dataset.zip` and the function of `flat_map` do, pass `source.dataset`.
+    without `label` where the source has none. `take`, `skip`, `subset`, `sample` and `permuted` return a
+    Source. All other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are there as well;
+    they return a `tf.data.Dataset`, which can be read in its order only. Where TensorFlow asks for a
+    `tf.data.Dataset` itself, as `tf.data.Dataset.zip` and the function of `flat_map` do, pass
+    `source.dataset`.
 
     Args:
         images: the images by number; or
@@ -71,8 +72,8 @@ class Source:
         encoded: tf.data of dictionaries with the bytes of a picture as `image`.
         decode: with `encoded`, the function `(encoded, least_pixels, parallel)` that decodes them.
         failures: counts the pictures that are skipped.
-        pick: with `encoded`, the function that reads the pictures with the given numbers (N,), ascending, and
-            no others, as `encoded` has them; None where a stream must be read from its beginning.
+        pick: with `encoded`, the function that reads the pictures with the given numbers (N,), in that order
+            and no others, as `encoded` has them; None where a stream must be read from its beginning.
         mixed: whether a stream is in a random order, so that its first images are a sample of all.
         least_pixels: see `Images.fetch`.
         parallel: pictures decoded at the same time.
@@ -212,6 +213,20 @@ class Source:
         if self.count is None or self.count <= count:
             return self
         return self.subset(np.random.default_rng(seed).permutation(self.count)[:count])
+
+    def permuted(self, seed: int) -> Source:
+        """All images in an order that the seed draws.
+
+        A stream that must be read from its beginning stays as it is.
+        """
+        if self.images is None and self.pick is None:
+            return self
+        order = np.random.default_rng(seed).permutation(self.count)
+        if self.images is not None:
+            return self._made_of(images=self.images.subset(order))
+        return self._made_of(
+            encoded=self.pick(order), decode=self.decode, pick=lambda inner: self.pick(order[inner])
+        )
 
     def take(self, count: int) -> Source:
         """The first `count` images, all if `count` is -1."""

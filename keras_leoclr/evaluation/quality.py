@@ -19,6 +19,8 @@ from keras_leoclr.evaluation.neighbour_votes import knn_ranking
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.evaluation.statistics import per_class
 
+RANKED = 25_600  # images whose features RankMe ranks: as many as its paper finds enough
+
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Quality(FittedToFeatures):
@@ -42,7 +44,8 @@ class Quality(FittedToFeatures):
     `run` yields
     - quality/alignment between two random crops of each test image, and quality/alignment_original
       between each test image and a random crop of it: LeOCLR's own pairs;
-    - quality/uniformity and quality/rankme of the clean test features, RankMe of at most 25,600 of them;
+    - quality/uniformity and quality/rankme of the clean test features, RankMe of at most 25,600 of them,
+      which the seed draws;
     - quality/class_accuracy for each class, with `class`, and quality/worst_class, by kNN; that is
       `worst`. With it lie the arrays `confusion` (C, C), rows the true classes, and `neighbours`
       (M, `neighbours`), numbers of training images, nearest first. These are left out where no image
@@ -73,7 +76,9 @@ class Quality(FittedToFeatures):
         yield Score("quality/alignment", alignment(first, second), **crops)
         yield Score("quality/alignment_original", alignment(clean, first), **crops)
         yield Score("quality/uniformity", uniformity(clean), t=2, images=len(clean))
-        used = clean[:25600]  # as many as the paper finds enough
+        used = clean
+        if len(clean) > RANKED:  # drawn: the first may be of a few classes
+            used = clean[np.random.default_rng(self.seed).permutation(len(clean))[:RANKED]]
         yield Score("quality/rankme", rankme(used), images=len(used), features=clean.shape[1])
         yield from self._classes(clean, labels)
 

@@ -44,7 +44,9 @@ def monitors(
         chosen.append(monitor)
         columns.append("knn_top1")
         if recipe.online_probe and replicas == 1:
-            images = data.image_batches(bank, preprocessing, PROBE_BATCH)
+            # not in the order of the source: a step would be of a single class where that is sorted by class
+            learned = bank.permuted(recipe.seed) if sources.drawn else bank
+            images = data.image_batches(learned, preprocessing, PROBE_BATCH)
             chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))
             columns.append("online_linear_top1")
     return [*chosen, callbacks.HistoryFile(folder.history_file, columns)]

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import keras_leoclr as kl
+from keras_leoclr import evaluation
 from keras_leoclr.evaluation import alignment, corruptions, feature_geometry, rankme, uniformity
+from keras_leoclr.evaluation import quality as quality_module
 from tests.case import random_images
+from tests.evaluation.examples import VIEWS, pictures
 
 pytestmark = pytest.mark.backend_free
 SEED = (0, 1)
@@ -116,3 +120,16 @@ def test_centre_crop_and_shrink_keep_the_middle():
 def test_strengths_depend_on_the_size():
     assert corruptions.strengths(32) is corruptions.CIFAR
     assert corruptions.strengths(224) is corruptions.IMAGENET
+
+
+def test_the_rank_is_that_of_a_sample_of_all_images(monkeypatch):
+    monkeypatch.setattr(quality_module, "RANKED", 12)
+    test = pictures(seed=2)
+    rows = np.argsort(test.labels, kind="stable")  # class after class
+    images = next(iter(test.batch(len(rows))))["image"].numpy()[rows]
+    by_class = kl.data.load({"image": images, "label": test.labels[rows]})
+    features = np.eye(8, dtype="float32")[test.labels[rows]]
+    backbone = kl.backbones.resnet_small((8, 8, 3), widths=(8,))
+    known = (features, test.labels[rows])
+    scores = dict(evaluation.Quality(backbone, *known, by_class, VIEWS, test_set=known, k=3).run())
+    assert scores["quality/rankme"] > 2.5  # the first 12 are of one class, of rank 1

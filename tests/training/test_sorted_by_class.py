@@ -17,6 +17,7 @@ from keras_leoclr.training.session import RunSession
 from keras_leoclr.training.sources import RunSources
 from keras_leoclr.views.preprocessing import Preprocessing
 from tests.evaluation.test_features import backbone_with
+from tests.sources import example, flat, write_records
 
 pytestmark = pytest.mark.backend_free
 CLASSES, EACH = 8, 50
@@ -105,3 +106,19 @@ def test_the_parts_of_a_run_are_those_that_it_began_with(recipe, tmp_path):
     assert rows["new"].tolist() == RunSources.load(recipe).train.labels.tolist()
     assert rows["new"].tolist() != rows["old"].tolist()
     assert data.load(recipe.dataset).count == 400
+
+
+@pytest.mark.parametrize("kind", ["arrays", "records"])
+def test_steps_of_the_classifier_alongside_have_many_classes(recipe, tmp_path, kind):
+    if kind == "records":
+        for label in range(CLASSES):
+            pictures = [example(flat(30 * label), label) for _ in range(EACH)]
+            write_records(tmp_path / f"{label}.tfrecord", pictures)
+        recipe = dataclasses.replace(recipe, dataset=str(tmp_path / "*.tfrecord"), evaluate=False)
+    sources = RunSources.load(recipe)
+    chosen = monitors(recipe, sources, Preprocessing(8), RunFolder(tmp_path), callbacks.Health(), 1)
+    (probe,) = (each for each in chosen if isinstance(each, callbacks.OnlineLinearProbe))
+    batches = [np.asarray(labels) for _, labels in probe.images]
+    assert sum(map(len, batches)) == 200 and len(np.unique(batches[0])) == CLASSES
+    again = [np.asarray(labels) for _, labels in probe.images]
+    assert all(map(np.array_equal, batches, again))  # a run goes on with the batch that would have come next
