@@ -19,7 +19,7 @@ from keras_leoclr.data.failures import Failures, ImageError, files, shown
 from keras_leoclr.data.loading import load
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.readers.files import read_index
-from keras_leoclr.data.readers.folder import FolderImages, split_folder
+from keras_leoclr.data.readers.folder import FolderImages, left_out, split_folder
 from keras_leoclr.data.readers.tfds import RecordImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf
@@ -132,6 +132,8 @@ def _of_folder(images: FolderImages, root: str) -> dict[str, str]:
     found = read_index(root, decode.MAX_PIXELS)
     headers = [found.headers[os.path.relpath(os.fsencode(path), images.root)] for path in images.paths]
     lines = _of_headers(headers)
+    if found.runs:
+        lines["left out"] = left_out(found.runs)
     if found.ignored:
         lines["ignored"] = f"{files(sum(found.ignored.values()))}: {_counts(found.ignored)}"
     return lines

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 from keras_leoclr.runs import checkpoint_file
@@ -145,3 +146,36 @@ def draws_parts(folder: RunFolder) -> bool:
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+# === Folders of runs among pictures ===
+
+OF_A_LOCK, OF_RESULTS = b"process ", b'{"name": "'  # how these files begin
+
+
+def holds_results(folder: str | bytes | os.PathLike, names: Collection[str]) -> bool:
+    """Whether a folder holds a run, a study or results of an evaluation, whose pictures are no data.
+
+    Args:
+        folder: path of the folder.
+        names: names of what is in it.
+    """
+    run = RunFolder(os.fsdecode(folder))
+    if run.recipe_file.name in names and run.about_file.name in names:
+        return True
+    own = {run.lock_file: OF_A_LOCK, run.results_file: OF_RESULTS}
+    return any(path.name in names and _begins_with(path, start) for path, start in own.items())
+
+
+def names_in_a_run() -> set[str]:
+    """Names of the files and folders of a run."""
+    run = RunFolder("")
+    return {path.name for name, path in vars(run).items() if name != "path"}
+
+
+def _begins_with(path: pathlib.Path, start: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start
+    except OSError:
+        return False

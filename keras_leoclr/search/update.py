@@ -11,7 +11,7 @@ import numpy as np
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers.files import Index, read_index, scan_folder
-from keras_leoclr.data.readers.folder import indexed_images
+from keras_leoclr.data.readers.folder import indexed_images, warn_of_runs
 from keras_leoclr.search.encoder import Encoder
 from keras_leoclr.search.index_file import KINDS, IndexFileError, PictureIndex, faiss_package, vectors_of
 from keras_leoclr.tensorflow_host import tf
@@ -105,6 +105,7 @@ def update_index(
 def _new_features(root, kept, states, encoder, failures, on_error, batch_size, verbose):
     """Names of the pictures that are not in `kept` and can be read, and their features."""
     found = read_index(root, decode.MAX_PIXELS, progress=verbose)
+    warn_of_runs(root, found)
     failures.total = len(found.headers) + len(found.failures)
     new = {name: header for name, header in found.headers.items() if name not in kept and name in states}
     if not new and not found.failures and kept:

@@ -35,6 +35,27 @@ class RunData:
                 self._places[split] = places
                 self.record.files[split] = _files(places)
 
+    def check_apart(self, workdir: str | os.PathLike, dataset: str, overwrite: bool) -> None:
+        """Refuses a folder of a run in which the images themselves lie.
+
+        Next to a run, only the data set as a whole may lie in it, and nothing if the folder is emptied.
+
+        Raises:
+            ValueError: if the images would be deleted, or left out when the run goes on.
+        """
+        workdir = os.path.realpath(workdir)
+        places = [path for split in self._places.values() for path in split.values()]
+        whole = os.path.realpath(os.path.expanduser(dataset))
+        inside = os.path.exists(whole) and _lies_in(whole, workdir)
+        if inside and not overwrite:
+            return
+        if inside or any(_lies_in(os.path.realpath(path), workdir) for path in places):
+            raise ValueError(
+                "`workdir` must not be a folder of the images that are trained on"
+                + (", which `overwrite` would delete" if overwrite else "")
+                + f". Received: workdir={workdir}, dataset={dataset!r}"
+            )
+
     def changes_since(self, before: DataRecord) -> dict[str, DataChange]:
         """How the images differ from those of a record, by split."""
         return changes(before, self.record, lambda split, name: _checksum(self._places[split][name]))
@@ -74,3 +95,7 @@ def _checksum(path: str) -> str | None:
     except OSError:
         return None
     return digest.hexdigest()
+
+
+def _lies_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))

@@ -108,10 +108,12 @@ class RunSession:
             Whether the run goes on with other images than those that its settings were given for.
 
         Raises:
+            ValueError: if they lie in the folder of the run.
             ChangedDataError: if they have changed and `override` is not set.
             ChangedRecipeError: if they are of another data set.
         """
         now = self.data = RunData(sources, self.recipe.dataset)
+        now.check_apart(self.folder.path, self.recipe.dataset, self.overwrite)
         if self.overwrite or not self.folder.has_checkpoints:
             return False
         before = self.folder.data()

@@ -207,6 +207,17 @@ def test_the_same_pictures_elsewhere_are_the_same_data(stopped, spelled, tmp_pat
 
 
 @backend_free
+def test_a_run_inside_of_its_own_data_set_goes_on_with_the_same_pictures(stopped, tmp_path):
+    inside = tmp_path / "data" / "train" / "r"
+    shutil.move(stopped(4).path, inside)
+    (inside / "evaluation").mkdir(exist_ok=True)
+    shutil.copy(inside / "views.png", inside / "evaluation" / "map.png")
+    with pytest.warns(UserWarning, match="1 folder that holds a run is left out: r in"):
+        session, sources = look(RunFolder(inside), dataset=tmp_path / "data")
+    assert not session.changed and sources.train.class_names == ("class0", "class1")
+
+
+@backend_free
 def test_another_data_set_is_refused_also_with_override(stopped, tmp_path):
     run = stopped(4)
     for split, first in (("train", 200), ("test", 300)):

@@ -20,6 +20,7 @@ from keras_leoclr import terminal
 from keras_leoclr.data.decode import Header, read_header
 from keras_leoclr.data.failures import ImageError
 from keras_leoclr.runs.files import locked, whole_file
+from keras_leoclr.runs.folder import holds_results, names_in_a_run
 
 SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
 HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
@@ -36,6 +37,7 @@ PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".bz2", ".xz",
 _LITTER = (b"__MACOSX", b"@eaDir")
 _FORMAT_OF_CACHE = f"2 {PIL.__version__}"
 _THREADS = 8
+OF_A_RUN = names_in_a_run()
 
 
 @dataclasses.dataclass
@@ -47,12 +49,14 @@ class Scan:
         problems: path relative to the folder -> reason, what cannot be looked at.
         ignored: extension, or another reason -> number of files.
         folders: names of the first-level folders, sorted.
+        runs: paths of the folders that hold runs or results, whose pictures are left out; "." for `root`.
     """
 
     files: dict[bytes, tuple[int, int]] = dataclasses.field(default_factory=dict)
     problems: dict[bytes, str] = dataclasses.field(default_factory=dict)
     ignored: collections.Counter = dataclasses.field(default_factory=collections.Counter)
     folders: list[bytes] = dataclasses.field(default_factory=list)
+    runs: list[bytes] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass
@@ -65,12 +69,14 @@ class Index:
         failures: path -> reason.
         ignored: extension, or another reason -> number of files.
         folders: names of the first-level folders, sorted.
+        runs: see `Scan`.
     """
 
     headers: dict[bytes, Header]
     failures: dict[bytes, str]
     ignored: collections.Counter
     folders: list[bytes]
+    runs: list[bytes] = dataclasses.field(default_factory=list)
 
 
 def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: bool = True) -> Index:
@@ -111,11 +117,15 @@ def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: boo
             )
             del headers[path]
     ordered = {path: headers[path] for path in sorted(headers, key=_place)}
-    return Index(ordered, dict(sorted(failures.items())), scan.ignored, scan.folders)
+    return Index(ordered, dict(sorted(failures.items())), scan.ignored, scan.folders, scan.runs)
 
 
 def scan_folder(root: bytes) -> Scan:
-    """Lists the pictures below `root` by their names; none is opened."""
+    """Lists the pictures below `root` by their names; none is opened.
+
+    What a run has written, such as the sheet of its views, is no data: folders that hold runs are left out.
+    Where `root` itself holds a run, the run's own files are.
+    """
     scan = Scan()
     # Below a link, a folder is read once for each first-level folder: folders that lead to each other would
     # otherwise be read on as many ways as there are.
@@ -131,6 +141,9 @@ def scan_folder(root: bytes) -> Scan:
                 raise
             scan.problems[below] = f"cannot be listed: {error.strerror}"
             continue
+        if holds_results(os.path.join(root, below), {os.fsdecode(entry.name) for entry in entries}):
+            scan.runs.append(below or b".")
+            entries = [] if below else [e for e in entries if os.fsdecode(e.name) not in OF_A_RUN]
         for entry in entries:
             path = os.path.join(below, entry.name)
             if entry.name.startswith(b".") or entry.name in _LITTER:
@@ -153,7 +166,11 @@ def scan_folder(root: bytes) -> Scan:
                 suffix = os.fsdecode(os.path.splitext(entry.name)[1].lower())
                 nowhere = not suffix and not os.path.exists(os.path.join(root, path))
                 scan.ignored[NOWHERE if nowhere else suffix or NO_SUFFIX] += 1
-    scan.folders.sort()
+    # a folder is no class where runs are all that is in it
+    full = {path.split(b"/", 1)[0] for path in (*scan.files, *scan.problems)}
+    emptied = {path.split(b"/", 1)[0] for path in scan.runs} - full
+    scan.folders = sorted(name for name in scan.folders if name not in emptied)
+    scan.runs.sort()
     return scan
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr.data import decode
-from keras_leoclr.data.failures import Failures, ImageError, files, shown
+from keras_leoclr.data.failures import NAMED, Failures, ImageError, files, shown
 from keras_leoclr.data.readers.files import (
     NOWHERE,
     OTHER_PICTURES,
@@ -258,6 +258,7 @@ def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any
         )
     images = FolderImages(root, index, failures, **options)
     _warn_of_formats(images, index)
+    warn_of_runs(root, index)
     _warn_of_classes(images, index)
     failures.warn()
     return images
@@ -274,6 +275,19 @@ def _warn_of_formats(images: FolderImages, index: Index) -> None:
             f"{kinds}. {images.count:,} pictures are taken. Convert or unpack the others to use them.",
             stacklevel=2,
         )
+
+
+def warn_of_runs(root: bytes, index: Index) -> None:
+    """Says which folders were left out because they hold runs."""
+    if index.runs:
+        warnings.warn(f"{left_out(index.runs)} in {shown(root)}", stacklevel=2)
+
+
+def left_out(runs: list[bytes]) -> str:
+    """Such as "1 folder that holds a run is left out: r"."""
+    named = ", ".join(map(shown, runs[:NAMED])) + (f" and {len(runs) - NAMED:,} more" * (len(runs) > NAMED))
+    which = "folder that holds a run is" if len(runs) == 1 else "folders that hold runs are"
+    return f"{len(runs):,} {which} left out: {named}"
 
 
 def _warn_of_classes(images: FolderImages, index: Index) -> None:
