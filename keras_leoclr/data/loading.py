@@ -40,9 +40,8 @@ def load(
               without them, everything is "train". One sub-folder per class gives labels, as in
               torchvision's `ImageFolder`, and pictures directly in the folder none. JPEG, PNG, WebP, BMP,
               GIF and TIFF in any colour mode become RGB. The pictures are in the order of a hash of their
-              path, so that a slice is a sample of all classes. Folders that hold runs of this package are left
-              out. Their headers are read once and kept in
-              `$XDG_CACHE_HOME/keras_leoclr`;
+              path, so that a slice is a sample of all classes. Folders that hold runs of this package are
+              left out. Headers are read once and kept in `$XDG_CACHE_HOME/keras_leoclr`;
             - a folder of IDX files, the format of MNIST and Fashion-MNIST: `train-images-idx3-ubyte.gz`,
               `train-labels-idx1-ubyte.gz`, and `t10k-...` for "test", packed or not;
             - a path or glob of TFRecord files whose examples hold an encoded picture as `image/encoded`

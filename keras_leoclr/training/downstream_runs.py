@@ -20,8 +20,10 @@ from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.terminal import Bar
 from keras_leoclr.training.downstream import Downstream, load_splits, optimizer, silent
+from keras_leoclr.training.run_data import same_place
 
 SETTINGS = "settings.json"  # of a training that is not finished, beside its checkpoints
+PATHS = ("backbone", "dataset", "data_dir")  # settings that may be written in several ways
 NOTED = ("backbone", "dataset", "train_split", "test_split", "steps", "seed")  # settings beside each result
 
 
@@ -156,7 +158,12 @@ def _take_up(folder: RunFolder, settings: dict[str, Any], overwrite: bool) -> bo
     settings = json.loads(json.dumps(settings))
     if _has_begun(folder) and noted.is_file():
         before = json.loads(noted.read_text(encoding="utf-8"))
-        changed = [f"{key} {before.get(key)}" for key in settings if settings[key] != before.get(key)]
+        changed = [
+            f"{key} {before.get(key)}"
+            for key in settings
+            if settings[key] != before.get(key)
+            and not (key in PATHS and same_place(settings[key] or "", before.get(key) or ""))
+        ]
         if not changed:
             for path in folder.path.iterdir():
                 if path != folder.checkpoints:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_leoclr import evaluation
+from keras_leoclr.data.readers.arrays import BUNDLED
+from keras_leoclr.evaluation.run_evaluation import RANDOM
 from keras_leoclr.runs.data_record import DataChange, DataRecord, Files, changes
 
 SAMPLED = 200  # files of a split whose checksum is noted
@@ -59,6 +61,14 @@ class RunData:
     def changes_since(self, before: DataRecord) -> dict[str, DataChange]:
         """How the images differ from those of a record, by split."""
         return changes(before, self.record, lambda split, name: _checksum(self._places[split][name]))
+
+
+def same_place(first: str, second: str) -> bool:
+    """Whether two paths lead to the same folder or file; a name that the package knows is no path."""
+    if {*BUNDLED, RANDOM} & {first, second}:
+        return False
+    places = [os.path.expanduser(path) for path in (first, second)]
+    return all(map(os.path.exists, places)) and os.path.samefile(*places)
 
 
 def _places(source: Any, dataset: str) -> dict[str, str]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import keras
 
-from keras_leoclr.data.readers.arrays import BUNDLED
 from keras_leoclr.runs.data_record import DataChange, nothing_in_common
 from keras_leoclr.runs.environment import environment
 from keras_leoclr.runs.files import Lock, LockHeldError, delete_partial
@@ -22,7 +21,7 @@ from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
-from keras_leoclr.training.run_data import RunData
+from keras_leoclr.training.run_data import RunData, same_place
 
 
 class ChangedRecipeError(ValueError):
@@ -235,21 +234,13 @@ class RunSession:
 
     def _without_dataset(self, changed, before, noted):
         """Leaves the data set to `compare_data` where the images tell whether it is the same."""
-        if _same_place(before, self.recipe.dataset):
+        if same_place(before, self.recipe.dataset):
             self.recipe = dataclasses.replace(self.recipe, dataset=before)
         elif noted.get("data") and self.folder.has_checkpoints:
             self.moved_from = before
         else:
             return changed
         return [name for name in changed if name != "dataset"]
-
-
-def _same_place(first: str, second: str) -> bool:
-    """Whether two paths lead to the same folder or file; a name that the package knows is no path."""
-    if BUNDLED.keys() & {first, second}:
-        return False
-    places = [os.path.expanduser(path) for path in (first, second)]
-    return all(map(os.path.exists, places)) and os.path.samefile(*places)
 
 
 def _plain(value: Any) -> Any:

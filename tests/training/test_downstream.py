@@ -82,6 +82,7 @@ def test_a_detector_is_interrupted_goes_on_and_is_judged(
     with pytest.raises(callbacks.Interrupted):
         command("detect", *given)
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"] and steps == [0]
+    given[3] = f"{made.parent}/./{made.name}/"  # the same folder
     assert command("detect", *given) == 0  # the same command goes on
     printed = capsys.readouterr().out
     assert steps == [0, 1, 2] and "Going on after step 1 of 3." in printed and "AP50" in printed
