@@ -100,3 +100,32 @@ def test_the_file_opens_without_this_package(raw, tmp_path):
         images = np.load(tmp_path / f"{name}-images.npy")
         found = np.load(tmp_path / f"{name}-found.npy")
         np.testing.assert_allclose(found, to_numpy(model(images, training=False)), atol=1e-5)
+
+
+def test_images_of_another_range_or_with_nan_are_refused_for_features(raw, backbone):
+    pixels = random_images(40, 8, 8).astype("float32")
+    batches = [(pixels[:20] / 255, np.zeros(20, int)), (pixels[20:] / 255, np.zeros(20, int))]
+    with pytest.raises(
+        ValueError, match=r"`dataset` must have pixels in \[0, 255\]; multiply images in .* by 255"
+    ):
+        kl.evaluation.extract_features(raw, batches)
+    with pytest.raises(
+        ValueError, match="Received: values from 0 to 1 in 20 images"
+    ):  # fewer than are judged by
+        kl.evaluation.extract_features(raw, batches[:1])
+    with_nan = pixels.copy()
+    with_nan[30, 0, 0, 0] = np.nan
+    batches = [(with_nan[:20], np.zeros(20, int)), (with_nan[20:], np.zeros(20, int))]
+    for model in (raw, backbone):
+        with pytest.raises(
+            ValueError, match="`dataset` must have finite pixels. Received: NaN .* in image 30"
+        ):
+            kl.evaluation.extract_features(model, batches)
+
+
+def test_an_export_is_not_compared_on_images_of_another_range(raw, tmp_path):
+    from keras_leoclr.export.writing import write
+
+    with pytest.raises(ValueError, match=r"`images` must have pixels in \[0, 255\]; multiply images"):
+        write(raw, tmp_path / "a.keras", "keras", random_images(4, 8, 8) / 255)
+    assert not list(tmp_path.iterdir())
