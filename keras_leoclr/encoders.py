@@ -22,7 +22,7 @@ class EncoderPair(NamedTuple):
         key: likewise, of layers and variables of its own.
         faster_query: the query encoder of the same layers in the form that is faster in training.
         faster_key: likewise, the key encoder.
-        variables: of each trained variable, the query encoder's and the key encoder's.
+        variables: of each variable that is trained now, the query encoder's and the key encoder's.
     """
 
     query: keras.Model
@@ -47,13 +47,29 @@ def encoder_pair(backbone: keras.Model, hidden_dim: int | None, projection_dim: 
     key, faster_key = _encoder(copy_of(backbone), hidden_dim, projection_dim, "key_encoder")
     copy_weights(query.layers[-1], key.layers[-1])  # the heads
     variables = list(zip(query.trainable_variables, key.trainable_variables, strict=True))
-    low = sorted({str(v.dtype) for _, v in variables} & {"float16", "bfloat16"})
+    low = sorted({v.dtype for _, v in followed_pairs(query, key)} & {"float16", "bfloat16"})
     if low:
         raise ValueError(
             "`backbone` must keep its weights in float32: in half precision a moving average of momentum "
             f"0.999 stands still. Use the policy mixed_{low[0]}. Received: weights in {low[0]}"
         )
     return EncoderPair(query, key, faster_query, faster_key, variables)
+
+
+def followed_pairs(query: keras.Model, key: keras.Model) -> list[tuple[keras.Variable, keras.Variable]]:
+    """Of each variable that is or may be trained, the query encoder's and the key encoder's.
+
+    What is frozen now may be trained later. BatchNorm's moving statistics, seeds and statistics of the data
+    are not among them.
+    """
+    # `trainable_variables` of Keras leaves out what is frozen now; the list that is private to it does not.
+    layers = zip(query._flatten_layers(), key._flatten_layers(), strict=True)
+    pairs = (
+        pair
+        for one, other in layers
+        for pair in zip(one._trainable_variables, other._trainable_variables, strict=True)
+    )
+    return list({id(pair[0]): pair for pair in pairs}.values())
 
 
 def _encoder(backbone, hidden_dim, projection_dim, name):
@@ -68,10 +84,11 @@ def _encoder(backbone, hidden_dim, projection_dim, name):
 
 
 class MovingAverage:
-    """Moves variables towards others: `k = momentum * k + (1 - momentum) * q`.
+    """Moves the key encoder's variables towards the query encoder's: `k = momentum * k + (1 - momentum) * q`.
 
     Args:
-        variables: pairs (q, k), which the model holds already; the second ones are frozen.
+        query: the query encoder, which the model holds already.
+        key: the key encoder, likewise; its variables are frozen.
         momentum: in [0, 1], or a schedule of it by the number of weight updates.
         add_weight: of the model that owns the momentum, a variable, so that it can change while the compiled
             step runs.
@@ -79,7 +96,8 @@ class MovingAverage:
 
     def __init__(
         self,
-        variables: list[tuple[keras.Variable, keras.Variable]],
+        query: keras.Model,
+        key: keras.Model,
         momentum: float | LearningRateSchedule,
         add_weight: Callable[..., keras.Variable],
     ):
@@ -88,13 +106,30 @@ class MovingAverage:
         if not 0 <= self.initial <= 1:
             raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={self.initial}")
         # Only now, when the model holds the pairs: Keras lists its trained variables before the others, and
-        # checkpoints number them so. The encoder is not frozen, as its BatchNorm would be in inference mode.
-        for _, key in variables:
-            key.trainable = False
-        self.variables = variables
+        # checkpoints number them so. Variables that are frozen at first are followed as well: what is trained
+        # may change before every `compile`.
+        self._encoders = query, key
+        self.variables = followed_pairs(query, key)
+        self._freeze_keys()
+        self.settings = self.schedule or self.initial
         self._add_weight = add_weight
         self.momentum = self._scalar("momentum", "float32", self.initial)
         self._moved_at = None
+
+    def follow(self) -> None:
+        """Gives each layer of the key encoder the mode, trained or frozen, of its layer in the query encoder.
+
+        Keras' BatchNorm of a frozen layer is in inference mode: it must be so in both encoders or in none.
+        """
+        layers = (encoder._flatten_layers() for encoder in self._encoders)
+        for one, other in zip(*layers, strict=True):
+            other._trainable = one.trainable  # of this layer alone, which `trainable` is not
+        self._freeze_keys()
+
+    def _freeze_keys(self) -> None:
+        # The variables and not the encoder, whose BatchNorm would be in inference mode.
+        for _, key in self.variables:
+            key.trainable = False
 
     def accumulate(self) -> None:
         """Moves only after weight updates, of which there is one in several steps."""

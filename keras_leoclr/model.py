@@ -10,7 +10,7 @@ from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_leoclr import losses
-from keras_leoclr.backbones.normalization import check_takes_normalised
+from keras_leoclr.backbones.normalization import check_takes_normalised, loading
 from keras_leoclr.backbones.pooling import with_pooled_features
 from keras_leoclr.checks import batch_of_views, one_of, whole_number
 from keras_leoclr.distribution import groups, step
@@ -114,8 +114,7 @@ class LeOCLR(keras.Model):
         one_of("enqueue", enqueue, ("both", "first"))
         self.projection_dim, self.hidden_dim = projection_dim, hidden_dim
         self.queue_size, self.enqueue = queue_size, enqueue
-        self.temperature, self.bn_groups = temperature, bn_groups
-        self.views = views
+        self.temperature, self.bn_groups, self.views = temperature, bn_groups, views
         self._strategy = step.strategy_of(backbone)
         step.check_made_outside(self._strategy)
         with step.scope_of(self._strategy):
@@ -132,7 +131,7 @@ class LeOCLR(keras.Model):
             self._synchronized.warn("bn_groups > 1")
         sizes = self.queue_size, self.projection_dim
         self.key_queue = KeyQueue(*sizes, name="key_queue") if self.queue_size else None
-        self._average = MovingAverage(self._pairs, momentum, self.add_weight)
+        self._average = MovingAverage(self.query_encoder, self.key_encoder, momentum, self.add_weight)
         names = (*losses.DIAGNOSTICS, *(["momentum"] if self._average.schedule else []))
         self._diagnostics = {name: keras.metrics.Mean(name=name) for name in names}
         self.built = True
@@ -153,6 +152,7 @@ class LeOCLR(keras.Model):
         step.check_optimizer(optimizer, self._strategy)
         kwargs["jit_compile"] = step.jit_compile_of(kwargs.get("jit_compile", "auto"), self._strategy)
         with step.scope_of(self._strategy):
+            self._average.follow()
             super().compile(optimizer=optimizer, **kwargs)
             self.optimizer.build(self.trainable_variables)
             if self.optimizer.gradient_accumulation_steps:
@@ -282,8 +282,7 @@ class LeOCLR(keras.Model):
     # === Config ===
 
     def get_config(self):
-        momentum = self._average.schedule or self._average.initial
-        objects = {"backbone": self.backbone, "momentum": momentum, "views": self.views}
+        objects = {"backbone": self.backbone, "momentum": self._average.settings, "views": self.views}
         plain = ("projection_dim", "hidden_dim", "queue_size", "temperature", "bn_groups", "enqueue")
         return {
             **super().get_config(),
@@ -297,4 +296,5 @@ class LeOCLR(keras.Model):
         for name in ("backbone", "momentum", "views"):
             if isinstance(config.get(name), dict):
                 config[name] = keras.saving.deserialize_keras_object(config[name], custom_objects)
-        return cls(**config)
+        with loading():
+            return cls(**config)

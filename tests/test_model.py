@@ -403,3 +403,57 @@ def test_no_variable_is_of_a_type_that_gpus_of_tensorflow_keep_on_the_host(accum
         assert not [v.path for v in everything if v.dtype == "int32"]
     counters = [v for v in everything if v.name in ("pointer", "moved_at")]
     assert {v.dtype for v in counters} == {model.optimizer.variables[0].dtype}
+
+
+def partly_frozen():
+    """A model within the model, BatchNorm, a layer that is frozen for good, and all of it frozen at first."""
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(8, 3), layers.BatchNormalization()])
+    backbone = keras.Sequential([inner, layers.ReLU(), layers.Conv2D(8, 3, name="last"), layers.Flatten()])
+    backbone.trainable = False
+    return backbone
+
+
+@pytest.mark.parametrize("loaded", [False, True], ids=["as it is", "saved, loaded"])
+def test_the_key_encoder_follows_a_backbone_that_is_trained_later(loaded, tmp_path):
+    model = kl.LeOCLR(partly_frozen(), projection_dim=4, queue_size=8, momentum=0.5)
+    model.compile(optimizer=kl.optimizers.SGD(0.1))
+    data = batched(random_views(1))
+    start = {v.path: to_numpy(v).copy() for v in model.key_encoder.variables}
+    model.fit(data, epochs=2, verbose=0, shuffle=False)
+    for variable in model.key_encoder.variables:  # the heads alone were trained
+        assert np.allclose(to_numpy(variable), start[variable.path]) != ("head" in variable.path)
+    if loaded:
+        model.save(tmp_path / "model.keras")
+        model = keras.saving.load_model(tmp_path / "model.keras")
+    for layer in model.backbone._flatten_layers():  # of a loaded model, Keras does not pass the flag on
+        layer.trainable = True
+    model.backbone.get_layer("last").trainable = False
+    model.compile(optimizer=kl.optimizers.SGD(0.1))
+    query, key = (list(e._flatten_layers()) for e in (model.query_encoder, model.key_encoder))
+    assert [layer.trainable for layer in query] == [layer.trainable for layer in key]
+    assert not model.key_encoder.trainable_variables
+    assert not {id(v) for v in model.trainable_variables} & {id(v) for v in model.key_encoder.variables}
+    model.fit(data, verbose=0, shuffle=False)
+    pairs = [*zip(model.query_encoder.weights, model.key_encoder.weights, strict=True)]
+    before = [[to_numpy(v).copy() for v in pair] for pair in pairs]
+    model.fit(data, verbose=0, shuffle=False)
+    names = set()
+    for (one, other), (query, key) in zip(pairs, before, strict=True):
+        if "moving" in one.path:  # each encoder's own, of the views that it sees
+            assert not np.array_equal(to_numpy(other), key) and not np.array_equal(key, query)
+            continue
+        np.testing.assert_allclose(to_numpy(other), 0.5 * key + 0.5 * query, rtol=1e-5, atol=1e-7)
+        assert np.array_equal(to_numpy(one), query) == ("last" in one.path)
+        names.add(one.name)
+    assert names == {"kernel", "bias", "gamma", "beta"}
+
+
+def test_a_frozen_backbone_has_batchnorm_in_inference_mode_in_both_encoders():
+    model = kl.LeOCLR(partly_frozen(), projection_dim=4, queue_size=8)
+    model.compile(optimizer=kl.optimizers.SGD(0.1))
+    before = [to_numpy(v).copy() for v in model.variables if "moving" in v.path]
+    model.fit(batched(random_views(1)), verbose=0, shuffle=False)
+    after = [to_numpy(v) for v in model.variables if "moving" in v.path]
+    assert len(before) == 4
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one, other)

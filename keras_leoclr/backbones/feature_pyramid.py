@@ -10,6 +10,7 @@ import keras
 
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.graph import in_order
+from keras_leoclr.backbones.pooling import check_channels_last
 
 # They change the size of a map without being a stage of the network.
 _PADDING = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
@@ -44,6 +45,7 @@ def pyramid(backbone: keras.Model, input_shape: Sequence[int] | None = None) -> 
             "`backbone` must be a functional or Sequential Keras model. "
             f"Received: backbone of type {type(backbone).__name__}"
         )
+    check_channels_last(backbone)
     if input_shape is not None and tuple(input_shape) != tuple(backbone.input_shape[1:]):
         backbone = resized(backbone, input_shape)
     height, width = backbone.input_shape[1:3]

@@ -14,10 +14,11 @@ import keras
 import numpy as np
 
 from keras_leoclr.backbones.normalization import (
-    normalization_of,
+    takes_raw,
     with_normalization,
     without_normalization,
 )
+from keras_leoclr.backbones.pooling import check_channels_last
 from keras_leoclr.backbones.torch_files import TORCH_SUFFIXES
 from keras_leoclr.backbones.torch_report import TorchReport
 from keras_leoclr.backbones.torch_weights import from_torch
@@ -211,6 +212,7 @@ def _difference(path: pathlib.Path, card: dict[str, Any]) -> str:
 
 def _chosen(model: keras.Model, encoder: str, projection: bool, path: pathlib.Path) -> keras.Model:
     """One encoder of a `LeOCLR`, or a backbone itself."""
+    check_channels_last(model)
     if hasattr(model, "key_encoder"):
         whole = model.query_encoder if encoder == "query" else model.key_encoder
         backbone, head = whole.layers[1], whole.layers[-1]
@@ -240,7 +242,7 @@ def _chosen(model: keras.Model, encoder: str, projection: bool, path: pathlib.Pa
 
 
 def _normalising(model: keras.Model, folder: pathlib.Path) -> keras.Model:
-    if normalization_of(model) is not None:
+    if takes_raw(model):
         return model
     run = RunFolder(folder)
     if not run.holds_run:

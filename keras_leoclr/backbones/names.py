@@ -11,3 +11,5 @@ BACKBONES = (
     "vit_base",
 )
 STEMS = ("imagenet", "cifar", "patch", "solo_learn", "lightly")  # of a ResNet, see `resnet18`
+
+LAST = "channels_last"  # layers made here say so, as `image_data_format` of keras.json may differ

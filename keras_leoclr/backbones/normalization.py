@@ -1,18 +1,22 @@
 """Normalisation as the first layer of a backbone, so that raw images go in.
 
-Whether a backbone has one is seen from the model: its first layer is a stock `Rescaling`. Nothing is inferred
-from names, files or values of images.
+Whether a backbone has one that can be read and taken off is seen from the model: its first layer is a stock
+`Rescaling`. Preprocessing of any other form is found by what it computes, see `pixel_scale.py`. Nothing is
+inferred from names, files or values of images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_leoclr.backbones.graph import rewired
+from keras_leoclr.backbones.pixel_scale import advice, pixel_scale
 
 PIXEL = 255.0  # largest value of a raw image
 
@@ -108,12 +112,39 @@ def check_takes_normalised(backbone: Any, what: str) -> None:
         backbone: a Keras model.
         what: that uses it, for the message.
     """
+    scale = pixel_scale(backbone)
+    if scale is not None and normalization_of(backbone) is None:
+        message = (
+            f"`backbone` must take normalised images: {what} normalises them. {advice(backbone)} "
+            f"Received: {backbone.name!r}; {scale}"
+        )
+        if not _loads:
+            raise ValueError(message)
+        warnings.warn(message, stacklevel=3)
     if normalization_of(backbone) is not None:
         raise ValueError(
             f"`backbone` must take normalised images: {what} normalises them. Give it "
             "`kl.backbones.without_normalization(backbone)`. Received: a backbone whose first layer is "
             "Rescaling"
         )
+
+
+def takes_raw(backbone: Any) -> bool:
+    """Whether a backbone normalises images by itself, in whatever form."""
+    return normalization_of(backbone) is not None or pixel_scale(backbone) is not None
+
+
+_loads: list[None] = []  # not empty while a model is loaded
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Within the block, a backbone with preprocessing gives a warning: older files hold such models."""
+    _loads.append(None)
+    try:
+        yield
+    finally:
+        _loads.pop()
 
 
 def _nine_digits(values: np.ndarray) -> tuple[float, ...]:

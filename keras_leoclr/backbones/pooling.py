@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
+
+from keras_leoclr.backbones.names import LAST
+
+
+def check_channels_last(backbone: Any) -> None:
+    """Raises ValueError if a layer of a model takes its images as (B, C, H, W)."""
+    layers = backbone._flatten_layers() if isinstance(backbone, keras.layers.Layer) else []
+    wrong = [layer.name for layer in layers if getattr(layer, "data_format", None) == "channels_first"]
+    if wrong:
+        raise ValueError(
+            '`backbone` must be made of layers with data_format="channels_last", as images are (B, H, W, C): '
+            'call keras.config.set_image_data_format("channels_last") before it is made. '
+            f"Received: {len(wrong)} layers with channels_first, such as {wrong[0]!r}"
+        )
 
 
 def with_pooled_features(backbone: keras.Model) -> keras.Model:
     """The backbone itself if it returns (B, features), else a model that averages its feature maps.
 
     Raises:
-        ValueError: if the model is not built, does not take (B, H, W, C), or does not return one
-            vector or one feature map per image.
+        ValueError: if the model has layers of (B, C, H, W), is not built, does not take (B, H, W, C), or does
+            not return one vector or one feature map per image.
     """
+    check_channels_last(backbone)
     if not isinstance(backbone, keras.Model) or not backbone.built or not getattr(backbone, "inputs", None):
         raise ValueError(
             "`backbone` must be a Keras model with known inputs: functional, or Sequential with an "
@@ -35,5 +52,5 @@ def with_pooled_features(backbone: keras.Model) -> keras.Model:
     if len(outputs) == 2:
         return backbone
     images = keras.Input(inputs[1:], name="images")
-    features = keras.layers.GlobalAveragePooling2D(name="pool")(backbone(images))
+    features = keras.layers.GlobalAveragePooling2D(LAST, name="pool")(backbone(images))
     return keras.Model(images, features, name=f"{backbone.name}_pooled")

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_leoclr.backbones.names import STEMS
+from keras_leoclr.backbones.names import LAST, STEMS
 
 
 def resnet18(
@@ -111,8 +111,8 @@ def build_resnet(
     if stem == "imagenet":
         x = _conv_norm(inputs, widths[0], 7, 2, "stem")
         x = layers.ReLU(name="stem_relu")(x)
-        x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after ReLU, zero is the smallest value
-        x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)
+        x = layers.ZeroPadding2D(1, LAST, name="stem_pool_pad")(x)  # after ReLU, zero is the smallest value
+        x = layers.MaxPooling2D(3, 2, data_format=LAST, name="stem_pool")(x)
     else:
         padding = 2 if stem == "solo_learn" else None
         x = _conv_norm(inputs, widths[0], 3, 2 if stem == "patch" else 1, "stem", padding)
@@ -123,7 +123,7 @@ def build_resnet(
         for index in range(depth):
             stride = 2 if stage > 1 and index == 0 else 1
             x = block(x, width, stride, f"stage{stage}_block{index + 1}")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    x = layers.GlobalAveragePooling2D(LAST, name="pool")(x)
     return keras.Model(inputs, x, name=name)
 
 
@@ -134,12 +134,13 @@ def _conv_norm(
     # "same" pads unevenly at stride 2; at stride 1 it equals explicit padding and is faster on CPUs
     same = stride == 1 and padding is None
     if not same and kernel_size > 1:
-        x = layers.ZeroPadding2D(padding or kernel_size // 2, name=f"{name}_pad")(x)
+        x = layers.ZeroPadding2D(padding or kernel_size // 2, LAST, name=f"{name}_pad")(x)
     x = layers.Conv2D(
         filters,
         kernel_size,
         strides=stride,
         padding="same" if same else "valid",
+        data_format=LAST,
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=f"{name}_conv",

@@ -10,7 +10,7 @@ import keras
 from keras_leoclr.backbones.builders import CNNS
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.loading import load
-from keras_leoclr.backbones.normalization import first_layer, with_normalization
+from keras_leoclr.backbones.normalization import first_layer, takes_raw, with_normalization
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
@@ -27,9 +27,9 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
             compare with it, a file or the folder of a run.
 
     Returns:
-        A functional model of images (B, H, W, 3), values in [0, 255]. One that does not begin with a
-        `Rescaling` or `Normalization` layer gets the former: mean and deviation are those of the
-        `recipe.json` beside the file, else ImageNet's.
+        A functional model of images (B, H, W, 3), values in [0, 255]. One that does not normalise by itself,
+        in whatever form, gets a `Rescaling` layer: mean and deviation are those of the `recipe.json` beside
+        the file, else ImageNet's.
 
     Raises:
         ValueError, FileNotFoundError: if there is no such file, or it holds no backbone of colour images; see
@@ -64,7 +64,8 @@ def _normalising(backbone: keras.Model, folder: pathlib.Path | None) -> keras.Mo
         raise ValueError(
             f"`backbone` must take images of 3 channels. Received: input_shape={backbone.input_shape}"
         )
-    if isinstance(first_layer(backbone), (keras.layers.Rescaling, keras.layers.Normalization)):
+    stock = isinstance(first_layer(backbone), (keras.layers.Rescaling, keras.layers.Normalization))
+    if stock or takes_raw(backbone):
         return backbone
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if folder is not None:

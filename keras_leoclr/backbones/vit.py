@@ -7,6 +7,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from keras_leoclr.backbones.names import LAST
+
 POOLS = ("token", "mean")
 
 
@@ -90,7 +92,12 @@ def build_vit(
         )
     inputs = keras.Input((image_size, image_size, channels), name="images")
     patches = layers.Conv2D(
-        dim, patch_size, strides=patch_size, kernel_initializer=_initializer(), name="patch_embed"
+        dim,
+        patch_size,
+        strides=patch_size,
+        data_format=LAST,
+        kernel_initializer=_initializer(),
+        name="patch_embed",
     )(inputs)
     count = (image_size // patch_size) ** 2
     tokens = layers.Reshape((count, dim), name="patches")(patches)
@@ -112,7 +119,7 @@ def build_vit(
         x = layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
         x = x[:, 0]
     else:
-        x = layers.GlobalAveragePooling1D(name="pool")(x)
+        x = layers.GlobalAveragePooling1D(LAST, name="pool")(x)
         x = layers.LayerNormalization(epsilon=1e-6, name="norm")(x)
     return keras.Model(inputs, x, name=name)
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.kernels import with_fast_kernels
-from keras_leoclr.backbones.normalization import normalization_of
-from keras_leoclr.backbones.pooling import with_pooled_features
+from keras_leoclr.backbones.normalization import takes_raw
+from keras_leoclr.backbones.pooling import check_channels_last, with_pooled_features
 from keras_leoclr.checks import PixelRange, finite
 from keras_leoclr.distribution.devices import gpus, on_one_device
 from keras_leoclr.runs.files import locked, whole_path, write_json
@@ -141,7 +141,8 @@ def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
 
 def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features and labels of each batch after the first `skip`."""
-    takes_raw = normalization_of(backbone) is not None
+    check_channels_last(backbone)
+    raw = takes_raw(backbone)
     target = getattr(dataset, "cardinality", None)
     target = int(target()) if target else (len(dataset) if hasattr(dataset, "__len__") else None)
     number = rows = 0
@@ -154,18 +155,18 @@ def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tu
             if number > skip:
                 images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend
                 finite("dataset", images, rows)
-                if takes_raw and images.min() < 0:
+                if raw and images.min() < 0:
                     raise ValueError(
                         "`dataset` must yield raw images, in [0, 255], for a backbone that normalises them; "
                         "`kl.backbones.without_normalization(backbone)` takes normalised ones. "
                         f"Received: images.min()={images.min():.3g}"
                     )
-                if takes_raw:
+                if raw:
                     seen.see(images)
                 yield images, np.asarray(labels, "int64")
             rows += len(images)
             bar.update(number)
-        if takes_raw:
+        if raw:
             seen.check()
 
     with Bar(target, "Features", "batches", verbose) as bar:

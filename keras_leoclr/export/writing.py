@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_leoclr import model_card
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
+from keras_leoclr.backbones.pooling import check_channels_last
 from keras_leoclr.backbones.torch_layout import stem_of
 from keras_leoclr.checks import PixelRange
 from keras_leoclr.evaluation.features import in_precision
@@ -126,6 +127,7 @@ def write(
 def _check(backbone, path, format, images, overwrite):
     if format not in FORMATS:
         raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: format={format!r}")
+    check_channels_last(backbone)
     suffix, shape = FORMATS[format].suffix, tuple(backbone.input_shape[1:])
     if path.suffix != suffix:
         rule = f"end in {suffix}" if suffix else "be a folder, without a suffix"

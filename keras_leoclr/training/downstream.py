@@ -15,6 +15,7 @@ import keras
 
 import keras_leoclr as kl
 from keras_leoclr.backbones.builders import CNNS
+from keras_leoclr.backbones.names import LAST
 from keras_leoclr.backbones.starting import starting_backbone
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
@@ -97,13 +98,20 @@ def starting_pyramid(recipe: Downstream, wanted: tuple[int, ...], names: tuple[s
         wanted: levels, ascending; level n has stride 2**n.
         names: what keras-cv calls them.
     """
+    if keras.config.image_data_format() != LAST:
+        raise ValueError(
+            '`image_data_format` of keras.json must be "channels_last" for detection and segmentation: '
+            f"layers of keras-cv follow it. Received: image_data_format={keras.config.image_data_format()!r}"
+        )
     size = recipe.image_size
     whole = kl.backbones.pyramid(starting_backbone(recipe.backbone, recipe.architecture), (size, size, 3))
     whole.trainable = not recipe.freeze
     levels = {int(name[1:]): tensor for name, tensor in whole.output.items()}
     top = max(levels)
     for level in range(top + 1, max(wanted) + 1):
-        levels[level] = keras.layers.MaxPooling2D(1, 2, name=f"pooled_P{level}")(levels[level - 1])
+        levels[level] = keras.layers.MaxPooling2D(1, 2, data_format=LAST, name=f"pooled_P{level}")(
+            levels[level - 1]
+        )
     missing = [f"P{level}" for level in wanted if level not in levels]
     fits = all(levels[n].shape[1] * 2**n == size for n in wanted if n in levels)
     if missing or not fits:
