@@ -70,7 +70,7 @@ class KNNMonitor(keras.callbacks.Callback):
         if len(np.unique(bank[1])) < 2 or not len(queries[1]):
             warnings.warn(
                 f"kNN is not measured: the {len(bank[1])} images of `bank` that have a label are of "
-                f"{len(np.unique(bank[1]))} classes, and {len(queries[1])} of `queries` have one.",
+                f"{len(np.unique(bank[1]))} class(es), and {len(queries[1])} of `queries` have one.",
                 stacklevel=2,
             )
             return

