@@ -13,6 +13,21 @@ from keras_leoclr.runs.checkpoint_file import DamagedCheckpointError
 from keras_leoclr.runs.files import delete_partial
 
 
+def holds_any(folder: pathlib.Path) -> bool:
+    """Whether there is a checkpoint that a run could go on from."""
+    return bool(checkpoint_file.paths(folder))
+
+
+def epochs_done(folder: pathlib.Path) -> int:
+    """Epochs that the newest checkpoint has behind it; 0 if there is none that can be read."""
+    for path in reversed(checkpoint_file.paths(folder)):
+        try:
+            return int(checkpoint_file.read_state(path)["position"][0])
+        except (DamagedCheckpointError, OSError, KeyError):
+            continue
+    return 0
+
+
 def newest_whole(
     folder: pathlib.Path, writes: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:

@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
-from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.runs.data_record import DataRecord
 from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.results import Results
@@ -102,11 +101,6 @@ class RunFolder:
         about = self.about().get("data", {})
         return DataRecord(about, DataRecord.read_files(self.data_file) if about else {})
 
-    @property
-    def has_checkpoints(self) -> bool:
-        """Whether there is something that a run could go on from."""
-        return bool(checkpoint_file.paths(self.checkpoints))
-
     def note_repeated(self, name: str) -> None:
         """Notes that what failed after the training is done; when nothing is left the run is finished."""
         about = self.about()
@@ -117,15 +111,6 @@ class RunFolder:
             del about["failed"]
             about["finished"] = True
         self.write_about(about)
-
-    def epochs_done(self) -> int:
-        """Epochs that the newest checkpoint has behind it; 0 if there is none that can be read."""
-        for path in reversed(checkpoint_file.paths(self.checkpoints)):
-            try:
-                return int(checkpoint_file.read_state(path)["position"][0])
-            except (checkpoint_file.DamagedCheckpointError, OSError, KeyError):
-                continue
-        return 0
 
     def write_recipe(self, recipe: dict[str, Any]) -> None:
         """Writes the settings; from then on the folder holds a run."""

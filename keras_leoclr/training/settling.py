@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
@@ -69,7 +70,9 @@ def requested(
         if begun:
             kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in given}
             lines = []
-            if not run.has_checkpoints or (override and _has_other_pictures(run, chosen)):
+            if not checkpoint_folder.holds_any(run.checkpoints) or (
+                override and _has_other_pictures(run, chosen)
+            ):
                 anew = kept.keys() & {*resumable(Recipe)}
                 fixed = {name: value for name, value in kept.items() if name not in anew}
                 fresh, reasons = module.choose(
@@ -77,7 +80,7 @@ def requested(
                 )
                 kept = fixed | {name: getattr(fresh, name) for name in anew}
                 lines = [line for line in reasons if line.split()[0] in anew]
-                done = run.epochs_done()
+                done = checkpoint_folder.epochs_done(run.checkpoints)
                 if "epochs" in anew and kept["epochs"] <= done:
                     kept["epochs"] = max(begun["epochs"], done)
                     lines = [line for line in lines if not line.startswith("epochs ")]
