@@ -44,7 +44,7 @@ def view_dataset(
     Args:
         source: what `data.load` returns, or a tf.data.Dataset of images (H, W, C) or of dictionaries with
             such an `image`, pixels in [0, 255]. They may be of many sizes. Of images that are not uint8, the
-            first 32 are looked at.
+            first 32 are looked at, unless `views` is a function of your own, which may take any values.
         views: layer `(images, seed) -> views`, such as `LeOCLRViews`; None for batches of the images
             themselves and seeds, from which `LeOCLR(views=...)` makes the views within the step.
         batch_size: B, images per batch, at most the number of images. A last, smaller batch is dropped.
@@ -79,7 +79,9 @@ def view_dataset(
     whole_number("initial_batch", initial_batch, 0)
     _check_shard(shard, batch_size, views)
     parallel = parallel_images or os.cpu_count() or 1
-    source = check_source(as_source(source))
+    source = as_source(source)
+    if views is None or hasattr(views, "views_of_batch"):  # a function of the user's may take any values
+        source = check_source(source)
     order = order_of(source, shuffle_buffer, parallel, _least_pixels(views))
     if order.count is not None and order.count < batch_size:
         raise ValueError(
