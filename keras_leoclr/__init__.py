@@ -3,7 +3,13 @@
 Importing the package loads neither Keras nor TensorFlow: every name is imported when it is first used.
 """
 
+import os
+
 from keras_leoclr import lazy, registration
+
+# TensorFlow reads it once, when it is imported, which Keras often does. Its cost estimator warns of every
+# crop_and_resize; level 2 shows errors only.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _PLACES = {
     "CropToOriginalViews": "views",

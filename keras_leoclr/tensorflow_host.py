@@ -6,11 +6,7 @@ TensorFlow is not installed.
 
 from __future__ import annotations
 
-import os
 import warnings
-
-# TensorFlow's cost estimator warns of every crop_and_resize; level 2 shows errors only.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras  # before TensorFlow: where Keras does not work, its error says more
 

@@ -5,7 +5,6 @@ import json
 import pathlib
 import subprocess
 import sys
-import time
 
 import keras
 import numpy as np
@@ -133,23 +132,26 @@ def test_an_import_of_keras_that_fails_may_be_tried_again():
 
 
 BARE = """
-import json, sys, time
-started = time.perf_counter()
+import json, sys
 import keras_leoclr
-seconds = time.perf_counter() - started
 for package in ("backbones", "distribution"):
     getattr(keras_leoclr, package)
     dir(getattr(keras_leoclr, package))
 heavy = [n for n in ("keras", "tensorflow", "jax", "torch", "numpy", "keras_cv") if n in sys.modules]
-print(json.dumps([seconds, heavy, sorted(set(keras_leoclr.__all__) - set(dir(keras_leoclr)))]))
+print(json.dumps([heavy, sorted(set(keras_leoclr.__all__) - set(dir(keras_leoclr)))]))
 """
 
 
-def test_a_bare_import_loads_no_framework_and_takes_no_time():
-    seconds, heavy, missing = min(run(BARE) for _ in range(2))
+def test_a_bare_import_loads_no_framework():
+    heavy, missing = run(BARE)
     assert heavy == []
     assert missing == []
-    assert seconds < 0.3
+
+
+def test_tensorflow_is_told_to_be_quiet_before_keras_imports_it(monkeypatch):
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
+    code = "import json, os, keras_leoclr; print(json.dumps(os.environ['TF_CPP_MIN_LOG_LEVEL']))"
+    assert run(code) == "2"
 
 
 def test_help_of_the_command_loads_no_framework():
@@ -162,9 +164,7 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     cli.main()
 print(json.dumps([n for n in ("keras", "tensorflow", "jax", "torch", "keras_cv") if n in sys.modules]))
 """
-    started = time.perf_counter()
     assert run(code) == []
-    assert time.perf_counter() - started < 20
 
 
 @pytest.mark.parametrize("package", ["", ".backbones", ".distribution"])

@@ -1,5 +1,11 @@
 """Copies of models compute what the models compute."""
 
+import pathlib
+import re
+import tempfile
+
+import hypothesis
+import hypothesis.strategies as st
 import keras
 import numpy as np
 import pytest
@@ -151,3 +157,60 @@ def test_the_key_encoder_of_an_adapted_backbone_begins_as_the_query_encoder():
     np.testing.assert_allclose(
         keras.ops.convert_to_numpy(fast), keras.ops.convert_to_numpy(slow), rtol=1e-4, atol=1e-4
     )
+
+
+def _batch_norm(rng):
+    layer = keras.layers.BatchNormalization()
+    layer.build((None, *SHAPE))
+    layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    return layer
+
+
+def _normalization(rng):
+    layer = keras.layers.Normalization()
+    layer.adapt(rng.normal(rng.uniform(50, 200), rng.uniform(10, 80), (32, *SHAPE)))
+    return layer
+
+
+WITH_STATE = {
+    "adapted normalization": _normalization,
+    "given normalization": lambda rng: keras.layers.Normalization(mean=[90, 100, 110], variance=[30, 20, 10]),
+    "batch norm": _batch_norm,
+    "group norm": lambda rng: keras.layers.GroupNormalization(3),
+    "dropout": lambda rng: keras.layers.Dropout(0.5, seed=int(rng.integers(100))),
+    "noise": lambda rng: keras.layers.GaussianNoise(1.0),
+    "random flip": lambda rng: keras.layers.RandomFlip("horizontal"),
+    "rescaling": lambda rng: keras.layers.Rescaling(rng.uniform(0.01, 1.0)),
+    "convolution": lambda rng: keras.layers.Conv2D(3, 1),
+    "prelu": lambda rng: keras.layers.PReLU(alpha_initializer="uniform"),
+}
+
+
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
+@hypothesis.given(
+    names=st.lists(st.sampled_from(sorted(WITH_STATE)), min_size=1, max_size=4),
+    depth=st.integers(0, 2),
+    seed=st.integers(0, 9),
+)
+def test_copies_and_saved_models_compute_the_same_whatever_state_their_layers_have(names, depth, seed):
+    rng = np.random.default_rng(seed)
+    model = keras.Sequential([keras.Input(SHAPE), *(WITH_STATE[name](rng) for name in names)])
+    for _ in range(depth):
+        pixels = keras.Input(SHAPE)
+        model = keras.Model(pixels, _normalization(rng)(model(pixels)))
+    expected = keras.ops.convert_to_numpy(model(images()))
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(copy_of(model)(images())), expected)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(f"{folder}/model.keras")
+        loaded = keras.saving.load_model(f"{folder}/model.keras")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(copy_of(loaded)(images())), expected)
+
+
+@pytest.mark.backend_free
+def test_models_are_copied_in_one_place():
+    root = pathlib.Path(__file__).parents[2]
+    sources = [
+        p for folder in ("keras_leoclr", "callbacks", "recipes") for p in (root / folder).rglob("*.py")
+    ]
+    users = {p.name for p in sources if re.search(r"\bclone_model\(", p.read_text())}
+    assert users == {"copying.py", "graph.py"}  # the second connects the same layers anew
