@@ -1,4 +1,4 @@
-"""Checkpoints of a run, and going on from them."""
+"""Checkpoints of a run, and going on from them; long for the documentation of one class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encoded pictures to RGB pixels: in the graph where it is plain, by Pillow for all the rest.
+"""Encoded pictures to RGB pixels, long for the many formats: in the graph where it is plain, else by Pillow.
 
 Whatever the file, the result is RGB, 8 bits: grey becomes three equal channels, CMYK is converted as
 Pillow does, a palette is looked up, transparency is laid on `background`, of 16 or 12 bits the upper 8

@@ -1,4 +1,4 @@
-"""A folder of pictures."""
+"""Folders of pictures, long because a folder has splits, classes and files that cannot be read."""
 
 from __future__ import annotations
 
