@@ -55,7 +55,7 @@ class PixelRange:
         enough: images after which the range is judged; the later ones must be finite, no more.
     """
 
-    DARK = 4.0  # pixels of all images up to here are no pixels in [0, 255]
+    DARK = 4.0  # images with negative values and none above this are normalised ones
     OVERSHOOT = 64.0
 
     def __init__(self, name: str, enough: float = 32):
@@ -90,7 +90,8 @@ class PixelRange:
         if self._judged or not self.low < self.high:  # a single value may be one of any range
             return
         self._judged = True
-        if self.high <= self.DARK or self.low < -self.OVERSHOOT or self.high > 255 + self.OVERSHOOT:
+        scaled = self.high <= 1 or (self.low < 0 and self.high <= self.DARK)
+        if scaled or self.low < -self.OVERSHOOT or self.high > 255 + self.OVERSHOOT:
             advice = "; multiply images in [0, 1] by 255" if self.low >= 0 and self.high <= 1 else ""
             raise ValueError(
                 f"`{self.name}` must have pixels in [0, 255]{advice}. "

@@ -79,8 +79,8 @@ def _about_devices(found: dict[str, Any], warnings: list[str]) -> None:
         )
     if gpus and backend != "tensorflow":
         warnings.append(
-            f"import keras_leoclr before you use TensorFlow: it hides the GPUs from TensorFlow, which would "
-            f"take the memory that {backend} needs"
+            "import keras_leoclr.data before you use TensorFlow: it hides the GPUs from TensorFlow, which "
+            f"would take the memory that {backend} needs"
         )
     torch = found["optional"].get("torch") or ""
     features = found["cpu"]["features"]

@@ -143,7 +143,7 @@ def test_doctor_knows_what_will_not_work(examined, options, words):
         ({"answer": {"image_data_format": "channels_first"}}, "made for channels_last"),
         (
             {"environment": {"KERAS_BACKEND": "jax"}, "answer": {"devices": ["gpu:0"]}},
-            "it hides the GPUs from TensorFlow",
+            "import keras_leoclr.data before you use TensorFlow: it hides the GPUs from TensorFlow",
         ),
         ({"versions": {"tensorflow-cpu": "2.20.0"}}, "tensorflow-cpu 2.20.0 lies over the files"),
         ({"versions": {"torch": "2.1.0"}}, "torch 2.1.0 is not what keras-leoclr asks for"),

@@ -21,6 +21,7 @@ WRONG = [
         r"pixels in \[0, 255\]; multiply images in \[0, 1\] by 255. Received: values from 0 to 1 in",
     ),
     (PIXELS / 127.5 - 1, r"pixels in \[0, 255\]. Received: values from -1 to 1 in \d+ images"),
+    (PIXELS / 64 - 2, r"pixels in \[0, 255\]. Received: values from -2 to 1.98\d* in \d+ images"),
     (PIXELS * 257, r"pixels in \[0, 255\]. Received: values from 0 to 6.5\d+e\+04 in"),
     (PIXELS - 127, r"pixels in \[0, 255\]. Received: values from -127 to 128 in"),
     (WITH_NAN, "finite pixels. Received: NaN or infinity in image 33"),
@@ -62,6 +63,7 @@ def test_pixels_pass_and_so_do_overshoots_black_images_and_bytes():
         np.zeros_like(PIXELS),
         PIXELS.astype("uint8"),
         PIXELS.astype("uint8") // 255,
+        PIXELS // 64,  # nearly black, 0 to 3
     ):
         assert kl.data.load({"image": images}).count == 40
         kl.data.view_dataset(stream(images), None, 8)
