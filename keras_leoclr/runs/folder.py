@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
+from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.data_record import DataRecord
 from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.results import Results
@@ -70,6 +71,18 @@ class RunFolder:
     def holds_run(self) -> bool:
         """Whether a run was begun here."""
         return self.recipe_file.is_file()
+
+    @property
+    def trained(self) -> bool:
+        """Whether something was trained here, also where its checkpoints were deleted since.
+
+        Raises:
+            ValueError: if `run.json` is damaged.
+        """
+        if checkpoint_folder.holds_any(self.checkpoints) or self.backbone_file.is_file():
+            return True
+        about = self.about()
+        return bool(about.get("finished") or about.get("trained"))
 
     @property
     def results(self) -> Results:

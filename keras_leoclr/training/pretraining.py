@@ -18,7 +18,6 @@ from keras_leoclr.data.parts import some_of, without_labels
 from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
-from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.files import whole_path
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
@@ -92,8 +91,8 @@ def pretrain(
         make_deterministic()
     with distribution.connect(recipe.strategy) as devices:
         recipe, reasons = settle(recipe) if settle else (recipe, [])
-        # before the first checkpoint nothing was trained that safe settings could be at odds with
-        override = override or not checkpoint_folder.holds_any(RunFolder(workdir).checkpoints)
+        # where nothing was trained yet there is nothing that safe settings could be at odds with
+        override = override or not RunFolder(workdir).trained
         with RunSession(
             workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0
         ) as run:

@@ -70,9 +70,7 @@ def requested(
         if begun:
             kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in given}
             lines = []
-            if not checkpoint_folder.holds_any(run.checkpoints) or (
-                override and _has_other_pictures(run, chosen)
-            ):
+            if not run.trained or (override and _has_other_pictures(run, chosen)):
                 anew = kept.keys() & {*resumable(Recipe)}
                 fixed = {name: value for name, value in kept.items() if name not in anew}
                 fresh, reasons = module.choose(

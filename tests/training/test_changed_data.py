@@ -231,6 +231,24 @@ def test_another_data_set_is_refused_also_with_override(stopped, tmp_path):
         go_on(run, dataset="fashion_mnist")
 
 
+@backend_free
+@pytest.mark.parametrize("left", ["finished", "trained", "backbone.keras"])
+def test_a_run_whose_checkpoints_were_deleted_is_not_trained_anew_by_other_settings(stopped, left):
+    run = stopped(4)
+    assert run.backbone_file.is_file()
+    shutil.rmtree(run.checkpoints)
+    before = run.results_file.read_bytes()
+    run.write_about(run.about() | {"finished": left == "finished", "trained": left == "trained"})
+    if left != "backbone.keras":
+        run.backbone_file.unlink()
+    with pytest.raises(ChangedRecipeError, match="`override` resumes with the new values"):
+        go_on(run, epochs=EPOCHS + 1)
+    assert run.results_file.read_bytes() == before
+    asked = {"dataset": str(run.path.parent / "data"), "method": "moco_v2", "batch_size": BATCH}
+    recipe, settle = settling.requested(image_folder, "full", asked, run.path)
+    assert settle(recipe)[0].epochs == EPOCHS
+
+
 # === What decides ===
 
 names = st.sampled_from("abcdef")
