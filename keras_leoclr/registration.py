@@ -62,26 +62,31 @@ def _placeholder(name: str, module: str) -> type:
 
 
 class _AfterKeras:
-    """A finder of modules that finds nothing by itself, and registers when Keras has been imported."""
+    """A finder of modules that finds nothing by itself, and registers when Keras has been imported.
+
+    It stays until then: a program may ask where Keras is, or fail to import it, before it imports it.
+    """
+
+    _asking = False
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: Any = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if name != "keras":
+        if name != "keras" or self._asking:
             return None
-        sys.meta_path.remove(self)  # the other finders are asked, this one is needed no more
-        spec = importlib.util.find_spec(name)
+        self._asking = True  # the other finders are asked
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self._asking = False
         if spec is None or spec.loader is None:
-            sys.meta_path.insert(0, self)
             return spec
         execute = spec.loader.exec_module
 
         def execute_and_register(module: Any) -> None:
-            try:
-                execute(module)
-            except BaseException:
-                sys.meta_path.insert(0, self)  # the import failed and may be tried again
-                raise
+            execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             _add_placeholders()
 
         spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]

@@ -51,6 +51,7 @@ def test_a_registered_name_leads_to_its_class(name):
 
 
 IMPORTS = ("import keras_leoclr, keras", "import keras, keras_leoclr")
+AFTER_A_QUESTION = "import keras_leoclr, importlib.util; importlib.util.find_spec('keras'); import keras"
 LOADS = """
 import json, sys
 {imports}
@@ -86,7 +87,7 @@ print(json.dumps([before, *[type(m).__module__ + "." + type(m).__name__ for m in
 """
 
 
-@pytest.mark.parametrize("imports", IMPORTS)
+@pytest.mark.parametrize("imports", [*IMPORTS, AFTER_A_QUESTION])
 def test_objects_are_made_of_their_configuration_by_classes_that_are_imported_then(imports):
     objects = [
         kl.schedules.CosineMomentum(0.5, steps=3),
