@@ -42,7 +42,7 @@ def test_doctor_finds_nothing_wrong_here():
     assert found["packages"]["tensorflow"] == tf.__version__
     assert found["backend"] == "tensorflow" and found["devices"] and found["faults"] == []
     assert found["cpu"]["cores"] >= 1 and set(found["directories"]) == {"here", "data", "cache", "temporary"}
-    assert "safetensors" in found["optional"]
+    assert "safetensors" in found["packages"] and "faiss-cpu" in found["optional"]
 
 
 def test_doctor_survives_a_package_that_raises_and_one_that_crashes(tmp_path):

@@ -143,6 +143,7 @@ def test_only_what_the_weights_do_not_depend_on_may_change():
         "knn_every",
         "knn_queries",
         "map_images",
+        "max_failures",
         "online_probe",
         "probe_split",
         "test_split",
