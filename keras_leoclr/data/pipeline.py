@@ -238,7 +238,9 @@ def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int 
     Returns:
         tf.data of `(images (B, S, S, 3) float32, labels (B,))`.
     """
-    source = check_source(as_source(source))
+    source = as_source(source)
+    if views is None or any(hasattr(views, name) for name in ("views_of_batch", "takes_pixels")):
+        source = check_source(source)  # a layer of the user's may take any values
     source.check_labelled()
     shape = source.element_spec["image"].shape
     if not shape.is_fully_defined():

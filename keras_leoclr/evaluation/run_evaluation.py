@@ -144,6 +144,8 @@ class RunEvaluation:
         dataset = self._setting("dataset", recipe, None)
         if not dataset:
             raise SettingError("`dataset` must name a data set, a folder or a file. Received: none")
+        if isinstance(dataset, os.PathLike):
+            dataset = os.fspath(dataset)  # results are JSON
         labelled = recipe.get("probe_split") or recipe.get("train_split", "train")
         splits = {"train_split": self.train_split or labelled}
         return {"dataset": dataset, **splits, "test_split": self._setting("test_split", recipe, "test")}

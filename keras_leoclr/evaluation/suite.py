@@ -91,8 +91,8 @@ class Suite:
                 "`test_split` must name images to judge on; without it there are "
                 f"{' and '.join(WITHOUT_TEST)} alone. Received: none, for {', '.join(needy)}"
             )
-        if set(names) & set(ON_ALL_FEATURES):
-            _ = self.sets  # now, so that those that come first share them, too
+        if needed := set(names) & set(ON_ALL_FEATURES):  # now, so that those that come first share them, too
+            _ = self.sets if needed & set(ON_LABELS) else self.all_sets
         values = {}
         for name in names:
             scores, protocol = MAKERS[name](self)

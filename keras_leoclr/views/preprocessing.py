@@ -31,6 +31,8 @@ class Preprocessing:
         ```
     """
 
+    takes_pixels = True  # in [0, 255]: `data.image_batches` looks whether images are
+
     image_size: int
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD

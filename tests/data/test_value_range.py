@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import cli
+from keras_leoclr.views.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.backend_free
 
@@ -69,6 +70,14 @@ def test_pixels_pass_and_so_do_overshoots_black_images_and_bytes():
         kl.data.view_dataset(stream(images), None, 8)
     # dark ones that come first do not matter in an array, all of which is looked at
     assert kl.data.load({"image": np.concatenate([PIXELS[:35] / 255, PIXELS])}).count == 75
+
+
+def test_a_layer_of_the_users_may_take_any_values():
+    layer = type("Layer", (), {"preprocess": staticmethod(lambda images: images)})()
+    images, _ = next(iter(kl.data.image_batches(stream(PIXELS / 255), layer, 8)))
+    np.testing.assert_array_equal(images, (PIXELS / 255)[:8])
+    with pytest.raises(ValueError, match="`source` must have pixels"):
+        kl.data.image_batches(stream(PIXELS / 255), Preprocessing(8), 8)
 
 
 def test_the_command_names_the_range_and_pretraining_refuses_it(tmp_path, capsys):

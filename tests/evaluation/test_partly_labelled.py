@@ -120,6 +120,12 @@ def test_how_many_have_no_label_is_said(tmp_path):
         suite.run(["knn"])
 
 
+def test_quality_needs_no_test_image_with_a_label(tmp_path):
+    test = data.load(arrays(TEST, range(COUNT - 1))).subset(np.arange(COUNT - 1))  # -1 all over
+    found = values(judged(tmp_path, backbone_with(), TRAIN, test, ["quality"]))
+    assert "quality/alignment" in found and "quality/worst_class" not in found
+
+
 @pytest.mark.parametrize("evaluator", ["linear", "finetune"])
 def test_training_on_images_leaves_out_what_has_no_label(evaluator):
     missing = (0, 1, 2, 7)

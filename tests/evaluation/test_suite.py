@@ -7,7 +7,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation
-from keras_leoclr.evaluation import features
+from keras_leoclr.evaluation import RunEvaluation, features
 from keras_leoclr.evaluation.suite import ALL, Suite, SuiteOptions
 from keras_leoclr.runs.results import Results
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -147,3 +147,11 @@ def test_cached_features_are_not_computed_again(tmp_path, images_seen):
         suite, _ = made(tmp_path, backbone, SuiteOptions(k=(1,)), cache=tmp_path / "features")
         suite.run(["knn"])
     assert sum(images_seen) == 72
+
+
+def test_results_name_a_data_set_that_was_given_as_a_path(tmp_path):
+    images, labels = np.zeros((4, 32, 32, 3), np.uint8), np.arange(4) % 2
+    path = tmp_path / "mine.npz"
+    np.savez(path, train_image=images, train_label=labels, test_image=images, test_label=labels)
+    suite = RunEvaluation(tmp_path, "random", "resnet18", dataset=path, image_size=32).suite(cache=False)
+    assert suite.about["dataset"] == str(path) and json.loads(json.dumps(suite.about)) == suite.about
