@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 import warnings
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.runs.checkpoint_file import DamagedCheckpointError
 from keras_leoclr.runs.files import delete_partial
+
+WRITTEN = rf".+{re.escape(checkpoint_file.SUFFIX)}|model\.keras"  # names of what a run writes here
 
 
 def holds_any(folder: pathlib.Path) -> bool:
@@ -42,7 +45,7 @@ def newest_whole(
             start does not begin anew.
     """
     if writes:
-        delete_partial(folder)
+        delete_partial(folder, WRITTEN, folders=True)
     damaged = []
     for path in reversed(checkpoint_file.paths(folder)):
         try:

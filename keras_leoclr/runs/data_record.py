@@ -6,6 +6,7 @@ import dataclasses
 import gzip
 import json
 import pathlib
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -40,7 +41,7 @@ class DataRecord:
         """What `write_files` has written; {} if it is not there or damaged."""
         try:
             return json.loads(gzip.decompress(path.read_bytes()))
-        except (OSError, EOFError, ValueError):
+        except (OSError, EOFError, ValueError, zlib.error):
             return {}
 
 

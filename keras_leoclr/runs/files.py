@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import socket
 import time
@@ -109,10 +110,19 @@ def _deleted_after(partial: pathlib.Path, path: pathlib.Path) -> Iterator[pathli
             _delete(partial)
 
 
-def delete_partial(folder: str | os.PathLike) -> None:
-    """Deletes what processes that died while they wrote have left in a folder."""
-    for leftover in pathlib.Path(folder).glob(f"*{PARTIAL}"):
-        _delete(leftover)
+def delete_partial(folder: str | os.PathLike, names: str, folders: bool = False) -> None:
+    """Deletes what processes that died while they wrote have left in a folder.
+
+    Args:
+        folder: path of the folder.
+        names: regular expression of the names of the files that they wrote; what else is called "*.partial"
+            stays.
+        folders: whether what `whole_path` leaves, which are folders, is deleted too.
+    """
+    leftover = re.compile(rf"(?:{names})\.[0-9]+{re.escape(PARTIAL)}")
+    for path in pathlib.Path(folder).glob(f"*{PARTIAL}"):
+        if leftover.fullmatch(path.name) and (folders or path.is_file()):
+            _delete(path)
 
 
 def _delete(path: pathlib.Path) -> None:

@@ -48,7 +48,7 @@ class RunData:
         workdir = os.path.realpath(workdir)
         places = [path for split in self._places.values() for path in split.values()]
         whole = os.path.realpath(os.path.expanduser(dataset))
-        inside = os.path.exists(whole) and _lies_in(whole, workdir)
+        inside = not _is_name(dataset) and os.path.exists(whole) and _lies_in(whole, workdir)
         if inside and not overwrite:
             return
         if inside or any(_lies_in(os.path.realpath(path), workdir) for path in places):
@@ -65,10 +65,15 @@ class RunData:
 
 def same_place(first: str, second: str) -> bool:
     """Whether two paths lead to the same folder or file; a name that the package knows is no path."""
-    if {*BUNDLED, RANDOM} & {first, second}:
+    if _is_name(first) or _is_name(second):
         return False
     places = [os.path.expanduser(path) for path in (first, second)]
     return all(map(os.path.exists, places)) and os.path.samefile(*places)
+
+
+def _is_name(dataset: str) -> bool:
+    """Whether this names images that are no files of the user's, whatever lies under the same path."""
+    return dataset in (*BUNDLED, RANDOM) or dataset.startswith("tfds:")
 
 
 def _places(source: Any, dataset: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import time
@@ -18,7 +19,7 @@ from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.data_record import DataChange, nothing_in_common
 from keras_leoclr.runs.environment import environment
 from keras_leoclr.runs.files import Lock, LockHeldError, delete_partial
-from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts
+from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts, names_in_a_run
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
@@ -155,7 +156,7 @@ class RunSession:
                 if path == self.folder.lock_file:
                     continue  # without it, another process could take the folder
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        delete_partial(self.folder.path)
+        delete_partial(self.folder.path, "|".join(map(re.escape, names_in_a_run())))
         before = self.folder.about()  # what earlier processes of the run found out
         kept = ("data", "resumed", "overridden")
         self.about = {name: before[name] for name in kept if name in before} | self.about

@@ -51,6 +51,20 @@ def test_a_library_that_writes_by_name_is_given_one_with_the_same_suffix(tmp_pat
     ]
 
 
+def test_only_what_a_process_left_of_its_own_files_is_deleted(tmp_path):
+    own, kept = ["results.jsonl.41.partial", "run.json.1.partial"], ["a.partial", "run.json.b.partial"]
+    for name in (*own, *kept, "other.json.41.partial"):
+        (tmp_path / name).write_text("")
+    for name in ("detection.partial", "run.json.2.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text("")
+    files.delete_partial(tmp_path, r"results\.jsonl|run\.json")
+    left = sorted(os.listdir(tmp_path))
+    assert left == sorted([*kept, "other.json.41.partial", "detection.partial", "run.json.2.partial"])
+    files.delete_partial(tmp_path, r"run\.json", folders=True)
+    assert sorted(os.listdir(tmp_path)) == [name for name in left if name != "run.json.2.partial"]
+
+
 def test_text_and_json_are_utf8(tmp_path):
     files.write_text(tmp_path / "a", "ä")
     files.write_json(tmp_path / "b", {"a": [1, None]})

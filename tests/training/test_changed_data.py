@@ -307,6 +307,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     files = {"train": {"a\udcff.png": [1, 1 << 62, None], "b.png": [2, 3, "0f"]}}
     DataRecord({}, files).write_files(tmp_path / "data.json.gz")
     assert DataRecord.read_files(tmp_path / "data.json.gz") == files
-    (tmp_path / "data.json.gz").write_bytes(b"\x1f\x8b damaged")
-    assert DataRecord.read_files(tmp_path / "data.json.gz") == {}
+    whole = (tmp_path / "data.json.gz").read_bytes()
+    for damaged in (b"\x1f\x8b damaged", whole[:10] + b"\xff" * 8 + whole[18:], whole[:-9], b""):
+        (tmp_path / "data.json.gz").write_bytes(damaged)
+        assert DataRecord.read_files(tmp_path / "data.json.gz") == {}
     np.testing.assert_equal(DataRecord.read_files(tmp_path / "none"), {})

@@ -14,6 +14,7 @@ from keras_leoclr.runs.results import Results
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.session import ChangedRecipeError, RunInProgressError, RunSession
+from keras_leoclr.training.sources import RunSources
 
 backend_free = pytest.mark.backend_free
 RECIPE = fashion_mnist.RECIPE
@@ -128,6 +129,26 @@ def test_overwrite_deletes_all_but_the_lock(tmp_path):
         "run.json",
     ]
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+@backend_free
+def test_what_others_call_partial_in_the_folder_of_a_run_stays(tmp_path):
+    begun(tmp_path)
+    (tmp_path / "detection.partial").mkdir()
+    (tmp_path / "mine.partial").write_text("mine")
+    (tmp_path / "results.jsonl.4314.partial").write_text("cut")
+    begun(tmp_path)
+    assert sorted(path.name for path in tmp_path.glob("*.partial")) == ["detection.partial", "mine.partial"]
+
+
+@backend_free
+def test_a_folder_may_be_called_as_the_data_set_that_comes_with_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun("fashion_mnist")
+    for overwrite in (False, True):
+        with RunSession("fashion_mnist", RECIPE, overwrite=overwrite) as run:
+            RunSources.load(run.recipe, run.compare_data)
+            run.begin()
 
 
 @backend_free
