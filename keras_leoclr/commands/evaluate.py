@@ -102,6 +102,18 @@ OWN = ("workdir", "backbone", "architecture", "subject", "dataset", "data_dir", 
 OWN += ("max_images", "image_size", "mean", "std")  # flags that are settings of `RunEvaluation`
 
 
+def _as_the_run(given: Given, folder: RunFolder) -> bool:
+    """Whether it is the run's own backbone that is judged, on the images that the run judges it on."""
+    recipe = folder.recipe()
+    split = recipe.get("test_split" if recipe.get("evaluate", True) else "train_split")
+    others = ("backbone", "dataset", "train_split")
+    return (
+        all(given[name] is None for name in others)
+        and not given["max_images"]
+        and given["test_split"] in (None, split)
+    )
+
+
 def _run(given: Given) -> int:
     asked = [known("evaluation", what, (*EVALUATORS, "all")) for what in given.rest[0].split(",")]
     chosen = [what for one in asked for what in (ALL if one == "all" else (one,))]
@@ -122,7 +134,7 @@ def _run(given: Given) -> int:
     for what in chosen:
         before = len(suite.results.read())
         suite.run([what])
-        if given["backbone"] is None:
+        if _as_the_run(given, folder):
             folder.note_repeated(what)
         if given["json"]:
             for line in suite.results.read()[before:]:

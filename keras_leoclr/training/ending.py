@@ -40,25 +40,24 @@ class Ending:
             if evaluation is not None:
                 self._evaluations[name] = evaluation
 
-    @property
-    def complete(self) -> bool:
-        """Whether all that belongs to a finished run is done."""
-        return not self.failed.keys() - {*REPEATED_AT_ANY_TIME}
-
     def reasons(self) -> dict[str, str]:
         """First line of each error by the name of its part."""
         return {
             name: f"{type(error).__name__}: {error}".splitlines()[0] for name, error in self.failed.items()
         }
 
+    def left(self) -> dict[str, str]:
+        """Of these, the parts without which a run is not finished."""
+        return {name: why for name, why in self.reasons().items() if name not in REPEATED_AT_ANY_TIME}
+
     def commands(self) -> list[str]:
         """The commands that repeat what failed."""
+        if self.left().keys() - self._evaluations.keys():  # evaluates once more, from the results before
+            return ["the same `leoclr pretrain` again, which trains no more"]
         found = []
         for flags in dict.fromkeys(self._evaluations.values()):
             names = ",".join(name for name, own in self._evaluations.items() if own == flags)
             found.append(" ".join(filter(None, (f"leoclr evaluate {names} --workdir {self.workdir}", flags))))
-        if self.failed.keys() - self._evaluations.keys() - {*REPEATED_AT_ANY_TIME}:
-            return [*found, "the same `leoclr pretrain` again, which trains no more"]
         return [*found, f"leoclr report {self.workdir}"]
 
     def message(self) -> str:

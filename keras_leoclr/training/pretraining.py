@@ -159,7 +159,10 @@ def _pretrain(
 
     # === From the start, or where an interrupted run stopped ===
     judge = Judge(recipe, sources, preprocessing, results, say)
-    untrained = copy_of(model.backbone) if run.changed and recipe.evaluate else None
+    untrained = None
+    if run.changed and recipe.evaluate:
+        with distribution.on_one_device(model.backbone) as backbone:  # only this worker makes the copy
+            untrained = copy_of(backbone)
     checkpoint.stateful = dict(stateful)
     if run.changed:  # its classes may be others: this classifier begins anew
         checkpoint.stateful.pop("online_probe", None)
@@ -171,7 +174,7 @@ def _pretrain(
         if run.changed:
             lines = "\n".join(f"  {split}: {change}" for split, change in run.changed.items())
             say(f"The images are others than those that the run began with:\n{lines}\n")
-            write_views(views, sources.train, folder.views_file)
+            write_views(views, some_of(sources.train, SHOWN), folder.views_file, SHOWN)
             judge.forget_before_training()
             judge.before_training(untrained)
         elif run.moved_from is not None:
@@ -219,7 +222,7 @@ def _pretrain(
             model_card.write(folder.path)  # with the results
         with ending.part("table"):
             say("\n" + report.table(results.read()))
-    run.finish(ending.reasons() if not ending.complete else {})  # before the page, which says whether it is
+    run.finish(ending.left())  # before the page, which says whether it is
     with ending.part("page"):
         page = report.write_report(folder.path)
     if ending.failed:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from keras_leoclr import cli
+from keras_leoclr.commands import evaluate
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from tests.evaluation.examples import pictures
 from tests.evaluation.test_features import backbone_with
@@ -115,3 +117,25 @@ def test_several_evaluations_are_named_at_once(tmp_path, monkeypatch):
     assert run("evaluate", "finetune,all", "--workdir", tmp_path) == 0
     assert written == ["finetune", *ALL]
     assert run("evaluate", "knn,bogus", "--workdir", tmp_path) == 2
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("flags", "judges", "same"),
+    [
+        ({}, True, True),
+        ({"test_split": "test"}, True, True),
+        ({"test_split": "train"}, True, False),
+        ({"test_split": "train"}, False, True),
+        ({"test_split": "validation"}, False, False),
+        ({"backbone": "random"}, True, False),
+        ({"dataset": "other"}, True, False),
+        ({"train_split": "train"}, True, False),
+        ({"max_images": 8}, True, False),
+    ],
+)
+def test_what_failed_is_repeated_by_the_same_evaluation_only(tmp_path, flags, judges, same):
+    folder = RunFolder(tmp_path)
+    folder.write_recipe({"train_split": "train", "test_split": "test", "evaluate": judges})
+    given = dict.fromkeys(("backbone", "dataset", "train_split", "test_split")) | {"max_images": 0} | flags
+    assert evaluate._as_the_run(given, folder) == same

@@ -100,7 +100,8 @@ def test_every_part_is_tried_and_the_commands_repeat_what_failed():
         with ending.part(name, flags):
             if name != "knn":
                 raise ValueError(name)
-    assert list(ending.failed) == ["linear", "embedding", "page"] and not ending.complete
+    assert list(ending.failed) == ["linear", "embedding", "page"]
+    assert ending.left() == {"linear": "ValueError: linear", "embedding": "ValueError: embedding"}
     assert ending.commands() == [
         "leoclr evaluate linear --workdir 'my runs/a'",
         "leoclr evaluate embedding --workdir 'my runs/a' --test_split train",
@@ -112,4 +113,10 @@ def test_every_part_is_tried_and_the_commands_repeat_what_failed():
         ending.raise_first()
     with ending.part("model"):
         raise OSError
-    assert ending.commands()[-1].startswith("the same `leoclr pretrain`")
+    # alone: it puts `results.jsonl` back to what it was before the evaluations, and makes them
+    assert ending.commands() == ["the same `leoclr pretrain` again, which trains no more"]
+    ending = Ending("a")
+    for name in ("table", "page"):
+        with ending.part(name):
+            raise OSError
+    assert ending.left() == {} and ending.commands() == ["leoclr report a"]
