@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -90,6 +91,7 @@ class Source:
         labels: (`count`,) int64, where they are held in memory; otherwise None. See `read_labels`.
         class_names: names of the classes in the order of their numbers; () where they have none.
         image_shape: (H, W, C), None where it varies.
+        part: digest of what `take`, `skip`, `subset`, `sample` and `permuted` have chosen; "" for all images.
         dataset: all images in their order as `tf.data.Dataset`.
     """
 
@@ -110,6 +112,7 @@ class Source:
         self.decode = decode
         self.pick = pick
         self.mixed = mixed
+        self.part = ""
         self.failures = Failures() if failures is None else failures
         self._dataset = dataset
         self._options = (least_pixels, parallel)
@@ -192,11 +195,12 @@ class Source:
             raise ValueError(
                 f"`rows` must be numbers from 0{most}. Received: rows from {rows[0]} to {rows[-1]}"
             )
+        part = self._part_of("rows", rows)
         if self.images is not None:
-            return self._made_of(images=self.images.subset(rows))
+            return self._made_of(part, images=self.images.subset(rows))
         if self.pick is not None:
             return self._made_of(
-                encoded=self.pick(rows), decode=self.decode, pick=lambda inner: self.pick(rows[inner])
+                part, encoded=self.pick(rows), decode=self.decode, pick=lambda inner: self.pick(rows[inner])
             )
         mask = np.zeros(rows.max(initial=-1) + 1, bool)
         mask[rows] = True
@@ -205,8 +209,8 @@ class Source:
         stream = stream.map(lambda _, element: element)
         stream = stream.apply(tf.data.experimental.assert_cardinality(len(rows)))
         if self.encoded is None:
-            return self._made_of(dataset=stream)
-        return self._made_of(encoded=stream, decode=self.decode)
+            return self._made_of(part, dataset=stream)
+        return self._made_of(part, encoded=stream, decode=self.decode)
 
     def sample(self, count: int, seed: int) -> Source:
         """`count` images that the seed draws, in ascending order; all if there are no more."""
@@ -222,28 +226,48 @@ class Source:
         if self.images is None and self.pick is None:
             return self
         order = np.random.default_rng(seed).permutation(self.count)
+        part = self._part_of("rows", order)
         if self.images is not None:
-            return self._made_of(images=self.images.subset(order))
+            return self._made_of(part, images=self.images.subset(order))
         return self._made_of(
-            encoded=self.pick(order), decode=self.decode, pick=lambda inner: self.pick(order[inner])
+            part, encoded=self.pick(order), decode=self.decode, pick=lambda inner: self.pick(order[inner])
         )
 
     def take(self, count: int) -> Source:
         """The first `count` images, all if `count` is -1."""
         if self.images is None:  # of the decoded pictures: these are the first elements of the stream
-            return self._made_of(dataset=self.dataset.take(count))
+            return self._made_of(self._part_of("take", count), dataset=self.dataset.take(count))
         return self.subset(np.arange(self.count if count < 0 else min(int(count), self.count)))
 
     def skip(self, count: int) -> Source:
         """All but the first `count` images, none if `count` is -1."""
         if self.images is None:
-            return self._made_of(dataset=self.dataset.skip(count))
+            return self._made_of(self._part_of("skip", count), dataset=self.dataset.skip(count))
         return self.subset(np.arange(self.count if count < 0 else int(count), self.count))
 
-    def _made_of(self, **content):
+    def _made_of(self, part, **content):
         least_pixels, parallel = self._options
         options = {"least_pixels": least_pixels, "parallel": parallel, "mixed": self.mixed}
-        return Source(**content, failures=self.failures, **options)
+        made = Source(**content, failures=self.failures, **options)
+        made.part = part
+        return made
+
+    def _part_of(self, how: str, numbers: Any) -> str:
+        """`part` of a choice from this source: the rows (N,), or a number of images."""
+        if not tf.executing_eagerly():  # inside of a function of tf.data, of which nothing is cached
+            return self.part
+        numbers, count = np.atleast_1d(np.asarray(numbers, "int64")), self.count
+        if how == "rows":
+            whole = count is not None and np.array_equal(numbers, np.arange(count))
+        elif how == "take":
+            whole = numbers[0] < 0 or (count is not None and numbers[0] >= count)
+        else:
+            whole = numbers[0] == 0
+        if whole:
+            return self.part
+        digest = hashlib.blake2b(f"{self.part} {how} ".encode(), digest_size=16)
+        digest.update(numbers.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         return iter(self.dataset)

@@ -61,7 +61,11 @@ def features_identity(source: Source, name: str, split: str, views: Any) -> dict
     """
     made = Preprocessing.of(views)
     about = {"size": made.image_size, "mean": list(made.mean), "std": list(made.std)}
-    return data_identity(source, name, split) | about
+    source = as_source(source)
+    found = data_identity(source, name, split)
+    if source.part and "content" not in found:  # parts of the same number are told apart
+        about["part"] = source.part
+    return found | about
 
 
 def labelled_batches(

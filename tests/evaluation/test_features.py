@@ -9,7 +9,10 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation
+from keras_leoclr.data import as_source
 from keras_leoclr.evaluation import features as module
+from keras_leoclr.views.preprocessing import Preprocessing
+from tests.sources import example, flat, write_records
 
 IDENTITY = {"dataset": "random", "split": "test"}
 
@@ -138,6 +141,29 @@ def test_identity_follows_the_content_of_arrays_and_folders(tmp_path):
     assert evaluation.data_identity(kl.data.load(tmp_path), tmp_path, "train") == first
     Image.new("RGB", (5, 5)).save(path)
     assert evaluation.data_identity(kl.data.load(tmp_path), tmp_path, "train") != first
+
+
+@pytest.mark.backend_free
+def test_identity_tells_parts_of_a_stream_apart(tmp_path):
+    write_records(tmp_path / "a.tfrecord", [example(flat(n), n) for n in range(6)])
+    records = kl.data.load(tmp_path / "a.tfrecord")
+    stream = as_source(records.dataset)
+
+    def identity(source):
+        return evaluation.features_identity(source, "mine", "train", Preprocessing(8))
+
+    for source in (records, stream):
+        parts = [source.sample(3, 0), source.sample(3, 1), source.take(3), source.skip(3)]
+        parts += [source.skip(1).take(3), source.take(4).skip(1), source.subset(np.arange(3)).subset([0, 2])]
+        found = [json.dumps(identity(part)) for part in [source, *parts]]
+        assert len(set(found)) == len(found)
+        assert identity(source.sample(3, 0)) == identity(parts[0])
+        # what is whole has the identity that it always had, and so have the records of runs
+        whole = {"dataset": "mine", "split": "train", "count": 6}
+        for same in (source, source.take(6), source.take(-1), source.skip(0), source.subset(np.arange(6))):
+            about = identity(same)
+            assert {name: about[name] for name in whole} == whole and "part" not in about
+        assert "part" not in evaluation.data_identity(parts[0], "mine", "train")
 
 
 DEVICES = ("cpu", "cpu") if keras.backend.backend() == "torch" else ("cpu:0", "cpu:1")
