@@ -172,6 +172,8 @@ class Checkpoint(keras.callbacks.Callback):
             return None
         began = time.monotonic()
         arrays, state = contents.collected(self.model, self.files, self.stateful)
+        if position == self._start:
+            self._put_what_waits(arrays, state)
         state |= {"position": position, "steps": self._steps, "value": value}
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         path = checkpoint_folder.write(self.folder, step, arrays, state)
@@ -186,6 +188,14 @@ class Checkpoint(keras.callbacks.Callback):
         self.seconds += self._last_cost
         self.written += 1
         return path
+
+    def _put_what_waits(self, arrays, state):
+        """What was restored and comes back when training goes on, in the place of what is there now."""
+        if self._metrics is not None:
+            _replace_group(arrays, self._metrics, "metrics/")
+        if self._random is not None:
+            restored, state["random"] = self._random
+            _replace_group(arrays, restored, "random/")
 
     def _affordable(self):
         # twice: the last checkpoint of the run has to be paid for as well
@@ -310,6 +320,13 @@ class Checkpoint(keras.callbacks.Callback):
         finally:
             self._signals = None
             self._restored = False  # another call begins with the newest checkpoint
+
+
+def _replace_group(arrays: dict[str, Any], others: dict[str, Any], prefix: str) -> None:
+    """Puts the arrays of others whose names begin so in the place of those that are there."""
+    for name in [name for name in arrays if name.startswith(prefix)]:
+        del arrays[name]
+    arrays |= {name: array for name, array in others.items() if name.startswith(prefix)}
 
 
 def _at_same_share(position: Position, before: int, now: int) -> Position:

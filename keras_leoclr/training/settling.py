@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Any
 
 from keras_leoclr.runs import checkpoint_folder
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import RunFolder, draws_parts
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
-from keras_leoclr.training.sources import open_split
+from keras_leoclr.training.sources import load_split, open_split
 
 # The recipe as far as it is known before the devices are, to the recipe that is run and lines that say why.
 Settle = Callable[[Recipe], tuple[Recipe, list[str]]]
@@ -70,7 +70,7 @@ def requested(
         if begun:
             kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in given}
             lines = []
-            if not run.trained or (override and _has_other_pictures(run, chosen)):
+            if not run.trained or (override and _has_other_pictures(run, made(chosen))):
                 anew = kept.keys() & {*resumable(Recipe)}
                 fixed = {name: value for name, value in kept.items() if name not in anew}
                 fresh, reasons = module.choose(
@@ -102,6 +102,5 @@ def _training_pictures(recipe: Recipe) -> Any:
 def _has_other_pictures(run: RunFolder, recipe: Recipe) -> bool:
     from keras_leoclr.training.run_data import RunData  # needs what a list of settings does without
 
-    source = _training_pictures(recipe)
-    source = source.take(recipe.max_images) if recipe.max_images else source
+    source = load_split(recipe, recipe.train_split, draws_parts(run))
     return bool(RunData({recipe.train_split: source}, recipe.dataset).changes_since(run.data()))

@@ -154,6 +154,22 @@ def test_the_middle_of_an_epoch_comes_back_with_its_metrics_and_files(tmp_path):
     assert totals and all(np.any(array != 0) for array in totals.values())
 
 
+def test_a_checkpoint_before_training_goes_on_holds_what_was_restored(tmp_path):
+    train(tmp_path, crash=7)
+    before, state = checkpoint_file.read(checkpoints_in(tmp_path)[-1])
+    model, checkpoint = fresh_model(), checkpoint_in(tmp_path)
+    at = checkpoint.restore(model)
+    np.random.rand(), random.random()
+    checkpoint.set_model(model)
+    after, state_after = checkpoint_file.read(checkpoint.save(at))
+    assert state_after["random"] == state["random"] and state_after["position"] == state["position"]
+    for prefix in ("metrics/", "random/"):
+        names = {name for name in before if name.startswith(prefix)}
+        assert names == {name for name in after if name.startswith(prefix)} != set()
+        for name in names:
+            np.testing.assert_array_equal(after[name], before[name])
+
+
 def test_metrics_that_keras_makes_in_the_first_step_begin_anew_and_the_weights_go_on(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(2, 4 * STEPS, 3)).astype("float32")
 

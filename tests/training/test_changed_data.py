@@ -17,8 +17,9 @@ from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.runs.data_record import DataRecord, changes, nothing_in_common
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training import settling
+from keras_leoclr.training.run_data import RunData
 from keras_leoclr.training.session import ChangedDataError, ChangedRecipeError, RunSession
-from keras_leoclr.training.sources import RunSources
+from keras_leoclr.training.sources import RunSources, load_split
 from tests.pictures import encoded, picture
 
 backend_free = pytest.mark.backend_free
@@ -178,6 +179,22 @@ def test_what_was_chosen_by_the_pictures_is_chosen_anew_with_override(stopped):
     assert (anew.knn_bank, anew.knn_queries, anew.epochs, anew.queue_size) == (35, 9, 800, 16)
     assert any(line.startswith("knn_bank 35:") for line in lines)
     assert "queue_size 16" in lines[0] and "knn_bank" not in lines[0]
+
+
+@backend_free
+def test_a_part_that_was_drawn_is_compared_with_the_same_part(stopped):
+    run = stopped(4)
+    folder = run.path.parent / "data"
+    asked = {"dataset": str(folder), "method": "moco_v2", "batch_size": BATCH, "max_images": 16}
+    run.write_recipe(run.recipe() | {"method": "moco_v2", "max_images": 16})
+    part = load_split(dataclasses.replace(recipe_of(folder), max_images=16), "train")
+    record = RunData({"train": part}, str(folder)).record
+    record.write_files(run.data_file)
+    run.write_about(run.about() | {"data": record.about})
+    recipe, settle = settling.requested(image_folder, "full", asked, run.path, override=True)
+    assert settle(recipe)[0].epochs == EPOCHS
+    (folder / "train" / next(iter(record.files["train"]))).unlink()
+    assert settle(recipe)[0].epochs != EPOCHS
 
 
 @backend_free
