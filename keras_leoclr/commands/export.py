@@ -89,7 +89,7 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
         mean, std = (0.0,) * 3, (1 / 255,) * 3
     # at pictures that cannot be read, what the run did
     reading = {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}
-    source = data.load(dataset, _split(dataset, recipe, given, data_dir), data_dir, **reading)
+    source = data.load(dataset, _split(dataset, recipe, given, data_dir, reading), data_dir, **reading)
     preprocessing = Preprocessing(size, mean, std)
     images = [
         preprocessing.preprocess(element["image"][None])[0].numpy()
@@ -98,9 +98,10 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     return np.stack(images)
 
 
-def _split(dataset: Any, recipe: dict[str, Any], given: Given, data_dir: str | None) -> str:
+def _split(dataset: Any, recipe: dict, given: Given, data_dir: str | None, reading: dict) -> str:
     """The split whose images are compared: the run's test split, or its training split if it has none."""
     from keras_leoclr import data
+    from keras_leoclr.data.splits import SplitError
 
     if given["split"]:
         return given["split"]
@@ -111,8 +112,8 @@ def _split(dataset: Any, recipe: dict[str, Any], given: Given, data_dir: str | N
     if of_run:
         return test
     try:
-        data.load(dataset, test, data_dir)
-    except ValueError:  # not every data set has one
+        data.load(dataset, test, data_dir, **reading)
+    except SplitError:  # not every data set has one
         return "train"
     return test
 

@@ -14,7 +14,7 @@ from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers import arrays, folder, idx, tfds, tfrecord
 from keras_leoclr.data.readers.files import PACKED, SUFFIXES
 from keras_leoclr.data.source import Source
-from keras_leoclr.data.splits import split_name
+from keras_leoclr.data.splits import SplitError, split_name
 from keras_leoclr.data.value_range import check_source
 
 
@@ -160,7 +160,7 @@ def _of_tfrecords(name: str, split: str, progress: bool, decoded: Any, options: 
             f"TFRecord files or a dictionary of arrays. Received: {name!r}"
         )
     if split != "train":
-        raise ValueError(
+        raise SplitError(
             f'`split` of TFRecord files must be "train", which is all of {shown(name)}; give other files for '
             f"other splits. Received: split={split!r}"
         )

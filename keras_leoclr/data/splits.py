@@ -8,6 +8,10 @@ from typing import Any
 import numpy as np
 
 
+class SplitError(ValueError):
+    """There is no such split, or no image in it; what is there but damaged is another ValueError."""
+
+
 @dataclasses.dataclass
 class _Size:
     num_examples: int
@@ -40,13 +44,13 @@ def split_rows(split: str, count: int) -> np.ndarray:
     try:
         pieces = instruction.to_absolute({name: _Size(count)})
     except ValueError as error:
-        raise ValueError(
+        raise SplitError(
             f"`split` must lie within the {count:,} images. Received: split={split!r}"
         ) from error
     ranges = [np.arange(piece.from_ or 0, count if piece.to is None else piece.to) for piece in pieces]
     rows = np.concatenate(ranges)
     if not len(rows):
-        raise ValueError(f"`split` must leave an image. Received: split={split!r} of {count:,} images")
+        raise SplitError(f"`split` must leave an image. Received: split={split!r} of {count:,} images")
     return rows
 
 

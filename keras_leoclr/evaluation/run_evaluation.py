@@ -12,6 +12,7 @@ import keras
 from keras_leoclr import backbones, data
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.data.parts import part_of
+from keras_leoclr.data.splits import SplitError
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts
@@ -156,7 +157,7 @@ class RunEvaluation:
             return False
         try:
             data.load(about["dataset"], about["test_split"], data_dir, progress=False, **_reading(recipe))
-        except ValueError:
+        except SplitError:
             return True
         return False
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import cli
+from keras_leoclr.evaluation import RunEvaluation
 from keras_leoclr.recipes import image_folder
 from keras_leoclr.runs.folder import RunFolder
 from tests.evaluation.test_features import backbone_with
@@ -46,6 +48,28 @@ def test_the_backbone_is_exported_and_compared_on_training_pictures(folder, tmp_
     assert "backbone.keras" in said.out and "split" not in said.err
     again = ("--overwrite", "--dataset", folder.recipe()["dataset"])
     assert run("export", folder.path, "--output", tmp_path / "out", "--images", 4, *again) == 0
+
+
+def test_a_damaged_test_split_is_not_taken_for_a_missing_one(folder, tmp_path, capsys):
+    for split in ("train", "test"):
+        shutil.copytree(folder.recipe()["dataset"], tmp_path / "data" / split)
+    (tmp_path / "data" / "test" / "0.png").write_bytes(b"bad")
+    damaged = RunFolder(tmp_path / "run")
+    shutil.copytree(folder.path, damaged.path)
+    damaged.write_recipe(folder.recipe() | {"dataset": str(tmp_path / "data")})
+    with pytest.raises(ValueError, match="1 file of 12 cannot be read as pictures: .*0.png"):
+        RunEvaluation(damaged.path).suite(cache=False)
+    missing = shutil.move(tmp_path / "data" / "test", tmp_path / "test")
+    assert RunEvaluation(damaged.path).suite(cache=False).test is None
+    shutil.move(missing, tmp_path / "data" / "test")
+    # data of no recipe
+    alone = shutil.copy(folder.backbone_file, tmp_path / "backbone.keras")
+    flags = ("--dataset", tmp_path / "data", "--output", tmp_path / "out", "--images", 4)
+    capsys.readouterr()
+    assert run("export", alone, *flags) == 1
+    assert "1 file of 12 cannot be read as pictures" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "data" / "test")
+    assert run("export", alone, *flags) == 0
 
 
 def test_a_map_is_made_and_what_needs_a_test_split_says_so(folder, capsys, monkeypatch, tmp_path):

@@ -53,6 +53,12 @@ def test_a_folder_that_holds_a_run_is_left_out_and_said(pictures, place, begun, 
     assert json.loads(capsys.readouterr().out)["pictures"] == 6
 
 
+def test_a_folder_of_which_all_is_left_out_says_so(tmp_path):
+    write_run(tmp_path / "r")
+    with pytest.raises(ValueError, match="must hold pictures.* 1 folder that holds a run is left out: r"):
+        kl.data.load(tmp_path)
+
+
 def test_studies_and_results_are_left_out_too(pictures):
     (pictures / "study").mkdir()
     write(pictures / "study", picture=flat(9))

@@ -9,7 +9,7 @@ import warnings
 import numpy as np
 
 from keras_leoclr.data.source import Images
-from keras_leoclr.data.splits import split_name, split_rows
+from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.data.value_range import check_array
 from keras_leoclr.tensorflow_host import tf
 
@@ -77,7 +77,7 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
     name = split_name(split)
     prefix = f"{name}_" if f"{name}_image" in arrays else ""
     if f"{prefix}image" not in arrays:
-        raise ValueError(f"{origin} must hold an array `image` or `{name}_image`. Received: {sorted(arrays)}")
+        raise SplitError(f"{origin} must hold an array `image` or `{name}_image`. Received: {sorted(arrays)}")
     images = np.asarray(arrays[f"{prefix}image"])
     label = arrays.get(f"{prefix}label")
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -120,7 +120,7 @@ def bundled_images(name: str, split: str) -> ArrayImages:
     """
     wanted = split_name(split)
     if wanted not in ("train", "test"):
-        raise ValueError(
+        raise SplitError(
             f'`split` of "{name}" must be "train" or "test", or a slice of them. Received: split={split!r}'
         )
     return npz_images(str(BUNDLED[name] / f"{wanted}.npz"), split, CLASS_NAMES[name])

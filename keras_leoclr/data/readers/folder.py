@@ -21,7 +21,7 @@ from keras_leoclr.data.readers.files import (
     read_index,
 )
 from keras_leoclr.data.source import Images
-from keras_leoclr.data.splits import split_name, split_rows
+from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.tensorflow_host import tf
 
 # Sub-folders that are a split wherever they are; next to `train` any sub-folder is one.
@@ -204,7 +204,7 @@ def split_folder(path: str, split: str) -> str:
     known = [entry for entry in folders if "train" in folders or entry in SPLIT_FOLDERS]
     if "train" not in folders:
         known.append('"train", which is everything')
-    raise ValueError(
+    raise SplitError(
         f"`split` of {shown(path)} must name one of its sub-folders: {', '.join(map(shown, known))}. "
         f"Received: split={split!r}"
     )
@@ -255,6 +255,7 @@ def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any
             "`name_or_path` must hold pictures, files with one of the extensions "
             f"{' '.join(suffix.decode() for suffix in SUFFIXES)}. Received: {shown(root)} with "
             + (unreadable if failures.count else f"other files: {ignored}" if ignored else "no files")
+            + (f"; {left_out(index.runs)}" if index.runs else "")
         )
     images = FolderImages(root, index, failures, **options)
     _warn_of_formats(images, index)

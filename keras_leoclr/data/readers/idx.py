@@ -11,6 +11,7 @@ import zlib
 import numpy as np
 
 from keras_leoclr.data.failures import shown
+from keras_leoclr.data.splits import SplitError
 
 # A split's files begin with one of these, followed by "-images-idx3-ubyte" and "-labels-idx1-ubyte".
 SPLITS = {"train": ("train",), "test": ("t10k", "test"), "validation": ("validation", "val")}
@@ -48,7 +49,7 @@ def idx_arrays(folder: str | os.PathLike, split: str) -> dict[str, np.ndarray]:
             arrays = {"image": read_idx(images, 3)[..., None]}
             return arrays if labels is None else arrays | {"label": read_idx(labels, 1)}
     known = sorted({path.name.split("-images-")[0] for path in folder.glob("*-images-idx3-ubyte*")})
-    raise ValueError(
+    raise SplitError(
         f"`split` of {shown(folder)} must name one of its IDX files, which begin with {', '.join(known)} "
         f'("t10k" is "test"). Received: split={split!r}'
     )

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr.data.source import Images
+from keras_leoclr.data.splits import SplitError
 from keras_leoclr.tensorflow_host import tf
 
 LOOKED_AT = 1000  # labels of -1 in a row after which a split has none
@@ -128,7 +129,7 @@ class TFDSSource:
             return read(**options)
         except ValueError as error:
             known = sorted(self.builder.info.splits)
-            raise ValueError(
+            raise SplitError(
                 f"`split` must be one of {', '.join(known)} of {self.name}, or a slice. "
                 f"Received: split={self.split!r} ({str(error).splitlines()[0]})"
             ) from error
