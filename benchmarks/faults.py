@@ -31,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 from keras_leoclr.callbacks.history_file import without_times
-from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.files import PARTIAL
 from keras_leoclr.runs.folder import RunFolder
 
@@ -98,7 +98,7 @@ class Process:
 
 
 def checkpoints_in(workdir):
-    return checkpoint_file.paths(RunFolder(workdir).checkpoints)
+    return checkpoint_paths.paths(RunFolder(workdir).checkpoints)
 
 
 def step_of(path):

@@ -16,7 +16,7 @@ from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.checkpointing.signals import Interrupted, Signals
 from keras_leoclr.checkpointing.state import has_metrics, restore, restore_random_states
 from keras_leoclr.checks import whole_number
-from keras_leoclr.runs import checkpoint_file, checkpoint_folder
+from keras_leoclr.runs import checkpoint_folder, checkpoint_paths
 
 __all__ = ["Checkpoint", "Interrupted", "Position"]
 
@@ -208,7 +208,7 @@ class Checkpoint(keras.callbacks.Callback):
         return self.seconds / max(time.monotonic() - self._began, 1e-9)
 
     def on_train_begin(self, logs=None):
-        if not self._restored and checkpoint_file.paths(self.folder):
+        if not self._restored and checkpoint_paths.paths(self.folder):
             raise ValueError(
                 "`folder` holds checkpoints: call `restore` before `model.fit`, or choose another. "
                 f"Received: folder={self.folder}"

@@ -320,7 +320,9 @@ def test_diagnostics_are_what_a_loop_over_queries_and_keys_finds(in_batch, views
         mean, size, count = negatives.mean(axis=0), None, 11
         others = [list(negatives)] * 7
     loss = to_numpy(contrast.loss).mean()
-    found = diagnostics(query, contrast, mean, loss, chance_level(views, count), size)
+    found = diagnostics(
+        query, contrast, mean, keras.ops.mean(contrast.loss), chance_level(views, count), size
+    )
     positive = [[dot(q, k) for k in its] for q, its in zip(query, keys, strict=True)]
     hardest = [max(dot(q, n) for n in its) for q, its in zip(query, others, strict=True)]
     negative = [dot(q, n) for q, its in zip(query, others, strict=True) for n in its]

@@ -20,7 +20,6 @@ import safetensors.numpy
 
 from keras_leoclr.runs.files import TO_HASH, whole_path
 
-SUFFIX = ".safetensors"
 NO_DIGEST = "0" * 64
 # Quotes within names and within the state are escaped, so this is found once.
 DIGEST = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')
@@ -123,16 +122,3 @@ def _state(header: bytes) -> dict[str, Any]:
         return dict(json.loads(json.loads(header)["__metadata__"]["state"]))
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedCheckpointError(f"the header cannot be read: {error}") from error
-
-
-# === Names ===
-
-
-def path_of(folder: str | os.PathLike, step: int) -> pathlib.Path:
-    """Path of the checkpoint after so many steps."""
-    return pathlib.Path(folder) / f"step-{step:09d}{SUFFIX}"
-
-
-def paths(folder: str | os.PathLike) -> list[pathlib.Path]:
-    """The checkpoints of a folder, oldest first: by training step, so that no clock matters."""
-    return sorted(pathlib.Path(folder).glob(f"step-*{SUFFIX}"))

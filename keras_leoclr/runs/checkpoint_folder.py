@@ -9,21 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.checkpoint_file import DamagedCheckpointError
 from keras_leoclr.runs.files import delete_partial
 
-WRITTEN = rf".+{re.escape(checkpoint_file.SUFFIX)}|model\.keras"  # names of what a run writes here
+WRITTEN = rf".+{re.escape(checkpoint_paths.SUFFIX)}|model\.keras"  # names of what a run writes here
 
 
 def holds_any(folder: pathlib.Path) -> bool:
     """Whether there is a checkpoint that a run could go on from."""
-    return bool(checkpoint_file.paths(folder))
+    return bool(checkpoint_paths.paths(folder))
 
 
 def epochs_done(folder: pathlib.Path) -> int:
     """Epochs that the newest checkpoint has behind it; 0 if there is none that can be read."""
-    for path in reversed(checkpoint_file.paths(folder)):
+    for path in reversed(checkpoint_paths.paths(folder)):
         try:
             return int(checkpoint_file.read_state(path)["position"][0])
         except (DamagedCheckpointError, OSError, KeyError):
@@ -47,7 +47,7 @@ def newest_whole(
     if writes:
         delete_partial(folder, WRITTEN, folders=True)
     damaged = []
-    for path in reversed(checkpoint_file.paths(folder)):
+    for path in reversed(checkpoint_paths.paths(folder)):
         try:
             whole = checkpoint_file.read(path)
         except DamagedCheckpointError as error:
@@ -87,11 +87,11 @@ def write(
         OSError: if it cannot be written; the checkpoints before are as they were.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = checkpoint_file.path_of(folder, step)
+    path = checkpoint_paths.path_of(folder, step)
     try:
         checkpoint_file.write(path, arrays, state)
     except OSError as error:
-        before = checkpoint_file.paths(folder)
+        before = checkpoint_paths.paths(folder)
         advice = f"{before[-1].name} is whole: make room and start again" if before else "There is none yet"
         raise OSError(
             error.errno,
@@ -103,8 +103,8 @@ def write(
 
 def delete_later(folder: pathlib.Path, step: int) -> None:
     """Deletes the checkpoints after more than so many steps."""
-    last = checkpoint_file.path_of(folder, step)
-    for path in checkpoint_file.paths(folder):
+    last = checkpoint_paths.path_of(folder, step)
+    for path in checkpoint_paths.paths(folder):
         if path > last:
             path.unlink()
 
@@ -116,7 +116,7 @@ def delete_old(folder: pathlib.Path, keep: int) -> None:
         folder: path of the folder.
         keep: >= 1, number of the newest checkpoints that stay.
     """
-    found = checkpoint_file.paths(folder)
+    found = checkpoint_paths.paths(folder)
     values = {}
     for path in found:
         try:

@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
-from keras_leoclr.runs import checkpoint_folder
+from keras_leoclr.runs import checkpoint_paths
 from keras_leoclr.runs.data_record import DataRecord
 from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.results import Results
@@ -79,7 +79,7 @@ class RunFolder:
         Raises:
             ValueError: if `run.json` is damaged.
         """
-        if checkpoint_folder.holds_any(self.checkpoints) or self.backbone_file.is_file():
+        if checkpoint_paths.paths(self.checkpoints) or self.backbone_file.is_file():
             return True
         about = self.about()
         return bool(about.get("finished") or about.get("trained"))

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from keras_leoclr import callbacks
-from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs import checkpoint_paths
 from keras_leoclr.runs.files import PARTIAL, write_json
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.tensorflow_host import tf
@@ -148,8 +148,8 @@ def _check_place(task: Task, workdir: pathlib.Path, overwrite: bool) -> None:
 
 def _has_begun(folder: RunFolder) -> bool:
     """Whether there is a checkpoint after the first step or a later one."""
-    first = checkpoint_file.path_of(folder.checkpoints, 0)
-    return any(path != first for path in checkpoint_file.paths(folder.checkpoints))
+    first = checkpoint_paths.path_of(folder.checkpoints, 0)
+    return any(path != first for path in checkpoint_paths.paths(folder.checkpoints))
 
 
 def _take_up(folder: RunFolder, settings: dict[str, Any], overwrite: bool) -> bool:

@@ -22,7 +22,7 @@ import keras_leoclr as kl
 from keras_leoclr import callbacks
 from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.checkpointing.state import arrays_of, restore
-from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from tests.case import fresh_model, random_views, small_model, to_numpy
 
 backend_free = pytest.mark.backend_free
@@ -67,7 +67,7 @@ def dataset_at(epoch, batch):
 
 
 def checkpoints_in(folder):
-    return checkpoint_file.paths(folder / "checkpoints")
+    return checkpoint_paths.paths(folder / "checkpoints")
 
 
 def checkpoint_in(folder, **options):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from keras_leoclr.callbacks.checkpoint import _at_same_share
 from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.recipes import fashion_mnist, image_folder, pretrain
-from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.data_record import DataRecord, changes, nothing_in_common
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training import settling
@@ -69,8 +69,8 @@ def stopped(trained, tmp_path):
     def after(steps):
         shutil.copytree(trained, tmp_path, dirs_exist_ok=True)
         run = RunFolder(tmp_path / "run")
-        for path in checkpoint_file.paths(run.checkpoints):
-            if path > checkpoint_file.path_of(run.checkpoints, steps):
+        for path in checkpoint_paths.paths(run.checkpoints):
+            if path > checkpoint_paths.path_of(run.checkpoints, steps):
                 path.unlink()
         run.write_about(run.about() | {"finished": False})
         run.write_recipe(run.recipe() | {"dataset": str(tmp_path / "data")})
@@ -108,8 +108,8 @@ def test_a_run_ends_by_the_schedule_of_the_images_that_are_there(stopped, steps,
         go_on(run)
     assert f"24 images before, {pictures} now" in str(raised.value)
     go_on(run, override=True)
-    paths = checkpoint_file.paths(run.checkpoints)
-    assert paths[-1] == checkpoint_file.path_of(run.checkpoints, EPOCHS * (pictures // BATCH))
+    paths = checkpoint_paths.paths(run.checkpoints)
+    assert paths[-1] == checkpoint_paths.path_of(run.checkpoints, EPOCHS * (pictures // BATCH))
     state = checkpoint_file.read_state(paths[-1])
     assert state["position"] == [EPOCHS, 0] and state["steps"] == pictures // BATCH
     head, *lines = run.history_file.read_text().splitlines()

@@ -17,7 +17,7 @@ import keras_leoclr as kl
 from keras_leoclr import cli
 from keras_leoclr.checkpointing.state import restore
 from keras_leoclr.recipes import Recipe, pretrain
-from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.fields import from_json
 from tests.case import random_images, to_numpy
@@ -42,8 +42,8 @@ def test_the_folders_are_read(runs):
     for run, ended, step in ((finished, True, 12), (interrupted, False, 5)):
         assert run.holds_run and run.about()["finished"] is ended
         assert from_json(Recipe, run.recipe()).epochs == 3
-        newest = checkpoint_file.paths(run.checkpoints)[-1]
-        assert newest == checkpoint_file.path_of(run.checkpoints, step)
+        newest = checkpoint_paths.paths(run.checkpoints)[-1]
+        assert newest == checkpoint_paths.path_of(run.checkpoints, step)
         arrays, state = checkpoint_file.read(newest)
         assert state == checkpoint_file.read_state(newest) and state["steps"] == 4
         assert any(name.startswith("optimizer/") for name in arrays)
@@ -61,7 +61,7 @@ def test_the_files_of_a_finished_run_are_loaded(runs):
     assert kl.backbones.load(run.path, "key", projection=True, verbose=False).output_shape == (None, 8)
     model = keras.saving.load_model(run.model_file)
     assert isinstance(model, kl.LeOCLR)
-    arrays, _ = checkpoint_file.read(checkpoint_file.paths(run.checkpoints)[-1])
+    arrays, _ = checkpoint_file.read(checkpoint_paths.paths(run.checkpoints)[-1])
     saved = [arrays[name] for name in sorted(arrays) if name.startswith("model/")]
     assert "int32" in {str(array.dtype) for array in saved}
     for variable, array in zip(model.variables, saved, strict=True):
@@ -114,7 +114,9 @@ def test_an_interrupted_run_ends_like_the_one_that_was_not(runs):
         assert expected.keys() == actual.keys()
         for name in expected.keys() - {"images_per_second", "waiting", "online_linear_top1"}:
             assert float(actual[name]) == pytest.approx(float(expected[name]), abs=1e-4), name
-    expected, actual = (checkpoint_file.read(checkpoint_file.path_of(run.checkpoints, 12))[0] for run in runs)
+    expected, actual = (
+        checkpoint_file.read(checkpoint_paths.path_of(run.checkpoints, 12))[0] for run in runs
+    )
     assert expected.keys() == actual.keys()
     query = [name for name in expected if name.startswith("model/") and "queue" not in name]
     assert len(query) > 20

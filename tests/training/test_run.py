@@ -9,7 +9,7 @@ import pytest
 
 from keras_leoclr import cli, evaluation
 from keras_leoclr.recipes import fashion_mnist, pretrain
-from keras_leoclr.runs import checkpoint_file
+from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
@@ -200,7 +200,7 @@ def test_a_finished_run_says_so_and_a_longer_one_goes_on(tmp_path, capsys):
     assert leoclr(tmp_path, "--epochs", "3", "--override") == 0
     assert "2 epochs and 0 steps are done" in capsys.readouterr().out
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3
-    assert checkpoint_file.read_state(checkpoint_file.paths(tmp_path / "checkpoints")[-1])["position"] == [
+    assert checkpoint_file.read_state(checkpoint_paths.paths(tmp_path / "checkpoints")[-1])["position"] == [
         3,
         0,
     ]
