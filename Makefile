@@ -34,7 +34,8 @@ downstream: $(VENV)/.test
 
 # For the daily work: the tests that need no backend, and those of the method on one.
 check: lint
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 -m "(backend_free or method) and not slow" tests
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist worksteal -m "(backend_free or method) and not slow" \
+		--ignore tests/test_packaging.py --ignore tests/data/test_odd_files.py tests
 
 test: lint $(addprefix test-,$(BACKENDS))
 
