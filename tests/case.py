@@ -59,3 +59,20 @@ def to_numpy(value) -> np.ndarray:
 def random_images(count=4, height=12, width=12, channels=3, seed=0) -> np.ndarray:
     """uint8 images, every pixel at random."""
     return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), dtype=np.uint8)
+
+
+class Stopped(Exception):
+    """What `StopAfter` raises."""
+
+
+class StopAfter(keras.callbacks.Callback):
+    """A crash after some steps; put it after a checkpoint to crash when that step is saved."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if not self.left:
+            raise Stopped

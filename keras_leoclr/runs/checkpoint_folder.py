@@ -16,11 +16,6 @@ from keras_leoclr.runs.files import delete_partial
 WRITTEN = rf".+{re.escape(checkpoint_paths.SUFFIX)}|model\.keras"  # names of what a run writes here
 
 
-def holds_any(folder: pathlib.Path) -> bool:
-    """Whether there is a checkpoint that a run could go on from."""
-    return bool(checkpoint_paths.paths(folder))
-
-
 def epochs_done(folder: pathlib.Path) -> int:
     """Epochs that the newest checkpoint has behind it; 0 if there is none that can be read."""
     for path in reversed(checkpoint_paths.paths(folder)):

@@ -15,7 +15,7 @@ from typing import Any
 
 import keras
 
-from keras_leoclr.runs import checkpoint_folder
+from keras_leoclr.runs import checkpoint_paths
 from keras_leoclr.runs.data_record import DataChange, nothing_in_common
 from keras_leoclr.runs.environment import environment
 from keras_leoclr.runs.files import Lock, LockHeldError, delete_partial
@@ -115,7 +115,7 @@ class RunSession:
         """
         now = self.data = RunData(sources, self.recipe.dataset)
         now.check_apart(self.folder.path, self.recipe.dataset, self.overwrite)
-        if self.overwrite or not checkpoint_folder.holds_any(self.folder.checkpoints):
+        if self.overwrite or not checkpoint_paths.paths(self.folder.checkpoints):
             return False
         before = self.folder.data()
         changed = now.changes_since(before)
@@ -238,7 +238,7 @@ class RunSession:
         """Leaves the data set to `compare_data` where the images tell whether it is the same."""
         if same_place(before, self.recipe.dataset):
             self.recipe = dataclasses.replace(self.recipe, dataset=before)
-        elif noted.get("data") and checkpoint_folder.holds_any(self.folder.checkpoints):
+        elif noted.get("data") and checkpoint_paths.paths(self.folder.checkpoints):
             self.moved_from = before
         else:
             return changed

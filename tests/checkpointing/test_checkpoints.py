@@ -23,30 +23,13 @@ from keras_leoclr import callbacks
 from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.checkpointing.state import arrays_of, restore
 from keras_leoclr.runs import checkpoint_file, checkpoint_paths
-from tests.case import fresh_model, random_views, small_model, to_numpy
+from tests.case import StopAfter, Stopped, fresh_model, random_views, small_model, to_numpy
 
 backend_free = pytest.mark.backend_free
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 # === Training ===
-
-
-class Stopped(Exception):
-    pass
-
-
-class StopAfter(keras.callbacks.Callback):
-    """A crash after some steps; it comes after the checkpoint of that step."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise Stopped
 
 
 STEPS, EPOCHS = 4, 3

@@ -7,24 +7,9 @@ import pytest
 from keras_leoclr import callbacks
 from keras_leoclr.checkpointing.fit import is_tf_data, number_of_batches
 from keras_leoclr.checkpointing.state import arrays_of
-from tests.case import fresh_model, random_views
+from tests.case import StopAfter, Stopped, fresh_model, random_views
 
 STEPS, EPOCHS = 4, 3
-
-
-class Stopped(Exception):
-    pass
-
-
-class StopAfter(keras.callbacks.Callback):
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if not self.left:
-            raise Stopped
 
 
 class Seen(keras.callbacks.Callback):
