@@ -2,7 +2,7 @@
 
 Everything that is random about a view is drawn here, a few dozen numbers in [0, 1), and everything else is a
 function of these numbers. Both steps are written once, over the few array functions that `NumPyFunctions`
-lists: NumPy is the default, `host.TensorFlowFunctions` runs them in the graph of a tf.data pipeline. The
+lists: NumPy is the default, `TensorFlowFunctions` runs them in the graph of a tf.data pipeline. The
 draws are the same bits in both.
 """
 
@@ -13,10 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.views import philox
+from keras_leoclr.views.numpy_functions import NumPyFunctions
 from keras_leoclr.views.settings import LUMA, RGB_TO_YIQ, PairSettings, ViewSettings
 
 CROP_TRIES = 10  # as torchvision's RandomResizedCrop
+# the columns of `packed`, and those of them that are 1 or 0
+PACKED = (
+    *("top", "left", "height", "width", "flip", "brightness", "contrast", "saturation", "hue"),
+    *("grayscale", "sigma"),
+)
+YES_OR_NO = ("flip", "grayscale")
 # The colour matrix of an image is a mix of these three; pixels are row vectors, x @ matrix. The turn
 # goes from red to yellow, as a positive hue shift in HSV.
 TO_LUMA = np.outer(LUMA, np.ones(3)).astype("float32")
@@ -24,59 +30,6 @@ CHROMA = np.eye(3, dtype="float32") - TO_LUMA
 QUARTER_TURN = (
     RGB_TO_YIQ.T @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ np.linalg.inv(RGB_TO_YIQ).T
 ).astype("float32")
-
-
-class NumPyFunctions:
-    """The functions of arrays that drawing needs, by NumPy, in float32."""
-
-    where = staticmethod(np.where)
-    sqrt = staticmethod(np.sqrt)
-    cos = staticmethod(np.cos)
-    sin = staticmethod(np.sin)
-    round = staticmethod(np.round)
-    floor = staticmethod(np.floor)
-    minimum = staticmethod(np.minimum)
-    stack = staticmethod(np.stack)
-    reshape = staticmethod(np.reshape)
-    transpose = staticmethod(np.transpose)
-    argmax = staticmethod(np.argmax)
-    any = staticmethod(np.any)
-    float32 = staticmethod(np.float32)
-    uniform = staticmethod(philox.uniform)
-
-    @staticmethod
-    def split(seed: Any) -> np.ndarray:
-        """Two seeds (2, 2) from a seed (2,)."""
-        return philox.split(np.asarray(seed).astype(np.int32), 2)
-
-    @staticmethod
-    def unstack(array: np.ndarray, axis: int) -> list[np.ndarray]:
-        """The arrays along an axis."""
-        return list(np.moveaxis(array, axis, 0))
-
-    @staticmethod
-    def pick(array: np.ndarray, index: np.ndarray) -> np.ndarray:
-        """Row i of the result is `array[i, index[i]]`."""
-        return array[np.arange(len(index)), index]
-
-    @staticmethod
-    def exp(x: np.ndarray) -> np.ndarray:
-        """The exponential of small numbers, with the bits that TensorFlow's has on x86.
-
-        np.exp differs from it in the last bit, and a crop would now and then be a pixel larger or smaller.
-        This is Eigen's polynomial (`pexp_float`), whose error is at most one unit in the last place.
-        """
-        x = np.asarray(x, np.float32)
-        power = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
-        rest = power * np.float32(-0.693359375) + x
-        rest = power * np.float32(2.12194440e-4) + rest
-        square = rest * rest
-        even = square * np.float32(1.37449637986719608306884765625e-3)
-        even = square * (even + np.float32(4.166965186595916748046875e-2))
-        even = even + np.float32(0.49999988079071044921875)
-        odd = square * np.float32(8.36894474923610687255859375e-3)
-        odd = odd + np.float32(0.16666518151760101318359375)
-        return np.ldexp(square * (rest * odd + even) + (rest + np.float32(1)), power.astype(np.int32))
 
 
 def draw(settings: ViewSettings, count: Any, seed: Any, functions: Any = NumPyFunctions) -> dict[str, Any]:
@@ -134,8 +87,8 @@ def parameters(
     Args:
         settings: of the views.
         draws: N rows of `draw`.
-        height: of the images in pixels, scalar.
-        width: of the images in pixels, scalar.
+        height: of the images in pixels, scalar, or (N,) where they differ.
+        width: of the images in pixels, scalar or (N,).
         functions: of arrays.
 
     Returns:
@@ -166,10 +119,11 @@ def parameters(
 
 
 def _boxes(settings, draws, height, width, functions):
-    height, width = functions.float32(height), functions.float32(width)
+    # (1, 1) or (N, 1), beside the tries (N, CROP_TRIES)
+    height, width = (functions.reshape(functions.float32(side), [-1, 1]) for side in (height, width))
     if settings.crop_scale is None:
         zero = 0.0 * draws["photometric"][:, 0]
-        return functions.stack([zero, zero, zero + height, zero + width], axis=1)
+        return functions.stack([zero, zero, zero + height[:, 0], zero + width[:, 0]], axis=1)
     u_area, u_ratio, u_top, u_left = functions.unstack(draws["box"], axis=1)
     low, high = settings.crop_scale
     area = height * width * (low + u_area * (high - low))
@@ -185,10 +139,98 @@ def _boxes(settings, draws, height, width, functions):
     # None fits: the largest centred crop with a ratio in the range.
     w = functions.minimum(width, functions.round(height * settings.crop_ratio[1]))
     h = functions.minimum(height, functions.round(width / settings.crop_ratio[0]))
-    centred = functions.stack(
-        [functions.floor((height - h) / 2.0), functions.floor((width - w) / 2.0), h, w], axis=0
-    )
+    sides = [functions.floor((height - h) / 2.0), functions.floor((width - w) / 2.0), h, w]
+    centred = functions.stack([side[:, 0] for side in sides], axis=1)
     return functions.where(functions.any(fits, axis=1)[:, None], drawn, centred)
+
+
+# === Parameters as rows of numbers ===
+
+
+def packed(parameters: dict[str, Any], functions: Any = NumPyFunctions) -> Any:
+    """The parameters of N views as rows of P = 11 numbers, in which they travel to a device with the images.
+
+    Nothing is rounded: `unpacked` returns the same bits. The columns are
+
+    - 0 to 3: `box`, its top, left, height and width in pixels of the image;
+    - 4: `flip`, 1 or 0;
+    - 5, 6, 7: the factors `brightness`, `contrast` and `saturation`;
+    - 8: `hue`, share of the colour circle;
+    - 9: `grayscale`, 1 or 0;
+    - 10: `sigma` of the blur in pixels of the view, 0 where it is not blurred.
+
+    Args:
+        parameters: of `parameters`, N rows.
+        functions: of arrays.
+
+    Returns:
+        (N, 11) float32.
+    """
+    columns = functions.unstack(parameters["box"], axis=1)
+    for name in PACKED[4:]:
+        value = parameters[name]
+        columns.append(functions.where(value, 1.0, 0.0) if name in YES_OR_NO else value)
+    return functions.stack([functions.float32(column) for column in columns], axis=1)
+
+
+def unpacked(rows: Any) -> dict[str, Any]:
+    """The parameters of N views from rows that `packed` made.
+
+    Args:
+        rows: (N, 11) array or tensor.
+
+    Returns:
+        Arrays of N rows, see `parameters`.
+    """
+    if rows.shape[-1] != len(PACKED):
+        raise ValueError(
+            f"The parameters of a view must be {len(PACKED)} numbers, {', '.join(PACKED)}. "
+            f"Received: shape {tuple(rows.shape)}"
+        )
+    columns = {name: rows[:, place] for place, name in enumerate(PACKED) if place >= 4}
+    chosen = {name: columns[name] > 0.5 for name in YES_OR_NO}
+    return {"box": rows[:, :4], **columns, **chosen}
+
+
+def packed_pair(
+    settings: PairSettings,
+    draws: dict[str, dict[str, Any]],
+    height: Any,
+    width: Any,
+    functions: Any = NumPyFunctions,
+) -> dict[str, Any]:
+    """The parameters of the query views and the key views of B images, as a batch for a model carries them.
+
+    Args:
+        settings: of query and keys.
+        draws: B rows of `draw_pair`.
+        height: of the images in pixels, scalar, or (B,) where they differ.
+        width: of the images in pixels, scalar or (B,).
+        functions: of arrays.
+
+    Returns:
+        `{"query_parameters": (B, P), "key_parameters": (B, V, P)}` float32, see `packed`, and `"made_for"`:
+        (B, 0, image_size, `settings.number`), which has no elements. Its shape tells a model, before anything
+        is computed, which settings the parameters were drawn for.
+    """
+
+    def rows(view, drawn):
+        # one size for each view of each image, (B, V)
+        nothing = 0.0 * drawn["photometric"][:, :, 0]
+        sides = [nothing + functions.reshape(functions.float32(side), [-1, 1]) for side in (height, width)]
+        flat = {name: functions.reshape(value, [-1, *value.shape[2:]]) for name, value in drawn.items()}
+        own = parameters(view, flat, *(functions.reshape(side, [-1]) for side in sides), functions)
+        return functions.reshape(packed(own, functions), [-1, view.num_views, len(PACKED)])
+
+    query = rows(settings.query, draws["query"])[:, 0]
+    return {
+        "query_parameters": query,
+        "key_parameters": rows(settings.keys, draws["keys"]),
+        "made_for": functions.nothing(query, (settings.keys.image_size, settings.number)),
+    }
+
+
+# === Colour ===
 
 
 def gain_and_shift(parameters: dict[str, Any]) -> tuple[Any, Any]:

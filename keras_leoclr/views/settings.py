@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import json
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -112,6 +115,13 @@ class PairSettings:
 
     query: ViewSettings
     keys: ViewSettings
+
+    @functools.cached_property
+    def number(self) -> int:
+        """A number below 2**24 that other settings have with a chance of 6e-8 (CRC-32, its upper bits)."""
+        fields = [dataclasses.asdict(view) for view in (self.query, self.keys)]
+        text = json.dumps([{**view, "jit_compile": None} for view in fields], sort_keys=True)
+        return zlib.crc32(text.encode()) >> 8
 
 
 # === Methods ===

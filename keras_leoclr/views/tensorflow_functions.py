@@ -8,7 +8,7 @@ from keras_leoclr.tensorflow_host import tf
 
 
 class TensorFlowFunctions:
-    """What `sampling.NumPyFunctions` has, for tensors."""
+    """What `NumPyFunctions` has, for tensors."""
 
     where = staticmethod(tf.where)
     exp = staticmethod(tf.exp)
@@ -44,3 +44,9 @@ class TensorFlowFunctions:
     def split(seed: Any) -> tf.Tensor:
         """Two seeds (2, 2) from a seed (2,)."""
         return tf.random.split(tf.cast(seed, tf.int32), 2)
+
+    @staticmethod
+    def nothing(rows: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
+        """A tensor (B, 0, ...) without elements, of the number of rows of another one."""
+        empty = tf.zeros([tf.shape(rows)[0], 0, *shape])
+        return tf.ensure_shape(empty, [rows.shape[0], 0, *shape])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_leoclr.views import LeOCLRViews, RandomView, philox, sampling
+from keras_leoclr.views import CropToOriginalViews, LeOCLRViews, MoCoV2Views, RandomView, philox, sampling
 from keras_leoclr.views.settings import ViewSettings
 from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
 from tests.views.making import SEED
@@ -249,3 +249,60 @@ def test_colour_matrices_are_tensorflows_to_rounding():
     ours, theirs = sampling.colour_matrix(drawn), sampling.colour_matrix(tensors, TensorFlowFunctions)
     assert ours.dtype == np.float32
     np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-6)
+
+
+# === Rows of parameters ===
+
+
+def test_packed_parameters_have_the_columns_that_are_documented():
+    drawn = sample(count=50)
+    rows = sampling.packed(drawn)
+    assert rows.shape == (50, 11) and rows.dtype == np.float32
+    names = [*["box"] * 4, "flip", "brightness", "contrast", "saturation", "hue", "grayscale", "sigma"]
+    for column, name in enumerate(names):
+        expected = drawn[name][:, column] if name == "box" else drawn[name]
+        np.testing.assert_array_equal(rows[:, column], np.float32(expected))
+
+
+def test_unpacked_parameters_have_the_same_bits():
+    drawn = sample(count=50)
+    again = sampling.unpacked(sampling.packed(drawn))
+    assert set(again) == set(drawn)
+    for name, value in drawn.items():
+        np.testing.assert_array_equal(again[name], value)
+    assert again["flip"].dtype == again["grayscale"].dtype == bool
+
+
+def test_rows_of_another_length_are_no_parameters():
+    with pytest.raises(ValueError, match=r"must be 11 numbers, top, left.*sigma. Received: shape \(3, 9\)"):
+        sampling.unpacked(np.zeros((3, 9), "float32"))
+
+
+@pytest.mark.parametrize("views", [LeOCLRViews(32, num_crops=3), MoCoV2Views(32), CropToOriginalViews(32)])
+def test_packed_pairs_are_the_parameters_of_the_host_for_images_of_many_sizes(views):
+    heights, widths = np.array([40, 500, 1, 333]), np.array([50, 375, 1, 33])
+    draws = sampling.draw_pair(views.settings, 4, SEED)
+    pair = sampling.packed_pair(views.settings, draws, heights, widths)
+    in_graph = tf.function(
+        lambda: sampling.packed_pair(
+            views.settings, views.draw(4, tf.constant(SEED)), heights, widths, TensorFlowFunctions
+        )
+    )()
+    assert pair["query_parameters"].shape == (4, 11)
+    assert pair["key_parameters"].shape == (4, views.num_key_views, 11)
+    assert pair["made_for"].shape == (4, 0, 32, views.settings.number)
+    for name in pair:
+        np.testing.assert_array_equal(pair[name], in_graph[name])
+    for row in range(4):
+        for name, layer in (("query", views.query_view), ("key", views.key_view)):
+            own = {key: value[row] for key, value in draws["query" if name == "query" else "keys"].items()}
+            of_host = layer.parameters(own, heights[row], widths[row])
+            ours = pair[f"{name}_parameters"][row].reshape(-1, 11)
+            np.testing.assert_array_equal(ours, sampling.packed(of_host, TensorFlowFunctions))
+
+
+def test_settings_have_a_number_that_compilation_does_not_change():
+    number = LeOCLRViews(32).settings.number
+    assert number == LeOCLRViews(32, jit_compile=False).settings.number < 2**24
+    others = [LeOCLRViews(33), LeOCLRViews(32, num_crops=3), LeOCLRViews(32, blur_probability=0.4)]
+    assert len({number, *(views.settings.number for views in others)}) == 4
