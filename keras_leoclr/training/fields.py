@@ -18,6 +18,7 @@ def setting(
     high: float | None = None,
     above: float | None = None,
     resumable: bool = False,
+    since: str = "",
 ) -> Any:
     """A field that carries everything that is known of a setting, in its `metadata`.
 
@@ -31,9 +32,12 @@ def setting(
         above: a number that must be exceeded.
         resumable: whether a run that goes on may change the setting (with `override`), because the weights do
             not depend on it, except through schedules that are computed anew and through rounding.
+        since: the version of the package that brought the setting; empty for those of 0.1.0. Runs of earlier
+            versions were made with its default.
     """
     known = {"help": help, "group": group, "choices": tuple(choices), "low": low, "high": high}
-    return dataclasses.field(default=default, metadata={**known, "above": above, "resumable": resumable})
+    known |= {"above": above, "resumable": resumable, "since": since}
+    return dataclasses.field(default=default, metadata=known)
 
 
 def check(settings: Any) -> None:
@@ -72,6 +76,19 @@ def _broken_rule(known: Mapping[str, Any], value: Any) -> str:
 def resumable(kind: type) -> Iterator[str]:
     """Names of the settings that a run that goes on may change, in the order of the fields."""
     return (field.name for field in dataclasses.fields(kind) if field.metadata["resumable"])
+
+
+def without_later_defaults(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that later versions brought and that have their default.
+
+    What is computed from them is the same as for the settings that an earlier version wrote.
+
+    Args:
+        kind: the dataclass of settings.
+        values: settings by name.
+    """
+    later = {f.name: f.default for f in dataclasses.fields(kind) if f.metadata.get("since")}
+    return {name: v for name, v in values.items() if name not in later or v != later[name]}
 
 
 def from_json(kind: type, values: Mapping[str, Any]) -> Any:

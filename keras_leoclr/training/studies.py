@@ -21,7 +21,7 @@ from keras_leoclr.runs.environment import cores
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import Variants
-from keras_leoclr.training.fields import from_json
+from keras_leoclr.training.fields import from_json, without_later_defaults
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.study_progress import StudyProgress
 
@@ -70,8 +70,12 @@ class StudyRun:
 
     @property
     def key(self) -> str:
-        """Tells runs of other settings apart; the data's place does not matter."""
-        settings = self.settings | {"data_dir": None}
+        """Tells runs of other settings apart; the data's place does not matter.
+
+        Settings that a later version brought count only where they differ from their default, so that the
+        results of earlier versions are still found.
+        """
+        settings = without_later_defaults(Recipe, self.settings) | {"data_dir": None}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -19,6 +19,7 @@ from keras_leoclr.report import studies
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training import ablations
 from keras_leoclr.training import studies as study
+from keras_leoclr.training.fields import setting
 
 pytestmark = pytest.mark.backend_free
 
@@ -81,6 +82,17 @@ def test_the_place_of_the_data_does_not_tell_runs_apart():
         for dataset, data_dir in (("/here/set", None), ("/there/set", "/data"), ("/here/other", None))
     )
     assert here == there != other
+
+
+def test_settings_of_later_versions_count_only_where_they_differ_from_their_default(monkeypatch):
+    @dataclasses.dataclass(frozen=True)
+    class Later(Recipe):
+        taught: str = setting("no", "a setting that a later version brings", group="model", since="9.0.0")
+
+    before = study.StudyRun("a", RECIPE, 0).key
+    monkeypatch.setattr(study, "Recipe", Later)
+    same, other = (Later(**dataclasses.asdict(RECIPE), taught=taught) for taught in ("no", "yes"))
+    assert study.StudyRun("a", same, 0).key == before != study.StudyRun("a", other, 0).key
 
 
 # === Running ===
