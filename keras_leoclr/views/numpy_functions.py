@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.views import philox
+from keras_leoclr import philox
 
 
 class NumPyFunctions:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_leoclr.views import CropToOriginalViews, LeOCLRViews, MoCoV2Views, RandomView, philox, sampling
+from keras_leoclr import philox
+from keras_leoclr.views import CropToOriginalViews, LeOCLRViews, MoCoV2Views, RandomView, sampling
 from keras_leoclr.views.settings import ViewSettings
 from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
 from tests.views.making import SEED
@@ -202,6 +203,13 @@ def test_folded_seeds_are_tensorflows(seed, data):
     folded, expected = philox.fold_in(seed, data), tf.random.fold_in(seed, data).numpy()
     assert folded.dtype == expected.dtype
     np.testing.assert_array_equal(folded, expected)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 1001])
+@pytest.mark.parametrize("seed", SEEDS.values(), ids=SEEDS.keys())
+def test_shuffled_numbers_are_tensorflows(seed, count):
+    expected = tf.random.experimental.stateless_shuffle(tf.range(count), seed).numpy()
+    np.testing.assert_array_equal(philox.shuffled(count, seed), expected)
 
 
 @pytest.mark.parametrize("seed", [[1, 2, 3], [0.5, 1.0], 7, ["a", "b"]])

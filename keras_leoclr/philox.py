@@ -1,7 +1,8 @@
 """TensorFlow's stateless random numbers by NumPy, to the bit: Philox 4x32-10 (Salmon et al., SC 2011).
 
-`uniform`, `split` and `fold_in` return what `tf.random.stateless_uniform`, `tf.random.split` and
-`tf.random.fold_in` return on a CPU or a GPU, so that a seed means the same where TensorFlow is not installed.
+`uniform`, `split`, `fold_in` and `shuffled` return what `tf.random.stateless_uniform`, `tf.random.split`,
+`tf.random.fold_in` and `tf.random.experimental.stateless_shuffle` return, so that a seed means the same where
+TensorFlow is not installed.
 """
 
 from __future__ import annotations
@@ -50,6 +51,23 @@ def fold_in(seed: Any, data: Any) -> np.ndarray:
     """
     data = np.asarray(data)
     return np.stack([_integers((), seed, data.dtype), data])
+
+
+def shuffled(count: int, seed: Any) -> np.ndarray:
+    """The numbers from 0 to `count` - 1 in a random order, (count,) int64.
+
+    Args:
+        count: >= 0.
+        seed: (2,) int32 or int64 array.
+    """
+    order = list(range(count))
+    if count < 2:
+        return np.array(order, np.int64)
+    # each place takes one of itself and those behind it, with a word of its own
+    steps = _words(count - 1, seed) % np.arange(count, 1, -1, dtype=np.uint32)
+    for place, step in enumerate(steps.tolist()):
+        order[place], order[place + step] = order[place + step], order[place]
+    return np.array(order, np.int64)
 
 
 def _integers(shape: Sequence[int], seed: Any, dtype: np.dtype) -> np.ndarray:
