@@ -51,7 +51,10 @@ def load(
             - a path to a `.npz` file with arrays `image`, (N, H, W, C) uint8 or float, pixels in [0, 255],
               and, optionally, `label`; with splits, the arrays are called `train_image`, `train_label` and
               so on;
-            - a dictionary of such arrays.
+            - a dictionary of such arrays, or a pair `(images, labels)`.
+
+            The labels of arrays are numbers of classes (N,), -1 for none; or, with several labels per image,
+            zeros and ones (N, C). `class_names`, (C,) strings, may be among the arrays.
         split: "train", "test", or another split of the source, and slices of it such as "train[:80%]",
             "train[80%:]" or "train[100:200]". TFRecord files are "train" and have no slices. Arrays are
             sliced in the order in which they are stored, as NumPy slices them: of arrays that are sorted by
@@ -73,8 +76,9 @@ def load(
 
     Returns:
         A `Source` of `{"image": (H, W, C) uint8 or float, "label": () int64}`, one element per image, pixels
-        in [0, 255]; without `label` where the source has none, or -1, which stands for none, all over. It can
-        be read by number, except for streams: TFRecord files, and data sets of TensorFlow Datasets that lie
+        in [0, 255]; without `label` where the source has none, or -1, which stands for none, all over. With
+        several labels per image, `label` is (C,) uint8 zeros and ones, and `several_labels` is set. It can be
+        read by number, except for streams: TFRecord files, and data sets of TensorFlow Datasets that lie
         in such files.
 
     Raises:
@@ -86,11 +90,13 @@ def load(
     pixels = {"background": tuple(background), "max_pixels": max_pixels}
     decoded = functools.partial(streams.decode_dataset, on_error=on_error, failures=failures, **pixels)
     options = {"failures": failures, "least_pixels": least_pixels, "parallel": parallel}
+    if isinstance(name_or_path, tuple) and len(name_or_path) == 2 and hasattr(name_or_path[0], "shape"):
+        name_or_path = dict(zip(("image", "label"), name_or_path, strict=True))
     if isinstance(name_or_path, dict):
         images = arrays.array_images(name_or_path, split, "a dictionary of arrays")
         return Source(images, **options)
     if not isinstance(name_or_path, (str, bytes, os.PathLike)):
-        for_arrays = ' Arrays are taken as `{"image": images, "label": labels}`.'
+        for_arrays = ' Arrays are taken as `{"image": images, "label": labels}` or `(images, labels)`.'
         advice = for_arrays if hasattr(name_or_path, "shape") else ""
         raise ValueError(
             f"`name_or_path` must be a name, a path or a dictionary of arrays.{advice} "

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_leoclr.data.multi_hot import is_multi_hot
+
 if TYPE_CHECKING:
     from keras_leoclr.data.source import Source
 
@@ -20,9 +22,13 @@ FIRST = (
 def has_label(labels: np.ndarray) -> np.ndarray:
     """Which images have a label, (N,) bool: a negative number stands for none.
 
+    A row of zeros is a label as well: it says that none of the classes is in the image.
+
     Args:
-        labels: (N,) integers.
+        labels: (N,) integers, or (N, C) zeros and ones.
     """
+    if is_multi_hot(labels):
+        return np.ones(len(labels), bool)
     return np.asarray(labels) >= 0
 
 
@@ -31,7 +37,7 @@ def without_labels(name: str, labels: np.ndarray) -> str:
 
     Args:
         name: of the images, for the sentence.
-        labels: (N,) integers, negative for none.
+        labels: (N,) integers, negative for none, or (N, C) zeros and ones.
     """
     missing = int((~has_label(labels)).sum())
     if not missing:
@@ -43,7 +49,7 @@ def without_labels(name: str, labels: np.ndarray) -> str:
 
 
 def with_labels(source: Source, name: str) -> tuple[Source, np.ndarray]:
-    """The images of a source that have a label, and their labels (N,); says how many have none.
+    """The images of a source that have a label, and their labels (N,) or (N, C); says how many have none.
 
     Args:
         source: with labels; a negative one stands for none.
@@ -66,8 +72,13 @@ def check_any(name: str, labels: np.ndarray) -> None:
 
     Args:
         name: of the images, for the message.
-        labels: (N,) integers, negative for none.
+        labels: (N,) integers, negative for none, or (N, C) zeros and ones.
     """
+    if is_multi_hot(labels) and not labels.any():
+        raise ValueError(
+            f"`{name}` must have images with a label. Received: {len(labels):,} images with zeros alone as "
+            "labels"
+        )
     if not has_label(labels).any():
         raise ValueError(
             f"`{name}` must have images with a label. Received: {len(labels):,} images, all with a "

@@ -236,7 +236,8 @@ def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int 
         batch_size: images per batch; the last batch may be smaller.
 
     Returns:
-        tf.data of `(images (B, S, S, 3) float32, labels (B,))`.
+        tf.data of `(images (B, S, S, 3) float32, labels (B,))`; with several labels per image, labels are
+        (B, C) uint8 zeros and ones.
     """
     source = as_source(source)
     if views is None or any(hasattr(views, name) for name in ("views_of_batch", "takes_pixels")):

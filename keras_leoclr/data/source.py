@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr.data.failures import Failures
+from keras_leoclr.data.multi_hot_in_graph import checked_in_graph
 from keras_leoclr.tensorflow_host import tf
 
 Pick = Callable[[np.ndarray], tf.data.Dataset]
@@ -22,8 +23,10 @@ class Images(abc.ABC):
 
     Attributes:
         count: number of images.
-        labels: (`count`,) int64; None where there are none, or where they are not held in memory.
+        labels: (`count`,) int64, or (`count`, C) uint8 with several labels per image; None where there are
+            none, or where they are not held in memory.
         labelled: whether there are labels.
+        several_labels: whether a label is a row (C,) of zeros and ones.
         class_names: names of the classes in the order of their numbers; () where they have none.
         image_shape: (H, W, C), None where it varies.
         values_checked: whether all images are known to be pixels in [0, 255].
@@ -34,6 +37,7 @@ class Images(abc.ABC):
     image_shape: tuple[int | None, int | None, int]
     class_names: tuple[str, ...] = ()
     labels: np.ndarray | None = None
+    several_labels = False
     values_checked = False
 
     @abc.abstractmethod
@@ -49,7 +53,8 @@ class Images(abc.ABC):
             parallel: images decoded at the same time.
 
         Returns:
-            tf.data of `{"image": (H, W, C), "label": () int64}`, without `label` where there is none.
+            tf.data of `{"image": (H, W, C), "label": () int64}`, with several labels (C,) uint8; without
+            `label` where there is none.
         """
 
     @abc.abstractmethod
@@ -61,9 +66,10 @@ class Source:
     """Images in their order, with labels where there are any. Most sources can also be read by number.
 
     Iterating over a source gives dictionaries `{"image": (H, W, C), "label": ()}` of TensorFlow's tensors,
-    without `label` where the source has none. `take`, `skip`, `subset`, `sample` and `permuted` return a
-    Source. All other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are there as well;
-    they return a `tf.data.Dataset`, which can be read in its order only. Where TensorFlow asks for a
+    without `label` where the source has none. Where an image has several labels, `label` is (C,) uint8: 1 for
+    each of the C classes that is in the image, otherwise 0. `take`, `skip`, `subset`, `sample` and `permuted`
+    return a Source. All other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are there as
+    well; they return a `tf.data.Dataset`, which can be read in its order only. Where TensorFlow asks for a
     `tf.data.Dataset` itself, as `tf.data.Dataset.zip` and the function of `flat_map` do, pass
     `source.dataset`.
 
@@ -88,7 +94,9 @@ class Source:
         failures: `Failures`, the pictures that have been skipped so far.
         count: number of images; None where it is not known.
         labelled: whether there are labels.
-        labels: (`count`,) int64, where they are held in memory; otherwise None. See `read_labels`.
+        several_labels: whether a label is a row (C,) of zeros and ones.
+        labels: (`count`,) int64, or (`count`, C) uint8 with several labels per image, where they are held in
+            memory; otherwise None. See `read_labels`.
         class_names: names of the classes in the order of their numbers; () where they have none.
         image_shape: (H, W, C), None where it varies.
         part: digest of what `take`, `skip`, `subset`, `sample` and `permuted` have chosen; "" for all images.
@@ -144,6 +152,12 @@ class Source:
         return "label" in self.element_spec if self.images is None else self.images.labelled
 
     @property
+    def several_labels(self) -> bool:
+        if self.images is not None:
+            return self.images.several_labels
+        return self.labelled and self.element_spec["label"].shape.rank == 1
+
+    @property
     def labels(self) -> np.ndarray | None:
         return None if self.images is None else self.images.labels
 
@@ -164,16 +178,20 @@ class Source:
         return self.dataset.element_spec
 
     def read_labels(self) -> np.ndarray:
-        """The labels (N,) int64; pictures of a stream of bytes are not decoded for them.
+        """The labels (N,) int64, or (N, C) uint8 with several labels per image.
+
+        Pictures of a stream of bytes are not decoded for them.
 
         Raises:
             ValueError: if there are none.
         """
         self.check_labelled()
+        dtype = "uint8" if self.several_labels else "int64"
         if self.labels is not None:
-            return np.asarray(self.labels, "int64")
+            return np.asarray(self.labels, dtype)
         stream = self.dataset if self.encoded is None else self.encoded
-        return np.array(list(stream.map(lambda element: element["label"]).as_numpy_iterator()), "int64")
+        labels = list(stream.map(lambda element: element["label"]).as_numpy_iterator())
+        return np.array(labels, dtype).reshape(-1, *self.element_spec["label"].shape)
 
     def check_labelled(self) -> None:
         """Raises ValueError if there are no labels."""
@@ -331,6 +349,14 @@ def as_source(source: Any, name: str = "source") -> Source:
         )
     if not isinstance(spec, dict):
         source = source.map(lambda image: {"image": image})
+    label = spec.get("label") if isinstance(spec, dict) else None
+    if isinstance(label, tf.TensorSpec) and label.shape.rank:
+        if label.shape.rank > 1 or (label.shape[0] or 0) < 2:
+            raise ValueError(
+                f"`{name}` must have a `label` () or, with several labels per image, (C,) zeros and ones for "
+                f"C >= 2 classes, the same number in all. Received: `label` of shape {label.shape}"
+            )
+        source = source.map(lambda element: checked_in_graph(element, name))
     return Source(dataset=source)
 
 

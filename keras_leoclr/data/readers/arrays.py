@@ -8,6 +8,7 @@ import warnings
 
 import numpy as np
 
+from keras_leoclr.data.multi_hot import check_class_names, checked_labels, is_multi_hot
 from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.data.value_range import check_array
@@ -27,7 +28,7 @@ class ArrayImages(Images):
 
     Args:
         image: (N, H, W, C) uint8 or float, pixels in [0, 255].
-        label: (N,) int64 or None.
+        label: (N,) int64, or (N, C) uint8 zeros and ones for several labels per image; None without labels.
         class_names: names of the classes in the order of their numbers.
     """
 
@@ -38,6 +39,7 @@ class ArrayImages(Images):
         self.labelled = label is not None
         self.image_shape = image.shape[1:]
         self.labels = label
+        self.several_labels = label is not None and is_multi_hot(label)
         self.class_names = class_names
         self._image = image
         self._table = None
@@ -66,10 +68,10 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
     """Arrays `image` and `label`, or `train_image`, `train_label` and so on, after a check.
 
     Args:
-        arrays: the arrays by name.
+        arrays: the arrays by name; `class_names` may be among them.
         split: a split of the arrays, or a slice of one.
         origin: where the arrays come from, for messages.
-        class_names: names of the classes in the order of their numbers.
+        class_names: names of the classes in the order of their numbers; by default those in `arrays`.
 
     Raises:
         ValueError: if there are no such arrays, or they do not hold images of pixels in [0, 255].
@@ -87,18 +89,33 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
     if images.dtype != np.uint8 and images.dtype.kind != "f":
         raise ValueError(f"`image` in {origin} must be uint8 or float. Received: image.dtype={images.dtype}")
     check_array(images, f"{prefix}image")
-    label = None if label is None else np.asarray(label).astype("int64")
-    if label is not None and label.shape != images.shape[:1]:
-        raise ValueError(
-            f"`label` in {origin} must be ({len(images)},), as many as images. "
-            f"Received: label.shape={label.shape}"
-        )
+    if label is not None:
+        label = checked_labels(label, len(images), origin, f"{prefix}label")
+        _check_same_classes(arrays, origin)
+        class_names = check_class_names(arrays.get("class_names", class_names), label, origin)
     rows = split_rows(split, len(images))
-    if label is not None and len(rows) < len(images):
+    if label is not None and not is_multi_hot(label) and len(rows) < len(images):
         _warn_of_classes(label, rows, split, origin)
-    if label is not None and len(rows) and label[rows].max() < 0:
+    if label is not None and not is_multi_hot(label) and len(rows) and label[rows].max() < 0:
         label = None
     return ArrayImages(images, label, class_names).subset(rows)
+
+
+def _check_same_classes(arrays, origin):
+    """Raises ValueError where the labels of two splits are not of the same classes."""
+    shapes = {
+        name: np.shape(label)[1:]
+        for name, label in arrays.items()
+        if name.endswith("_label") and isinstance(label, np.ndarray)
+    }
+    if len(set(shapes.values())) > 1:
+        found = ", ".join(
+            f"{name} (N{''.join(f', {n}' for n in shape) or ','})" for name, shape in shapes.items()
+        )
+        raise ValueError(
+            f"The labels of all splits in {origin} must be of the same classes, one for each image in all or "
+            f"several in all. Received: {found}"
+        )
 
 
 def _warn_of_classes(label, rows, split, origin):

@@ -1,0 +1,94 @@
+"""Several labels per picture: rows of zeros and ones, one column per class. Needs no TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+DTYPE = "uint8"
+
+
+def is_multi_hot(labels: np.ndarray) -> bool:
+    """Whether labels are (N, C), several per picture, and not (N,), one per picture."""
+    return np.ndim(labels) == 2
+
+
+def checked_labels(label: Any, count: int, origin: str, name: str = "label") -> np.ndarray:
+    """Labels as a source holds them.
+
+    Args:
+        label: (N,) numbers of classes, -1 for none; or (N, C) zeros and ones, any number of ones in a row.
+        count: N, number of images.
+        origin: where the labels come from, for messages.
+        name: of the array, for messages.
+
+    Returns:
+        (N,) int64 or (N, C) uint8.
+
+    Raises:
+        ValueError: if the labels are neither, or as many as there are images.
+    """
+    label = _rectangular(label, origin, name)
+    if label.ndim not in (1, 2) or len(label) != count or (label.ndim == 2 and label.shape[1] < 2):
+        column = "; `label[:, 0]` is the list of a column" if label.shape[1:] == (1,) else ""
+        raise ValueError(
+            f"`{name}` in {origin} must be ({count},), as many as images, or ({count}, C) zeros and ones for "
+            f"several labels per image, with C >= 2 classes{column}. "
+            f"Received: {name}.shape={label.shape}"
+        )
+    if label.dtype.kind not in "biuf":
+        raise ValueError(f"`{name}` in {origin} must be numbers. Received: {name}.dtype={label.dtype}")
+    if label.ndim == 1:
+        return label.astype("int64")
+    wrong = np.argwhere((label != 0) & (label != 1))
+    if len(wrong):
+        row, column = wrong[0]
+        raise ValueError(
+            f"`{name}` in {origin} must be zeros and ones where an image has several labels. Received: "
+            f"{len(wrong):,} other values, the first {label[row, column]!s} for image {row}, class {column}"
+        )
+    return label.astype(DTYPE)
+
+
+def check_class_names(names: Sequence[str], labels: np.ndarray, origin: str) -> tuple[str, ...]:
+    """Names of the classes of labels.
+
+    Args:
+        names: C of them, in the order of the numbers of the classes; () where they have none.
+        labels: (N,) int64 or (N, C) uint8.
+        origin: where they come from, for messages.
+
+    Raises:
+        ValueError: if there is another number of them, or a name occurs twice.
+    """
+    names = tuple(str(name) for name in names)
+    if not names:
+        return ()
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"`class_names` in {origin} must be different from each other. Received twice: {', '.join(twice)}"
+        )
+    least = labels.shape[1] if is_multi_hot(labels) else int(labels.max(initial=-1)) + 1
+    if len(names) < least or (is_multi_hot(labels) and len(names) > least):
+        raise ValueError(
+            f"`class_names` in {origin} must have {least} names, one per class. Received: {len(names)}"
+        )
+    return names
+
+
+def _rectangular(label: Any, origin: str, name: str) -> np.ndarray:
+    """An array of labels, or an error that names the first rows that do not go together."""
+    if not isinstance(label, np.ndarray):
+        rows = [np.shape(row) for row in label]
+        other = next((number for number, shape in enumerate(rows) if shape != rows[0]), None)
+        if other is not None:
+            mixed = () in (rows[0], rows[other])
+            rule = "one label for each image or several for each" if mixed else "rows of one length"
+            raise ValueError(
+                f"`{name}` in {origin} must be {rule}. Received: shape {rows[0]} for image 0, "
+                f"{rows[other]} for image {other}"
+            )
+    return np.asarray(label)

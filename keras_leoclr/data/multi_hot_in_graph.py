@@ -1,0 +1,29 @@
+"""Several labels per picture in the functions of tf.data."""
+
+from __future__ import annotations
+
+from keras_leoclr.tensorflow_host import tf
+
+
+def of_numbers(numbers: tf.Tensor, classes: int) -> tf.Tensor:
+    """Numbers of classes (K,), repeated or not, to a row of zeros and ones (`classes`,) uint8, in the graph.
+
+    A number below 0 stands for none.
+    """
+    return tf.reduce_max(tf.one_hot(numbers, classes, dtype=tf.uint8), axis=0)
+
+
+def checked_in_graph(element: dict[str, tf.Tensor], name: str) -> dict[str, tf.Tensor]:
+    """An element with a label (C,) of zeros and ones as uint8; an error at other values.
+
+    Args:
+        element: with `label`.
+        name: of the source, for messages.
+    """
+    label = tf.convert_to_tensor(element["label"])
+    if label.dtype != tf.bool:
+        good = tf.reduce_all(tf.logical_or(tf.equal(label, 0), tf.equal(label, 1)))
+        words = f"`{name}` must have a `label` of zeros and ones where an image has several labels. Received:"
+        with tf.control_dependencies([tf.debugging.Assert(good, [words, label], summarize=20)]):
+            label = tf.identity(label)
+    return {**element, "label": tf.cast(label, tf.uint8)}
