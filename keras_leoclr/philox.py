@@ -27,9 +27,9 @@ def uniform(shape: Sequence[int], seed: Any) -> np.ndarray:
         shape: of the result.
         seed: (2,) int32 or int64 array.
     """
-    words = _words(math.prod(shape), seed)
+    drawn = words(math.prod(shape), seed)
     # 23 random bits are the mantissa of a number in [1, 2)
-    return ((words & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)).view(np.float32).reshape(shape) - 1
+    return ((drawn & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)).view(np.float32).reshape(shape) - 1
 
 
 def split(seed: Any, number: int = 2) -> np.ndarray:
@@ -77,13 +77,19 @@ def _integers(shape: Sequence[int], seed: Any, dtype: np.dtype) -> np.ndarray:
         raise TypeError(f"seeds must be int32 or int64. Received: {dtype}")
     size = math.prod(shape)
     if dtype == np.int32:
-        return _words(size, seed).view(np.int32).reshape(shape)
-    words = _words(2 * size, seed).astype(np.uint64).reshape(-1, 2)
-    return (words[:, 0] | words[:, 1] << _WORD).view(np.int64).reshape(shape)
+        return words(size, seed).view(np.int32).reshape(shape)
+    halves = words(2 * size, seed).astype(np.uint64).reshape(-1, 2)
+    return (halves[:, 0] | halves[:, 1] << _WORD).view(np.int64).reshape(shape)
 
 
-def _words(count: int, seed: Any) -> np.ndarray:
-    """`count` random words of 32 bits: of the blocks of four whose counters follow each other."""
+def words(count: int, seed: Any) -> np.ndarray:
+    """Random words of 32 bits, (count,) uint32; the first of a longer array are those of a shorter one.
+
+    Args:
+        count: how many.
+        seed: (2,) int32 or int64 array.
+    """
+    # of the blocks of four whose counters follow each other
     seed = np.asarray(seed)
     if seed.shape != (2,) or seed.dtype not in (np.int32, np.int64):
         raise ValueError(f"`seed` must be two int32 or int64 numbers. Received: seed={seed!r}")

@@ -10,6 +10,7 @@ _PLACES = {
     "Waiting": "waiting",
     "as_source": "source",
     "decode_dataset": "streams",
+    "fashion_scenes": "readers.bundled_scenes",
     "image_batches": "pipeline",
     "load": "loading",
     "view_dataset": "pipeline",

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_leoclr.data import decode, streams
 from keras_leoclr.data.failures import Failures, shown
-from keras_leoclr.data.readers import arrays, folder, idx, tfds, tfrecord
+from keras_leoclr.data.readers import arrays, bundled_scenes, folder, idx, tfds, tfrecord
 from keras_leoclr.data.readers.files import PACKED, SUFFIXES
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.splits import SplitError, split_name
@@ -36,6 +36,9 @@ def load(
         name_or_path: one of
             - `"fashion_mnist"`: 10,000 training and 2,000 test images of Fashion-MNIST, 28 x 28, grey,
               that come with this package;
+            - `"fashion_scenes"`: 10,000 training and 2,000 test pictures with several of these garments,
+              32 x 32, made when they are loaded, with several labels; settings may follow, as in
+              `"fashion_scenes:things=2-4,size=12,background=cloudy,colour=no"`, see `fashion_scenes`;
             - a folder of pictures. The sub-folders `train`, `test`, `validation` or `val` are its splits;
               without them, everything is "train". One sub-folder per class gives labels, as in
               torchvision's `ImageFolder`, and pictures directly in the folder none. JPEG, PNG, WebP, BMP,
@@ -107,6 +110,8 @@ def load(
         return _of_tfds(name.removeprefix("tfds:"), split, data_dir, decoded, options)
     if name in arrays.BUNDLED:
         return Source(arrays.bundled_images(name, split), **options)
+    if bundled_scenes.is_scenes(name):
+        return Source(bundled_scenes.named_scenes(name, split), **options)
     if os.path.isdir(name) and idx.has_idx(name):
         found = idx.idx_arrays(name, split_name(split))
         return Source(arrays.array_images(found, split, name), **options)
@@ -162,8 +167,8 @@ def _of_tfrecords(name: str, split: str, progress: bool, decoded: Any, options: 
         raise FileNotFoundError(f"`name_or_path`: no such file or folder. Received: {shown(name)}")
     if not files:
         raise ValueError(
-            f'`name_or_path` must be one of {sorted(arrays.BUNDLED)}, "tfds:NAME", a folder, a .npz file, '
-            f"TFRecord files or a dictionary of arrays. Received: {name!r}"
+            f'`name_or_path` must be one of {[*sorted(arrays.BUNDLED), bundled_scenes.NAME]}, "tfds:NAME", '
+            f"a folder, a .npz file, TFRecord files or a dictionary of arrays. Received: {name!r}"
         )
     if split != "train":
         raise SplitError(

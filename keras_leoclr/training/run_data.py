@@ -9,6 +9,7 @@ from typing import Any
 
 from keras_leoclr import evaluation
 from keras_leoclr.data.readers.arrays import BUNDLED
+from keras_leoclr.data.readers.bundled_scenes import is_scenes
 from keras_leoclr.evaluation.run_evaluation import RANDOM
 from keras_leoclr.runs.data_record import DataChange, DataRecord, Files, changes
 
@@ -73,7 +74,7 @@ def same_place(first: str, second: str) -> bool:
 
 def _is_name(dataset: str) -> bool:
     """Whether this names images that are no files of the user's, whatever lies under the same path."""
-    return dataset in (*BUNDLED, RANDOM) or dataset.startswith("tfds:")
+    return dataset in (*BUNDLED, RANDOM) or is_scenes(dataset) or dataset.startswith("tfds:")
 
 
 def _places(source: Any, dataset: str) -> dict[str, str]:

@@ -44,6 +44,11 @@ class ArrayImages(Images):
         self._image = image
         self._table = None
 
+    @property
+    def pixels(self) -> np.ndarray:
+        """The images (N, H, W, C)."""
+        return self._image
+
     def fetch(self, indices, least_pixels=None, parallel=2):
         del least_pixels, parallel  # nothing to decode
         if self._table is None:
