@@ -64,7 +64,7 @@ def shuffled(count: int, seed: Any) -> np.ndarray:
     if count < 2:
         return np.array(order, np.int64)
     # each place takes one of itself and those behind it, with a word of its own
-    steps = _words(count - 1, seed) % np.arange(count, 1, -1, dtype=np.uint32)
+    steps = words(count - 1, seed) % np.arange(count, 1, -1, dtype=np.uint32)
     for place, step in enumerate(steps.tolist()):
         order[place], order[place + step] = order[place + step], order[place]
     return np.array(order, np.int64)
