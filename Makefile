@@ -86,7 +86,7 @@ test-interop: .venv-interop/.done
 interop-fixtures: .venv-interop/.done
 	CUDA_VISIBLE_DEVICES= .venv-interop/bin/python tests/interop/make_fixtures.py
 
-# The API reference, from the docstrings; without network.
+# The site: pages, tutorials, reference of the names and of the command line; without network.
 docs: $(VENV)/.test
 	$(BIN)/python docs/build.py build/docs
 

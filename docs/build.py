@@ -1,24 +1,42 @@
-"""Builds the API reference from the docstrings: `make docs`, or `python docs/build.py [FOLDER]`.
+"""Builds the site of the documents: `make docs`, or `python docs/build.py [FOLDER]`.
 
-Ends with an error if pdoc warns, or if a public name has no place on a page.
+The pages of docs/ are copied beside the pages that are made here: the reference of the public names, from
+their docstrings, and that of the command line, from its flags. Sphinx makes the site from both, with a search
+and without network. It ends with an error if Sphinx warns, which it does of a link that leads nowhere, if a
+notebook does not run, or if a public name has no place on a page.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import inspect
+import io
 import os
 import pathlib
+import re
+import shutil
 import sys
+import tempfile
+import textwrap
 import types
-import typing
-import warnings
 
-os.environ.setdefault("PDOC_ALLOW_EXEC", "1")  # TensorFlow's import asks the system what it runs on
-
-import pdoc
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras_leoclr
 import keras_leoclr.recipes
+from keras_leoclr import cli, commands
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PAGES = ("README.md", "RESULTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff")
+LINKED = (
+    "benchmarks",
+    "callbacks",
+    "keras_leoclr",
+    "recipes",
+    "tests",
+    "tools",
+)  # files that the pages link to
+START = '<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url=docs/index.html">\n'
 
 
 def public_names() -> dict[str, list[str]]:
@@ -42,45 +60,121 @@ def _names(module):
     ]
 
 
-def resolve_annotations(names: dict[str, list[str]]) -> None:
-    """Replaces the annotations of dataclass constructors, which are strings, by the types that they name.
-
-    A constructor's annotations come from the modules of all base classes, and pdoc looks them up in one.
+def reference_of(module: str, names: list[str], places: dict[int, str]) -> str:
+    """The page of a public module: its docstring, then each name with its docstring.
 
     Args:
-        names: public names by module.
+        module: its name.
+        names: its public names.
+        places: by `id`, where a class or function has its docstring already; those of this page are added.
     """
+    parts = [f"# {module}\n", f"```{{eval-rst}}\n.. automodule:: {module}\n   :no-index:\n```\n"]
+    for name in names:
+        value = getattr(sys.modules[module], name)
+        if isinstance(value, types.ModuleType):
+            page = f"[{value.__name__}]({value.__name__}.md)"
+            parts.append(f"- {page}" if value.__name__ in public_names() else f"- `{value.__name__}`")
+        elif not callable(value):
+            shown = textwrap.shorten(repr(value), 300).replace("`", "")
+            parts.append(
+                f"## {name}\n\n```{{eval-rst}}\n.. py:data:: {module}.{name}\n   :no-typesetting:\n```\n"
+            )
+            parts.append(f"A constant:\n\n```text\n{shown}\n```\n")
+        elif id(value) in places:
+            parts.append(f"## {name}\n\nSee [{places[id(value)]}]({places[id(value)]}.md).\n")
+        else:
+            places[id(value)] = module
+            kind, members = ("class", "   :members:\n") if inspect.isclass(value) else ("function", "")
+            parts.append(f"## {name}\n\n```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n{members}```\n")
+    return "\n".join(parts)
+
+
+def command_line() -> str:
+    """The page of the command line: what `leoclr --help` and the `--help` of each command print."""
+    parts = ["# Command line\n", f"```text\n{cli.usage()}\n```\n"]
+    for name in commands.NAMES:
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            cli.command_of(name)(["--help"])
+        parts.append(f"## leoclr {name}\n\n```text\n{shown.getvalue().rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+def tables_of_contents(index: str) -> str:
+    """The sections of the index page as the site's tables of contents.
+
+    Args:
+        index: text of docs/index.md, where each section lists its pages as links.
+    """
+    parts = []
+    for section in index.split("\n## ")[1:]:
+        pages = re.findall(r"\]\(([\w./]+)\.(?:md|ipynb)\)", section)
+        listed = "\n".join(pages)
+        parts.append(f"```{{toctree}}\n:hidden:\n:caption: {section.splitlines()[0]}\n\n{listed}\n```\n")
+    return "\n".join(parts)
+
+
+def stage(folder: pathlib.Path) -> None:
+    """Lays the sources of the site out in a folder: copies of the pages, and those that are made.
+
+    Args:
+        folder: where to; it does not exist yet.
+    """
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__", "*.jsonl"))
+    for name in PAGES:
+        shutil.copy(ROOT / name, folder / name)
+    for name in LINKED:
+        (folder / name).symlink_to(ROOT / name)
+    index = folder / "docs" / "index.md"
+    text = index.read_text(encoding="utf-8")
+    index.write_text(f"{text}\n{tables_of_contents(text)}", encoding="utf-8")
+    api = folder / "docs" / "reference"
+    api.mkdir(exist_ok=True)
+    names, places = public_names(), {}
     for module, members in names.items():
-        for name in members:
-            value = getattr(sys.modules[module], name)
-            if dataclasses.is_dataclass(value) and isinstance(value, type):
-                hints = typing.get_type_hints(value)
-                own = value.__init__.__annotations__
-                own |= {argument: hints[argument] for argument in own if argument in hints}
+        page = reference_of(module, members, places)
+        (api / f"{module}.md").write_text(page, encoding="utf-8")
+    (api / "command_line.md").write_text(command_line(), encoding="utf-8")
+    pages = "\n".join(names)
+    (api / "index.md").write_text(
+        f"# Reference\n\n```{{toctree}}\n:maxdepth: 2\n\ncommand_line\n{pages}\n```\n", encoding="utf-8"
+    )
 
 
-def build(folder: pathlib.Path) -> list[str]:
-    """Writes the pages.
+def build(folder: pathlib.Path, notebooks: bool = True) -> list[str]:
+    """Writes the site.
 
     Args:
         folder: where to.
+        notebooks: whether the notebooks are run; otherwise they are shown with the outputs that they hold.
 
     Returns:
-        What is wrong with them, sentence by sentence.
+        What is wrong with it, sentence by sentence.
     """
-    pdoc.render.configure(docformat="google", show_source=False, footer_text="keras_leoclr")
-    names = public_names()
-    resolve_annotations(names)
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always", UserWarning)
-        # pdoc looks for the annotations of a NamedTuple's constructor where NamedTuple is defined
-        warnings.filterwarnings("ignore", "Error parsing type annotation ForwardRef", UserWarning)
-        pdoc.pdoc("keras_leoclr", "keras_leoclr.recipes", output_directory=folder)
-    wrong = [str(each.message) for each in warned if issubclass(each.category, UserWarning)]
-    for module, members in names.items():
-        page = (folder / f"{module.replace('.', '/')}.html").read_text(encoding="utf-8")
+    from sphinx.application import Sphinx
+
+    warned = io.StringIO()
+    settings = {} if notebooks else {"nb_execution_mode": "off"}
+    with tempfile.TemporaryDirectory() as temporary:
+        source = pathlib.Path(temporary) / "source"
+        stage(source)
+        app = Sphinx(
+            source,
+            ROOT / "docs",
+            folder,
+            pathlib.Path(temporary) / "doctrees",
+            "html",
+            settings,
+            status=None,
+            warning=warned,
+        )
+        app.build()
+    (folder / "index.html").write_text(START, encoding="utf-8")
+    wrong = [line for line in warned.getvalue().splitlines() if line.strip()]
+    for module, members in public_names().items():
+        page = (folder / "docs" / "reference" / f"{module}.html").read_text(encoding="utf-8")
         for name in members:
-            if f'id="{name}"' not in page and f"{module.rpartition('.')[2]}/{name}.html" not in page:
+            if f">{name}<a " not in page and f'href="{module}.{name}.html"' not in page:
                 wrong.append(f"{module}.{name} is not on its page")
     return wrong
 

@@ -37,7 +37,7 @@ ABOUT = {
 COMPARED = ("knn/top1", "linear/top1", "linear_few/top1")
 INTRODUCTION = """# Results
 
-Rendered by `make results` (docs/results.py) from the `results.jsonl` files in [docs/results](docs/results);
+Rendered by `make results` (docs/results.py) from the `results.jsonl` files in `docs/results`;
 each section names its command. Accuracies are of the test images, in percent: mean ± standard deviation
 over the seeds. In brackets the difference from the first row in points, paired by seed, with its 95 %
 interval (Student's t over the seeds); `*` marks an interval that does not hold 0. A ring in a picture is
