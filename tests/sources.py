@@ -39,7 +39,8 @@ def values(dataset):
 def example(data, label=None, image="image/encoded", label_name="image/class/label"):
     features = {image: tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))}
     if label is not None:
-        features[label_name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
+        values = label if isinstance(label, list) else [label]
+        features[label_name] = tf.train.Feature(int64_list=tf.train.Int64List(value=values))
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 

@@ -48,9 +48,11 @@ def load(
             - a folder of IDX files, the format of MNIST and Fashion-MNIST: `train-images-idx3-ubyte.gz`,
               `train-labels-idx1-ubyte.gz`, and `t10k-...` for "test", packed or not;
             - a path or glob of TFRecord files whose examples hold an encoded picture as `image/encoded`
-              or `image` and, optionally, `image/class/label` or `label`;
+              or `image` and, optionally, `image/class/label` or `label`: a number, or zeros and ones, one
+              for each class, with several labels per picture;
             - `"tfds:NAME"`: a data set of TensorFlow Datasets with features `image` and, if it has
-              labels, `label`;
+              labels, `label`. Several labels per picture are taken from `labels`, a list of class labels as
+              in `voc/2007`, else from the class labels of `objects`, as in `coco/2017`;
             - a path to a `.npz` file with arrays `image`, (N, H, W, C) uint8 or float, pixels in [0, 255],
               and, optionally, `label`; with splits, the arrays are called `train_image`, `train_label` and
               so on;
@@ -155,9 +157,10 @@ def _of_tfds(name: str, split: str, data_dir: Any, decoded: Any, options: dict[s
     if found.random_access:
         images = tfds.RecordImages(found, decoded if found.encoded else tfds.without_name)
         return check_source(Source(images, **options), "name_or_path")
+    options = {**options, "mixed": found.mixed, "class_names": found.class_names}
     if found.encoded:
-        return Source(encoded=found.stream(), decode=decoded, mixed=found.mixed, **options)
-    source = Source(dataset=tfds.without_name(found.stream()), mixed=found.mixed, **options)
+        return Source(encoded=found.stream(), decode=decoded, **options)
+    source = Source(dataset=tfds.without_name(found.stream()), **options)
     return check_source(source, "name_or_path")
 
 

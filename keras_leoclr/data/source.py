@@ -82,6 +82,7 @@ class Source:
         pick: with `encoded`, the function that reads the pictures with the given numbers (N,), in that order
             and no others, as `encoded` has them; None where a stream must be read from its beginning.
         mixed: whether a stream is in a random order, so that its first images are a sample of all.
+        class_names: names of the classes of a stream; those of `images` are taken from there.
         least_pixels: see `Images.fetch`.
         parallel: pictures decoded at the same time.
 
@@ -114,6 +115,7 @@ class Source:
         parallel: int = 2,
         pick: Pick | None = None,
         mixed: bool = False,
+        class_names: tuple[str, ...] = (),
     ):
         self.images = images
         self.encoded = encoded
@@ -123,6 +125,7 @@ class Source:
         self.part = ""
         self.failures = Failures() if failures is None else failures
         self._dataset = dataset
+        self._class_names = class_names
         self._options = (least_pixels, parallel)
         if self.failures.total is None:
             self.failures.total = self.count
@@ -163,7 +166,7 @@ class Source:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return () if self.images is None else self.images.class_names
+        return self._class_names if self.images is None else self.images.class_names
 
     @property
     def image_shape(self) -> tuple[int | None, int | None, int | None]:
@@ -266,6 +269,7 @@ class Source:
     def _made_of(self, part, **content):
         least_pixels, parallel = self._options
         options = {"least_pixels": least_pixels, "parallel": parallel, "mixed": self.mixed}
+        options["class_names"] = self._class_names
         made = Source(**content, failures=self.failures, **options)
         made.part = part
         return made

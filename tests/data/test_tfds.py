@@ -3,11 +3,13 @@
 import socket
 import urllib.request
 
+import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 import keras_leoclr as kl
+from tests import several_labels
 from tests.sources import as_numpy, numbers, value_of, values
 
 pytestmark = pytest.mark.backend_free
@@ -82,3 +84,39 @@ def test_data_that_are_not_there_without_a_network(tmp_path, monkeypatch):
     monkeypatch.setattr(urllib.request, "getproxies", dict)
     with pytest.raises(OSError, match=r"tfds:cifar10 does not lie in .* is not reachable. Check the network"):
         kl.data.load("tfds:cifar10", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+@pytest.mark.parametrize("kind", ["voc", "coco", "rows"])
+def test_several_labels_become_rows_of_zeros_and_ones(kind, file_format, tmp_path):
+    where = {"data_dir": several_labels.prepare(tmp_path, kind, file_format)}
+    source = kl.data.load(f"tfds:scenes/{kind}", "train", **where)
+    assert source.several_labels and (source.images is None) == (file_format == "tfrecord")
+    assert source.class_names == (() if kind == "rows" else several_labels.NAMES)
+    assert (tuple(source.element_spec["label"].shape), source.element_spec["label"].dtype) == ((3,), tf.uint8)
+    for element in as_numpy(source):
+        np.testing.assert_array_equal(element["label"], several_labels.rows()[value_of(element)])
+    order = values(source)
+    np.testing.assert_array_equal(source.read_labels(), several_labels.rows()[order])
+    part = source.subset([1, 6])
+    np.testing.assert_array_equal(part.read_labels(), several_labels.rows()[[order[1], order[6]]])
+    assert part.class_names == source.class_names
+    # the pictures of "test" hold nothing: nobody has said what is on them
+    assert not kl.data.load(f"tfds:scenes/{kind}", "test", **where).labelled
+
+
+def test_numbers_of_unknown_classes_are_no_labels(tmp_path):
+    where = {"data_dir": several_labels.prepare(tmp_path, "numbers", "tfrecord")}
+    with pytest.warns(
+        UserWarning, match="tfds:scenes/numbers: labels are numbers whose classes are not known"
+    ):
+        assert not kl.data.load("tfds:scenes/numbers", "train", **where).labelled
+
+
+@pytest.mark.parametrize(("name", "classes"), [("voc/2007", 20), ("coco/2017", 80)])
+def test_voc_and_coco_have_several_labels(name, classes, monkeypatch):
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])  # there is a network, or so it seems
+    with tfds.testing.mock_data(num_examples=4):
+        source = kl.data.load(f"tfds:{name}", "train")
+        labels = source.read_labels()
+    assert labels.shape == (4, classes) and labels.any() and len(source.class_names) == classes

@@ -1,9 +1,11 @@
 """TFRecord files of encoded pictures."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_leoclr as kl
+from tests import several_labels
 from tests.sources import as_numpy, example, flat, value_of, values, write_records
 
 pytestmark = pytest.mark.backend_free
@@ -70,3 +72,42 @@ def test_bad_records_are_replaced(tmp_path):
         found = values(dataset)
     assert found == [1, 1, 2, 3, 4, 7, 7, 7, *range(8, 19), 18]
     assert dataset.failures.count == 4 and int(dataset.cardinality()) == 20
+
+
+@pytest.mark.parametrize("kind", ["", "GZIP"])
+def test_zeros_and_ones_are_several_labels(kind, tmp_path):
+    rows = several_labels.rows()
+    path = tmp_path / ("a.tfrecord.gz" if kind else "a.tfrecord")
+    records = [example(flat(n), row.tolist()) for n, row in enumerate(rows)]
+    source = kl.data.load(write_records(path, records, options=kind))
+    assert source.several_labels and (source.pick is None) == bool(kind)
+    np.testing.assert_array_equal(source.read_labels(), rows)
+    np.testing.assert_array_equal([element["label"] for element in as_numpy(source)], rows)
+    np.testing.assert_array_equal(source.subset([2, 5]).read_labels(), rows[[2, 5]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([[1, 0, 1], [1, 0]], "a.tfrecord record 1: the label must be 3 zeros and ones, .* Received: 1 0"),
+        ([[1, 0, 1], [0, 2, 0]], "record 1: the label must be 3 zeros and ones, .* Received: 0 2 0"),
+        ([[1, 0, 1], [1]], "record 1: the label must be 3 zeros and ones, as that of the first record"),
+        (
+            [[4], [1, 0, 1]],
+            "record 1: the label must be one number, as that of the first record. Received: 1 0 1",
+        ),
+    ],
+)
+def test_records_whose_labels_are_of_another_kind_are_named(labels, words, tmp_path):
+    records = [example(flat(n), label) for n, label in enumerate(labels)]
+    source = kl.data.load(write_records(tmp_path / "a.tfrecord", records))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+        source.read_labels()
+
+
+def test_lists_of_numbers_are_no_labels_of_records(tmp_path):
+    path = write_records(tmp_path / "a.tfrecord", [example(flat(0), [3, 7])])
+    with pytest.raises(
+        ValueError, match="`image/class/label` must be one number, or .* Received: 3, 7 in the"
+    ):
+        kl.data.load(path)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_leoclr.data.readers.tfds_labels import label_feature
 from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError
 from keras_leoclr.tensorflow_host import tf
@@ -34,8 +35,10 @@ class TFDSSource:
         random_access: whether the files can be read in any order (array_record).
         mixed: whether the elements are in a random order, in which TensorFlow Datasets writes them unless the
             data set asks for its own.
+        label: `LabelFeature`, where the labels stand in an element; None without labels.
         labelled: whether there are labels. The label -1 stands for none: a split whose first 1,000 are -1,
-            such as STL-10's "unlabelled", has none.
+            such as STL-10's "unlabelled", has none; nor has one whose first 1,000 lists of labels are empty.
+        several_labels: whether a label is a row (C,) of zeros and ones.
         class_names: names of the classes, () where there are none.
 
     Raises:
@@ -53,16 +56,18 @@ class TFDSSource:
                 f"{self.name} must have a feature `image` (H, W, C). Received: {sorted(features or ())}"
             )
         self.image_shape = tuple(features["image"].shape)
-        label = features["label"] if "label" in features else None
-        self.labelled = label is not None and label.shape == () and np.issubdtype(label.np_dtype, np.integer)
         whole_size = None not in self.image_shape
         self.encoded = (
             features["image"].np_dtype == np.uint8 and self.image_shape[2] in (3, 4) and not whole_size
         )
         self.random_access = getattr(self.builder.info.file_format, "value", "") == "array_record"
         self.mixed = not self.builder.info.disable_shuffling
-        self.labelled = self.labelled and any(number >= 0 for number in self._first_labels())
-        self.class_names = tuple(getattr(label, "names", None) or ()) if self.labelled else ()
+        self.label = label_feature(features, self.name)
+        if self.label is not None and not any(map(self.label.says_something, self._first_labels())):
+            self.label = None
+        self.labelled = self.label is not None
+        self.several_labels = self.labelled and self.label.classes > 0
+        self.class_names = self.label.class_names if self.labelled else ()
 
     def stream(self) -> tf.data.Dataset:
         """All elements in the order of the files: `{"image", "label", "name"}`, see `encoded`."""
@@ -73,7 +78,9 @@ class TFDSSource:
         dataset = self._split_or_error(
             self.builder.as_dataset,
             split=self.split,
-            decoders=tfds.decode.PartialDecoding(self._kept(), self._decoders()),
+            decoders=tfds.decode.PartialDecoding(
+                {"image": True} | ({} if self.label is None else self.label.decoded()), self._decoders()
+            ),
             read_config=config,
             shuffle_files=False,
         )
@@ -93,28 +100,28 @@ class TFDSSource:
         """Serialized bytes () to an element, see `stream`, without `name`."""
         features = self.builder.info.features
         element = features.deserialize_example(record, decoders=self._decoders())
-        return {name: element[name] for name in self._kept()}
+        return self._kept(element)
 
-    def _first_labels(self) -> Iterator[int]:
+    def _first_labels(self) -> Iterator[np.ndarray]:
         import tensorflow_datasets as tfds
 
         if self.random_access:
             records = self.records()
             for number in range(min(LOOKED_AT, len(records))):
-                yield int(self.parse(tf.constant(records[number]))["label"])
+                yield self.parse(tf.constant(records[number]))["label"].numpy()
             return
         dataset = self._split_or_error(
             self.builder.as_dataset,
             split=self.split,
-            decoders=tfds.decode.PartialDecoding({"label": True}),
+            decoders=tfds.decode.PartialDecoding(self.label.decoded()),
             read_config=tfds.ReadConfig(try_autocache=False),
             shuffle_files=False,
         )
-        for element in dataset.take(LOOKED_AT).as_numpy_iterator():
-            yield int(element["label"])
+        yield from dataset.take(LOOKED_AT).map(self.label.of).as_numpy_iterator()
 
-    def _kept(self) -> dict[str, bool]:
-        return {"image": True} | ({"label": True} if self.labelled else {})
+    def _kept(self, element: dict) -> dict[str, tf.Tensor]:
+        label = {} if self.label is None else {"label": self.label.of(element)}
+        return {"image": element["image"]} | label
 
     def _decoders(self) -> dict:
         import tensorflow_datasets as tfds
@@ -122,7 +129,7 @@ class TFDSSource:
         return {"image": tfds.decode.SkipDecoding()} if self.encoded else {}
 
     def _rename(self, element: dict) -> dict:
-        return {name: element[name] for name in self._kept()} | {"name": element["tfds_id"]}
+        return self._kept(element) | {"name": element["tfds_id"]}
 
     def _split_or_error(self, read, **options):
         try:
@@ -153,6 +160,7 @@ class RecordImages(Images):
         self._rows = np.arange(len(self._records)) if rows is None else rows
         self.count = len(self._rows)
         self.labelled = source.labelled
+        self.several_labels = source.several_labels
         self.class_names = source.class_names
         self.image_shape = (None, None, 3) if source.encoded else source.image_shape
 

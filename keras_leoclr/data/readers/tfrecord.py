@@ -30,6 +30,9 @@ def tfrecord_files(path_or_glob: str) -> list[str]:
 class RecordFiles:
     """The pictures of TFRecord files, in the order of the files, not decoded.
 
+    A label is a number, or zeros and ones, one for each class, with several labels per picture: of which kind
+    and of how many classes, the first record says.
+
     Where no file is compressed, the places of all records are read from their lengths: their number is known,
     and single ones can be read without the others.
 
@@ -43,7 +46,7 @@ class RecordFiles:
 
     def __init__(self, files: list[str], progress: bool = True):
         self.files = files
-        self._features = _features(files[0])
+        self._features, self._classes = _features(files[0])
         self._compression = "GZIP" if files[0].endswith(".gz") else ""
         self._places = None
         if not self._compression:
@@ -58,7 +61,7 @@ class RecordFiles:
     def stream(self) -> tf.data.Dataset:
         """All pictures: `{"image": () bytes, "label": () int64, "name": () string}`.
 
-        `label` is missing where the first record has none.
+        With several labels per picture, `label` is (C,) uint8. It is missing where the first record has none.
         """
 
         def records(file):
@@ -98,11 +101,29 @@ class RecordFiles:
         return record
 
     def _parse(self, file, number, record):
-        kinds = {"image": tf.string, "label": tf.int64}
-        wanted = {theirs: tf.io.FixedLenFeature([], kinds[ours]) for ours, theirs in self._features.items()}
+        kinds = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.VarLenFeature(tf.int64)}
+        wanted = {theirs: kinds[ours] for ours, theirs in self._features.items()}
         values = tf.io.parse_single_example(record, wanted)
-        name = tf.strings.join([file, " record ", tf.strings.as_string(number)])
-        return {ours: values[theirs] for ours, theirs in self._features.items()} | {"name": name}
+        element = {ours: values[theirs] for ours, theirs in self._features.items()}
+        element["name"] = tf.strings.join([file, " record ", tf.strings.as_string(number)])
+        return self._with_label(element) if "label" in element else element
+
+    def _with_label(self, element):
+        """The element with a label of the kind of the first record; else an error names the record."""
+        label = tf.sparse.to_dense(element["label"])
+        rule = f"{self._classes} zeros and ones" if self._classes else "one number"
+        good = tf.equal(tf.size(label), self._classes or 1)
+        if self._classes:
+            bits = tf.logical_or(tf.equal(label, 0), tf.equal(label, 1))
+            good = tf.logical_and(good, tf.reduce_all(bits))
+        received = tf.strings.reduce_join(tf.strings.as_string(label[:20]), separator=" ")
+        message = f": the label must be {rule}, as that of the first record. Received: "
+        message = tf.strings.join([element["name"], message, received])
+        with tf.control_dependencies([tf.debugging.Assert(good, [message])]):
+            label = tf.identity(label)
+        if self._classes:
+            return {**element, "label": tf.ensure_shape(tf.cast(label, tf.uint8), [self._classes])}
+        return {**element, "label": tf.reshape(label, [])}
 
 
 def record_places(path: str) -> np.ndarray:
@@ -130,8 +151,11 @@ def record_places(path: str) -> np.ndarray:
     return np.array(places, np.int64).reshape(-1, 2)
 
 
-def _features(path: str) -> dict[str, str]:
-    """Maps "image" and "label" to the names that the first record has for them."""
+def _features(path: str) -> tuple[dict[str, str], int]:
+    """The names that the first record has for "image" and "label", and of how many classes a label is.
+
+    The number is 0 where a picture has one label, or none.
+    """
     compression = "GZIP" if path.endswith(".gz") else ""
     try:
         first = next(iter(tf.data.TFRecordDataset(path, compression).take(1)), None)
@@ -145,10 +169,18 @@ def _features(path: str) -> dict[str, str]:
         raise ValueError(f"{shown(path)}: a TFRecord file must hold a record. Received: none")
     present = example.features.feature
     images = [name for name in IMAGE_NAMES if len(present[name].bytes_list.value) == 1]
-    labels = [name for name in LABEL_NAMES if len(present[name].int64_list.value) == 1]
+    labels = [name for name in LABEL_NAMES if len(present[name].int64_list.value)]
     if not images:
         raise ValueError(
             f"{shown(path)}: the records must hold an encoded picture as {' or '.join(IMAGE_NAMES)}. "
             f"Received: {sorted(name for name in present if present[name].WhichOneof('kind'))}"
         )
-    return {"image": images[0]} | ({"label": labels[0]} if labels else {})
+    if not labels:
+        return {"image": images[0]}, 0
+    values = present[labels[0]].int64_list.value
+    if len(values) > 1 and not {0, 1}.issuperset(values):
+        raise ValueError(
+            f"{shown(path)}: `{labels[0]}` must be one number, or zeros and ones, one for each class, with "
+            f"several labels per picture. Received: {', '.join(map(str, values[:10]))} in the first record"
+        )
+    return {"image": images[0], "label": labels[0]}, len(values) if len(values) > 1 else 0
