@@ -9,6 +9,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import LearningRateSchedule
 
+from keras_leoclr import torch_updates
 from keras_leoclr.backbones.copying import copy_of, copy_weights
 from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.heads import projection_head
@@ -150,6 +151,10 @@ class MovingAverage:
             updates = ops.cast(updates, self._moved_at.dtype)
             momentum = ops.where(updates > self._moved_at, momentum, 1.0)
             self._moved_at.assign(updates)
+        if keras.backend.backend() == "torch":
+            queries, keys = zip(*self.variables, strict=True)
+            torch_updates.moving_average(keys, queries, momentum)
+            return
         for query, key in self.variables:
             momentum = ops.cast(momentum, key.dtype)
             key.assign(momentum * key + (1.0 - momentum) * query)

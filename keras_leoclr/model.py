@@ -224,8 +224,8 @@ class LeOCLR(keras.Model):
         # Keys are labels: made before the gradient is recorded, handed to the ordinary step as `y`.
         keys, state = step.run(self, state, self._key_step, views)
         own = step.own_rows(views["query"], keys)
-        queries = step.after(keys, views["query"])  # the memory of the key encoder is free again by then
-        logs, state = step.logs_and_state(super().train_step(*state, (queries, own)))
+        query = step.after(keys, views["query"])  # the memory of the key encoder is free again by then
+        logs, state = step.logs_and_state(super().train_step(*state, (query, own)))
         _, state = step.run(self, state, self._enqueue, keys)
         return step.results_of(logs, state, self._strategy)
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_leoclr import torch_updates
 from keras_leoclr.distribution.step import after
 
 
@@ -83,6 +84,17 @@ class SGD(keras.optimizers.SGD):
             return False
         return super()._use_weight_decay(variable)
 
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        if keras.backend.backend() != "torch":
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        buffers = [self.momentums[self._get_variable_index(v)] for v in trainable_variables if self.momentum]
+        decays = [self._use_weight_decay(v) for v in trainable_variables]
+        self._update_on_torch(grads, trainable_variables, buffers, decays, ops.cast(learning_rate, "float32"))
+
+    def _update_on_torch(self, *state):
+        torch_updates.sgd(*state, self.momentum, self.nesterov, self.coupled_weight_decay)
+
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(gradient, variable.dtype)
@@ -156,6 +168,9 @@ class LARS(SGD):
             raise ValueError("`nesterov` is not defined for LARS. Received: nesterov=True")
         super().__init__(learning_rate, momentum, False, weight_decay, name, **kwargs)
         self.trust_coefficient = float(trust_coefficient)
+
+    def _update_on_torch(self, *state):
+        torch_updates.lars(*state, self.momentum, self.trust_coefficient, self.coupled_weight_decay)
 
     def update_step(self, gradient, variable, learning_rate):
         rate = ops.cast(learning_rate, variable.dtype)

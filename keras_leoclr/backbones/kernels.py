@@ -15,6 +15,7 @@ form.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -22,6 +23,7 @@ import keras
 from keras import layers, ops
 
 from keras_leoclr.backbones.graph import in_order, rewired
+from keras_leoclr.backbones.moving_statistics import move_statistics
 
 
 def with_fast_kernels(model: keras.Model) -> keras.Model:
@@ -36,12 +38,24 @@ def with_fast_kernels(model: keras.Model) -> keras.Model:
     functional = type(model) in (keras.Model, keras.Sequential) or type(model).__name__ == "Functional"
     if keras.backend.backend() == "jax" or not functional:
         return model
+    _choose_kernels()
     forms = _forms_of(model)
 
     def form_of(layer):
         return with_fast_kernels(layer) if isinstance(layer, keras.Model) else forms.get(id(layer), layer)
 
     return rewired(model, form_of)
+
+
+def _choose_kernels() -> None:
+    """Has cuDNN measure which of its kernels are the fastest, on torch.
+
+    Not where the same bits are wanted every time: the fastest may change from one process to the next.
+    """
+    if keras.backend.backend() == "torch":
+        import torch
+
+        torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
 
 
 def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
@@ -244,10 +258,11 @@ class _BatchNorm(_Form):
         else:
             outputs, mean, variance = _torch_norm(inputs, *weights, self.relu)
         # Both kernels return the variance divided by n - 1; Keras' own, and JAX', is divided by n.
-        count = ops.cast(ops.prod(ops.shape(inputs)[:3]), variance.dtype)
-        variance = variance * ((count - 1) / count)
-        for moving, new in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
-            moving.assign(moving * layer.momentum + ops.stop_gradient(new) * (1.0 - layer.momentum))
+        # `ops.prod` of sizes that are known would make tensors of them, and a GPU of torch wait for them.
+        count = math.prod(ops.shape(inputs)[:3])
+        count = count if isinstance(count, int) else ops.cast(count, variance.dtype)
+        new = ((layer.moving_mean, mean, 1.0), (layer.moving_variance, variance, (count - 1) / count))
+        move_statistics(layer, new)
         return outputs
 
 
@@ -271,7 +286,7 @@ def _torch_norm(inputs, gamma, beta, epsilon, relu):
     import torch
 
     gamma, beta = ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
-    mean, variance = torch.zeros_like(beta), torch.zeros_like(gamma)  # the kernel writes into them
+    mean, variance = torch.zeros((2, *beta.shape), device=beta.device)  # the kernel writes into them
     outputs = torch.nn.functional.batch_norm(
         _channels_first(inputs), mean, variance, gamma, beta, training=True, momentum=1.0, eps=epsilon
     )

@@ -9,6 +9,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_leoclr.backbones.moving_statistics import statistics_at_once
+
 
 def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
     """What a model returns in training mode, with BatchNorm's statistics over equal parts of the batch.
@@ -34,7 +36,11 @@ def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
 
     if data_axis() is not None:
         return per_device(stateless, model, images)
-    return ops.concatenate([model(part, training=True) for part in _parts(images, groups)])
+    outputs = []
+    for part in _parts(images, groups):
+        with statistics_at_once():
+            outputs.append(model(part, training=True))
+    return ops.concatenate(outputs) if groups > 1 else outputs[0]
 
 
 def _parts(images, groups):
