@@ -5,8 +5,8 @@
 
 torch's profiler counts on the CPU what a GPU would be given. `launches` are operators that compute something,
 each about one kernel of a GPU; an operator on a list of tensors (`_foreach_...`) is one here and a few there.
-`copies` are those of them that only move numbers. `stops` are numbers that Python waits for (`item`), for which
-a GPU has to finish what it was given. Views of tensors and new memory are not counted.
+`copies` are those of them that only move numbers. `stops` are numbers that Python waits for (`item`): a GPU
+has to finish what it was given. Views of tensors and new memory are not counted.
 """
 
 import argparse
