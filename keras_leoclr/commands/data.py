@@ -19,10 +19,12 @@ def _run(given: Given) -> int:
 
     asked = given.rest[0], given["split"], given["data_dir"], given["verify"]
     if given["json"]:
-        lines, count, failures = describe(*asked)
+        found = describe(*asked)
+        failures = found.failures
         damaged = [{"file": shown(path), "reason": reason} for path, reason in failures.items()]
-        facts = {"pictures": count if count >= 0 else None, "damaged_pictures": failures.count}
-        print(json.dumps({**facts, "damaged": damaged, "text": lines}, indent=2))
+        facts = {"pictures": found.count if found.count >= 0 else None, "damaged_pictures": failures.count}
+        facts |= {"labels": found.labels or None}
+        print(json.dumps({**facts, "damaged": damaged, "text": found.lines}, indent=2))
     else:
         text, failures = summarize(*asked)
         print(text)

@@ -79,6 +79,32 @@ def check_class_names(names: Sequence[str], labels: np.ndarray, origin: str) -> 
     return names
 
 
+def counts(labels: np.ndarray, classes: int = 0) -> np.ndarray:
+    """Number of images of each class, (C,) int64.
+
+    Args:
+        labels: (N,) in [0, C), or (N, C) zeros and ones.
+        classes: least number of classes, for labels (N,).
+    """
+    if is_multi_hot(labels):
+        return labels.sum(axis=0, dtype="int64")
+    return np.bincount(labels, minlength=classes)
+
+
+def without_image(labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """Numbers of the classes that no image has; see `counts`."""
+    return np.flatnonzero(counts(labels, len(class_names)) == 0)
+
+
+def rows_of(labels: Sequence[Sequence[str]], class_names: Sequence[str]) -> np.ndarray:
+    """Names of the classes of each image, all of them among the C `class_names`, to rows (N, C) uint8."""
+    number = {name: place for place, name in enumerate(class_names)}
+    rows = np.zeros((len(labels), len(class_names)), DTYPE)
+    for row, names in zip(rows, labels, strict=True):
+        row[[number[name] for name in names]] = 1
+    return rows
+
+
 def _rectangular(label: Any, origin: str, name: str) -> np.ndarray:
     """An array of labels, or an error that names the first rows that do not go together."""
     if not isinstance(label, np.ndarray):

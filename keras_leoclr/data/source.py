@@ -193,6 +193,8 @@ class Source:
         if self.labels is not None:
             return np.asarray(self.labels, dtype)
         stream = self.dataset if self.encoded is None else self.encoded
+        if self.images is not None and hasattr(self.images, "encoded"):
+            stream = self.images.encoded(tf.data.Dataset.range(self.images.count))
         labels = list(stream.map(lambda element: element["label"]).as_numpy_iterator())
         return np.array(labels, dtype).reshape(-1, *self.element_spec["label"].shape)
 

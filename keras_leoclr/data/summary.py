@@ -8,7 +8,7 @@ import io
 import os
 import warnings
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from keras_leoclr import terminal
 from keras_leoclr.checks import PixelRange
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
+from keras_leoclr.data.label_summary import of_labels
 from keras_leoclr.data.loading import load
-from keras_leoclr.data.parts import has_label
+from keras_leoclr.data.readers import labels_csv
 from keras_leoclr.data.readers.files import read_index
 from keras_leoclr.data.readers.folder import FolderImages, left_out, split_folder
 from keras_leoclr.data.readers.tfds import RecordImages
@@ -38,13 +39,29 @@ def summarize(
     Returns:
         The text, and the pictures that `on_error="skip"` would skip.
     """
-    lines, _, failures = describe(name_or_path, split, data_dir, verify)
-    return "\n".join(f"{title:<12}{text}" for title, text in lines.items()), failures
+    found = describe(name_or_path, split, data_dir, verify)
+    return "\n".join(f"{title:<12}{text}" for title, text in found.lines.items()), found.failures
+
+
+class Description(NamedTuple):
+    """What a source holds.
+
+    Attributes:
+        lines: texts by title.
+        count: number of pictures; negative if it is not known.
+        failures: the pictures that `on_error="skip"` would skip.
+        labels: for programs, see `of_labels`.
+    """
+
+    lines: dict[str, str]
+    count: int
+    failures: Failures
+    labels: dict[str, Any]
 
 
 def describe(
     name_or_path: str, split: str = "train", data_dir: str | None = None, verify: bool = False
-) -> tuple[dict[str, str], int, Failures]:
+) -> Description:
     """Describes a source of images.
 
     Args:
@@ -53,10 +70,6 @@ def describe(
         data_dir: see `load`.
         verify: decode every picture, with a progress bar; otherwise the headers alone are read, of a
             stream those of the first 1,000 pictures.
-
-    Returns:
-        Texts by title, the number of pictures (negative if it is not known), and the pictures that
-        `on_error="skip"` would skip.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the text says it all
@@ -85,9 +98,10 @@ def describe(
                 lines["values"] = _values(source)
         if levels.narrow:
             lines["levels"] = levels.text()
-        lines |= _of_labels(source)
+        of_source, labels = of_labels(source, verify)
+        lines |= of_source
         lines["would skip"] = _skipped(source.failures, verify)
-    return lines, count, source.failures
+    return Description(lines, count, source.failures, labels)
 
 
 class _Levels:
@@ -134,6 +148,12 @@ def _of_folder(images: FolderImages, root: str) -> dict[str, str]:
     lines = _of_headers(headers)
     if found.runs:
         lines["left out"] = left_out(found.runs)
+    if images.several_labels:  # these files were read
+        names = [
+            name for name in (labels_csv.NAME, labels_csv.CLASSES) if os.path.isfile(os.path.join(root, name))
+        ]
+        found.ignored.subtract(os.path.splitext(name)[1] for name in names)
+        found.ignored += collections.Counter()  # without those that are none now
     if found.ignored:
         lines["ignored"] = f"{files(sum(found.ignored.values()))}: {_counts(found.ignored)}"
     return lines
@@ -169,28 +189,6 @@ def _of_headers(headers: Iterable[decode.Header]) -> dict[str, str]:
         "modes": _counts(h.mode for h in headers),
         "turned": f"{sum(h.orientation > 1 for h in headers):,} by their EXIF orientation",
     }
-
-
-def _of_labels(source: Source) -> dict[str, str]:
-    if not source.labelled:
-        return {"labels": "none"}
-    names, labels = source.class_names, source.labels
-    if labels is None:
-        return {"labels": "yes" + (f", {len(names)} classes" if names else "")}
-    known = has_label(labels)
-    told = "yes" if known.all() else f"{known.sum():,} pictures; {(~known).sum():,} have none (-1)"
-    if not known.any():
-        return {"labels": "none"}
-    counts = np.bincount(labels[known], minlength=len(names))
-    names = names or range(len(counts))
-
-    def one(number):
-        return f"{names[number]} ({counts[number]:,} pictures)"
-
-    if counts.min() == counts.max():
-        return {"labels": told, "classes": f"{len(counts):,} of {counts[0]:,} pictures each"}
-    extremes = f"smallest {one(counts.argmin())}, largest {one(counts.argmax())}"
-    return {"labels": told, "classes": f"{len(counts):,}; {extremes}"}
 
 
 def _skipped(failures: Failures, verify: bool) -> str:

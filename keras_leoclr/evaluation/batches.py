@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr.data.readers.arrays import ArrayImages
-from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.readers.folder import FolderImages, labels_digest
 from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.host import RandomView
@@ -23,8 +23,8 @@ STREAM_BUFFER = 10_000  # images of a source without numbers that are shuffled a
 def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
     """What a cache of features is bound to, besides the backbone.
 
-    Arrays are known by their content, pictures of a folder by path, size and time of change, others by
-    name, split and number alone.
+    Arrays are known by their content, pictures of a folder by path, size and time of change, and several
+    labels per picture, which its path does not tell, by these; others by name, split and number alone.
 
     Args:
         source: of `data.load`.
@@ -45,6 +45,8 @@ def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
             digest.update(
                 f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
             )
+        if images.several_labels:
+            digest.update(labels_digest(images).encode())
     else:
         return about
     return about | {"content": digest.hexdigest()}

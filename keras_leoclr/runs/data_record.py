@@ -22,7 +22,8 @@ class DataRecord:
     """The images of a run by the name of their split.
 
     Attributes:
-        about: what is known of each split: name of the data set, number of images, checksum of arrays.
+        about: what is known of each split: name of the data set, number of images, checksum of arrays, and of
+            the labels of files that have several.
         files: the files of each split, by their path below the folder, so that it does not matter where the
             folder lies or how its path is written; no entry where the images are not files. A few files have
             a checksum, by which a copy, whose files have other times, is told from other pictures.
@@ -52,12 +53,14 @@ class DataChange:
     Attributes:
         counts: numbers of images before and now; -1 where it is not known.
         added, removed, changed: names of files, sorted; None where the images are not files.
+        labels: whether files that have several labels have others.
     """
 
     counts: tuple[int, int]
     added: list[str] | None = None
     removed: list[str] | None = None
     changed: list[str] | None = None
+    labels: bool = False
 
     def __str__(self) -> str:
         """Such as "1 added (a.png), 2 removed (b.png, c.png); 10 images before, 9 now"."""
@@ -66,6 +69,7 @@ class DataChange:
             for word in ("added", "removed", "changed")
             if (names := getattr(self, word))
         ]
+        parts += ["other labels"] * self.labels
         before, now = ("an unknown number" if count < 0 else f"{count:,}" for count in self.counts)
         return f"{', '.join(parts) or 'other pixels or labels'}; {before} images before, {now} now"
 
@@ -85,8 +89,9 @@ def changes(
         counts = tuple(each.about[split].get("count", -1) for each in (before, now))
         if split in before.files and split in now.files:
             change = _of_files(before.files[split], now.files[split], lambda name: checksum(split, name))  # noqa: B023
-            if any(change):
-                found[split] = DataChange(counts, *change)
+            other_labels = len({each.about[split].get("labels") for each in (before, now)}) > 1
+            if any(change) or other_labels:
+                found[split] = DataChange(counts, *change, labels=other_labels)
         elif counts[0] != counts[1] or _content(before, split) != _content(now, split):
             found[split] = DataChange(counts)
     return found

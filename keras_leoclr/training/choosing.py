@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_leoclr import distribution
+from keras_leoclr.data.multi_hot import counts
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 from keras_leoclr.training.sources import open_split
@@ -132,7 +133,9 @@ def _classes(source: Source) -> int | None:
     if not source.labelled:
         return 0
     labels = source.labels
-    return None if labels is None else len(np.unique(labels[has_label(labels)]))
+    if labels is None:
+        return len(source.class_names) or None if source.several_labels else None
+    return np.count_nonzero(counts(labels[has_label(labels)]))
 
 
 def _labelled(source: Source, count: int) -> int:

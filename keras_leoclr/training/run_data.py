@@ -10,6 +10,7 @@ from typing import Any
 from keras_leoclr import evaluation
 from keras_leoclr.data.readers.arrays import BUNDLED
 from keras_leoclr.data.readers.bundled_scenes import is_scenes
+from keras_leoclr.data.readers.folder import FolderImages, labels_digest
 from keras_leoclr.evaluation.run_evaluation import RANDOM
 from keras_leoclr.runs.data_record import DataChange, DataRecord, Files, changes
 
@@ -34,6 +35,8 @@ class RunData:
         for split, source in sources.items():
             self.record.about[split] = evaluation.data_identity(source, dataset, split)
             places = _places(source, dataset)
+            if places and source.images is not None and source.several_labels:
+                self.record.about[split]["labels"] = labels_digest(source.images)
             if places:
                 self._places[split] = places
                 self.record.files[split] = _files(places)
@@ -79,7 +82,6 @@ def _is_name(dataset: str) -> bool:
 
 def _places(source: Any, dataset: str) -> dict[str, str]:
     """Path of each file by its name; {} where images are no files."""
-    from keras_leoclr.data.readers.folder import FolderImages
     from keras_leoclr.data.readers.tfrecord import tfrecord_files
 
     if isinstance(source.images, FolderImages):

@@ -1,13 +1,17 @@
 """What `leoclr data` says of a source."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import keras_leoclr as kl
 from keras_leoclr import cli
+from keras_leoclr.data.label_summary import of_labels
 from tests.pictures import jpeg
-from tests.sources import example, flat, write_records
+from tests.sources import example, flat, write, write_records
 
 pytestmark = pytest.mark.backend_free
 
@@ -78,3 +82,41 @@ def test_command_counts_what_has_no_label(tmp_path, capsys, missing):
         assert line == "labels      none"
     else:
         assert line == f"labels      {9 - len(missing)} pictures; {len(missing)} have none (-1)"
+
+
+def test_several_labels_are_counted(tmp_path, capsys):
+    folder = write(tmp_path / "scenes", **{str(n): flat(n) for n in range(4)})
+    (folder / "labels.csv").write_text("file,labels\n0.png,cat|dog\n1.png,cat\n2.png,\n3.png,cat\n")
+    (folder / "classes.txt").write_text("cat\ndog\nhorse\n")
+    status, out, _ = said(capsys, folder)
+    assert status == 0 and "ignored" not in out
+    for line in (
+        "labels      several per picture: 1.0 on average, 0 to 2; 1 of 4 pictures have none",
+        "classes     3; smallest horse (0 pictures), largest cat (3 pictures)",
+        "  cat           3 pictures   75.0%",
+        "on none     1 of 3 classes are on no picture: horse",
+    ):
+        assert line in out.splitlines(), out
+    assert json.loads(said(capsys, folder, "--json")[1])["labels"] == {
+        "pictures": 4,
+        "several": True,
+        "classes": {"cat": 3, "dog": 1, "horse": 0},
+        "per_picture": {"0": 1, "1": 2, "2": 1},
+    }
+
+
+def test_several_labels_of_a_stream_are_those_of_its_first_pictures(tmp_path, capsys):
+    rows = [[1, 0], [0, 1], [1, 0], [1, 0]]
+    path = write_records(tmp_path / "a.tfrecord", [example(flat(n), row) for n, row in enumerate(rows)])
+    _, out, _ = said(capsys, path)
+    assert "  0         3 pictures   75.0%" in out.splitlines()
+    assert "one each    every picture has one label: as numbers of classes (N,) they are judged" in out
+
+
+def test_many_classes_are_named_in_part():
+    rows = np.triu(np.ones((60, 60), np.uint8))
+    source = kl.data.load({"image": np.zeros((60, 4, 4, 3), np.uint8), "label": rows})
+    lines, facts = of_labels(source)
+    table = lines["classes"].splitlines()
+    assert len(table) == 42 and table[21] == "  20 classes between them" and len(facts["classes"]) == 60
+    assert table[0] == "60; smallest 0 (1 pictures), largest 59 (60 pictures)"

@@ -329,3 +329,22 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
         (tmp_path / "data.json.gz").write_bytes(damaged)
         assert DataRecord.read_files(tmp_path / "data.json.gz") == {}
     np.testing.assert_equal(DataRecord.read_files(tmp_path / "none"), {})
+
+
+@backend_free
+def test_other_labels_in_the_same_files_are_a_change(tmp_path):
+    folder = tmp_path / "scenes"
+    write_pictures(folder, 4)
+    rows = ["class0/0.png,cat|dog", "class1/1.png,cat", "class0/2.png,", "class1/3.png,dog"]
+
+    def record(lines):
+        (folder / "labels.csv").write_text("\n".join(["file,labels", *lines]))
+        return RunData({"train": load_split(recipe_of(folder), "train")}, str(folder)).record
+
+    before = record(rows)
+    assert not changes(before, record(rows[::-1]), None)
+    (change,) = changes(before, record([*rows[:3], "class1/3.png,cat"]), None).values()
+    assert str(change) == "other labels; 4 images before, 4 now"
+    (folder / "labels.csv").unlink()
+    now = RunData({"train": load_split(recipe_of(folder), "train")}, str(folder)).record
+    assert changes(before, now, None)["train"].labels

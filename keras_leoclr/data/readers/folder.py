@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import NAMED, Failures, ImageError, files, shown
+from keras_leoclr.data.multi_hot import without_image
 from keras_leoclr.data.readers.files import (
     NOWHERE,
     OTHER_PICTURES,
@@ -20,6 +22,7 @@ from keras_leoclr.data.readers.files import (
     is_folder,
     read_index,
 )
+from keras_leoclr.data.readers.labels_csv import listed_labels
 from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.tensorflow_host import tf
@@ -47,6 +50,8 @@ class FolderImages(Images):
         skip: whether pictures that fail are replaced.
         background: RGB in [0, 255] behind transparent pixels.
         max_pixels: largest width times height of a picture.
+        listed: names of the classes and labels (N, C) uint8 of the pictures of the index, where these are not
+            told by folders.
     """
 
     def __init__(
@@ -57,13 +62,15 @@ class FolderImages(Images):
         skip: bool = False,
         background: tuple[int, int, int] = decode.WHITE,
         max_pixels: int = decode.MAX_PIXELS,
+        listed: tuple[tuple[str, ...], np.ndarray] | None = None,
     ):
         self.root = root
         self.failures = failures
         self.skip = skip
         self.background = background
         self.max_pixels = max_pixels
-        self.class_names, labels = classes(index)
+        self.class_names, labels = classes(index) if listed is None else listed
+        self.several_labels = listed is not None
         self.labelled = labels is not None
         self.image_shape = (None, None, 3)
         self._paths = np.array([os.path.join(root, path) for path in index.headers], object)
@@ -86,11 +93,11 @@ class FolderImages(Images):
         return np.stack([np.where(turned, width, height), np.where(turned, height, width)], axis=1)
 
     def fetch(self, indices, least_pixels=None, parallel=2):
-        paths, numbers = self._as_tensors()
+        paths, numbers, labels = self._as_tensors()
 
         def look_up(index):
-            row = dict(zip((*_NUMBERS, "label"), tf.unstack(tf.gather(numbers, index)), strict=True))
-            return row | {"index": index, "path": tf.gather(paths, index)}
+            row = dict(zip(_NUMBERS, tf.unstack(tf.gather(numbers, index)), strict=True))
+            return row | {"index": index, "path": tf.gather(paths, index), "label": tf.gather(labels, index)}
 
         def in_graph(row):
             return self._element(decode.decode_in_graph(tf.io.read_file(row["path"]), row, least_pixels), row)
@@ -129,14 +136,15 @@ class FolderImages(Images):
         except OSError as error:
             raise ImageError(f"cannot be opened: {error.strerror}") from error
 
-    def _as_tensors(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Paths (N,) and numbers (N, 5): `_NUMBERS` and the label."""
+    def _as_tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Paths (N,), numbers (N, 4), which are `_NUMBERS`, and labels (N,) or (N, C)."""
         if self._tensors is None:
             labels = self.labels if self.labelled else np.zeros(self.count, np.int64)
             with tf.init_scope():  # `fetch` may be called inside of a tf.data function
                 self._tensors = (
                     tf.constant(self._paths.tolist(), tf.string),
-                    tf.constant(np.column_stack([self._numbers, labels])),
+                    tf.constant(self._numbers),
+                    tf.constant(labels),
                 )
         return self._tensors
 
@@ -174,6 +182,13 @@ class FolderImages(Images):
             return None
 
 
+def labels_digest(images: FolderImages) -> str:
+    """Checksum of the labels of pictures that have several, with the names of the classes."""
+    digest = hashlib.blake2b("\0".join(images.class_names).encode("utf-8", "surrogateescape"), digest_size=12)
+    digest.update(images.labels.tobytes())
+    return digest.hexdigest()
+
+
 def classes(index: Index) -> tuple[tuple[str, ...], np.ndarray | None]:
     """Names of the classes and label of each picture: (), None where the folder is flat.
 
@@ -195,7 +210,7 @@ def split_folder(path: str, split: str) -> str:
         ValueError: if there is no such split.
     """
     name = split_name(split)
-    folders = sorted(entry.name for entry in os.scandir(path) if is_folder(entry) and entry.name[0] != ".")
+    folders = _folders(path)
     for candidate in SPLIT_FOLDERS.get(name, (name,) if "train" in folders else ()):
         if candidate in folders:
             return os.path.join(path, candidate)
@@ -208,6 +223,17 @@ def split_folder(path: str, split: str) -> str:
         f"`split` of {shown(path)} must name one of its sub-folders: {', '.join(map(shown, known))}. "
         f"Received: split={split!r}"
     )
+
+
+def split_folders(path: str) -> list[str]:
+    """The folders of all splits of a folder of pictures; none where it has none."""
+    folders = _folders(path)
+    known = folders if "train" in folders else [name for name in folders if name in SPLIT_FOLDERS]
+    return [os.path.join(path, name) for name in known]
+
+
+def _folders(path):
+    return sorted(entry.name for entry in os.scandir(path) if is_folder(entry) and entry.name[0] != ".")
 
 
 def folder_images(
@@ -225,8 +251,13 @@ def folder_images(
     Raises:
         ValueError: as `split_folder` and `indexed_images`.
     """
-    root = os.fsencode(os.path.abspath(split_folder(path, split)))
+    path = os.path.abspath(path)
+    root = os.fsencode(split_folder(path, split))
     found = read_index(root, options.get("max_pixels", decode.MAX_PIXELS), progress)
+    single = classes(found)[1] is not None
+    listed = listed_labels(path, os.fsdecode(root), split_folders(path), single)
+    if listed is not None:
+        found, options["listed"] = listed.apply(found, options.get("skip", False))
     failures.total = len(found.headers) + len(found.failures)
     images = indexed_images(root, found, failures, **options)
     return images.subset(split_rows(split, images.count))
@@ -293,12 +324,14 @@ def left_out(runs: list[bytes]) -> str:
 
 def _warn_of_classes(images: FolderImages, index: Index) -> None:
     if images.labelled:
-        counts = np.bincount(images.labels, minlength=len(images.class_names))
-        empty = [name for name, count in zip(images.class_names, counts, strict=True) if not count]
+        names = images.class_names
+        empty = [names[number] for number in without_image(images.labels, names)]
+        several = images.several_labels
+        what, how = ("classes", "are on no picture") if several else ("class folders", "hold no pictures")
         if empty:
             warnings.warn(
-                f"{len(empty)} of {len(counts)} class folders in {shown(images.root)} hold no pictures: "
-                f"{', '.join(empty[:5])}. They stay in the list of classes.",
+                f"{len(empty)} of {len(names)} {what} in {shown(images.root)} {how}: {', '.join(empty[:5])}. "
+                "They stay in the list of classes.",
                 stacklevel=2,
             )
         return
