@@ -123,6 +123,7 @@ def stage(folder: pathlib.Path) -> None:
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__", "*.jsonl"))
     for name in PAGES:
         shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "benchmarks", folder / "benchmarks")
     for name in LINKED:
         (folder / name).symlink_to(ROOT / name)
     index = folder / "docs" / "index.md"

@@ -9,7 +9,7 @@ author = "the keras_leoclr authors"
 copyright = "the keras_leoclr authors, Apache-2.0"
 version = release = __version__
 root_doc = "docs/index"
-include_patterns = ["docs/**", "RESULTS.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/**", "RESULTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "benchmarks/NOTES.md"]
 exclude_patterns = ["docs/results/**"]
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "myst_nb"]
