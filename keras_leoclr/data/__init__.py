@@ -8,6 +8,7 @@ _PLACES = {
     "Images": "source",
     "Source": "source",
     "Waiting": "waiting",
+    "array_batches": "array_pipeline",
     "as_source": "source",
     "decode_dataset": "streams",
     "fashion_scenes": "readers.bundled_scenes",

@@ -23,11 +23,13 @@ class Order(Protocol):
 
     Attributes:
         count: number of images; None where it is not known.
+        shape: (H, W, C) of the images, None where it varies.
         fixed: whether all images have one size.
         by_image: whether views are made image by image instead of batch by batch.
     """
 
     count: int | None
+    shape: tuple[int | None, ...]
     fixed: bool
     by_image: bool
 
@@ -69,9 +71,9 @@ class ByNumber:
         self.chunk = min(shuffle_buffer or self.count, self.count)
         self.parallel = parallel
         self.least_pixels = least_pixels
-        shape = source.image_shape
-        self.fixed = None not in shape
-        self.by_image = not self.fixed or max(shape[:2]) > LARGE_SIDE
+        self.shape = tuple(source.image_shape)
+        self.fixed = None not in self.shape
+        self.by_image = not self.fixed or max(self.shape[:2]) > LARGE_SIDE
 
     def images(self, epoch_seed, first, batch_size, start, size):
         numbers = self._own_numbers(epoch_seed, first, batch_size, start, size).unbatch()
@@ -106,9 +108,8 @@ class Buffered:
         self.chunk = shuffle_buffer or max(self.count, 1)
         self.parallel = parallel
         self.least_pixels = least_pixels
-        image = source.element_spec["image"]
-        self.shape, self.dtype = image.shape, image.dtype
-        self.fixed = self.shape.is_fully_defined()
+        self.shape, self.dtype = tuple(source.image_shape), source.element_spec["image"].dtype
+        self.fixed = None not in self.shape
         self.by_image = not self.fixed or max(self.shape[:2]) > LARGE_SIDE
 
     def images(self, epoch_seed, first, batch_size, start, size):

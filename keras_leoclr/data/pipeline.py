@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable
 from typing import Any
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data import canvas as canvases
+from keras_leoclr.data.epochs import CanvasEpochs, Epochs
 from keras_leoclr.data.order import Order, order_of
 from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.data.value_range import check_source
@@ -27,6 +28,8 @@ def view_dataset(
     parallel_batches: int = 2,
     parallel_images: int | None = None,
     prefetch: int = 2,
+    views_on: str = "host",
+    canvas: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Batches of views for `LeOCLR.fit`.
 
@@ -41,20 +44,24 @@ def view_dataset(
     are and decoded afterwards. Pictures are read anew in each epoch: the cache is the operating system's,
     of files, and decoded images are kept only if the source is an array.
 
+    With `views_on="device"` no view is made here. The pictures come as 8 bits on a canvas of one size, with
+    the parameters of their views, which `LeOCLR(views=...)` makes of them within its step. The draws are the
+    same bits as on the host. A picture that does not fit on the canvas is reduced until it does, and the
+    boxes of its crops are in pixels of the reduced picture.
+
     Args:
         source: what `data.load` returns, or a tf.data.Dataset of images (H, W, C) or of dictionaries with
             such an `image`, pixels in [0, 255]. They may be of many sizes. Of images that are not uint8, the
             first 32 are looked at, unless `views` is a function of your own, which may take any values.
-        views: layer `(images, seed) -> views`, such as `LeOCLRViews`; None for batches of the images
-            themselves and seeds, from which `LeOCLR(views=...)` makes the views within the step.
+        views: layer `(images, seed) -> views`, such as `LeOCLRViews`.
         batch_size: B, images per batch, at most the number of images. A last, smaller batch is dropped.
         seed: any whole number.
         shuffle_buffer: images that are put into random order at a time; all of the source by
             default, which is needed for a uniform order. 1 keeps the order of the source. It must be given
             for a stream whose number of images is not known.
         permute_keys: shuffle the key views of a batch against its queries and add `"permutation"`, as
-            ShuffleBN (arXiv 1911.05722, section 3.3) needs; of use with `bn_groups` > 1. With `views=None`
-            the permutation is that of the key views that `LeOCLR(views=...)` makes.
+            ShuffleBN (arXiv 1911.05722, section 3.3) needs; of use with `bn_groups` > 1. With
+            `views_on="device"` the model makes the key views in this order.
         initial_epoch: epoch of the first pass.
         initial_batch: batch that the first pass starts with; later passes start with batch 0. Keras' `fit`
             takes the number of steps of its first epoch for those of all, so that such a pass needs a
@@ -65,11 +72,17 @@ def view_dataset(
         parallel_images: images made into views at the same time, where they are large or of many sizes,
             and pictures decoded at the same time; by default as many as there are cores.
         prefetch: finished batches that wait for the model.
+        views_on: "host", or "device" for views such as `LeOCLRViews` that the model makes.
+        canvas: (height, width) of the canvas in pixels, with `views_on="device"`. By default each side is the
+            largest that a picture of the source has, but no more than pictures of 4:3 need for their smallest
+            crop to be as large as the view; see `data.canvas`.
 
     Returns:
         tf.data of `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`, B / count of them in a shard; with
-        `views=None` of `{"image": (B, H, W, C), "seed": (B, 2)}`, images of one size. With `permute_keys`
-        also `"permutation"` (B,): key row i belongs to query `permutation[i]`.
+        `views_on="device"` of `{"image": (B, H, W, C) uint8, "size": (B, 2) int32, "query_parameters":
+        (B, P), "key_parameters": (B, V, P)}`, the size as height and width, and `made_for`, see
+        `views.sampling.packed_pair`. With `permute_keys` also `"permutation"` (B,): key row i belongs to
+        query `permutation[i]`.
 
     Raises:
         ValueError: if an argument is wrong, the source is none, or its images are no pixels in [0, 255].
@@ -77,31 +90,45 @@ def view_dataset(
     whole_number("batch_size", batch_size, 1)
     whole_number("initial_epoch", initial_epoch, 0)
     whole_number("initial_batch", initial_batch, 0)
-    _check_shard(shard, batch_size, views)
+    canvases.check_place(views_on, views, canvas)
+    size = canvases.shard_size(shard, batch_size)
+    if size < batch_size and not hasattr(views, "views_of_batch"):
+        raise ValueError(
+            "`shard` needs views that have `draw` and `views_of_batch`, as LeOCLRViews has. "
+            f"Received: shard={shard}, views={views!r}"
+        )
     parallel = parallel_images or os.cpu_count() or 1
     source = as_source(source)
     if views is None or hasattr(views, "views_of_batch"):  # a function of the user's may take any values
         source = check_source(source)
-    order = order_of(source, shuffle_buffer, parallel, _least_pixels(views))
+    if views_on == "device":
+        sizes = getattr(source.images, "sizes", None)
+        least = views.settings.least_pixels
+        canvas = canvases.canvas_of(canvas, source.image_shape, sizes, least)
+        canvases.check_memory(canvas, source.image_shape[-1], size, prefetch + parallel_batches + 2)
+        least = min(least or canvases.MAX_PIXELS, canvas.height * canvas.width)
+        kind, options = CanvasEpochs, {"canvas": canvas}
+    else:
+        least, kind, options = _least_pixels(views), Epochs, {}
+    order = order_of(source, shuffle_buffer, parallel, least)
     if order.count is not None and order.count < batch_size:
         raise ValueError(
             "`batch_size` must not be larger than the dataset. "
             f"Received: batch_size={batch_size}, a dataset of {order.count} images"
         )
     _check_views(views, order)
-    index, shards = shard
-    size = batch_size // shards
-    epochs = _Epochs(
+    epochs = kind(
         order=order,
         views=views,
         seed=tf.constant([seed, 0], tf.int64),
         batch_size=batch_size,
-        start=index * size,
+        start=shard[0] * size,
         size=size,
         permute_keys=permute_keys,
         initial=(initial_epoch, initial_batch),
         parallel_batches=parallel_batches,
         parallel_images=parallel,
+        **options,
     )
     with tf.device("CPU:0"):  # functions of tf.data run there and do not reach a variable on a GPU
         passes = tf.Variable(initial_epoch - 1, dtype=tf.int64, trainable=False)
@@ -113,96 +140,6 @@ def view_dataset(
     dataset = dataset.prefetch(prefetch)
     dataset.passes = passes  # keeps the variable alive as long as the dataset
     return dataset
-
-
-@dataclasses.dataclass(frozen=True)
-class _Epochs:
-    """The batches of every epoch; see `view_dataset` for the fields. `start` and `size` are this worker's."""
-
-    order: Order
-    views: Callable[[Any, Any], dict] | None
-    seed: tf.Tensor
-    batch_size: int
-    start: int
-    size: int
-    permute_keys: bool
-    initial: tuple[int, int]
-    parallel_batches: int
-    parallel_images: int
-
-    def batches_of(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        """The batches of an epoch, () int64, from the batch on with which it begins."""
-        epoch_seed = tf.random.fold_in(self.seed, epoch)
-        initial_epoch, initial_batch = self.initial
-        first = tf.where(epoch == initial_epoch, tf.constant(initial_batch, tf.int64), 0)
-        if self.order.by_image and hasattr(self.views, "views_of_one"):
-            return self._one_by_one(epoch_seed, first)
-        return self._at_once(epoch_seed, first)
-
-    def _at_once(self, epoch_seed, first):
-        def make(number, images):
-            batch_seed = tf.random.fold_in(epoch_seed, number)
-            return self._permuted(self._made(images, batch_seed), batch_seed)
-
-        batches = self.order.batches(epoch_seed, first, self.batch_size, self.start, self.size)
-        return _numbered(batches, first).map(
-            make, num_parallel_calls=self.parallel_batches, deterministic=True
-        )
-
-    def _made(self, images, batch_seed):
-        if self.views is None:
-            seeds = tf.random.split(tf.cast(batch_seed, tf.int32), self.batch_size)
-            return {"image": images, "seed": seeds}
-        if self.size == self.batch_size:
-            return self.views(images, batch_seed)
-        return self.views.views_of_batch(images, self._own_draws(batch_seed))
-
-    def _one_by_one(self, epoch_seed, first):
-        images = self.order.images(epoch_seed, first, self.batch_size, self.start, self.size)
-        draws = tf.data.Dataset.range(first, tf.int64.max).map(
-            lambda number: self._own_draws(tf.random.fold_in(epoch_seed, number))
-        )
-        made = tf.data.Dataset.zip((images, draws.unbatch())).map(
-            self.views.views_of_one, num_parallel_calls=self.parallel_images, deterministic=True
-        )
-        batches = made.batch(self.size, drop_remainder=True)
-        if not self.permute_keys:
-            return batches
-        return _numbered(batches, first).map(
-            lambda number, made: self._permuted(made, tf.random.fold_in(epoch_seed, number))
-        )
-
-    def _own_draws(self, batch_seed):
-        draws = self.views.draw(self.batch_size, batch_seed)
-        return tf.nest.map_structure(lambda rows: rows[self.start : self.start + self.size], draws)
-
-    def _permuted(self, made, batch_seed):
-        if not self.permute_keys:
-            return made
-        # key row i belongs to query permutation[i]
-        permutation = tf.random.experimental.stateless_shuffle(tf.range(self.size), batch_seed)
-        if self.views is None:  # the model makes the key views and puts them into this order
-            return {**made, "permutation": permutation}
-        keys = tf.gather(made["keys"], permutation)
-        return {**made, "keys": keys, "permutation": self.start + permutation}
-
-
-def _numbered(batches: tf.data.Dataset, first: Any) -> tf.data.Dataset:
-    return tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), batches))
-
-
-def _check_shard(shard: tuple[int, int], batch_size: int, views: Any) -> None:
-    index, shards = shard
-    if not 0 <= index < shards or batch_size % shards:
-        raise ValueError(
-            "`shard` must be (index, count) with 0 <= index < count, and count must divide `batch_size`. "
-            f"Received: shard={shard}, batch_size={batch_size}"
-        )
-    if shards > 1 and not hasattr(views, "views_of_batch"):
-        raise ValueError(
-            "`shard` needs views that have `draw` and `views_of_batch`, as LeOCLRViews has. "
-            f"Received: shard={shard}, views={views!r}"
-        )
 
 
 def _check_views(views: Any, order: Order) -> None:

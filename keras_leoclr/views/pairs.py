@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_leoclr.views import sampling, settings
 from keras_leoclr.views.preprocessing import Preprocessing, check_images
@@ -85,6 +86,32 @@ class _Views(keras.layers.Layer):
         from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
 
         return sampling.draw_pair(self.settings, count, seed, TensorFlowFunctions)
+
+    def draw_arrays(self, count: int, seed: Any) -> dict[str, dict[str, np.ndarray]]:
+        """What `draw` returns, the same bits, as NumPy's arrays; TensorFlow is not needed.
+
+        Args:
+            count: B.
+            seed: (2,) int32 or int64 array.
+        """
+        return sampling.draw_pair(self.settings, count, seed)
+
+    def packed(self, draws, height, width):
+        """The parameters of the views as a batch carries them to `LeOCLR(views=...)`, see `views.device`.
+
+        Args:
+            draws: the rows of `draw` or of `draw_arrays` that belong to B images.
+            height: (B,) of the images in pixels, or a number where all have one size.
+            width: (B,) or a number.
+
+        Returns:
+            See `sampling.packed_pair`; tensors of TensorFlow, or arrays, as the draws are.
+        """
+        if isinstance(draws["query"]["photometric"], np.ndarray):
+            return sampling.packed_pair(self.settings, draws, height, width)
+        from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
+
+        return sampling.packed_pair(self.settings, draws, height, width, TensorFlowFunctions)
 
     def views_of_batch(self, images, draws):
         """The views of images of one size; what `call` makes, or a part of a batch of it.

@@ -123,6 +123,19 @@ class PairSettings:
         text = json.dumps([{**view, "jit_compile": None} for view in fields], sort_keys=True)
         return zlib.crc32(text.encode()) >> 8
 
+    @property
+    def least_pixels(self) -> int | None:
+        """Pixels that an image must keep for its smallest crop to be as large as the view.
+
+        None where no view is a crop.
+        """
+        needed = [
+            view.image_size**2 * max(view.crop_ratio[1], 1 / view.crop_ratio[0]) / view.crop_scale[0]
+            for view in (self.query, self.keys)
+            if view.crop_scale is not None
+        ]
+        return round(max(needed)) if needed else None
+
 
 # === Methods ===
 

@@ -1,0 +1,244 @@
+"""Pictures in memory to batches for `fit`, by NumPy alone; the model makes their views."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_leoclr import philox
+from keras_leoclr.checks import PixelRange, whole_number
+from keras_leoclr.data import canvas as canvases
+
+CHUNK = 256  # pictures that are looked at together
+
+
+def array_batches(
+    images: np.ndarray | Sequence[np.ndarray],
+    views: Any,
+    batch_size: int,
+    seed: int = 0,
+    shuffle_buffer: int | None = None,
+    permute_keys: bool = False,
+    initial_epoch: int = 0,
+    initial_batch: int = 0,
+    shard: tuple[int, int] = (0, 1),
+    prefetch: int = 2,
+    canvas: tuple[int, int] | None = None,
+    max_pixels: int = canvases.MAX_PIXELS,
+) -> ArrayBatches:
+    """Batches of pictures in memory for `LeOCLR(views=...).fit`, where TensorFlow is not installed.
+
+    They are those of `view_dataset(load({"image": images}), views, ..., views_on="device")`, bit for bit: the
+    order, the pixels and the parameters of the views. Each pass is the next epoch. The batches of a pass come
+    in their order on JAX and torch, whatever `shuffle` of `fit` is; on the TensorFlow backend, use
+    `view_dataset`.
+
+    Args:
+        images: (N, H, W, C) array, or N arrays (H, W, C) of many sizes; uint8 or float in [0, 255], C 1 or 3.
+        views: layer such as `LeOCLRViews`, that of the model.
+        batch_size: B, pictures per batch, at most N. A last, smaller batch is dropped.
+        seed: any whole number.
+        shuffle_buffer: see `view_dataset`.
+        permute_keys: see `view_dataset`.
+        initial_epoch: epoch of the first pass.
+        initial_batch: batch that the first pass starts with; see `view_dataset`.
+        shard: see `view_dataset`.
+        prefetch: batches that a thread makes ahead; 0 for none.
+        canvas: (height, width) of the canvas in pixels, see `view_dataset`.
+        max_pixels: largest height times width of a picture.
+
+    Returns:
+        A `keras.utils.PyDataset` of the batches that `view_dataset(..., views_on="device")` describes.
+
+    Raises:
+        ValueError: if an argument is wrong, or the images are no pixels in [0, 255].
+
+    Example:
+        ```python
+        views = kl.LeOCLRViews(image_size=32)
+        model = kl.LeOCLR(backbone, views=views)
+        model.compile(kl.optimizers.SGD(0.03, momentum=0.9))
+        model.fit(kl.data.array_batches(images, views, batch_size=256), epochs=200)
+        ```
+    """
+    whole_number("batch_size", batch_size, 1)
+    for name, value in {"initial_epoch": initial_epoch, "initial_batch": initial_batch}.items():
+        whole_number(name, value, 0)
+    whole_number("prefetch", prefetch, 0)
+    whole_number("max_pixels", max_pixels, 1)
+    canvases.check_place("device", views, canvas)
+    size = canvases.shard_size(shard, batch_size)
+    images = _checked(images, max_pixels)
+    if len(images) < batch_size:
+        raise ValueError(
+            "`batch_size` must not be larger than the number of images. "
+            f"Received: batch_size={batch_size}, {len(images)} images"
+        )
+    whole_number("shuffle_buffer", len(images) if shuffle_buffer is None else shuffle_buffer, 1)
+    if isinstance(images, np.ndarray):
+        shape, sizes = images.shape[1:], None
+    else:
+        shape, sizes = (None, None, images[0].shape[-1]), np.array([image.shape[:2] for image in images])
+    chosen = canvases.canvas_of(canvas, shape, sizes, views.settings.least_pixels)
+    canvases.check_memory(chosen, shape[-1], size, prefetch + 2)
+    return ArrayBatches(
+        images=images,
+        views=views,
+        canvas=chosen,
+        batch_size=batch_size,
+        seed=seed,
+        chunk=min(shuffle_buffer or len(images), len(images)),
+        permute_keys=permute_keys,
+        start=(initial_epoch, initial_batch),
+        rows=slice(shard[0] * size, (shard[0] + 1) * size),
+        prefetch=prefetch,
+    )
+
+
+class ArrayBatches(keras.utils.PyDataset):
+    """What `array_batches` returns; the arguments are checked there.
+
+    Args:
+        images: the pictures.
+        views: makes draws and parameters.
+        canvas: where the pictures lie.
+        batch_size: pictures of a batch, of all shards.
+        seed: of order and views.
+        chunk: pictures that are put into random order at a time.
+        permute_keys: whether the key views are permuted.
+        start: epoch and batch of the first pass.
+        rows: the rows of a batch that are made here.
+        prefetch: batches that are made ahead.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        views: Any,
+        canvas: canvases.Canvas,
+        batch_size: int,
+        seed: int,
+        chunk: int,
+        permute_keys: bool,
+        start: tuple[int, int],
+        rows: slice,
+        prefetch: int,
+    ):
+        super().__init__()
+        self.images, self.views, self.canvas = images, views, canvas
+        self.batch_size, self.seed, self.chunk = batch_size, seed, chunk
+        self.permute_keys, self.rows, self.prefetch = permute_keys, rows, prefetch
+        self.epoch, self.first = start
+        # Keras shuffles the numbers of batches by default: the first that it asks for is the first batch
+        self._in_turn = keras.backend.backend() != "tensorflow"
+        self._places: dict[int, int] = {}
+        self._begun = False
+        self._order: tuple[int, np.ndarray] = (-1, np.array([], np.int64))
+        self._lock = threading.Lock()
+        self._thread = concurrent.futures.ThreadPoolExecutor(1) if prefetch else None
+        self._ahead: dict[tuple[int, int], concurrent.futures.Future] = {}
+
+    def __len__(self) -> int:
+        """Number of batches of the pass."""
+        return max(0, len(self.images) // self.batch_size - self.first)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"`index` must be in [0, {len(self)}). Received: index={index}")
+        with self._lock:
+            place = self._places.setdefault(index, len(self._places))
+            number = self.first + (place if self._in_turn else index)
+            if self._thread is None:
+                return self.batch(self.epoch, number)
+            last = len(self.images) // self.batch_size
+            wanted = [(self.epoch, each) for each in range(number, min(number + self.prefetch + 1, last))]
+            self._ahead = {
+                key: self._ahead.get(key) or self._thread.submit(self.batch, *key) for key in wanted
+            }
+            batch = self._ahead[wanted[0]]
+        return batch.result()
+
+    def __iter__(self):
+        """The batches of a pass; the next one is that of the next epoch."""
+        self.on_epoch_begin()
+        for index in range(len(self)):
+            yield self[index]
+
+    def on_epoch_begin(self) -> None:
+        """Goes on to the next epoch, if all batches of this one were taken."""
+        with self._lock:
+            if self._begun and len(self._places) >= len(self):
+                self.epoch, self.first, self._places = self.epoch + 1, 0, {}
+            elif not self._begun:  # TensorFlow looks at batches before it begins
+                self._begun, self._places = True, {}
+
+    def batch(self, epoch: int, number: int) -> dict[str, np.ndarray]:
+        """The batch with a number of an epoch; a function of these two and the seed.
+
+        Args:
+            epoch: >= 0.
+            number: from 0.
+        """
+        epoch_seed = philox.fold_in(np.array([self.seed, 0], np.int64), np.int64(epoch))
+        batch_seed = philox.fold_in(epoch_seed, np.int64(number))
+        first = number * self.batch_size
+        chosen = self._numbers(epoch, epoch_seed)[first : first + self.batch_size][self.rows]
+        if isinstance(self.images, np.ndarray):
+            pictures = canvases.pixels(self.images[chosen])
+        else:
+            pictures = [canvases.pixels(self.images[place]) for place in chosen]
+        made = self.canvas.placed(pictures)
+        drawn = self.views.draw_arrays(self.batch_size, batch_seed)
+        own = {view: {name: rows[self.rows] for name, rows in draws.items()} for view, draws in drawn.items()}
+        made |= self.views.packed(own, made["size"][:, 0], made["size"][:, 1])
+        if self.permute_keys:
+            order = philox.shuffled(len(chosen), batch_seed)
+            made["permutation"] = (self.rows.start + order).astype(np.int32)
+        return made
+
+    def _numbers(self, epoch, epoch_seed):
+        """Numbers of the pictures in the order of an epoch."""
+        if self._order[0] != epoch:
+            count, order = len(self.images), []
+            for place, start in enumerate(range(0, count, self.chunk)):
+                chunk_seed = philox.fold_in(epoch_seed, np.int64(-1 - place))
+                order.append(start + philox.shuffled(min(self.chunk, count - start), chunk_seed))
+            self._order = epoch, np.concatenate(order)
+        return self._order[1]
+
+
+def _checked(images, max_pixels):
+    """An array (N, H, W, C) or a list of arrays (H, W, C) as it came, if it has pixels in [0, 255]."""
+    whole = isinstance(images, np.ndarray)
+    if whole and images.ndim == 4:
+        shapes, kinds = [images.shape[1:]], {images.dtype}
+    elif isinstance(images, (list, tuple)) and images:
+        images = [np.asarray(image) for image in images]
+        shapes, kinds = [image.shape for image in images], {image.dtype for image in images}
+    else:
+        received = f"an array of shape {images.shape}" if whole else type(images).__name__
+        raise ValueError(
+            "`images` must be an array (N, H, W, C), or a list of arrays (H, W, C) of many sizes. "
+            f"Received: {received}"
+        )
+    for number, shape in enumerate(shapes):
+        if len(shape) != 3 or shape[-1] not in (1, 3) or shape[-1] != shapes[0][-1]:
+            raise ValueError(
+                "`images` must have 1 or 3 channels, last, all of them as many. "
+                f"Received: picture {number} of shape {shape}"
+            )
+        canvases.check_pixels("images", shape, max_pixels, None if whole else number)
+    for kind in kinds:
+        if kind != np.uint8 and kind.kind != "f":
+            raise ValueError(f"`images` must be uint8 or float, in [0, 255]. Received: images.dtype={kind}")
+    if kinds != {np.dtype(np.uint8)}:
+        seen = PixelRange("images", enough=np.inf)
+        for start in range(0, len(images), CHUNK if whole else 1):
+            seen.see(images[start : start + CHUNK] if whole else images[start][None])
+        seen.check()
+    return images

@@ -1,0 +1,155 @@
+"""The batches of every epoch as tf.data: a function of the seed, the epoch and the number of the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from keras_leoclr.data.canvas import Canvas
+from keras_leoclr.data.order import Order
+from keras_leoclr.tensorflow_host import tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Epochs:
+    """The batches of views of every epoch; see `view_dataset` for the fields.
+
+    Attributes:
+        start: first image of a batch that this worker makes.
+        size: images of a batch that this worker makes.
+    """
+
+    order: Order
+    views: Callable[[Any, Any], dict] | None
+    seed: tf.Tensor
+    batch_size: int
+    start: int
+    size: int
+    permute_keys: bool
+    initial: tuple[int, int]
+    parallel_batches: int
+    parallel_images: int
+
+    def batches_of(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        """The batches of an epoch, () int64, from the batch on with which it begins."""
+        epoch_seed = tf.random.fold_in(self.seed, epoch)
+        initial_epoch, initial_batch = self.initial
+        first = tf.where(epoch == initial_epoch, tf.constant(initial_batch, tf.int64), 0)
+        return self._made(epoch_seed, first)
+
+    def _made(self, epoch_seed, first):
+        if self.order.by_image and hasattr(self.views, "views_of_one"):
+            return self._one_by_one(epoch_seed, first)
+        return self._at_once(epoch_seed, first)
+
+    def _at_once(self, epoch_seed, first):
+        def make(number, images):
+            batch_seed = tf.random.fold_in(epoch_seed, number)
+            return self._permuted(self._views_of_batch(images, batch_seed), batch_seed)
+
+        batches = self.order.batches(epoch_seed, first, self.batch_size, self.start, self.size)
+        return self._each(batches, first, make)
+
+    def _views_of_batch(self, images, batch_seed):
+        if self.views is None:
+            seeds = tf.random.split(tf.cast(batch_seed, tf.int32), self.batch_size)
+            return {"image": images, "seed": seeds}
+        if self.size == self.batch_size:
+            return self.views(images, batch_seed)
+        return self.views.views_of_batch(images, self._own_draws(batch_seed))
+
+    def _one_by_one(self, epoch_seed, first):
+        images = self._images(epoch_seed, first)
+        draws = tf.data.Dataset.range(first, tf.int64.max).map(
+            lambda number: self._own_draws(tf.random.fold_in(epoch_seed, number))
+        )
+        made = tf.data.Dataset.zip((images, draws.unbatch())).map(
+            self.views.views_of_one, num_parallel_calls=self.parallel_images, deterministic=True
+        )
+        batches = made.batch(self.size, drop_remainder=True)
+        if not self.permute_keys:
+            return batches
+        return _numbered(batches, first).map(
+            lambda number, made: self._permuted(made, tf.random.fold_in(epoch_seed, number))
+        )
+
+    def _images(self, epoch_seed, first):
+        return self.order.images(epoch_seed, first, self.batch_size, self.start, self.size)
+
+    def _each(self, batches, first, make):
+        return _numbered(batches, first).map(
+            make, num_parallel_calls=self.parallel_batches, deterministic=True
+        )
+
+    def _own_draws(self, batch_seed):
+        draws = self.views.draw(self.batch_size, batch_seed)
+        return tf.nest.map_structure(lambda rows: rows[self.start : self.start + self.size], draws)
+
+    def _permutation(self, batch_seed):
+        """Key row i belongs to query `permutation[i]`, of the rows of this worker."""
+        return tf.random.experimental.stateless_shuffle(tf.range(self.size), batch_seed)
+
+    def _permuted(self, made, batch_seed):
+        if not self.permute_keys:
+            return made
+        permutation = self._permutation(batch_seed)
+        if self.views is None:  # the model makes the key views and puts them into this order
+            return {**made, "permutation": permutation}
+        keys = tf.gather(made["keys"], permutation)
+        return {**made, "keys": keys, "permutation": self.start + permutation}
+
+
+@dataclasses.dataclass(frozen=True)
+class CanvasEpochs(Epochs):
+    """The pictures of every epoch on a canvas, with the parameters of their views, which a device makes.
+
+    Attributes:
+        canvas: height and width of all pictures, see `data.canvas`.
+    """
+
+    canvas: Canvas
+
+    def _made(self, epoch_seed, first):
+        def make(number, pictures):
+            batch_seed = tf.random.fold_in(epoch_seed, number)
+            height, width = tf.unstack(pictures["size"], axis=1)
+            made = {**pictures, **self.views.packed(self._own_draws(batch_seed), height, width)}
+            if self.permute_keys:  # the device makes the key views, and puts them into this order
+                made["permutation"] = self.start + self._permutation(batch_seed)
+            return {name: tf.ensure_shape(rows, [self.size, *rows.shape[1:]]) for name, rows in made.items()}
+
+        return self._each(self._pictures(epoch_seed, first), first, make)
+
+    def _pictures(self, epoch_seed, first):
+        if self.order.fixed and self.order.shape[:2] == tuple(self.canvas):
+            batches = self.order.batches(epoch_seed, first, self.batch_size, self.start, self.size)
+            size = tf.constant([self.canvas] * self.size, tf.int32)
+            return batches.map(lambda images: {"image": _pixels(images), "size": size})
+        placed = self._images(epoch_seed, first).map(
+            self._fitted, num_parallel_calls=self.parallel_images, deterministic=True
+        )
+        shapes = {"image": (*self.canvas, self.order.shape[-1]), "size": (2,)}
+        return placed.padded_batch(self.size, shapes, drop_remainder=True)
+
+    def _fitted(self, image):
+        height, width = self.canvas
+        image, shape = _pixels(image), tf.shape(image)
+        image = tf.cond(
+            tf.logical_and(shape[0] <= height, shape[1] <= width),
+            lambda: image,
+            lambda: tf.numpy_function(self.canvas.reduced, [image], tf.uint8),
+        )
+        image = tf.ensure_shape(image, [None, None, self.order.shape[-1]])
+        return {"image": image, "size": tf.shape(image)[:2]}
+
+
+def _pixels(images):
+    """Images of uint8 as they are; floats in [0, 255] rounded to it, see `canvas.pixels`."""
+    if images.dtype == tf.uint8:
+        return images
+    return tf.cast(tf.round(tf.clip_by_value(images, 0, 255)), tf.uint8)
+
+
+def _numbered(batches: tf.data.Dataset, first: Any) -> tf.data.Dataset:
+    return tf.data.Dataset.zip((tf.data.Dataset.range(first, tf.int64.max), batches))
