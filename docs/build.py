@@ -29,7 +29,6 @@ from keras_leoclr import cli, commands
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "RESULTS.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "CITATION.cff")
 LINKED = (
-    "benchmarks",
     "callbacks",
     "keras_leoclr",
     "recipes",
