@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_leoclr.data import decode, streams
 from keras_leoclr.data.failures import Failures, shown
-from keras_leoclr.data.readers import arrays, bundled_scenes, folder, idx, tfds, tfrecord
+from keras_leoclr.data.readers import arrays, bundled_scenes, folder, idx, tfds, tfrecord, voc_labels
 from keras_leoclr.data.readers.files import PACKED, SUFFIXES
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.splits import SplitError, split_name
@@ -45,6 +45,10 @@ def load(
               GIF and TIFF in any colour mode become RGB. The pictures are in the order of a hash of their
               path, so that a slice is a sample of all classes. Folders that hold runs of this package are
               left out. Headers are read once and kept in `$XDG_CACHE_HOME/keras_leoclr`;
+            - such a folder with a file `labels.csv`, which gives each picture several labels: the columns
+              `file` and `labels`, names of classes with | between them;
+            - a folder in the format of Pascal VOC, with `JPEGImages` and `Annotations`: labels are the
+              classes of the objects, splits the text files in `ImageSets/Main`, such as "trainval";
             - a folder of IDX files, the format of MNIST and Fashion-MNIST: `train-images-idx3-ubyte.gz`,
               `train-labels-idx1-ubyte.gz`, and `t10k-...` for "test", packed or not;
             - a path or glob of TFRecord files whose examples hold an encoded picture as `image/encoded`
@@ -117,6 +121,11 @@ def load(
     if os.path.isdir(name) and idx.has_idx(name):
         found = idx.idx_arrays(name, split_name(split))
         return Source(arrays.array_images(found, split, name), **options)
+    if os.path.isdir(name) and voc_labels.is_voc(name):
+        images = voc_labels.voc_images(
+            name, split, failures, progress=progress, skip=on_error == "skip", **pixels
+        )
+        return Source(images, **options)
     if os.path.isdir(name):
         images = folder.folder_images(
             name, split, failures, progress=progress, skip=on_error == "skip", **pixels

@@ -20,7 +20,7 @@ from keras_leoclr.data.label_summary import of_labels
 from keras_leoclr.data.loading import load
 from keras_leoclr.data.readers import labels_csv
 from keras_leoclr.data.readers.files import read_index
-from keras_leoclr.data.readers.folder import FolderImages, left_out, split_folder
+from keras_leoclr.data.readers.folder import FolderImages, left_out
 from keras_leoclr.data.readers.tfds import RecordImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf
@@ -82,7 +82,7 @@ def describe(
         lines = {"source": f"{shown(name_or_path)}, split {split}"}
         lines["pictures"] = f"{count:,}" if count >= 0 else "number unknown"
         if isinstance(images, FolderImages):
-            lines |= _of_folder(images, split_folder(os.path.expanduser(name_or_path), split))
+            lines |= _of_folder(images)
             if not verify:
                 levels.sample(images)
         elif isinstance(images, RecordImages) and images.image_shape == (None, None, 3):
@@ -142,7 +142,8 @@ def _values(source: Source) -> str:
     return f"{seen.low:.4g} to {seen.high:.4g} in the first {seen.count:,}"
 
 
-def _of_folder(images: FolderImages, root: str) -> dict[str, str]:
+def _of_folder(images: FolderImages) -> dict[str, str]:
+    root = os.fsdecode(images.root)
     found = read_index(root, decode.MAX_PIXELS)
     headers = [found.headers[os.path.relpath(os.fsencode(path), images.root)] for path in images.paths]
     lines = _of_headers(headers)

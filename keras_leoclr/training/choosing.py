@@ -148,10 +148,11 @@ def _labelled(source: Source, count: int) -> int:
 def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: int | None):
     """A split to judge on, and why; None where there is none."""
     from keras_leoclr.data.readers.folder import split_folder
+    from keras_leoclr.data.readers.voc_labels import is_voc
 
     path = os.path.expanduser(recipe.dataset)
-    if not _is_folder(source):
-        return None, "asked for by --evaluate alone, where the data are no folder"
+    if not _is_folder(source) or is_voc(path):
+        return None, "asked for by --evaluate alone, where the data are no folder of pictures"
     if classes < 2:
         return None, "there are no labels" if classes == 0 else "there is a single class"
     if split_folder(path, recipe.train_split) == path:

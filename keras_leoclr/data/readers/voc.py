@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from keras_leoclr.data.readers.files import Index, read_index
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.readers.tfds import prepared
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
-from keras_leoclr.data.splits import split_name, split_rows
+from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.tensorflow_host import tf
 
 VOC_CLASSES = tuple(
@@ -93,7 +93,7 @@ def load_annotated(
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"{shown(str(path))}: missing, the split {split!r} names it")
-    listed = tuple(class_names) or _listed_classes(root)
+    listed = tuple(class_names) or listed_classes(root)
     if kind == "masks":
         return _with_masks(images, paths, listed or (BACKGROUND, *VOC_CLASSES))
     return _with_boxes(images, paths, tuple(name for name in listed if name != BACKGROUND))
@@ -104,27 +104,11 @@ def load_annotated(
 
 def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
     """The pictures of a split, in its order."""
-    folder, suffix, sets = KINDS[kind]
     pictures = os.fsencode(os.path.abspath(root / "JPEGImages"))
     found = read_index(pictures, decode.MAX_PIXELS)
     flat = [path for path in (*found.headers, *found.failures) if b"/" not in path]
     by_stem = {os.fsdecode(os.path.splitext(path)[0]): path for path in flat}
-    names = root / "ImageSets" / sets
-    if names.is_dir():
-        file = names / f"{split_name(split)}.txt"
-        if not file.is_file():
-            known = ", ".join(sorted(p.stem for p in names.glob("*.txt") if "_" not in p.stem)) or "none"
-            raise ValueError(f"`split` must be one of {names}: {known}. Received: split={split!r}")
-        stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    elif split_name(split) != "train":
-        raise ValueError(
-            f'`split` of a folder without ImageSets/{sets} must be "train" or a slice such as "train[:80%]". '
-            f"Received: split={split!r}"
-        )
-    else:
-        stems = [stem for stem in by_stem if (root / folder / (stem + suffix)).is_file()]
-    if not stems:
-        raise ValueError(f"`split` must name pictures. Received: split={split!r} of {root}, which has none")
+    stems = stems_of_split(root, split, kind, by_stem)
     stems = [stems[row] for row in split_rows(split, len(stems))]
     for stem in stems:
         path = by_stem.get(stem)
@@ -135,6 +119,38 @@ def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
             raise ValueError(f"{name}: {found.failures[path]}")
     headers = {by_stem[stem]: found.headers[by_stem[stem]] for stem in stems}
     return FolderImages(pictures, Index(headers, {}, collections.Counter(), []), Failures(len(headers)))
+
+
+def stems_of_split(root: pathlib.Path, split: str, kind: str, pictures: Iterable[str]) -> list[str]:
+    """Names without extension of the pictures of a split, or of the whole one of which it is a slice.
+
+    Args:
+        root: the folder in VOC's format.
+        split: a split, or a slice of one.
+        kind: one of `KINDS`.
+        pictures: names without extension of all pictures.
+
+    Raises:
+        SplitError: if there is no such split, or it is empty.
+    """
+    folder, suffix, sets = KINDS[kind]
+    names = root / "ImageSets" / sets
+    if names.is_dir():
+        file = names / f"{split_name(split)}.txt"
+        if not file.is_file():
+            known = ", ".join(sorted(p.stem for p in names.glob("*.txt") if "_" not in p.stem)) or "none"
+            raise SplitError(f"`split` must be one of {names}: {known}. Received: split={split!r}")
+        stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    elif split_name(split) != "train":
+        raise SplitError(
+            f'`split` of a folder without ImageSets/{sets} must be "train" or a slice such as "train[:80%]". '
+            f"Received: split={split!r}"
+        )
+    else:
+        stems = [stem for stem in pictures if (root / folder / (stem + suffix)).is_file()]
+    if not stems:
+        raise SplitError(f"`split` must name pictures. Received: split={split!r} of {root}, which has none")
+    return stems
 
 
 def _with_boxes(images: FolderImages, paths: list[pathlib.Path], known: tuple[str, ...]) -> AnnotatedImages:
@@ -222,7 +238,8 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
     return elements
 
 
-def _listed_classes(root: pathlib.Path) -> tuple[str, ...]:
+def listed_classes(root: pathlib.Path) -> tuple[str, ...]:
+    """The lines of `classes.txt`; () without it."""
     file = root / "classes.txt"
     if not file.is_file():
         return ()
