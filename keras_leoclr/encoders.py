@@ -164,7 +164,6 @@ class MovingAverage:
             shape=(),
             initializer=keras.initializers.Constant(value),
             dtype=dtype,
-            trainable=False,
-            aggregation="only_first_replica",  # under tf.distribute all replicas assign the same number
+            trainable=False,  # and no aggregation: under tf.distribute every replica assigns the same number
             name=name,
         )

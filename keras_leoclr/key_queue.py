@@ -33,12 +33,12 @@ class KeyQueue(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size = size
         self.dim = dim
-        # aggregation: under tf.distribute all replicas assign the same gathered keys
+        # No aggregation: under tf.distribute every replica assigns the same gathered keys itself. With
+        # "only_first_replica", the first one would send the whole queue to the others in every step.
         self.keys = self.add_weight(
             shape=(size, dim),
             initializer=_random_directions,
             trainable=False,
-            aggregation="only_first_replica",
             name="keys",
         )
         self.pointer = self.add_weight(
@@ -46,7 +46,6 @@ class KeyQueue(keras.layers.Layer):
             initializer="zeros",
             dtype="int",  # int64 on TensorFlow, whose GPUs hold no int32 variables
             trainable=False,
-            aggregation="only_first_replica",
             name="pointer",
         )
         self.built = True
@@ -60,8 +59,8 @@ class KeyQueue(keras.layers.Layer):
         count = ops.shape(keys)[0]
         skipped = max(count - self.size, 0) if isinstance(count, int) else ops.maximum(count - self.size, 0)
         rows = (self.pointer + skipped + ops.arange(count - skipped, dtype=self.pointer.dtype)) % self.size
-        if distribution.on_one_tensorflow_device():  # in place; scatter_update copies the whole queue
-            self.keys.value.scatter_nd_update(rows[:, None], keys[skipped:])
+        if keras.backend.backend() == "tensorflow":  # in place; ops.scatter_update copies the whole queue
+            distribution.assign_rows(self.keys, rows, keys[skipped:])
         else:
             self.keys.assign(ops.scatter_update(self.keys, rows[:, None], keys[skipped:]))
         self.pointer.assign((self.pointer + count) % self.size)

@@ -18,13 +18,17 @@ def on_tensorflow_cpu() -> bool:
     return not tf.config.list_logical_devices("GPU")
 
 
-def on_one_tensorflow_device() -> bool:
-    """Whether a step of TensorFlow is being made, of no `tf.distribute.Strategy`."""
-    if keras.backend.backend() != "tensorflow":
-        return False
+def assign_rows(variable: keras.Variable, rows: Any, values: Any) -> None:
+    """Overwrites rows of a TensorFlow variable in its own memory; of several replicas, this one's alone.
+
+    Args:
+        variable: (K, ...), made without an aggregation.
+        rows: (N,) int tensor, numbers of the rows, each once.
+        values: (N, ...), what they become.
+    """
     import tensorflow as tf
 
-    return not tf.distribute.has_strategy()
+    variable.value.scatter_update(tf.IndexedSlices(tf.cast(values, variable.dtype), rows))
 
 
 def strategy_of(model: keras.Model) -> Any:
@@ -127,7 +131,16 @@ def views_of_images(views: Callable, batch: dict[str, Any], strategy: Any) -> di
 
 
 def check_optimizer(optimizer: keras.optimizers.Optimizer, strategy: Any) -> None:
-    """Raises ValueError if an optimizer does not belong to the strategy of the backbone."""
+    """Raises ValueError if an optimizer does not work with the strategy of the backbone."""
+    if strategy is not None and optimizer.gradient_accumulation_steps:
+        # Keras would end the first step with "merge_call called while defining a new graph"
+        raise ValueError(
+            "`gradient_accumulation_steps` must be None with a tf.distribute strategy: Keras decides within "
+            "the step whether the weights change, and TensorFlow sums no gradients over replicas in such a "
+            "branch. Take KERAS_BACKEND=jax, which accumulates on many devices. Received: "
+            f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}, "
+            f"a {type(strategy).__name__}"
+        )
     made_for = getattr(optimizer.iterations, "value", None)
     if strategy is not None and getattr(made_for, "distribute_strategy", None) is None:
         raise ValueError(

@@ -215,6 +215,32 @@ def test_what_devices_exchange_is_keys_and_gradients_never_images():
     assert keys < placed["query"].size / 4
 
 
+@only_tensorflow
+def test_besides_keys_and_gradients_replicas_exchange_single_numbers():
+    """Counts the bytes that cross in the graph of a step, also those of assignments."""
+    from tools.traffic import crossings, graph_of_a_step
+
+    batch = with_permutation(random_views(1, 16), 16, REPLICAS)
+    with replicas() as devices:
+        model = model_on(devices, momentum=kl.schedules.CosineMomentum(0.9, 6))
+        found = crossings(graph_of_a_step(model, devices.engine, batch))
+        with devices.scope():
+            first_sends = tf.Variable(
+                tf.zeros((40, 8)), trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
+            )
+        engine = devices.engine
+        broadcast = tf.function(lambda: engine.run(lambda: first_sends.assign(first_sends + 1.0)))
+        sent = crossings(broadcast.get_concrete_function().graph)
+    total = {way: sum(each.number for each in found if each.way == way) for way in ("gathered", "summed")}
+    keys, shapes = 16 * 2 * 8 * 4, 3 * 4 * REPLICAS
+    assert keys <= total["gathered"] <= keys + shapes
+    weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert total["summed"] == 4 * weights * REPLICAS
+    assert all(each.number <= 8 for each in found if each.way == "copied"), found
+    # a queue that the first replica assigned for all would be seen
+    assert [each.number for each in sent if each.way == "copied"] == [40 * 8 * 4] * (REPLICAS - 1)
+
+
 @distributed
 def test_a_batch_that_the_replicas_cannot_share_is_refused():
     with pytest.raises(ValueError, match="all 4 replicas .* divisible .*Received: batch_size=10"):
@@ -234,6 +260,28 @@ def test_an_optimizer_from_outside_of_the_scope_is_refused():
         model = kl.LeOCLR(backbone, queue_size=8)
         with pytest.raises(ValueError, match="`optimizer` must be made inside `strategy.scope"):
             model.compile(optimizer=kl.optimizers.SGD(0.1))
+
+
+@only_tensorflow
+def test_accumulated_gradients_on_replicas_are_refused():
+    with replicas() as devices:
+        with pytest.raises(ValueError, match="sums no gradients over replicas.*steps=2, a MirroredStrategy"):
+            model_on(devices, accumulated=2)
+
+
+@only_jax
+def test_accumulated_gradients_on_replicas_are_those_of_one_device():
+    data = batched(with_permutation(random_views(4, 16), 16, REPLICAS), 16)
+    one = model_on(distribution.Devices(), accumulated=2, bn_groups=REPLICAS)
+    weights = one.get_weights()
+    fit(one, data)
+    with replicas() as devices:
+        many = model_on(devices, accumulated=2, weights=weights)
+        fit(many, data)
+        ended = [[to_numpy(v) for v in pair] for pair in many._pairs]
+    for mine, theirs in zip(ended, one._pairs, strict=True):
+        for ours, variable in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(ours, to_numpy(variable), atol=2e-4)
 
 
 @only_tensorflow

@@ -1,0 +1,240 @@
+"""Which operations of a training step TensorFlow cannot compute on a GPU; works on a machine without one.
+
+    python tools/kernel_audit.py                                    # every network, precision and optimizer
+    python tools/kernel_audit.py --networks resnet50 --size 224     # one of them
+    python tools/kernel_audit.py --all                              # also what has a GPU kernel
+
+What has no GPU kernel, TensorFlow moves to the CPU and says nothing: its tensors go there and back in every
+step. The packages for Linux list the kernels of GPUs whether there is a GPU or not, and the graph of a step
+says which operation is applied to which types. Tensors up to 1,024 numbers (shapes, counters, permutations)
+may lie on the host.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+import keras
+import tensorflow as tf
+from tensorflow.python.framework import kernels
+from tensorflow.python.ops import handle_data_util
+
+import keras_leoclr as kl
+from keras_leoclr.backbones.vit import build_vit
+
+SMALL = 1024  # numbers
+# what enters and leaves a function, which no device computes
+NOT_COMPUTED = {"Placeholder", "_Arg", "_Retval", "NoOp"}
+# Operations without a GPU kernel that may stay as they are, each with its reason. There is none.
+EXCEPTIONS: dict[str, str] = {}
+NETWORKS = {
+    "resnet_small": lambda size: kl.backbones.resnet_small((size, size, 3)),
+    "resnet18": lambda size: kl.backbones.resnet18((size, size, 3)),
+    "resnet50": lambda size: kl.backbones.resnet50((size, size, 3)),
+    # two blocks of a ViT-Ti; the other ten are like them
+    "vit": lambda size: build_vit(size // 4, size, 192, 2, 3, "token", 3, "vit"),
+}
+OPTIMIZERS = {
+    "SGD": lambda **options: kl.optimizers.SGD(0.03, momentum=0.9, weight_decay=1e-4, **options),
+    "LARS": lambda **options: kl.optimizers.LARS(0.3, momentum=0.9, weight_decay=1e-4, **options),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An operation on large tensors.
+
+    Attributes:
+        kind: name of the operation, such as "Conv2D".
+        types: of its inputs and outputs, resources left out.
+        shapes: likewise.
+        name: of the node, with the functions that it lies in.
+        wrong: "" where it is computed on a GPU, else why not.
+    """
+
+    kind: str
+    types: tuple[str, ...]
+    shapes: tuple[str, ...]
+    name: str
+    wrong: str
+
+
+def audit(graph: tf.Graph) -> list[Found]:
+    """Every operation of a graph, and of the functions that it calls, on more than `SMALL` numbers."""
+    return [_found(operation, place) for operation, place in _operations(graph) if _is_large(operation)]
+
+
+def without_kernel(graph: tf.Graph) -> list[Found]:
+    """The operations of `audit` that no GPU computes and that are no `EXCEPTIONS`."""
+    return [each for each in audit(graph) if each.wrong and each.kind not in EXCEPTIONS]
+
+
+def _operations(graph: tf.Graph, place: str = "") -> Iterator[tuple[tf.Operation, str]]:
+    for operation in graph.get_operations():
+        called = []
+        for name in operation.node_def.attr:
+            value = operation.get_attr(name)
+            called += [each.name for each in value if hasattr(each, "name")] if name == "branches" else []
+            called += [value.name] if operation.node_def.attr[name].HasField("func") else []
+        if not called:
+            if operation.type not in NOT_COMPUTED:
+                yield operation, f"{place}{operation.name}"
+            continue
+        for name in called:
+            yield from _operations(graph._get_function(name).graph, f"{place}{operation.name}/")
+
+
+def _numbers(tensor: tf.Tensor) -> float:
+    """Numbers in a tensor, or in the variable that it is the handle of; infinite where that is not known.
+
+    Of whole numbers only shapes and axes have no known length in a step for batches of a known size: 0.
+    """
+    shape = tensor.shape
+    if tensor.dtype == tf.resource:
+        data = handle_data_util.get_resource_handle_data(tensor)
+        if not data.is_set:
+            return 0
+        shape = tf.TensorShape(data.shape_and_type[0].shape)
+    count = shape.num_elements()
+    if count is None:
+        return 0 if tensor.dtype in (tf.int32, tf.int64) and shape.rank == 1 else float("inf")
+    return count
+
+
+def _is_large(operation: tf.Operation) -> bool:
+    return any(_numbers(tensor) > SMALL for tensor in (*operation.inputs, *operation.outputs))
+
+
+def _found(operation: tf.Operation, place: str) -> Found:
+    plain = [t for t in (*operation.inputs, *operation.outputs) if t.dtype != tf.resource]
+    return Found(
+        operation.type,
+        tuple(t.dtype.base_dtype.name for t in plain),
+        tuple(str(t.shape) for t in plain),
+        place,
+        _what_is_wrong(operation),
+    )
+
+
+def _what_is_wrong(operation: tf.Operation) -> str:
+    on_gpus = {"GPU": [], "DEFAULT": []}
+    for kernel in kernels.get_registered_kernels_for_op(operation.type).kernel:
+        if kernel.device_type in on_gpus and not kernel.label and _takes(kernel, operation):
+            on_gpus[kernel.device_type].append(kernel)
+    if not any(on_gpus.values()):
+        return "no GPU kernel for these types"
+    # a kernel of GPUs goes before one of any device
+    kernel = (on_gpus["GPU"] or on_gpus["DEFAULT"])[0]
+    on_host = set(kernel.host_memory_arg)
+    definition = operation.op_def
+    named = [*_named(definition.input_arg, operation.inputs, operation)]
+    named += _named(definition.output_arg, operation.outputs, operation)
+    moved = [name for name, tensor in named if name in on_host and tensor.dtype != tf.resource]
+    large = [name for name, tensor in named if name in moved and _numbers(tensor) > SMALL]
+    return f"its kernel has {', '.join(large)} in the memory of the host" if large else ""
+
+
+def _takes(kernel, operation: tf.Operation) -> bool:
+    for constraint in kernel.constraint:
+        value = operation.get_attr(constraint.name)
+        asked = value if isinstance(value, (list, tuple)) else [value]
+        allowed = set(constraint.allowed_values.list.type)
+        if not all(tf.as_dtype(each).base_dtype.as_datatype_enum in allowed for each in asked):
+            return False
+    return True
+
+
+def _named(arguments, tensors, operation: tf.Operation) -> Iterator[tuple[str, tf.Tensor]]:
+    """Each tensor with the name of its argument, of which there may be several."""
+    left = iter(tensors)
+    for argument in arguments:
+        count = 1
+        if argument.number_attr:
+            count = operation.get_attr(argument.number_attr)
+        elif argument.type_list_attr:
+            count = len(operation.get_attr(argument.type_list_attr))
+        for _ in range(count):
+            yield argument.name, next(left)
+
+
+# === Training steps ===
+
+
+def graph_of_a_step(
+    network: str,
+    policy: str = "float32",
+    optimizer: str = "SGD",
+    size: int = 32,
+    batch_size: int = 16,
+    accumulated: int | None = None,
+    **options,
+) -> tf.Graph:
+    """The graph of a training step on one device.
+
+    Args:
+        network: one of `NETWORKS`.
+        policy: of Keras, such as "mixed_bfloat16".
+        optimizer: one of `OPTIMIZERS`.
+        size: of the views, pixels.
+        batch_size: images.
+        accumulated: batches per update of the weights; None for one.
+        **options: of `LeOCLR`.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = kl.LeOCLR(NETWORKS[network](size), **{"queue_size": 4096, **options})
+        model.compile(optimizer=OPTIMIZERS[optimizer](gradient_accumulation_steps=accumulated))
+    finally:
+        keras.config.set_dtype_policy(before)
+    batch = {
+        "query": tf.TensorSpec((batch_size, size, size, 3), tf.float32),
+        "keys": tf.TensorSpec((batch_size, 2, size, size, 3), tf.float32),
+        "permutation": tf.TensorSpec((batch_size,), tf.int32),
+    }
+    # as `fit` calls it, but for the loop over a data set
+    return tf.function(model.train_step, jit_compile=False).get_concrete_function(batch).graph
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=[*NETWORKS])
+    parser.add_argument("--policies", nargs="+", default=["float32", "mixed_bfloat16"])
+    parser.add_argument("--optimizers", nargs="+", choices=OPTIMIZERS, default=[*OPTIMIZERS])
+    parser.add_argument("--size", type=int, default=32, help="pixels, default 32")
+    parser.add_argument("--all", action="store_true", help="also list what has a GPU kernel")
+    options = parser.parse_args()
+    failed = 0
+    for network in options.networks:
+        for policy in options.policies:
+            for optimizer in options.optimizers:
+                found = audit(graph_of_a_step(network, policy, optimizer, options.size))
+                wrong = [each for each in found if each.wrong]
+                failed += sum(each.kind not in EXCEPTIONS for each in wrong)
+                kinds = Counter((each.kind, "/".join(sorted(set(each.types)))) for each in found)
+                print(
+                    f"{network}, {policy}, {optimizer}: {len(found)} operations of {len(kinds)} kinds on "
+                    f"more than {SMALL:,} numbers, {len(wrong)} without a GPU kernel",
+                    flush=True,
+                )
+                for (kind, types), count in sorted(kinds.items()) if options.all else ():
+                    print(f"  {count:5} {kind:32} {types}")
+                for each in wrong:
+                    reason = EXCEPTIONS.get(each.kind, "MUST BE MENDED")
+                    print(
+                        f"  {each.kind} {each.types} {each.shapes}: {each.wrong}; {reason}\n    {each.name}"
+                    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
