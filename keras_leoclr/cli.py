@@ -11,6 +11,7 @@ import traceback
 from keras_leoclr import commands
 from keras_leoclr.commands.command import Command
 from keras_leoclr.commands.flags import UsageError, known
+from keras_leoclr.gpu_errors import advice
 
 STATUS = """Exit status:
   0    done
@@ -82,6 +83,8 @@ def main(argv: list[str] | None = None) -> int:
 def _in_one_line(error: Exception) -> str | None:
     """What a user can do something about; None for what is a fault of the program."""
     message = f"{type(error).__name__}: {error}"
+    if found := advice(error):
+        return f"{message.splitlines()[0]}\nleoclr: {found}"
     if _is_of_an_import(error):
         return f"{message}\nleoclr: a package that it needs cannot be used: see `leoclr doctor`"
     if isinstance(error, (ValueError, OSError, ArithmeticError, ImportError)):

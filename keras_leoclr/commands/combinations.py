@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import re
-import shutil
 from typing import Any
 
+from keras_leoclr.nvidia import unused_gpu
 from keras_leoclr.runs.environment import version_of
 
 NAME = "keras-leoclr"
@@ -66,17 +65,8 @@ def _about_workers(backend: str, environment: dict[str, str], faults: list[str],
 def _about_devices(found: dict[str, Any], warnings: list[str]) -> None:
     backend, devices = found["backend"], found["devices"]
     gpus = [device for device in devices if re.search("gpu|cuda", device, re.I)]
-    driver = pathlib.Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
-    if devices and driver and not gpus:
-        hidden = found["environment"].get("CUDA_VISIBLE_DEVICES")
-        why = (
-            "CUDA_VISIBLE_DEVICES hides it"
-            if hidden in ("", "-1")
-            else f"{backend} was installed without CUDA"
-        )
-        warnings.append(
-            f"there is an NVIDIA GPU that {backend} does not see: {why}, or the driver is too old"
-        )
+    if devices and not gpus and (sentence := unused_gpu(backend, environment=found["environment"])):
+        warnings.append(sentence)
     if gpus and backend != "tensorflow":
         warnings.append(
             "import keras_leoclr.data before you use TensorFlow: it hides the GPUs from TensorFlow, which "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import warnings
 from typing import Any
 
 import keras
@@ -20,6 +21,7 @@ from keras_leoclr.distribution.workers import (
     tensorflow_workers,
     wait_for_workers,
 )
+from keras_leoclr.nvidia import is_hidden, unused_gpu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +146,12 @@ def connect(strategy: str = "auto", timeout: float = 300.0) -> Devices:
         timeout: seconds to wait for the other workers.
 
     Raises:
-        ValueError: if the backend does not have the strategy, or the workers are not named as they
-            should be.
+        ValueError: if the backend does not have the strategy, there is but one CPU to divide a batch
+            among, or the workers are not named as they should be.
         TimeoutError: if a worker does not come; its address is named.
+
+    Warns:
+        UserWarning: if there is an NVIDIA GPU which the backend does not see, with what to install.
     """
     backend = keras.backend.backend()
     known = STRATEGIES[backend]
@@ -157,13 +162,15 @@ def connect(strategy: str = "auto", timeout: float = 300.0) -> Devices:
             + (f"; {strategy} is one of {' and '.join(elsewhere)}. " if elsewhere else ". ")
             + f"Received: strategy={strategy!r}"
         )
-    return {"tensorflow": _connect_tensorflow, "jax": _connect_jax, "torch": _connect_torch}[backend](
-        strategy, timeout
-    )
+    engines = {"tensorflow": _connect_tensorflow, "jax": _connect_jax, "torch": _connect_torch}
+    devices = engines[backend](strategy, timeout)
+    if not gpus() and not is_hidden(backend) and (sentence := unused_gpu(backend)):
+        warnings.warn(sentence, stacklevel=2)
+    return devices
 
 
 def _connect_tensorflow(strategy, timeout):
-    import tensorflow as tf
+    from keras_leoclr.tensorflow_host import tf  # before TensorFlow takes all memory of the GPUs
 
     cluster = tensorflow_workers() if strategy in ("auto", "multi_worker") else None
     if strategy == "multi_worker" and cluster is None:
@@ -181,6 +188,8 @@ def _connect_tensorflow(strategy, timeout):
         names = names or [d.name for d in tf.config.list_logical_devices("CPU")]
     if strategy == "none" or (strategy == "auto" and len(names) < 2):
         return Devices()
+    if len(names) == 1 and "GPU" not in names[0]:
+        raise ValueError(_one_cpu(strategy, "tensorflow"))
     engine = tf.distribute.MirroredStrategy([name.split("device:")[-1] for name in names])
     return Devices("mirrored", engine.num_replicas_in_sync, engine=engine)
 
@@ -209,10 +218,20 @@ def _connect_jax(strategy, timeout):
     gpus = len(devices) > 1 and devices[0].platform != "cpu"
     if strategy == "none" or (strategy == "auto" and not gpus and jax.process_count() == 1):
         return Devices()
+    if len(devices) == 1 and devices[0].platform == "cpu":
+        raise ValueError(_one_cpu(strategy, "jax"))
     # every worker makes its own part of the batches, see Devices.dataset
     engine = keras.distribution.DataParallel(auto_shard_dataset=False)
     keras.distribution.set_distribution(engine)
     return Devices("data_parallel", len(devices), jax.process_count(), jax.process_index(), engine)
+
+
+def _one_cpu(strategy, backend):
+    why = unused_gpu(backend) or "This machine has no NVIDIA GPU that the system names; take strategy='auto'."
+    return (
+        f"`strategy` must be 'auto' or 'none' where {backend} sees no GPU: there is but one CPU to divide a "
+        f"batch among. {why} Received: strategy={strategy!r}"
+    )
 
 
 def _connect_torch(strategy, timeout):

@@ -11,7 +11,11 @@ import keras
 def make_deterministic() -> None:
     """Asks TensorFlow, JAX and torch for the same bits every time; must precede the first operation.
 
-    It holds for the rest of the process, and costs speed on GPUs.
+    It holds for the rest of the process, and costs speed on GPUs: TensorFlow then enqueues keys by a copy of
+    the queue on the host, as of all scattered updates, and torch chooses no faster convolutions by trial. It
+    cannot give the same bits on another card, with another number of devices or another version of a package:
+    sums are then taken in another order. torch raises an error for an operation that has no deterministic
+    form. All of this is by the packages' documentation, and was not yet run on a GPU.
     """
     if importlib.util.find_spec("tensorflow") is not None:
         _make_tensorflow_deterministic()

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from keras_leoclr import nvidia
 from keras_leoclr.commands import combinations, installation
 from keras_leoclr.commands.doctor import text
 
@@ -156,7 +157,7 @@ def test_doctor_warns_of_what_does_not_go_together(examined, options, words):
 
 
 def test_doctor_warns_of_a_gpu_that_is_not_seen_and_of_a_full_disk(examined, monkeypatch):
-    monkeypatch.setattr(installation.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(nvidia, "nvidia_gpus", lambda: nvidia.System(("NVIDIA H100",), "580.65"))
     found = examined(environment={"CUDA_VISIBLE_DEVICES": "-1"})
     assert any("CUDA_VISIBLE_DEVICES hides it" in warning for warning in found["warnings"])
     usage = type("Usage", (), {"free": 1 << 20})
