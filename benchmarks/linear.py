@@ -17,7 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from turns import rounds, table
 
 import keras_leoclr as kl
-from keras_leoclr.evaluation.linear_on_features import PATIENCE, WEIGHT_DECAYS, balanced_sample
+from keras_leoclr.evaluation.label_draws import share_of_each_class
+from keras_leoclr.evaluation.linear_on_features import PATIENCE, WEIGHT_DECAYS
 
 
 def features(width):
@@ -35,7 +36,7 @@ def features(width):
 def scikit_learn(train, train_labels, test, test_labels):
     mean, std = train.mean(0), np.maximum(train.std(0), 1e-6)
     train, test = (train - mean) / std, (test - mean) / std
-    held_out = balanced_sample(train_labels, 0.2, np.random.default_rng(0))
+    held_out = share_of_each_class(train_labels, 0.2, np.random.default_rng(0))
     rows = ~held_out
     model = LogisticRegression(max_iter=300, warm_start=True)
     best, best_accuracy, since = None, -1.0, 0

@@ -6,7 +6,7 @@ import os
 import pathlib
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from keras_leoclr.checkpointing.signals import Interrupted, Signals
 from keras_leoclr.checkpointing.state import has_metrics, restore, restore_random_states
 from keras_leoclr.checks import whole_number
 from keras_leoclr.runs import checkpoint_folder, checkpoint_paths
+from keras_leoclr.runs.monitored import KNN
 
 __all__ = ["Checkpoint", "Interrupted", "Position"]
 
@@ -59,7 +60,8 @@ class Checkpoint(keras.callbacks.Callback):
         minutes: >= 0, from one checkpoint to the next within an epoch; None for ends of epochs only.
         keep: >= 1, newest checkpoints that are kept.
         budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
-        monitor: the checkpoint with the largest value of this entry of an epoch's logs is kept too.
+        monitor: the checkpoint with the largest value of this entry of an epoch's logs is kept too; of several
+            names the first that is among the logs. By default the kNN measurement, see `KNNMonitor`.
         files: paths of text files that belong to the run, such as a CSVLogger's (with `append=True`):
             `restore` puts them back to what they were, so that no line is lost or there twice.
         stateful: objects by name with `state() -> dict` (of NumPy arrays and what JSON can hold) and
@@ -73,7 +75,7 @@ class Checkpoint(keras.callbacks.Callback):
         minutes: float | None = 10.0,
         keep: int = 3,
         budget: float = 0.02,
-        monitor: str | None = "knn_top1",
+        monitor: str | Sequence[str] | None = tuple(KNN),
         files: Iterable[str | os.PathLike] = (),
         stateful: dict[str, Any] | None = None,
         writes: bool = True,
@@ -87,7 +89,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.minutes = minutes
         self.keep = whole_number("keep", keep, 1)
         self.budget = budget
-        self.monitor = monitor
+        self.monitor = (monitor,) if isinstance(monitor, str) else tuple(monitor or ())
         self.files = [pathlib.Path(path) for path in files]
         self.stateful = stateful or {}
         self.writes = writes
@@ -261,7 +263,7 @@ class Checkpoint(keras.callbacks.Callback):
         stop = self._signals is not None and self._signals.received
         last = epoch + 1 == self.params.get("epochs")
         if stop or last or self.model.stop_training or self._affordable():
-            value = (logs or {}).get(self.monitor)
+            value = next((logs[name] for name in self.monitor if name in (logs or {})), None)
             self.save(Position(epoch + 1, 0), None if value is None else float(value))
         self._obey()
 

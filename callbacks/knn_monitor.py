@@ -9,7 +9,9 @@ import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.evaluation import extract_features
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.neighbour_votes import knn
 from keras_leoclr.runs.results import Results
 
@@ -17,7 +19,8 @@ from keras_leoclr.runs.results import Results
 class KNNMonitor(keras.callbacks.Callback):
     """Adds `knn_top1`, the kNN accuracy of the backbone's features, to the logs of an epoch.
 
-    Images whose label is negative have none and are left out; images of a single class are not measured.
+    Images whose label is negative have none and are left out; images of a single class are not measured. With
+    several labels per image it is `knn_map`, the mean average precision of the kNN's votes.
 
     Take both datasets from the training images: whoever stops or picks a run by this number must not
     have seen the test set.
@@ -54,7 +57,7 @@ class KNNMonitor(keras.callbacks.Callback):
         return (epoch + 1) % self.every == 0
 
     def query_features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features (Q, F) and labels (Q,) of labelled queries at the end of an epoch, computed once."""
+        """Features (Q, F) and labels (Q,) or (Q, C) of labelled queries at the end of an epoch, computed once."""
         if self._features is None:
             self._features = _labelled(*extract_features(self.model.backbone, self.queries))
         return self._features
@@ -66,23 +69,25 @@ class KNNMonitor(keras.callbacks.Callback):
         if not self.due(epoch):
             return
         bank, queries = _labelled(*extract_features(self.model.backbone, self.bank)), self.query_features()
-        # nothing to tell apart, or nothing to classify: no reason to stop a run
-        if len(np.unique(bank[1])) < 2 or not len(queries[1]):
+        kind = kind_of(bank[1], queries[1])
+        if not kind.can_be_judged(bank[1], queries[1]):  # no reason to stop a run
+            classes = len(kind.counts(bank[1])[0])
             warnings.warn(
-                f"kNN is not measured: the {len(bank[1])} images of `bank` that have a label are of "
-                f"{len(np.unique(bank[1]))} class(es), and {len(queries[1])} of `queries` have one.",
+                f"kNN is not measured: the {len(bank[1])} images of `bank` that have a label are of {classes} "
+                f"class(es), and {len(queries[1])} of `queries` have one.",
                 stacklevel=2,
             )
             return
-        accuracy = knn(*bank, *queries, k=self.k, temperature=self.temperature)
+        name = f"knn_{kind.measure}"
+        value = knn(*bank, *queries, k=self.k, temperature=self.temperature)[kind.measure]
         if logs is not None:
-            logs["knn_top1"] = accuracy["top1"]
+            logs[name] = value
         if self.results is not None:
             protocol = {"epoch": epoch + 1, "k": self.k, "temperature": self.temperature, "split": "train"}
             sizes = {"bank": len(bank[1]), "queries": len(queries[1])}
-            self.results.write("monitor/knn_top1", accuracy["top1"], **protocol, **sizes)
+            self.results.write(f"monitor/{name}", value, **protocol, **sizes)
 
 
 def _labelled(features, labels):
-    known = labels >= 0
+    known = has_label(labels)
     return features[known], labels[known]

@@ -11,7 +11,9 @@ import numpy as np
 
 from keras_leoclr.callbacks.knn_monitor import KNNMonitor
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.runs.results import Results
 
 MOMENTUM = 0.9
@@ -20,6 +22,9 @@ ARRAYS = ("weights", "velocity", "mean", "square")  # what has been learned
 
 class OnlineLinearProbe(keras.callbacks.Callback):
     """Adds `online_linear_top1`, the accuracy of a linear classifier trained alongside, to the logs.
+
+    With several labels per image the classifier has a sigmoid for each class, and `probe_map`, its mean average
+    precision, is added.
 
     Every `every` steps the classifier takes one step of SGD on the clean features of a batch, in
     inference mode; at the end of an epoch it is judged on the queries, unless it has learned nothing yet or
@@ -103,16 +108,17 @@ class OnlineLinearProbe(keras.callbacks.Callback):
             features, labels = self.queries.query_features()
         else:
             features, labels = extract_features(self.model.backbone, self.queries)
-            features, labels = features[labels >= 0], labels[labels >= 0]
-        if len(np.unique(labels)) < 2:
+            features, labels = features[has_label(labels)], labels[has_label(labels)]
+        kind = kind_of(labels)
+        if not kind.can_be_judged(labels, labels):
             return
-        accuracy = float((self._logits(features).argmax(axis=1) == labels).mean())
+        value = kind.value(self._logits(features), labels)
         if logs is not None:
-            logs["online_linear_top1"] = accuracy
+            logs[kind.probe] = value
         if self.results is not None:
             protocol = {"epoch": epoch + 1, "every": self.every, "learning_rate": self.learning_rate}
             protocol |= {"queries": len(labels), "split": "train"}
-            self.results.write("monitor/online_linear_top1", accuracy, **protocol)
+            self.results.write(f"monitor/{kind.probe}", value, **protocol)
 
     def _next(self):
         found = next(self._batches, None)
@@ -124,11 +130,12 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         self._drawn += 1
         images, labels = (np.asarray(part) for part in found)
         if self.classes is None:
-            return images[labels >= 0], labels[labels >= 0]
-        if labels.min() < 0 or labels.max() >= self.classes:
+            known = has_label(labels)
+            return images[known], labels[known]
+        if not has_label(labels).all() or kind_of(labels).classes(labels) > self.classes:
             raise ValueError(
-                f"`images` must have labels in [0, {self.classes}). "
-                f"Received: {labels.min()} to {labels.max()}"
+                f"`images` must have labels in [0, {self.classes}), or in {self.classes} columns. "
+                f"Received: labels.shape={labels.shape}, from {labels.min()} to {labels.max()}"
             )
         return images, labels
 
@@ -138,7 +145,7 @@ class OnlineLinearProbe(keras.callbacks.Callback):
             self._mean, self._square = mean, square
             self._weights = np.zeros((features.shape[1] + 1, self.classes or 0), "float32")
             self._velocity = np.zeros_like(self._weights)
-        new = max(0, labels.max() + 1 - self._weights.shape[1])
+        new = max(0, kind_of(labels).classes(labels) - self._weights.shape[1])
         self._weights, self._velocity = (
             np.pad(a, ((0, 0), (0, new))) for a in (self._weights, self._velocity)
         )
@@ -146,10 +153,8 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         self._mean = MOMENTUM * self._mean + (1 - MOMENTUM) * mean
         self._square = MOMENTUM * self._square + (1 - MOMENTUM) * square
         logits = self._logits(features)
-        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        probabilities[np.arange(len(labels)), labels] -= 1.0
-        gradient = self._inputs(features).T @ (probabilities / len(labels))
+        errors = kind_of(labels).errors(logits, labels)
+        gradient = self._inputs(features).T @ (errors / len(labels))
         self._velocity = MOMENTUM * self._velocity + gradient
         self._weights -= self.learning_rate * self._velocity
 

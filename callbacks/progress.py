@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_leoclr.callbacks.feed import Feed
 from keras_leoclr.runs import status_text
+from keras_leoclr.runs.monitored import KNN, knn_of
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.terminal import Live
 
@@ -81,7 +82,7 @@ class Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         numbers = _numbers(logs)
-        if "knn_top1" in numbers:
+        if knn_of(numbers) is not None:
             self.status["knn_epoch"] = epoch + 1
         self._tell(**numbers)
         if self.verbose:
@@ -93,9 +94,9 @@ class Progress(keras.callbacks.Callback):
 
     def _line(self, numbers):
         """Of an epoch: what the changing line shows, then the other logs by name."""
-        shown = ("loss", "loss_to_chance", "knn_top1", "images_per_second", "waiting")
+        shown = ("loss", "loss_to_chance", *KNN, "images_per_second", "waiting")
         texts = [status_text.loss_text(self.status)]
-        texts += [status_text.knn_text(self.status)] if "knn_top1" in numbers else []
+        texts += [status_text.knn_text(numbers)] if knn_of(numbers) is not None else []
         texts += [f"{name} {value:.4g}" for name, value in numbers.items() if name not in shown]
         texts += [status_text.speed_text(self.status), status_text.left_text(self.status)]
         return f"Epoch {self.status['epoch']}/{self.status['epochs']}: {', '.join(filter(None, texts))}"

@@ -15,8 +15,9 @@ from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.neighbour_search import nearest, unit_rows
-from keras_leoclr.evaluation.neighbour_votes import knn_ranking
+from keras_leoclr.evaluation.neighbour_votes import knn_answers
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.tensorflow_host import tf
 
@@ -29,7 +30,8 @@ class Embedding:
     """A map of images by their features, and the nearest neighbours of some of them.
 
     Labels are not needed. Where there are any, they are written down beside the kNN's answer; images with the
-    label -1 have none, and do not vote.
+    label -1 have none, and do not vote. With several labels per image the answer is the class with the largest
+    share of the votes.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
@@ -47,15 +49,15 @@ class Embedding:
         temperature: of the votes.
         batch_size: images per call of the backbone.
         seed: of the draws.
-        bank_set: features (N, F) and labels (N,) of all images of `bank`, as `extract_features` returns them;
-            by default the features of the images that are used are computed.
+        bank_set: features (N, F) and labels (N,) or (N, C) of all images of `bank`, as `extract_features`
+            returns them; by default the features of the images that are used are computed.
         query_set: the same of `queries`.
 
     `run` yields embedding/explained, the share of the variance that lies in the first two principal
     directions. With it lie the arrays `coordinates` (N, 2); `rows` (N,), numbers of the images among the
     queries; `near` (N, 5), the nearest among the N; `examples` (E,), which of the N; `neighbours` and
     `similarities` (E, `neighbours`), numbers in the bank and cosines; `labels`, `predicted` (N,) and
-    `neighbour_labels` where there are labels; and `pictures`, a sheet of small pictures: the N, then the
+    `neighbour_labels` where there are labels, the labels with C columns more for several per image; and `pictures`, a sheet of small pictures: the N, then the
     neighbours of each example, `tile` pixels wide, `columns` in a row.
 
     Raises:
@@ -110,7 +112,7 @@ class Embedding:
         voting = has_label(bank_labels)
         labelled = labelled and bool(voting.any() and has_label(labels).any())
         coordinates, explained = project(features, self.projection, self.seed)
-        examples = spread(labels if labelled else np.zeros_like(labels), self.examples)
+        examples = spread(kind_of(labels).first(labels) if labelled else np.zeros(len(labels), int), self.examples)
         listed = min(self.neighbours, len(bank))
         found = list(nearest(bank, features[examples], listed))
         similarities, neighbours = (np.concatenate([part[i] for part in found]) for i in (1, 2))
@@ -126,8 +128,9 @@ class Embedding:
         how = {"projection": self.projection, "images": len(rows), "bank_images": len(bank_rows)}
         how |= {"seed": self.seed}
         if labelled:
+            kind = kind_of(labels, bank_labels)
             voters = (bank[voting], bank_labels[voting])
-            votes = knn_ranking(*voters, features, (self.k,), self.temperature)[self.k][:, 0]
+            votes = kind.best(knn_answers(*voters, features, (self.k,), self.temperature)[self.k])
             arrays |= {"labels": labels, "predicted": votes, "neighbour_labels": bank_labels[neighbours]}
             how |= {"k": min(self.k, int(voting.sum())), "temperature": self.temperature}
             how |= {"class_names": list(queries.class_names)}

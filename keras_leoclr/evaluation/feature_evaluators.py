@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from keras_leoclr.evaluation.feature_checks import check_features, only_in_test
+from keras_leoclr.evaluation.feature_checks import check_features
+from keras_leoclr.evaluation.label_kinds import LabelKind
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.linear_on_features import WEIGHT_DECAYS, fit_linear, linear_probe_few_labels
-from keras_leoclr.evaluation.neighbour_votes import knn_ranking
-from keras_leoclr.evaluation.scores import Score, accuracy_scores
-from keras_leoclr.evaluation.statistics import mean_of_runs, mean_per_class
+from keras_leoclr.evaluation.neighbour_votes import knn_answers
+from keras_leoclr.evaluation.scores import Score
+from keras_leoclr.evaluation.statistics import mean_of_runs
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -21,9 +22,9 @@ class FeatureEvaluator:
 
     Args:
         train_features: (N, F).
-        train_labels: (N,), integers >= 0.
+        train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
         test_features: (M, F).
-        test_labels: (M,), integers >= 0.
+        test_labels: (M,), or (M, C), as the training labels.
     """
 
     train_features: np.ndarray
@@ -40,10 +41,9 @@ class FeatureEvaluator:
         return self.train_features, self.train_labels, self.test_features, self.test_labels
 
     @property
-    def notes(self) -> dict[str, Any]:
-        """What every protocol says: classes that only the test images have, if there are any."""
-        unknown = only_in_test(self.train_labels, self.test_labels)
-        return {"test_only_classes": unknown.tolist()} if len(unknown) else {}
+    def kind(self) -> LabelKind:
+        """Whether images have one label or several, and what follows from it."""
+        return kind_of(self.train_labels)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -60,7 +60,8 @@ class KNN(FeatureEvaluator):
         temperature: of the votes' weights, > 0.
         leave_one_out: judge the training images too, each by the others.
 
-    `run` yields knn/top1 and knn/top5, for leave-one-out knn_train/top1 and knn_train/top5, by k.
+    `run` yields knn/top1 and knn/top5, for leave-one-out knn_train/top1 and knn_train/top5, by k; with
+    several labels per image knn/map and knn_train/map.
     """
 
     k: Sequence[int] = (20,)
@@ -74,17 +75,17 @@ class KNN(FeatureEvaluator):
             yield from self._scores("knn_train", None, self.train_labels, count - 1)
 
     def _scores(self, name, queries, labels, most):
-        votes = knn_ranking(self.train_features, self.train_labels, queries, tuple(self.k), self.temperature)
-        for k, classes in votes.items():
-            how = {"k": min(k, most), "temperature": self.temperature, **self.notes}
+        votes = knn_answers(self.train_features, self.train_labels, queries, tuple(self.k), self.temperature)
+        for k, answers in votes.items():
+            how = {"k": min(k, most), "temperature": self.temperature}
             if k > most:
                 how["k_asked"] = k
-            yield from accuracy_scores(name, classes, labels, **how)
+            yield from self.kind.scores(name, answers, labels, self.train_labels, **how)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Linear(FeatureEvaluator):
-    """Accuracy of softmax regression on all features at once, see `evaluation.fit_linear`.
+    """Accuracy of a linear classifier of all features at once, see `evaluation.fit_linear`.
 
     The weight decay is chosen on held-out training images. `LinearProbe` is the protocol of MoCo and the
     paper instead: a head that SGD trains on random crops of the images.
@@ -97,7 +98,7 @@ class Linear(FeatureEvaluator):
         weight_decays: candidates.
         seed: of the held-out part.
 
-    `run` yields linear/top1, linear/top5 and linear/mean_per_class.
+    `run` yields linear/top1, linear/top5 and linear/mean_per_class; with several labels per image linear/map.
     """
 
     weight_decays: Sequence[float] = WEIGHT_DECAYS
@@ -106,19 +107,17 @@ class Linear(FeatureEvaluator):
     def run(self) -> Iterator[Score]:
         decays = tuple(self.weight_decays)
         classifier = fit_linear(self.train_features, self.train_labels, decays, seed=self.seed)
-        ranked = classifier.ranking(self.test_features)
+        answers = self.kind.answers(classifier.scores(self.test_features))
         how = {
             "labels": "all",
             "solver": "lbfgs",
-            "weight_decay": classifier.weight_decay,
             "weight_decays_tried": decays,
-            "held_out_top1": classifier.held_out_top1,
+            **classifier.choice,
             "seed": self.seed,
-            **self.notes,
         }
-        yield from accuracy_scores("linear", ranked, self.test_labels, **how)
-        value, interval = mean_per_class(ranked[:, 0] == self.test_labels, self.test_labels)
-        yield Score("linear/mean_per_class", value, interval, **how)
+        judged = ("linear", answers, self.test_labels, self.train_labels)
+        yield from self.kind.scores(*judged, **how)
+        yield from self.kind.mean_scores(*judged, **how)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -134,7 +133,8 @@ class FewLabels(FeatureEvaluator):
         draws: how many times they are drawn.
         seed: of the draws.
 
-    `run` yields linear_few/top1 and linear_few/top5, means over the draws; the interval is of that mean.
+    `run` yields linear_few/top1 and linear_few/top5, means over the draws; the interval is of that mean. With
+    several labels per image it yields linear_few/map.
     """
 
     per_class: int = 10
@@ -144,7 +144,10 @@ class FewLabels(FeatureEvaluator):
     def run(self) -> Iterator[Score]:
         options = {"per_class": self.per_class, "draws": self.draws, "seed": self.seed}
         result = linear_probe_few_labels(*self.sets, **options)
-        _, std, interval = mean_of_runs(result["top1_draws"])
-        how = {**options, "top1_std": std, "solver": "lbfgs", **self.notes}
-        yield Score("linear_few/top1", result["top1"], interval, **how)
-        yield Score("linear_few/top5", result["top5"], **how)
+        measure = self.kind.measure
+        _, std, interval = mean_of_runs(result[f"{measure}_draws"])
+        how = {**options, f"{measure}_std": std, "solver": "lbfgs"}
+        how |= {"labelled_images": round(result["labelled_images"])}
+        how |= self.kind.notes(self.test_labels, self.train_labels)
+        for name in self.kind.measures:
+            yield Score(f"linear_few/{name}", result[name], interval if name == measure else None, **how)

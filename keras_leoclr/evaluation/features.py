@@ -6,6 +6,7 @@ import collections
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -22,10 +23,12 @@ from keras_leoclr.backbones.normalization import takes_raw
 from keras_leoclr.backbones.pooling import check_channels_last, with_pooled_features
 from keras_leoclr.checks import PixelRange, finite
 from keras_leoclr.distribution.devices import gpus, on_one_device
+from keras_leoclr.evaluation.labels import as_labels
 from keras_leoclr.runs.files import locked, whole_path, write_json
 from keras_leoclr.terminal import Bar
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+FILES = ("features", "labels")  # of a cache
 SAVE_EVERY = 20  # batches after which what was computed is safe
 
 
@@ -58,7 +61,8 @@ def extract_features(
             in turn, each has a copy of the backbone. None for all GPUs that the backend sees.
 
     Returns:
-        features (N, F) float32 and labels (N,) int64; mapped from files, read-only, with `cache`.
+        features (N, F) float32 and labels (N,) int64, or (N, C) uint8 for several labels per image; mapped
+        from files, read-only, with `cache`.
 
     Raises:
         ValueError: if the dataset is empty, the images do not fit the backbone, a value is not finite, or the
@@ -83,9 +87,7 @@ def _extract(backbone, dataset, verbose, cache, identity, devices):
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():  # another process may have made it meanwhile
                 _fill(folder, backbone, dataset, verbose, about, devices)
-    return tuple(
-        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("features", "labels")
-    )
+    return tuple(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in FILES)
 
 
 def checksum(backbone: keras.Model) -> str:
@@ -163,7 +165,7 @@ def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tu
                     )
                 if raw:
                     seen.see(images)
-                yield images, np.asarray(labels, "int64")
+                yield images, as_labels(labels)
             rows += len(images)
             bar.update(number)
         if raw:
@@ -226,15 +228,18 @@ def _fill(folder, backbone, dataset, verbose, about, devices):
     partial = folder.with_suffix(".partial")
     partial.mkdir(parents=True, exist_ok=True)
     progress = partial / "done.json"
-    done = json.loads(progress.read_text()) if progress.is_file() else {"batches": 0, "rows": 0}
-    width, rows = backbone.output_shape[-1], done["rows"]
-    sizes = {"features": 4 * width, "labels": 8}
+    done = {"batches": 0, "rows": 0}
+    if progress.is_file():
+        done = json.loads(progress.read_text())
+    number, rows, classes = done["batches"], done["rows"], done.get("classes")
+    width = backbone.output_shape[-1]
     with contextlib.ExitStack() as stack:
-        files = {name: stack.enter_context((partial / f"{name}.raw").open("ab")) for name in sizes}
-        for name, file in files.items():
-            file.truncate(rows * sizes[name])  # rows that were written after the last count
-        number = done["batches"]
+        files = {name: stack.enter_context((partial / f"{name}.raw").open("ab")) for name in FILES}
+        for name, file in files.items():  # without rows that were written after the last count
+            dtype, shape = _layout(name, rows, width, classes)
+            file.truncate(np.dtype(dtype).itemsize * math.prod(shape))
         for features, labels in _feature_batches(backbone, dataset, verbose, devices, skip=number):
+            classes = labels.shape[1] if labels.ndim == 2 else None
             files["features"].write(np.ascontiguousarray(features).tobytes())
             files["labels"].write(labels.tobytes())
             number, rows = number + 1, rows + len(labels)
@@ -242,10 +247,11 @@ def _fill(folder, backbone, dataset, verbose, about, devices):
                 for file in files.values():
                     file.flush()
                     os.fsync(file.fileno())
-                write_json(progress, {"batches": number, "rows": rows})
+                write_json(progress, {"batches": number, "rows": rows, "classes": classes})
     with whole_path(folder) as whole:
         whole.mkdir()
-        for name, dtype, shape in (("features", "float32", (rows, width)), ("labels", "int64", (rows,))):
+        for name in FILES:
+            dtype, shape = _layout(name, rows, width, classes)
             source = np.memmap(partial / f"{name}.raw", dtype, "r", shape=shape)
             target = np.lib.format.open_memmap(whole / f"{name}.npy", "w+", dtype=dtype, shape=shape)
             for first in range(0, rows, 65536):
@@ -254,3 +260,10 @@ def _fill(folder, backbone, dataset, verbose, about, devices):
             del source, target
         write_json(whole / "about.json", {**about, "rows": rows})
     shutil.rmtree(partial)
+
+
+def _layout(name, rows, width, classes):
+    """Type and shape of the numbers of a file; `classes` is None for one label per image."""
+    if name == "features":
+        return "float32", (rows, width)
+    return ("int64", (rows,)) if classes is None else ("uint8", (rows, classes))

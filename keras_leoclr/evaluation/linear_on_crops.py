@@ -12,7 +12,7 @@ from keras_leoclr.data.parts import with_labels
 from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
-from keras_leoclr.evaluation.linear_on_features import balanced_sample
+from keras_leoclr.evaluation.label_draws import share_of_each_class
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.evaluation.statistics import best_classes, mean_per_class
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
@@ -73,7 +73,7 @@ class LinearProbe(TrainedOnImages):
         how |= {"crop_scale": self.crop_scale, "learning_rates_tried": self.learning_rates}
         rate = self.learning_rates[0]
         if len(self.learning_rates) > 1:
-            part = balanced_sample(labels, self.held_out, np.random.default_rng(self.seed))
+            part = share_of_each_class(labels, self.held_out, np.random.default_rng(self.seed))
             fit_on, choose_on = (self.train.subset(np.flatnonzero(rows)) for rows in (~part, part))
             accuracy = {one: self._accuracy(fit_on, choose_on, one) for one in self.learning_rates}
             rate = max(accuracy, key=accuracy.get)

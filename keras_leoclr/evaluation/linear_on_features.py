@@ -12,8 +12,9 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.feature_checks import check_features
-from keras_leoclr.evaluation.softmax_regression import decay_path, principal_directions
-from keras_leoclr.evaluation.statistics import accuracies, best_classes, mean_of_runs
+from keras_leoclr.evaluation.labels import kind_of
+from keras_leoclr.evaluation.softmax_regression import principal_directions
+from keras_leoclr.evaluation.statistics import best_classes, mean_of_runs
 
 # 1 to 1e-6 in steps of the square root of 10
 WEIGHT_DECAYS = tuple(float(f"{10 ** (-half / 2):.3g}") for half in range(13))
@@ -22,7 +23,7 @@ PATIENCE = 3  # decays in a row that bring nothing end the search: the smaller, 
 
 @dataclasses.dataclass(frozen=True)
 class LinearClassifier:
-    """A softmax classifier of standardised features.
+    """A linear classifier of standardised features.
 
     Attributes:
         mean: (F,), of the training features.
@@ -30,8 +31,8 @@ class LinearClassifier:
         weights: (F, C), for standardised features.
         bias: (C,).
         weight_decay: the one that was chosen.
-        held_out_top1: accuracy in [0, 1] on the held-out part that it was chosen by; -1 if there was no
-            choice.
+        held_out: `measure` in [0, 1] on the held-out part that it was chosen by; -1 if there was no choice.
+        measure: "top1", or "map" for several labels per image.
     """
 
     mean: np.ndarray
@@ -39,11 +40,21 @@ class LinearClassifier:
     weights: np.ndarray
     bias: np.ndarray
     weight_decay: float
-    held_out_top1: float
+    held_out: float
+    measure: str = "top1"
+
+    @property
+    def choice(self) -> dict[str, float]:
+        """What was chosen, and `held_out_top1` or `held_out_map`, the measure that it was chosen by."""
+        return {"weight_decay": self.weight_decay, f"held_out_{self.measure}": self.held_out}
+
+    def scores(self, features: np.ndarray) -> np.ndarray:
+        """Logits (M, C) of features (M, F)."""
+        return (features - self.mean) / self.std @ self.weights + self.bias
 
     def ranking(self, features: np.ndarray) -> np.ndarray:
         """The five best classes (M, min(5, C)) of features (M, F), best first."""
-        return best_classes((features - self.mean) / self.std @ self.weights + self.bias)
+        return best_classes(self.scores(features))
 
 
 def linear_probe(
@@ -62,9 +73,9 @@ def linear_probe(
 
     Args:
         train_features: (N, F).
-        train_labels: (N,), integers >= 0.
+        train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
         test_features: (M, F).
-        test_labels: (M,), integers >= 0.
+        test_labels: (M,), or (M, C), as the training labels.
         weight_decays: candidates, >= 0.
         folds: how many times a part is held out for the choice; more for small training sets.
         held_out: share of each class that is held out, in (0, 1).
@@ -72,16 +83,14 @@ def linear_probe(
 
     Returns:
         `{"top1", "top5", "learning_rate", "weight_decay", "held_out_top1"}`; accuracies in [0, 1]. The
-        learning rate is that of L-BFGS's full step, 1: there is none to choose.
+        learning rate is that of L-BFGS's full step, 1: there is none to choose. With several labels per image
+        `{"map", "average_precision", "left_out"}`, see `knn`, and the last three with `held_out_map`.
     """
     check_features(train_features, train_labels, test_features, test_labels)
     classifier = fit_linear(train_features, train_labels, weight_decays, folds, held_out, seed)
-    return {
-        **accuracies(classifier.ranking(test_features), test_labels),
-        "learning_rate": 1.0,
-        "weight_decay": classifier.weight_decay,
-        "held_out_top1": classifier.held_out_top1,
-    }
+    kind = kind_of(train_labels)
+    answers = kind.answers(classifier.scores(test_features))
+    return {**kind.judged(answers, test_labels, train_labels), "learning_rate": 1.0, **classifier.choice}
 
 
 def fit_linear(
@@ -92,7 +101,7 @@ def fit_linear(
     held_out: float = 0.2,
     seed: int = 0,
 ) -> LinearClassifier:
-    """Fits a softmax classifier to standardised features, its weight decay chosen on a held-out part.
+    """Fits a linear classifier to standardised features, its weight decay chosen on a held-out part.
 
     Features are standardised with their mean and deviation. For every weight decay,
 
@@ -103,9 +112,13 @@ def fit_linear(
     search, which goes from the largest down. This is scikit-learn's `LogisticRegression`
     with `C = 1 / (weight_decay * N)`.
 
+    With several labels per image the cross-entropy is the sum of the classes' binary ones: each class is a
+    logistic regression, with one weight decay for all, which has the best mean average precision on the
+    held-out part.
+
     Args:
         features: (N, F).
-        labels: (N,), integers >= 0.
+        labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
         weight_decays: candidates, >= 0.
         folds: how many times a part is held out for the choice.
         held_out: share of each class that is held out, in (0, 1).
@@ -121,24 +134,26 @@ def fit_linear(
     centred = np.asarray((features - mean) / std, "float32")
     directions, variances = principal_directions(centred)
     inputs = centred @ directions
-    classes = int(np.max(labels)) + 1
+    kind = kind_of(labels)
+    classes = kind.classes(labels)
     rng = np.random.default_rng(seed)
-    parts = [balanced_sample(labels, held_out, rng) for _ in range(folds if len(decays) > 1 else 0)]
-    paths = [decay_path(inputs[~part], variances, labels[~part], classes, decays) for part in parts]
-    best, best_accuracy, start = 0, -1.0, None
+    parts = [kind.held_out(labels, held_out, rng) for _ in range(folds if len(decays) > 1 else 0)]
+    paths = [kind.decay_path(inputs[~part], variances, labels[~part], classes, decays) for part in parts]
+    best, best_value, start = 0, -1.0, None
     for number, solutions in enumerate(zip(*paths, strict=True)):
-        accuracy = np.mean(
+        value = np.mean(
             [
-                ((inputs[part] @ weights[:-1] + weights[-1]).argmax(-1) == labels[part]).mean()
+                kind.value(inputs[part] @ weights[:-1] + weights[-1], labels[part])
                 for part, weights in zip(parts, solutions, strict=True)
             ]
         )
-        if accuracy > best_accuracy:
-            best, best_accuracy, start = number, float(accuracy), solutions[-1]
+        if value > best_value:
+            best, best_value, start = number, float(value), solutions[-1]
         elif number - best == PATIENCE:
             break
-    (weights,) = decay_path(inputs, variances, labels, classes, decays[best : best + 1], start)
-    return LinearClassifier(mean, std, directions @ weights[:-1], weights[-1], decays[best], best_accuracy)
+    (weights,) = kind.decay_path(inputs, variances, labels, classes, decays[best : best + 1], start)
+    weights, bias = directions @ weights[:-1], weights[-1]
+    return LinearClassifier(mean, std, weights, bias, decays[best], best_value, kind.measure)
 
 
 def linear_probe_few_labels(
@@ -152,56 +167,40 @@ def linear_probe_few_labels(
 ) -> dict[str, float]:
     """`linear_probe` on a few labelled images per class, mean over random draws of them.
 
+    With several labels per image, classes are taken from the rarest to the most frequent; for each, images
+    that have it are drawn until `per_class` of the drawn images do. Those that were drawn for an earlier
+    class count, so a class has `per_class` positive images or more. All labels of a drawn image are used.
+
     Args:
         train_features: (N, F).
-        train_labels: (N,), integers >= 0.
+        train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
         test_features: (M, F).
-        test_labels: (M,), integers >= 0.
+        test_labels: (M,), or (M, C), as the training labels.
         per_class: labelled images of each class, at most as many as the smallest class has.
         draws: how many times they are drawn.
         seed: of the draws.
 
     Returns:
-        `{"top1", "top5", "top1_std", "top1_draws"}`: means over the draws, the standard deviation of
-        `top1`, and `top1` of each draw.
+        `{"top1", "top5", "top1_std", "top1_draws", "labelled_images"}`: means over the draws, the standard
+        deviation of `top1`, `top1` of each draw, and the mean number of labelled images. With several labels
+        per image `map` stands in the place of `top1` and `top5`.
     """
     check_features(train_features, train_labels, test_features, test_labels)
-    labels, counts = np.unique(train_labels, return_counts=True)
-    if not 2 <= per_class <= counts.min():
+    kind = kind_of(train_labels)
+    smallest = kind.counts(train_labels)[1].min()
+    if not 2 <= per_class <= smallest:
         raise ValueError(
-            f"`per_class` must be from 2 to {counts.min()}, the size of the smallest class. "
+            f"`per_class` must be from 2 to {smallest}, the size of the smallest class. "
             f"Received: per_class={per_class}"
         )
     rng = np.random.default_rng(seed)
-    results = []
+    results, sizes = [], []
     for draw in range(draws):
-        rows = np.concatenate(
-            [rng.choice(np.flatnonzero(train_labels == c), per_class, replace=False) for c in labels]
-        )
-        results.append(
-            linear_probe(
-                train_features[rows],
-                train_labels[rows],
-                test_features,
-                test_labels,
-                folds=5,
-                seed=seed + draw,
-            )
-        )
-    top1 = [r["top1"] for r in results]
-    return {
-        "top1": float(np.mean(top1)),
-        "top5": float(np.mean([r["top5"] for r in results])),
-        "top1_std": mean_of_runs(top1)[1],
-        "top1_draws": top1,
-    }
-
-
-def balanced_sample(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Boolean mask of `share` of every class, at least one of each class with two or more."""
-    mask = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
-        count = max(1, round(share * len(rows))) if len(rows) > 1 else 0
-        mask[rows[:count]] = True
-    return mask
+        rows = kind.some(train_labels, per_class, rng)
+        part = train_features[rows], train_labels[rows]
+        results.append(linear_probe(*part, test_features, test_labels, folds=5, seed=seed + draw))
+        sizes.append(len(rows))
+    means = {name: float(np.mean([result[name] for result in results])) for name in kind.measures}
+    each = [result[kind.measure] for result in results]
+    spread = {f"{kind.measure}_std": mean_of_runs(each)[1], f"{kind.measure}_draws": each}
+    return {**means, **spread, "labelled_images": float(np.mean(sizes))}

@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.evaluation.feature_checks import check_features
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.neighbour_search import MEMORY, nearest
-from keras_leoclr.evaluation.statistics import accuracies, best_classes
 
 
 def knn(
@@ -23,20 +23,25 @@ def knn(
 ) -> dict:
     """Accuracy of a weighted kNN vote, the usual protocol (arXiv 1805.01978, section 3.4).
 
-    Each of the `k` most similar training features votes for its label with `exp(cosine / T)`.
+    Each of the `k` most similar training features votes for its label with `exp(cosine / T)`. With several
+    labels per image, it votes for all of its labels: the score of a class is the share of the votes' weight
+    that comes from neighbours which have it, and the measure is mean average precision.
 
     Args:
         train_features: (N, F).
-        train_labels: (N,), integers >= 0.
+        train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
         test_features: (M, F).
-        test_labels: (M,), integers >= 0.
+        test_labels: (M,), or (M, C), as the training labels.
         k: neighbours that vote, at most N of them; or several such numbers, judged in one pass.
         temperature: T > 0.
         memory: bytes for similarities held at a time, besides a copy of the training features.
 
     Returns:
         `{"top1", "top5"}`, shares of the test images in [0, 1] whose label has the most votes, or is
-        among the five labels with the most; for several `k` a dictionary of these by `k`.
+        among the five labels with the most. With several labels per image `{"map", "average_precision",
+        "left_out"}`: mean average precision in [0, 1], that of each class, and the numbers of the classes
+        that no training or no test image has, which are left out of the mean. For several `k` a dictionary of
+        these by `k`.
 
     Raises:
         ValueError: if the features, the labels or an option cannot be used.
@@ -56,7 +61,7 @@ def knn_leave_one_out(
 
     Args:
         features: (N, F), N >= 2.
-        labels: (N,), integers >= 0.
+        labels: (N,), integers >= 0; or (N, C), zeros and ones.
         k: see `knn`; at most N - 1 vote.
         temperature: see `knn`.
         memory: see `knn`.
@@ -70,12 +75,13 @@ def knn_leave_one_out(
 
 def _judged(train_features, train_labels, test_features, test_labels, k, temperature, memory) -> dict:
     ks = (k,) if np.ndim(k) == 0 else tuple(k)
-    ranked = knn_ranking(train_features, train_labels, test_features, ks, temperature, memory)
-    scores = {one: accuracies(ranked[one], test_labels) for one in ks}
+    answers = knn_answers(train_features, train_labels, test_features, ks, temperature, memory)
+    kind = kind_of(train_labels, test_labels)
+    scores = {one: kind.judged(answers[one], test_labels, train_labels) for one in ks}
     return scores[k] if np.ndim(k) == 0 else scores
 
 
-def knn_ranking(
+def knn_answers(
     train_features: np.ndarray,
     train_labels: np.ndarray,
     test_features: np.ndarray | None,
@@ -83,18 +89,19 @@ def knn_ranking(
     temperature: float = 0.07,
     memory: int = MEMORY,
 ) -> dict[int, np.ndarray]:
-    """The five classes with the most votes, for each test image.
+    """The votes for each test image: the five classes with the most, or the scores of several labels.
 
     Args:
         train_features: (N, F).
-        train_labels: (N,), integers >= 0.
+        train_labels: (N,), integers >= 0; or (N, C), zeros and ones.
         test_features: (M, F); None for the training images, each classified by the others.
         ks: numbers of neighbours that vote.
         temperature: T > 0.
         memory: see `knn`.
 
     Returns:
-        `{k: (M, min(5, classes)) int64}`, the class with the most votes first.
+        `{k: (M, min(5, classes)) int64}`, the class with the most votes first; with several labels per image
+        `{k: (M, C) float32}`, the share of each class in the weight of the votes.
     """
     if not temperature > 0:
         raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
@@ -102,15 +109,12 @@ def knn_ranking(
         raise ValueError(f"`k` must be a whole number >= 1, or several. Received: k={ks}")
     most = len(train_features) - (test_features is None)
     used = {k: min(whole_number("k", k, 1), most) for k in ks}
-    classes = int(np.max(train_labels)) + 1
+    kind = kind_of(train_labels)
     parts = {k: [] for k in ks}
     for _, similarity, neighbours in nearest(train_features, test_features, max(used.values()), memory):
         # the largest weight is 1: exp(1 / T) itself may overflow
         weights = np.exp((similarity - similarity[:, :1]) / np.float32(temperature))
-        cells = np.arange(len(weights))[:, None] * classes + train_labels[neighbours]
         for k, count in used.items():
-            votes = np.bincount(
-                cells[:, :count].ravel(), weights[:, :count].ravel(), minlength=len(weights) * classes
-            )
-            parts[k].append(best_classes(votes.reshape(-1, classes)))
+            votes = kind.votes(neighbours[:, :count], weights[:, :count], train_labels)
+            parts[k].append(kind.answers(votes))
     return {k: np.concatenate(part) for k, part in parts.items()}

@@ -14,10 +14,10 @@ from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.feature_geometry import alignment, rankme, uniformity
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.image_evaluators import FittedToFeatures
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.neighbour_search import nearest
-from keras_leoclr.evaluation.neighbour_votes import knn_ranking
+from keras_leoclr.evaluation.neighbour_votes import knn_answers
 from keras_leoclr.evaluation.scores import Score
-from keras_leoclr.evaluation.statistics import per_class
 
 RANKED = 25_600  # images whose features RankMe ranks: as many as its paper finds enough
 
@@ -29,7 +29,7 @@ class Quality(FittedToFeatures):
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
         train_features: (N, F), clean.
-        train_labels: (N,), -1 for an image without a label, which does not vote.
+        train_labels: (N,), -1 for an image without a label, which does not vote; or (N, C).
         test: source of images and labels, see `data.load`. Images with the label -1 have none; they count in
             all but the accuracies of classes and the confusion.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
@@ -38,8 +38,8 @@ class Quality(FittedToFeatures):
         temperature: of the votes.
         neighbours: training images listed for each test image.
         seed: of the crops.
-        test_set: features (M, F) and labels (M,) of `test`, as `extract_features` returns them; computed by
-            default.
+        test_set: features (M, F) and labels (M,) or (M, C) of `test`, as `extract_features` returns them;
+            computed by default.
 
     `run` yields
     - quality/alignment between two random crops of each test image, and quality/alignment_original
@@ -49,7 +49,8 @@ class Quality(FittedToFeatures):
     - quality/class_accuracy for each class, with `class`, and quality/worst_class, by kNN; that is
       `worst`. With it lie the arrays `confusion` (C, C), rows the true classes, and `neighbours`
       (M, `neighbours`), numbers of training images, nearest first. These are left out where no image
-      has a label.
+      has a label. With several labels per image the scores of the classes are quality/average_precision, with
+      intervals, and there is no confusion matrix.
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -89,15 +90,16 @@ class Quality(FittedToFeatures):
         if not (voting.any() and judged.any()):
             return
         voters, of_voters, labels = self.train_features[voting], self.train_labels[voting], labels[judged]
-        ranked = knn_ranking(voters, of_voters, clean[judged], (self.k,), self.temperature)
-        predicted = ranked[self.k][:, 0]
-        accuracy, counts = per_class(predicted == labels, labels)
+        kind = kind_of(of_voters, labels)
+        answers = knn_answers(voters, of_voters, clean[judged], (self.k,), self.temperature)[self.k]
         how = {"k": min(self.k, len(voters)), "temperature": self.temperature}
-        for label in np.flatnonzero(counts):
-            own = {"class": int(label), "images": int(counts[label])}
-            yield Score("quality/class_accuracy", accuracy[label], **how, **own)
-        classes = int(max(labels.max(), of_voters.max())) + 1
-        confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-        arrays = {"confusion": confusion, "neighbours": lists}
-        worst = int(np.nanargmin(accuracy))
-        yield Score("quality/worst_class", accuracy[worst], None, None, arrays, worst=worst, **how)
+        worst = None
+        for score in kind.class_scores(answers, labels, of_voters, **how):
+            if worst is None or score.value < worst.value:
+                worst = score
+            yield score
+        if worst is None:  # no class that training and test images have
+            return
+        arrays = {**kind.confusion(answers, labels, of_voters), "neighbours": lists}
+        how["worst"] = worst.protocol["class"]
+        yield Score("quality/worst_class", worst.value, None, None, arrays, **how)

@@ -13,9 +13,10 @@ from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_features
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.image_evaluators import FittedToFeatures
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.linear_on_features import fit_linear
-from keras_leoclr.evaluation.neighbour_votes import knn_ranking
-from keras_leoclr.evaluation.scores import Score, accuracy_scores
+from keras_leoclr.evaluation.neighbour_votes import knn_answers
+from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.tensorflow_host import tf
 
 SHARES = {
@@ -35,7 +36,7 @@ class Robustness(FittedToFeatures):
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
         train_features: (N, F), clean.
-        train_labels: (N,).
+        train_labels: (N,), or (N, C).
         test: source of images and labels, see `data.load`.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
         changes: some of centre_crop, random_crop, shrink, occlusion and, see
@@ -46,12 +47,14 @@ class Robustness(FittedToFeatures):
         batch_size: images per call of the backbone.
         seed: of crops, patches and noise, and of the linear classifier's held-out part.
         verbose: whether to show progress bars.
-        test_set: features (M, F) and labels (M,) of the clean images of `test`, as `extract_features` returns
-            them; computed by default.
+        test_set: features (M, F) and labels (M,) or (M, C) of the clean images of `test`, as
+            `extract_features` returns them; computed by default.
 
     `run` yields robustness/knn/top1 and robustness/linear/top1: for the clean images, with `change`
     "none", and for each change with `change`, `strength`, `severity` (1 the weakest) and `clean`, the
-    value of the clean images; then robustness/knn/mean and robustness/linear/mean over its strengths.
+    value of the clean images; then robustness/knn/mean and robustness/linear/mean over its strengths. With
+    several labels per image, mean average precision stands in the place of accuracy: robustness/knn/map and
+    robustness/linear/map.
     """
 
     changes: Sequence[str] | None = None
@@ -93,7 +96,7 @@ class Robustness(FittedToFeatures):
                     yield score
             for name, curve in curves.items():
                 how = {"change": change, "clean": clean[name], "strengths": values, "seed": self.seed}
-                yield Score(name.replace("top1", "mean"), np.mean(curve), **how)
+                yield Score(f"{name.rpartition('/')[0]}/mean", np.mean(curve), **how)
 
     @staticmethod
     def _known(features, labels):
@@ -106,14 +109,14 @@ class Robustness(FittedToFeatures):
         return extract_features(self.backbone, batches, self.verbose)
 
     def _scores(self, linear, features, labels, **how):
-        ranked = knn_ranking(self.train_features, self.train_labels, features, (self.k,), self.temperature)
-        of_knn = {"k": min(self.k, len(self.train_features)), "temperature": self.temperature}
+        kind, k = kind_of(labels), self.k
+        votes = knn_answers(self.train_features, self.train_labels, features, (k,), self.temperature)[k]
+        of_knn = {"k": min(k, len(self.train_features)), "temperature": self.temperature}
         of_linear = {"weight_decay": linear.weight_decay}
         how["seed"] = self.seed
-        yield from accuracy_scores("robustness/knn", ranked[self.k], labels, (1,), **of_knn, **how)
-        yield from accuracy_scores(
-            "robustness/linear", linear.ranking(features), labels, (1,), **of_linear, **how
-        )
+        answers = kind.answers(linear.scores(features))
+        yield from kind.curve("robustness/knn", votes, labels, self.train_labels, **of_knn, **how)
+        yield from kind.curve("robustness/linear", answers, labels, self.train_labels, **of_linear, **how)
 
     def _view(self, change, strength):
         """What makes changed images: resize to pixels, change, normalise."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_leoclr.evaluation.average_precision import ranks
 from keras_leoclr.evaluation.statistics import CONFIDENCE, wilson
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
@@ -64,6 +65,20 @@ def accuracy_scores(
         yield Score(
             f"{name}/top{rank}", hits.mean(), wilson(int(hits.sum()), len(hits)), hits, None, **protocol
         )
+
+
+def ranking_arrays(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """What is kept of the scores of several labels per image, so that two results can be compared.
+
+    Args:
+        scores: (M, C).
+        labels: (M, C), zeros and ones.
+
+    Returns:
+        `ranks` (M, C), which order the images of a class as the scores do, and `positives`, the labels, eight
+        a byte.
+    """
+    return {"ranks": ranks(scores), "positives": np.packbits(np.asarray(labels, bool))}
 
 
 def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) -> dict[str, float]:
@@ -139,6 +154,27 @@ def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
             f"{path} must hold the packed hits of {line['images']} images. Received: {packed.shape}"
         )
     return np.unpackbits(packed, count=line["images"]).astype(bool)
+
+
+def read_ranking(line: dict[str, Any], workdir: pathlib.Path) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ranks and labels (M, C) that belong to a line of results; None if it has none, see `ranking_arrays`.
+
+    Raises:
+        ValueError: if the files are not what was written.
+    """
+    if "ranks_file" not in line or "positives_file" not in line:
+        return None
+    folder = RunFolder(workdir).evaluation
+    order, packed = (
+        np.load(folder / pathlib.PurePosixPath(line[f"{kind}_file"]).name, allow_pickle=False)
+        for kind in ("ranks", "positives")
+    )
+    if order.ndim != 2 or len(order) != line["images"] or packed.shape != (-(-order.size // 8),):
+        raise ValueError(
+            f"{folder} must hold the ranks and labels of {line['images']} images. "
+            f"Received: {order.shape} and {packed.shape}"
+        )
+    return order, np.unpackbits(packed, count=order.size).reshape(order.shape)
 
 
 def _write_picture(path: pathlib.Path, array: np.ndarray) -> pathlib.Path:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from keras_leoclr.evaluation.lbfgs import dot, minimise
+
 BLOCK = 2**19  # logits computed at a time; they stay in the cache
-HISTORY = 10
 SMALLEST = 1e-7  # share of the largest variance below which a direction is rounding error
 
 
@@ -47,9 +48,8 @@ def decay_path(
 ) -> Iterator[np.ndarray]:
     """Minimises `mean cross-entropy + decay / 2 * sum(weights ** 2)` for each decay.
 
-    L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5) that starts from the diagonal of
-    the curvature at zero weights; each decay starts from the solution of the one before. The bias does
-    not decay.
+    L-BFGS starts from the diagonal of the curvature at zero weights; each decay starts from the solution of
+    the one before. The bias does not decay.
 
     Args:
         inputs: (N, R) float32, in the coordinates of `principal_directions`.
@@ -67,7 +67,7 @@ def decay_path(
     weights = np.zeros((inputs.shape[1] + 1, classes), "float32") if start is None else start.copy()
     for decay in decays:
         curvature = np.append(variances / classes + decay, 1 / classes)[:, None].astype("float32")
-        weights = _minimise(
+        weights = minimise(
             lambda w, decay=decay: _loss(w, inputs, labels, decay), weights, curvature, max_steps, tolerance
         )
         yield weights
@@ -93,52 +93,4 @@ def _loss(weights, inputs, labels, decay):
         gradient[-1] += logits.sum(axis=0)
     gradient /= len(inputs)
     gradient[:-1] += np.float32(decay) * weights[:-1]
-    return total / len(inputs) + 0.5 * decay * _dot(weights[:-1], weights[:-1]), gradient
-
-
-def _dot(a, b):
-    return float(np.vdot(a, b))
-
-
-def _minimise(function, weights, curvature, max_steps, tolerance):
-    loss, gradient = function(weights)
-    pairs = []  # (step, change of the gradient, 1 / their product)
-    for _ in range(max_steps):
-        if np.abs(gradient).max() <= tolerance:
-            break
-        direction = -_inverse_curvature_times(gradient, pairs, curvature)
-        slope = _dot(direction, gradient)
-        if slope >= 0:  # rounding: nothing is left to gain
-            break
-        rate = 1.0
-        while True:
-            new = weights + np.float32(rate) * direction
-            new_loss, new_gradient = function(new)
-            if new_loss <= loss + 1e-4 * rate * slope:
-                break
-            rate *= 0.5
-            if rate < 1e-3:
-                return weights
-        step, change = new - weights, new_gradient - gradient
-        product = _dot(step, change)
-        if product > 1e-12 * _dot(change, change):
-            pairs = [*pairs[1 - HISTORY :], (step, change, 1.0 / product)]
-        weights, loss, gradient = new, new_loss, new_gradient
-    return weights
-
-
-def _inverse_curvature_times(gradient, pairs, curvature):
-    """L-BFGS's two loops."""
-    result = gradient.copy()
-    factors = []
-    for step, change, inverse in reversed(pairs):
-        factor = inverse * _dot(step, result)
-        result -= np.float32(factor) * change
-        factors.append(factor)
-    result /= curvature
-    if pairs:
-        _, change, inverse = pairs[-1]
-        result *= np.float32(1.0 / (inverse * _dot(change, change / curvature)))
-    for (step, change, inverse), factor in zip(pairs, reversed(factors), strict=True):
-        result += np.float32(factor - inverse * _dot(change, result)) * step
-    return result
+    return total / len(inputs) + 0.5 * decay * dot(weights[:-1], weights[:-1]), gradient

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from keras_leoclr import data, evaluation
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def _linear(suite: Suite) -> Made:
 def _few(suite: Suite) -> Made:
     options, per_class = suite.options, suite.options.per_class
     if options.fewer_per_class:
-        per_class = min(per_class, int(np.unique(suite.sets[1], return_counts=True)[1].min()))
+        per_class = min(per_class, int(kind_of(suite.sets[1]).counts(suite.sets[1])[1].min()))
         if per_class < 2:
             return (), {}
     few = evaluation.FewLabels(*suite.sets, per_class=per_class, draws=options.draws, seed=options.seed)

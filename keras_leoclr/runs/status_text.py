@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from keras_leoclr.runs.monitored import KNN, knn_of
 from keras_leoclr.runs.status import SILENCE, UNDER_WAY
 from keras_leoclr.terminal import duration
 
@@ -18,8 +19,9 @@ def loss_text(status: dict[str, Any]) -> str:
 
 
 def knn_text(status: dict[str, Any]) -> str:
-    """Such as "kNN 78.3 %"; empty before it is measured."""
-    return "" if status.get("knn_top1") is None else f"kNN {100 * status['knn_top1']:.1f} %"
+    """Such as "kNN 78.3 %", or "kNN mAP 51.0 %" for several labels per picture; empty before it is measured."""
+    found = knn_of(status)
+    return "" if found is None else f"{KNN[found[0]]} {100 * found[1]:.1f} %"
 
 
 def speed_text(status: dict[str, Any]) -> str:
@@ -96,7 +98,7 @@ def lines(status: dict[str, Any]) -> list[str]:
         rows.append(("training", f"{bar(share, 24)} {share:4.0%}  {place}"))
     if status.get("loss") is not None:
         rows.append(("loss", loss_text(status).removeprefix("loss ")))
-    if status.get("knn_top1") is not None:
+    if knn_of(status) is not None:
         rows.append(("kNN", f"{knn_text(status).removeprefix('kNN ')} (epoch {status['knn_epoch']})"))
     if state == "training" and speed_text(status):
         rows.append(("speed", speed_text(status)))

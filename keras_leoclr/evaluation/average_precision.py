@@ -1,0 +1,198 @@
+"""Average precision, for pictures with several labels: the measure, and its interval by the bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from keras_leoclr.evaluation.statistics import CONFIDENCE
+
+MOST_DRAWS, FEWEST_DRAWS = 1000, 200  # of the bootstrap
+WORK = 400_000_000  # scores that all draws together look at, unless the draws were fewer than FEWEST_DRAWS
+BLOCK = 250_000  # counts of drawn images held at a time: they stay in the cache
+
+
+def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Average precision of each class, as scikit-learn's `average_precision_score` defines it.
+
+    With the images ordered by falling score,
+
+        AP = sum_n (R_n - R_(n-1)) P_n
+
+    over the thresholds n, where P_n and R_n are precision and recall of the images whose score reaches the
+    threshold. Images of equal score pass a threshold together. There is no interpolation.
+
+    Args:
+        scores: (M, C), finite; a higher score stands for a label that is more likely.
+        labels: (M, C), 1 where an image has the label and 0 where it does not.
+
+    Returns:
+        (C,) float64 in [0, 1]; NaN for a class that no image has.
+    """
+    return np.array([_Ranked(*pair).value() for pair in _columns(scores, labels)])
+
+
+def mean_average_precision(scores: np.ndarray, labels: np.ndarray, judged: np.ndarray | None = None) -> float:
+    """Mean of the classes' average precisions; NaN if there is nothing to take the mean of.
+
+    Args:
+        scores: (M, C).
+        labels: (M, C), zeros and ones.
+        judged: (C,) bool, the classes that count; those without a positive image never do.
+    """
+    return _mean(average_precisions(scores, labels)[None], judged)[0]
+
+
+def bootstrap(scores: np.ndarray, labels: np.ndarray, seed: int = 0, draws: int | None = None) -> np.ndarray:
+    """Average precisions on images that are drawn anew, with repetition, from those that were judged.
+
+    The draws depend on the number of images and on the seed alone: those of two results on the same images
+    are pairs.
+
+    Args:
+        scores: (M, C).
+        labels: (M, C), zeros and ones.
+        seed: of the draws.
+        draws: how many; None for `number_of_draws`.
+
+    Returns:
+        (draws, C) float64; NaN where a draw holds no image of a class.
+    """
+    count, classes = np.shape(labels)
+    total = number_of_draws(count, classes) if draws is None else draws
+    ranked = [_Ranked(*pair) for pair in _columns(scores, labels)]
+    parts = [
+        np.stack([each.values(times) for each in ranked], axis=1) for times in _drawn(count, total, seed)
+    ]
+    return np.concatenate(parts)
+
+
+def number_of_draws(count: int, classes: int) -> int:
+    """Draws of the bootstrap: 1,000, and fewer, but at least 200, for very many images and classes.
+
+    Args:
+        count: of the images.
+        classes: number of classes.
+    """
+    return int(np.clip(WORK // max(1, count * classes), FEWEST_DRAWS, MOST_DRAWS))
+
+
+def interval(values: np.ndarray) -> tuple[float, float] | None:
+    """95 % interval of a value by the percentiles of its bootstrap draws; None if no draw has a value.
+
+    Args:
+        values: (draws,); NaN for a draw without a value.
+    """
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return None
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def mean_interval(drawn: np.ndarray, judged: np.ndarray | None = None) -> tuple[float, float] | None:
+    """95 % interval of the mean average precision.
+
+    Args:
+        drawn: (draws, C), of `bootstrap`. In a draw without an image of a class the mean is of the others.
+        judged: (C,) bool, the classes that count.
+    """
+    return interval(_mean(drawn, judged))
+
+
+def paired_interval(
+    drawn: np.ndarray, others: np.ndarray, judged: Sequence[np.ndarray | None] = (None, None)
+) -> tuple[float, float] | None:
+    """95 % interval of the difference of two mean average precisions on the same images.
+
+    Args:
+        drawn: (draws, C), of `bootstrap`, of the first.
+        others: (draws, C), of the second, with the same images and seed.
+        judged: (C,) bool for each of the two, the classes that count.
+
+    Returns:
+        Low and high end of the second less the first.
+    """
+    return interval(_mean(others, judged[1]) - _mean(drawn, judged[0]))
+
+
+def ranks(scores: np.ndarray) -> np.ndarray:
+    """Scores as whole numbers that order the images of each class alike, equal scores included.
+
+    Average precisions depend on the order alone, so these numbers are all that has to be kept.
+
+    Args:
+        scores: (M, C).
+
+    Returns:
+        (M, C) uint16, or uint32 for more than 65,536 images.
+    """
+    dtype = np.uint16 if len(scores) <= 2**16 else np.uint32
+    columns = [np.unique(column, return_inverse=True)[1].ravel() for column in np.transpose(scores)]
+    return np.stack(columns, axis=1).astype(dtype)
+
+
+def _mean(values, judged):
+    """Means over the classes of (draws, C); NaN where no class has a value."""
+    if judged is not None:
+        values = values[:, judged]
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
+
+
+def _columns(scores, labels):
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    if scores.ndim != 2 or scores.shape != labels.shape:
+        raise ValueError(
+            "`scores` and `labels` must both be (M, C). "
+            f"Received: scores.shape={scores.shape}, labels.shape={labels.shape}"
+        )
+    return zip(scores.T, labels.T, strict=True)
+
+
+def _drawn(count, total, seed) -> Iterator[np.ndarray]:
+    """How many times each image is drawn: (M, draws) in blocks, columns that sum to M."""
+    rng = np.random.default_rng(seed)
+    block = max(1, BLOCK // count)
+    for first in range(0, total, block):
+        size = min(block, total - first)
+        cells = rng.integers(0, count, (count, size)) * size + np.arange(size)
+        yield np.bincount(cells.ravel(), minlength=count * size).reshape(count, size).astype("int32")
+
+
+class _Ranked:
+    """The images of one class in the order of their scores.
+
+    Args:
+        scores: (M,).
+        labels: (M,), zeros and ones.
+    """
+
+    def __init__(self, scores, labels):
+        self.order = np.argsort(-scores.astype("float64"), kind="stable")
+        ordered = scores[self.order]
+        self.positive = np.flatnonzero(labels[self.order])  # places in the order
+        # the last place with the same score: what lies up to there passes the threshold together
+        last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+        self.last = last[np.searchsorted(last, self.positive)]
+        self.among = np.searchsorted(self.positive, self.last, side="right") - 1  # place among the positives
+
+    def value(self) -> float:
+        """Average precision of the images."""
+        if not len(self.positive):
+            return float("nan")
+        return float(np.mean((self.among + 1) / (self.last + 1)))
+
+    def values(self, times: np.ndarray) -> np.ndarray:
+        """Average precisions (draws,) where the images count `times` (M, draws) times."""
+        if not len(self.positive):
+            return np.full(times.shape[1], np.nan)
+        ordered = times[self.order]
+        own = ordered[self.positive]
+        found, passed = own.cumsum(axis=0)[self.among], ordered.cumsum(axis=0)[self.last]
+        total = own.sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            return (own * found / np.maximum(passed, 1)).sum(axis=0) / total

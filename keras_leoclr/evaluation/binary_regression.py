@@ -1,0 +1,81 @@
+"""Logistic regression of several labels per image at once, along a path of weight decays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from keras_leoclr.evaluation.lbfgs import dot, minimise
+from keras_leoclr.evaluation.softmax_regression import BLOCK
+
+
+def decay_path(
+    inputs: np.ndarray,
+    variances: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    decays: Sequence[float],
+    start: np.ndarray | None = None,
+    max_steps: int = 300,
+    tolerance: float = 1e-4,
+) -> Iterator[np.ndarray]:
+    """Minimises `mean binary cross-entropy + decay / 2 * sum(weights ** 2)` for each decay.
+
+    The cross-entropies are summed over the classes and their mean is over the images, so that each class is a
+    logistic regression of its own, and all of them are fitted in one pass. L-BFGS starts from the classes'
+    log-odds, and from the diagonal of the curvature there; each decay starts from the solution of the one
+    before. The bias does not decay.
+
+    Args:
+        inputs: (N, R) float32, in the coordinates of `principal_directions`.
+        variances: (R,), of the columns of `inputs`.
+        labels: (N, C), zeros and ones.
+        classes: C.
+        decays: >= 0, from the largest on for good starts.
+        start: (R + 1, C); by default zeros, and the log-odds as the bias.
+        max_steps: of L-BFGS, per decay.
+        tolerance: largest entry of the gradient at which to stop.
+
+    Yields:
+        (R + 1, C) float32 for each decay, the bias last.
+    """
+    count = len(inputs)
+    # half an image more on either side: the log-odds of a class that no image has, or all have, are finite
+    shares = (np.sum(labels, axis=0) + 0.5) / (count + 1)
+    weights = start
+    if start is None:
+        weights = np.zeros((inputs.shape[1] + 1, classes), "float32")
+        weights[-1] = np.log(shares / (1 - shares))
+    targets = np.asarray(labels, "float32")
+    for decay in decays:
+        curvature = np.append(variances, 1)[:, None] * shares * (1 - shares)
+        curvature[:-1] += decay
+        weights = minimise(
+            lambda w, decay=decay: _loss(w, inputs, targets, decay),
+            weights,
+            curvature.astype("float32"),
+            max_steps,
+            tolerance,
+        )
+        yield weights
+
+
+def _loss(weights, inputs, labels, decay):
+    """Loss and gradient."""
+    gradient = np.zeros_like(weights)
+    total = 0.0
+    rows = max(1, BLOCK // weights.shape[1])
+    for first in range(0, len(inputs), rows):
+        x, y = inputs[first : first + rows], labels[first : first + rows]
+        logits = x @ weights[:-1] + weights[-1]
+        # log(1 + exp(z)) - y z, and 1 / (1 + exp(-z)), without an overflow at large z
+        small = np.exp(-np.abs(logits))
+        total += float(np.log1p(small).sum(dtype="float64") + np.maximum(logits, 0).sum(dtype="float64"))
+        total -= float(np.vdot(y, logits))
+        error = np.where(logits >= 0, 1, small) / (1 + small) - y
+        gradient[:-1] += x.T @ error
+        gradient[-1] += error.sum(axis=0)
+    gradient /= len(inputs)
+    gradient[:-1] += np.float32(decay) * weights[:-1]
+    return total / len(inputs) + 0.5 * decay * dot(weights[:-1], weights[:-1]), gradient

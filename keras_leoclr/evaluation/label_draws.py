@@ -1,0 +1,116 @@
+"""Which images are held out or labelled: random parts with the same classes as the whole.
+
+With several labels per image no part has exactly a share of every class. There the classes are taken from
+the rarest to the most frequent. For each of them, images that have it are drawn until enough images of the
+part do; those that were drawn for an earlier class count. This is a form of iterative stratification
+(Sechidis et al., 2011).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def of_each_class(
+    labels: np.ndarray, counts: Iterable[tuple[int, int]], rng: np.random.Generator
+) -> np.ndarray:
+    """Numbers of images with one label each, class by class.
+
+    Args:
+        labels: (N,).
+        counts: pairs of a class and how many of its images are drawn.
+        rng: draws them.
+    """
+    rows = [rng.choice(np.flatnonzero(labels == label), count, replace=False) for label, count in counts]
+    return np.concatenate(rows)
+
+
+def share_of_each_class(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Boolean mask of `share` of every class, at least one image of each class with two or more.
+
+    Args:
+        labels: (N,).
+        share: in (0, 1).
+        rng: draws them.
+    """
+    mask = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        count = max(1, round(share * len(rows))) if len(rows) > 1 else 0
+        mask[rows[:count]] = True
+    return mask
+
+
+def at_least_of_each_label(
+    labels: np.ndarray, counts: np.ndarray, rng: np.random.Generator, unlabelled: int = 0
+) -> np.ndarray:
+    """Numbers of images, ascending, of which at least so many have each label.
+
+    Args:
+        labels: (N, C), zeros and ones.
+        counts: (C,), at most as many as have the label.
+        rng: draws them.
+        unlabelled: how many images that have none of the labels are drawn as well.
+    """
+    has = np.asarray(labels, bool)
+    chosen = np.zeros(len(has), bool)
+    for label in np.argsort(has.sum(axis=0), kind="stable"):
+        missing = int(counts[label]) - int((chosen & has[:, label]).sum())
+        if missing > 0:
+            chosen[rng.choice(np.flatnonzero(has[:, label] & ~chosen), missing, replace=False)] = True
+    if unlabelled:
+        chosen[rng.choice(np.flatnonzero(~has.any(axis=1)), unlabelled, replace=False)] = True
+    return np.flatnonzero(chosen)
+
+
+def share_of_each_label(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Boolean mask of about `share` of the images, and of those with each label, at least one of two or more.
+
+    Args:
+        labels: (N, C), zeros and ones.
+        share: in (0, 1).
+        rng: draws them.
+    """
+    sums = np.sum(labels, axis=0, dtype=int)
+    counts = np.where(sums > 1, np.maximum(1, np.round(share * sums)), 0).astype(int)
+    without = round(share * int((~np.any(labels, axis=1)).sum()))
+    mask = np.zeros(len(labels), bool)
+    mask[at_least_of_each_label(labels, counts, rng, without)] = True
+    return mask
+
+
+def labelled_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Numbers of a random part of the images with `fraction` of each class, rounded.
+
+    With several labels per image it is at least that much of each class, and the same fraction of the images
+    without any label.
+
+    Args:
+        labels: (N,), or (N, C) of zeros and ones.
+        fraction: in (0, 1].
+        seed: of the draw.
+
+    Raises:
+        ValueError: if a class would be left without an image.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"`fraction` must be in (0, 1]. Received: fraction={fraction}")
+    several = np.ndim(labels) == 2
+    if several:
+        classes, sums = np.arange(labels.shape[1]), np.sum(labels, axis=0, dtype=int)
+    else:
+        classes, sums = np.unique(labels, return_counts=True)
+    counts = np.array([round(fraction * int(count)) for count in sums])
+    for label, count, images in zip(classes, counts, sums, strict=True):
+        if images and not count:
+            raise ValueError(
+                "`fraction` must leave an image of every class. "
+                f"Received: fraction={fraction}, class {label} has {images} images"
+            )
+    rng = np.random.default_rng(seed)
+    if not several:
+        return np.sort(of_each_class(labels, zip(classes, counts, strict=True), rng))
+    without = round(fraction * int((~np.any(labels, axis=1)).sum()))
+    return at_least_of_each_label(labels, counts, rng, without)

@@ -1,0 +1,48 @@
+"""The one place that tells one label per image from several.
+
+Evaluators ask `kind_of(labels)` for the measures, votes, loss and draws of their labels: accuracy and softmax
+for labels (N,); mean average precision and one sigmoid for each class for labels (N, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.evaluation.label_kinds import LabelKind
+from keras_leoclr.evaluation.one_label import OneLabel
+from keras_leoclr.evaluation.several_labels import SeveralLabels
+
+ONE, SEVERAL = OneLabel(), SeveralLabels()
+
+
+def kind_of(*labels: Any) -> LabelKind:
+    """The kind of labels: of one label per image for (N,), of several for (N, C).
+
+    Args:
+        *labels: arrays that belong together, such as those of the training and of the test images.
+
+    Raises:
+        ValueError: if they are of different kinds, or of several labels and of unequal width.
+    """
+    shapes = [np.shape(each) for each in labels]
+    several = {len(shape) == 2 for shape in shapes}
+    widths = {shape[1] for shape in shapes if len(shape) == 2}
+    if len(several) > 1 or len(widths) > 1:
+        raise ValueError(
+            "Labels must all be (N,), one for each image, or all be (N, C), zeros and ones, of the same C "
+            f"classes. Received: {' and '.join(map(str, shapes))}"
+        )
+    return SEVERAL if several == {True} else ONE
+
+
+def as_labels(labels: Sequence | np.ndarray) -> np.ndarray:
+    """Labels as evaluators keep them: (N,) int64, or (N, C) uint8.
+
+    Args:
+        labels: of a batch, or of all images.
+    """
+    labels = np.asarray(labels)
+    return labels.astype("uint8" if labels.ndim == 2 else "int64")
