@@ -60,8 +60,8 @@ class Checkpoint(keras.callbacks.Callback):
         minutes: >= 0, from one checkpoint to the next within an epoch; None for ends of epochs only.
         keep: >= 1, newest checkpoints that are kept.
         budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
-        monitor: the checkpoint with the largest value of this entry of an epoch's logs is kept too; of several
-            names the first that is among the logs. By default the kNN measurement, see `KNNMonitor`.
+        monitor: the checkpoint with the largest value of this entry of an epoch's logs is kept too; of
+            several names the first that is among the logs. By default the kNN measurement of `KNNMonitor`.
         files: paths of text files that belong to the run, such as a CSVLogger's (with `append=True`):
             `restore` puts them back to what they were, so that no line is lost or there twice.
         stateful: objects by name with `state() -> dict` (of NumPy arrays and what JSON can hold) and

@@ -10,9 +10,8 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data.parts import has_label
-from keras_leoclr.evaluation import extract_features
+from keras_leoclr.evaluation import KNN, extract_features
 from keras_leoclr.evaluation.labels import kind_of
-from keras_leoclr.evaluation.neighbour_votes import knn
 from keras_leoclr.runs.results import Results
 
 
@@ -57,7 +56,7 @@ class KNNMonitor(keras.callbacks.Callback):
         return (epoch + 1) % self.every == 0
 
     def query_features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features (Q, F) and labels (Q,) or (Q, C) of labelled queries at the end of an epoch, computed once."""
+        """Features (Q, F) and labels of labelled queries at the end of an epoch, computed once."""
         if self._features is None:
             self._features = _labelled(*extract_features(self.model.backbone, self.queries))
         return self._features
@@ -73,19 +72,20 @@ class KNNMonitor(keras.callbacks.Callback):
         if not kind.can_be_judged(bank[1], queries[1]):  # no reason to stop a run
             classes = len(kind.counts(bank[1])[0])
             warnings.warn(
-                f"kNN is not measured: the {len(bank[1])} images of `bank` that have a label are of {classes} "
-                f"class(es), and {len(queries[1])} of `queries` have one.",
+                f"kNN is not measured: the {len(bank[1])} images of `bank` that have a label are of "
+                f"{classes} class(es), and {len(queries[1])} of `queries` have one.",
                 stacklevel=2,
             )
             return
         name = f"knn_{kind.measure}"
-        value = knn(*bank, *queries, k=self.k, temperature=self.temperature)[kind.measure]
+        score = next(KNN(*bank, *queries, k=(self.k,), temperature=self.temperature).run())
         if logs is not None:
-            logs[name] = value
+            logs[name] = score.value
         if self.results is not None:
             protocol = {"epoch": epoch + 1, "k": self.k, "temperature": self.temperature, "split": "train"}
             sizes = {"bank": len(bank[1]), "queries": len(queries[1])}
-            self.results.write(f"monitor/{name}", value, **protocol, **sizes)
+            interval = dict(zip(("low", "high"), map(float, score.interval or ()), strict=False))
+            self.results.write(f"monitor/{name}", score.value, **protocol, **sizes, **interval)
 
 
 def _labelled(features, labels):

@@ -23,8 +23,8 @@ ARRAYS = ("weights", "velocity", "mean", "square")  # what has been learned
 class OnlineLinearProbe(keras.callbacks.Callback):
     """Adds `online_linear_top1`, the accuracy of a linear classifier trained alongside, to the logs.
 
-    With several labels per image the classifier has a sigmoid for each class, and `probe_map`, its mean average
-    precision, is added.
+    With several labels per image the classifier has a sigmoid for each class, and `probe_map`, its mean
+    average precision, is added.
 
     Every `every` steps the classifier takes one step of SGD on the clean features of a batch, in
     inference mode; at the end of an epoch it is judged on the queries, unless it has learned nothing yet or
@@ -132,10 +132,10 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         if self.classes is None:
             known = has_label(labels)
             return images[known], labels[known]
-        if not has_label(labels).all() or kind_of(labels).classes(labels) > self.classes:
+        seen = kind_of(labels).classes(labels)
+        if not has_label(labels).all() or seen > self.classes:
             raise ValueError(
-                f"`images` must have labels in [0, {self.classes}), or in {self.classes} columns. "
-                f"Received: labels.shape={labels.shape}, from {labels.min()} to {labels.max()}"
+                f"`images` must have labels in [0, {self.classes}). Received: {labels.min()} to {seen - 1}"
             )
         return images, labels
 

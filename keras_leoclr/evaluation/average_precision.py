@@ -78,44 +78,72 @@ def number_of_draws(count: int, classes: int) -> int:
     return int(np.clip(WORK // max(1, count * classes), FEWEST_DRAWS, MOST_DRAWS))
 
 
-def interval(values: np.ndarray) -> tuple[float, float] | None:
+def interval(drawn: np.ndarray, value: float) -> tuple[float, float] | None:
     """95 % interval of a value by the percentiles of its bootstrap draws; None if no draw has a value.
 
+    An average precision of few images is too high in the mean, and one of images that are drawn from them
+    is so a second time. The draws are therefore moved until their mean is the value.
+
     Args:
-        values: (draws,); NaN for a draw without a value.
+        drawn: (draws,); NaN for a draw without a value.
+        value: of the images themselves.
     """
-    values = values[~np.isnan(values)]
-    if not len(values):
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
         return None
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(values, [tail, 100 - tail])
+    low, high = np.percentile(drawn, [tail, 100 - tail]) - drawn.mean() + value
     return float(low), float(high)
 
 
-def mean_interval(drawn: np.ndarray, judged: np.ndarray | None = None) -> tuple[float, float] | None:
-    """95 % interval of the mean average precision.
+def class_intervals(scores: np.ndarray, labels: np.ndarray) -> list[tuple[float, float] | None]:
+    """95 % interval of the average precision of each class; None for a class that no image has.
 
     Args:
-        drawn: (draws, C), of `bootstrap`. In a draw without an image of a class the mean is of the others.
-        judged: (C,) bool, the classes that count.
+        scores: (M, C).
+        labels: (M, C), zeros and ones.
     """
-    return interval(_mean(drawn, judged))
+    values, drawn = average_precisions(scores, labels), bootstrap(scores, labels)
+    return [_within(interval(*pair)) for pair in zip(drawn.T, values, strict=True)]
+
+
+def mean_interval(
+    scores: np.ndarray, labels: np.ndarray, judged: np.ndarray | None = None, draws: int | None = None
+) -> tuple[float, float] | None:
+    """95 % interval of the mean average precision, by the bootstrap over the images.
+
+    Args:
+        scores: (M, C).
+        labels: (M, C), zeros and ones.
+        judged: (C,) bool, the classes that count. In a draw without an image of a class the mean is of the
+            others.
+        draws: see `bootstrap`.
+    """
+    value = mean_average_precision(scores, labels, judged)
+    return _within(interval(_mean(bootstrap(scores, labels, draws=draws), judged), value))
 
 
 def paired_interval(
-    drawn: np.ndarray, others: np.ndarray, judged: Sequence[np.ndarray | None] = (None, None)
+    scores: np.ndarray,
+    others: np.ndarray,
+    labels: np.ndarray,
+    judged: Sequence[np.ndarray | None] = (None,) * 2,
 ) -> tuple[float, float] | None:
     """95 % interval of the difference of two mean average precisions on the same images.
 
     Args:
-        drawn: (draws, C), of `bootstrap`, of the first.
-        others: (draws, C), of the second, with the same images and seed.
+        scores: (M, C), of the first.
+        others: (M, C), of the second.
+        labels: (M, C), zeros and ones.
         judged: (C,) bool for each of the two, the classes that count.
 
     Returns:
-        Low and high end of the second less the first.
+        Low and high end of the second less the first; None if nothing can be judged.
     """
-    return interval(_mean(others, judged[1]) - _mean(drawn, judged[0]))
+    pair = list(zip((scores, others), judged, strict=True))
+    first, second = (mean_average_precision(one, labels, counts) for one, counts in pair)
+    drawn = [_mean(bootstrap(one, labels), counts) for one, counts in pair]
+    return interval(drawn[1] - drawn[0], second - first)
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
@@ -141,6 +169,10 @@ def _mean(values, judged):
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
+
+
+def _within(found):
+    return None if found is None else (max(0.0, found[0]), min(1.0, found[1]))
 
 
 def _columns(scores, labels):

@@ -11,11 +11,9 @@ from keras_leoclr.evaluation.measures import (
     is_main,
     is_share,
     label_of,
-    on_same_images,
     value_text,
 )
-from keras_leoclr.evaluation.scores import read_hits
-from keras_leoclr.evaluation.statistics import paired_bootstrap
+from keras_leoclr.evaluation.pairs import paired_interval
 from keras_leoclr.runs.folder import RunFolder
 
 
@@ -29,9 +27,10 @@ def compare(
     """One table of `results.jsonl` of several runs; accuracies in percent.
 
     The first column is what the others are compared with. Where both have the hits of the same test
-    images, the interval of the difference comes from a paired bootstrap over the images: how often do
-    they agree matters, not only how often they are right. A difference whose 95 % interval does not
-    hold 0 is marked with `*`. Of several lines of one measurement the last counts.
+    images, or the ranks of their scores for mean average precision, the interval of the difference comes
+    from a paired bootstrap over the images: how often do they agree matters, not only how often they are
+    right. A difference whose 95 % interval does not hold 0 is marked with `*`. Of several lines of one
+    measurement the last counts.
 
     Args:
         workdirs: folders with `results.jsonl`.
@@ -171,11 +170,9 @@ def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
     change = {"value": line["value"] - reference["value"]}
     if not is_share(line["name"]):
         return change
-    if on_same_images(reference, line):
-        hits, others = read_hits(reference, workdir), read_hits(line, other_workdir)
-        if hits is not None and others is not None:
-            low, high = paired_bootstrap(hits, others)
-            return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
+    if (paired := paired_interval(reference, workdir, line, other_workdir)) is not None:
+        low, high = paired
+        return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
     if "low" in reference and "low" in line:
         # two intervals that do not touch: a stricter rule than the paired one, which needs the hits
         change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]

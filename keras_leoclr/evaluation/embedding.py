@@ -30,8 +30,8 @@ class Embedding:
     """A map of images by their features, and the nearest neighbours of some of them.
 
     Labels are not needed. Where there are any, they are written down beside the kNN's answer; images with the
-    label -1 have none, and do not vote. With several labels per image the answer is the class with the largest
-    share of the votes.
+    label -1 have none, and do not vote. With several labels per image the answer is the class with the
+    largest share of the votes.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
@@ -57,8 +57,9 @@ class Embedding:
     directions. With it lie the arrays `coordinates` (N, 2); `rows` (N,), numbers of the images among the
     queries; `near` (N, 5), the nearest among the N; `examples` (E,), which of the N; `neighbours` and
     `similarities` (E, `neighbours`), numbers in the bank and cosines; `labels`, `predicted` (N,) and
-    `neighbour_labels` where there are labels, the labels with C columns more for several per image; and `pictures`, a sheet of small pictures: the N, then the
-    neighbours of each example, `tile` pixels wide, `columns` in a row.
+    `neighbour_labels` where there are labels, with one more axis (C,) for several of them; and `pictures`, a
+    sheet of small pictures: the N, then the neighbours of each example, `tile` pixels wide, `columns` in a
+    row.
 
     Raises:
         ImportError: if `projection` is "umap" and umap-learn is not installed.
@@ -112,7 +113,9 @@ class Embedding:
         voting = has_label(bank_labels)
         labelled = labelled and bool(voting.any() and has_label(labels).any())
         coordinates, explained = project(features, self.projection, self.seed)
-        examples = spread(kind_of(labels).first(labels) if labelled else np.zeros(len(labels), int), self.examples)
+        examples = spread(
+            kind_of(labels).first(labels) if labelled else np.zeros(len(labels), int), self.examples
+        )
         listed = min(self.neighbours, len(bank))
         found = list(nearest(bank, features[examples], listed))
         similarities, neighbours = (np.concatenate([part[i] for part in found]) for i in (1, 2))

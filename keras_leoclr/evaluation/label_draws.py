@@ -1,9 +1,8 @@
 """Which images are held out or labelled: random parts with the same classes as the whole.
 
-With several labels per image no part has exactly a share of every class. There the classes are taken from
-the rarest to the most frequent. For each of them, images that have it are drawn until enough images of the
-part do; those that were drawn for an earlier class count. This is a form of iterative stratification
-(Sechidis et al., 2011).
+With several labels per image no part has exactly a share of every class. There the images are divided by
+iterative stratification (Sechidis et al., 2011): of the class with the fewest images that are not divided
+yet, as many of these go to the part as it still lacks of the class, and the others stay outside.
 """
 
 from __future__ import annotations
@@ -43,49 +42,55 @@ def share_of_each_class(labels: np.ndarray, share: float, rng: np.random.Generat
     return mask
 
 
-def at_least_of_each_label(
-    labels: np.ndarray, counts: np.ndarray, rng: np.random.Generator, unlabelled: int = 0
-) -> np.ndarray:
-    """Numbers of images, ascending, of which at least so many have each label.
+def at_least_of_each_label(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers of a few images, ascending, of which at least `count` have each label that occurs.
+
+    The labels are taken from the rarest to the most frequent. For each of them, images that have it are drawn
+    until `count` of the drawn images do; those that were drawn for an earlier label count.
 
     Args:
         labels: (N, C), zeros and ones.
-        counts: (C,), at most as many as have the label.
+        count: at most as many as have the rarest of the labels that occur.
         rng: draws them.
-        unlabelled: how many images that have none of the labels are drawn as well.
     """
     has = np.asarray(labels, bool)
+    sums = has.sum(axis=0)
     chosen = np.zeros(len(has), bool)
-    for label in np.argsort(has.sum(axis=0), kind="stable"):
-        missing = int(counts[label]) - int((chosen & has[:, label]).sum())
-        if missing > 0:
+    for label in np.argsort(sums, kind="stable"):
+        missing = count - int((chosen & has[:, label]).sum())
+        if sums[label] and missing > 0:
             chosen[rng.choice(np.flatnonzero(has[:, label] & ~chosen), missing, replace=False)] = True
-    if unlabelled:
-        chosen[rng.choice(np.flatnonzero(~has.any(axis=1)), unlabelled, replace=False)] = True
     return np.flatnonzero(chosen)
 
 
 def share_of_each_label(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Boolean mask of about `share` of the images, and of those with each label, at least one of two or more.
+    """Boolean mask of about `share` of the images and of those with each label, at least one of two or more.
 
     Args:
         labels: (N, C), zeros and ones.
         share: in (0, 1).
         rng: draws them.
     """
-    sums = np.sum(labels, axis=0, dtype=int)
-    counts = np.where(sums > 1, np.maximum(1, np.round(share * sums)), 0).astype(int)
-    without = round(share * int((~np.any(labels, axis=1)).sum()))
-    mask = np.zeros(len(labels), bool)
-    mask[at_least_of_each_label(labels, counts, rng, without)] = True
-    return mask
+    has = np.asarray(labels, bool)
+    sums = has.sum(axis=0)
+    wanted = np.where(sums > 1, np.maximum(1, np.round(share * sums)), 0).astype(int)
+    part, left = np.zeros(len(has), bool), np.ones(len(has), bool)
+    while (waiting := has[left].sum(axis=0)).any():
+        label = int(np.where(waiting, waiting, len(has) + 1).argmin())
+        rows = np.flatnonzero(left & has[:, label])
+        lacking = int(np.clip(wanted[label] - (part & has[:, label]).sum(), 0, len(rows)))
+        part[rng.choice(rows, lacking, replace=False)] = True
+        left[rows] = False
+    rows = np.flatnonzero(left)  # without any label
+    part[rng.choice(rows, round(share * len(rows)), replace=False)] = True
+    return part
 
 
 def labelled_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Numbers of a random part of the images with `fraction` of each class, rounded.
 
-    With several labels per image it is at least that much of each class, and the same fraction of the images
-    without any label.
+    With several labels per image it is about that much of each class, at least one image, and the same
+    fraction of the images without any label.
 
     Args:
         labels: (N,), or (N, C) of zeros and ones.
@@ -110,7 +115,7 @@ def labelled_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndar
                 f"Received: fraction={fraction}, class {label} has {images} images"
             )
     rng = np.random.default_rng(seed)
-    if not several:
-        return np.sort(of_each_class(labels, zip(classes, counts, strict=True), rng))
-    without = round(fraction * int((~np.any(labels, axis=1)).sum()))
-    return at_least_of_each_label(labels, counts, rng, without)
+    if several:
+        everything = np.ones(len(labels), bool)
+        return np.flatnonzero(share_of_each_label(labels, fraction, rng) if fraction < 1 else everything)
+    return np.sort(of_each_class(labels, zip(classes, counts, strict=True), rng))

@@ -18,6 +18,7 @@ class LabelKind:
     Attributes:
         measures: names of what is measured, the main one first.
         probe: what logs call the main measure of a classifier that is trained alongside.
+        agreement: what two images have that agree, and that do not, in words.
         target_dtype: of the labels that Keras trains with.
         decay_path: fits linear classifiers, see `softmax_regression.decay_path`.
         held_out: (labels, share, rng) to a boolean mask of a part with about `share` of each class.
@@ -25,6 +26,7 @@ class LabelKind:
 
     measures: tuple[str, ...]
     probe: str
+    agreement: tuple[str, str]
     target_dtype: str
     decay_path: Any
     held_out: Any
@@ -70,6 +72,10 @@ class LabelKind:
         """One class (N,) for each image, -1 for none: its label, or the first of several."""
         raise NotImplementedError
 
+    def numbers(self, labels: np.ndarray) -> list[int]:
+        """The classes of one image; empty if it has none. `labels` is one element or row of the others."""
+        raise NotImplementedError
+
     def share_one(self, labels: np.ndarray, others: np.ndarray) -> np.ndarray:
         """Whether images have a class in common with others, pair by pair."""
         raise NotImplementedError
@@ -112,6 +118,10 @@ class LabelKind:
 
     def confusion(self, answers: np.ndarray, labels: np.ndarray, train_labels: np.ndarray) -> dict[str, Any]:
         """`{"confusion": (C, C)}`, rows the true classes; empty where images have several labels."""
+        raise NotImplementedError
+
+    def chance(self, labels: np.ndarray) -> tuple[float, str] | None:
+        """What is reached without looking at the images, and how, in words; None without labels."""
         raise NotImplementedError
 
     def errors(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -38,6 +38,24 @@ def kind_of(*labels: Any) -> LabelKind:
     return SEVERAL if several == {True} else ONE
 
 
+def kind_of_one(label: Any) -> LabelKind:
+    """The kind of the label of a single image, a number or a row (C,).
+
+    Args:
+        label: an element or a row of `labels`.
+    """
+    return SEVERAL if np.ndim(label) == 1 else ONE
+
+
+def kind_of_source(source: Any) -> LabelKind:
+    """The kind of the labels of a source.
+
+    Args:
+        source: see `data.load`.
+    """
+    return SEVERAL if source.several_labels else ONE
+
+
 def as_labels(labels: Sequence | np.ndarray) -> np.ndarray:
     """Labels as evaluators keep them: (N,) int64, or (N, C) uint8.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from typing import Any
 
 SHARE, NUMBER = "share", "number"
@@ -30,22 +31,18 @@ class Measure:
     main: bool = True
 
 
+# The main measures: of one label per image, and of several.
+KINDS = {"top1": "accuracy", "map": "mean average precision"}
 # The longest beginning of a name that is listed here counts.
 MEASURES = {
-    "knn/top1": Measure("kNN"),
-    "knn_train/top1": Measure("kNN among training images"),
-    "linear/top1": Measure("linear"),
-    "linear_few/top1": Measure("linear, few labels"),
-    "finetune/top1": Measure("fine-tuned, few labels"),
     "finetune_run/": Measure("fine-tuned, one seed", main=False),
     "retrieval/recall@1": Measure("crop to original, recall@1"),
-    "robustness/knn/top1": Measure("kNN, changed images", main=False),
-    "robustness/linear/top1": Measure("linear, changed images", main=False),
     "robustness/linear/mean": Measure("linear, changed images"),
     "quality/alignment": Measure("alignment", NUMBER),
     "quality/uniformity": Measure("uniformity", NUMBER),
     "quality/rankme": Measure("RankMe", NUMBER),
     "quality/class_accuracy": Measure("accuracy of a class", main=False),
+    "quality/average_precision": Measure("average precision of a class", main=False),
     "embedding/": Measure("variance on the map", main=False),
     "monitor/": Measure("accuracy during training", main=False),
     "speed/": Measure("speed of training", NUMBER, main=False),
@@ -54,6 +51,16 @@ MEASURES = {
     "study/": Measure("progress of a study", NUMBER, main=False),
     "curve/": Measure("end of a curve", NUMBER, main=False),
 }
+for _kind, _suffix in {"top1": "", "map": ", mAP"}.items():
+    MEASURES |= {
+        f"knn/{_kind}": Measure(f"kNN{_suffix}"),
+        f"knn_train/{_kind}": Measure(f"kNN among training images{_suffix}"),
+        f"linear/{_kind}": Measure(f"linear{_suffix}"),
+        f"linear_few/{_kind}": Measure(f"linear, few labels{_suffix}"),
+        f"finetune/{_kind}": Measure(f"fine-tuned, few labels{_suffix}"),
+        f"robustness/knn/{_kind}": Measure(f"kNN, changed images{_suffix}", main=False),
+        f"robustness/linear/{_kind}": Measure(f"linear, changed images{_suffix}", main=False),
+    }
 
 # The settings that tell two measurements of one name apart, in the order in which they are shown. The rest
 # of a protocol says how a measurement came about and may differ between runs, such as the weight decay that
@@ -61,6 +68,24 @@ MEASURES = {
 SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
 # Two lines that agree in these were measured on the same images.
 SAME_IMAGES = ("dataset", "test_split", "images", "test_content", "test_part")
+
+
+def either(stem: str) -> tuple[str, ...]:
+    """The names that a main measure has: with one label per image, and with several.
+
+    Args:
+        stem: such as "knn", for "knn/top1" and "knn/map".
+    """
+    return tuple(f"{stem}/{kind}" for kind in KINDS)
+
+
+def kind_of_results(lines: Iterable[dict[str, Any]]) -> str:
+    """The main measure of a run, "top1" or "map".
+
+    Args:
+        lines: of `results.jsonl`.
+    """
+    return next((kind for line in lines for kind in KINDS if line["name"].endswith(f"/{kind}")), "top1")
 
 
 def measure_of(name: str) -> Measure:

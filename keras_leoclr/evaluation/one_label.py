@@ -11,12 +11,15 @@ from keras_leoclr.evaluation.label_kinds import LabelKind
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.evaluation.statistics import accuracies, best_classes, mean_per_class, per_class
 
+MOST_FREQUENT = "always naming the most frequent class"
+
 
 class OneLabel(LabelKind):
     """Labels (N,): accuracy of the best class and of the five best, softmax and cross-entropy."""
 
     measures = ("top1", "top5")
     probe = "online_linear_top1"
+    agreement = ("the same class", "another one")
     target_dtype = "int32"
     decay_path = staticmethod(softmax_regression.decay_path)
     held_out = staticmethod(label_draws.share_of_each_class)
@@ -71,6 +74,9 @@ class OneLabel(LabelKind):
     def first(self, labels):
         return labels
 
+    def numbers(self, labels):
+        return [int(labels)] if labels >= 0 else []
+
     def share_one(self, labels, others):
         return labels == others
 
@@ -104,6 +110,12 @@ class OneLabel(LabelKind):
         classes = self.classes(labels, train_labels)
         cells = np.bincount(labels * classes + answers[:, 0], minlength=classes**2)
         return {"confusion": cells.reshape(classes, classes)}
+
+    def chance(self, labels):
+        labels = labels[labels >= 0]  # -1 stands for none
+        if not len(labels):
+            return None
+        return float(np.bincount(labels).max() / len(labels)), MOST_FREQUENT
 
     def errors(self, logits, labels):
         probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -21,6 +21,7 @@ class SeveralLabels(LabelKind):
 
     measures = ("map",)
     probe = "probe_map"
+    agreement = ("a class in common", "none")
     target_dtype = "float32"
     decay_path = staticmethod(binary_regression.decay_path)
     held_out = staticmethod(label_draws.share_of_each_label)
@@ -65,9 +66,11 @@ class SeveralLabels(LabelKind):
 
     def votes(self, neighbours, weights, labels):
         starts = np.arange(len(weights) + 1) * weights.shape[1]
+        weights = np.asarray(weights, "float64")
         shares = weights / weights.sum(axis=1, keepdims=True)
         matrix = csr_matrix((shares.ravel(), neighbours.ravel(), starts), (len(weights), len(labels)))
-        return matrix @ np.asarray(labels, "float32")
+        # equal shares must not differ by rounding errors: images with equal scores are judged together
+        return np.round(matrix @ np.asarray(labels, "float64"), 9).astype("float32")
 
     def answers(self, scores):
         return scores
@@ -76,7 +79,10 @@ class SeveralLabels(LabelKind):
         return answers.argmax(axis=1)
 
     def first(self, labels):
-        return np.where(np.any(labels, axis=1), np.argmax(labels, axis=1), -1)
+        return np.where(np.any(labels, axis=-1), np.argmax(labels, axis=-1), -1)
+
+    def numbers(self, labels):
+        return np.flatnonzero(labels).tolist()
 
     def share_one(self, labels, others):
         return np.any(np.logical_and(labels, others), axis=-1)
@@ -106,21 +112,25 @@ class SeveralLabels(LabelKind):
 
     def class_scores(self, answers, labels, train_labels, /, **how):
         each = average_precision.average_precisions(answers, labels)
-        drawn = average_precision.bootstrap(answers, labels)
+        intervals = average_precision.class_intervals(answers, labels)
         for label in np.setdiff1d(np.arange(len(each)), self.left_out(train_labels, labels)):
             own = {"class": int(label), "images": int(np.sum(labels[:, label], dtype=int))}
-            spread = average_precision.interval(drawn[:, label])
-            yield Score("quality/average_precision", each[label], spread, **how, **own)
+            yield Score("quality/average_precision", each[label], intervals[label], **how, **own)
 
     def confusion(self, answers, labels, train_labels):
         return {}  # an image that has two classes is no confusion of them
+
+    def chance(self, labels):
+        shares = np.mean(labels, axis=0)
+        if not shares.any():
+            return None
+        return float(shares[shares > 0].mean()), "an order of the images that does not depend on them"
 
     def errors(self, logits, labels):
         return expit(logits) - labels
 
     def some(self, labels, per_class, rng):
-        counts = np.where(np.any(labels, axis=0), per_class, 0)
-        return label_draws.at_least_of_each_label(labels, counts, rng)
+        return label_draws.at_least_of_each_label(labels, per_class, rng)
 
     def keras_loss(self):
         import keras  # what judges features does without it
@@ -135,6 +145,6 @@ class SeveralLabels(LabelKind):
         judged = np.ones(labels.shape[1], bool)
         judged[self.left_out(train_labels, labels)] = False
         value = average_precision.mean_average_precision(answers, labels, judged)
-        spread = average_precision.mean_interval(average_precision.bootstrap(answers, labels), judged)
+        spread = average_precision.mean_interval(answers, labels, judged)
         how = how | {"images": len(labels), "classes": int(judged.sum())} | self.notes(labels, train_labels)
         return Score(f"{name}/map", value, spread, None, arrays, **how)

@@ -1,13 +1,15 @@
-"""The accuracies of a run: which results a table of them shows, and the table as plain text."""
+"""The accuracies or mean average precisions of a run: what a table shows of them, and the table as text."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results
+
 COLUMNS = {
-    "knn/top1": "kNN (k = 20)",
-    "linear/top1": "linear, all labels",
-    "linear_few/top1": "linear, few labels",
+    "knn": "kNN (k = 20)",
+    "linear": "linear, all labels",
+    "linear_few": "linear, few labels",
 }
 
 
@@ -17,9 +19,11 @@ def table(results: list[dict[str, Any]]) -> str:
     Args:
         results: lines of `results.jsonl`.
     """
-    lines = ["accuracy on the test images, %".ljust(32) + "".join(f"{c:>22}" for c in COLUMNS.values())]
+    head = f"{KINDS[kind_of_results(results)]} on the test images, %"
+    width = max(32, len(head) + 1)
+    lines = [head.ljust(width) + "".join(f"{c:>22}" for c in COLUMNS.values())]
     for subject, found in rows(results):
-        lines.append(subject.ljust(32) + "".join(f"{_cell(result):>22}" for result in found))
+        lines.append(subject.ljust(width) + "".join(f"{_cell(result):>22}" for result in found))
     return "\n".join(lines)
 
 
@@ -30,15 +34,20 @@ def rows(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any] |
         results: lines of `results.jsonl`.
     """
     subjects = dict.fromkeys(r["subject"] for r in results if "subject" in r)
-    return [(subject, [latest(results, subject, name) for name in COLUMNS]) for subject in subjects]
+    return [(subject, [latest(results, subject, stem) for stem in COLUMNS]) for subject in subjects]
 
 
-def latest(results: list[dict[str, Any]], subject: str, name: str) -> dict[str, Any] | None:
-    """The last result of a name; None if there is none.
+def latest(results: list[dict[str, Any]], subject: str, stem: str) -> dict[str, Any] | None:
+    """The last result of a main measure; None if there is none.
 
     Of kNN with several numbers of neighbours it is the result for k = 20, if that was measured.
+
+    Args:
+        results: lines of `results.jsonl`.
+        subject: what was judged.
+        stem: "knn", "linear" or "linear_few", of accuracies as of mean average precisions.
     """
-    found = [r for r in results if r.get("subject") == subject and r["name"] == name]
+    found = [r for r in results if r.get("subject") == subject and r["name"] in either(stem)]
     usual = [r for r in found if r.get("k", 20) == 20]
     return (usual or found or [None])[-1]
 
@@ -46,5 +55,5 @@ def latest(results: list[dict[str, Any]], subject: str, name: str) -> dict[str, 
 def _cell(result):
     if result is None:
         return "-"
-    spread = f" ± {100 * result['top1_std']:.1f}" if "top1_std" in result else ""
-    return f"{100 * result['value']:.1f}{spread}"
+    spread = next((result[key] for key in (f"{kind}_std" for kind in KINDS) if key in result), None)
+    return f"{100 * result['value']:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from keras_leoclr.report.reading import RunRecord, read_run
 from keras_leoclr.report.rendering import page
-from keras_leoclr.report.sections import confusion, curves, embedding, settings, summary, views
+from keras_leoclr.report.sections import classes, confusion, curves, embedding, settings, summary, views
 from keras_leoclr.runs.files import write_text
 from keras_leoclr.runs.folder import RunFolder
 
@@ -41,6 +41,7 @@ SECTIONS = (  # in the order of the page
     Section("neighbours", "Nearest neighbours", "neighbours.html", embedding.neighbours),
     Section("retrieval", "From a crop to its original", "charts.html", curves.retrieval),
     Section("robustness", "Robustness", "charts.html", curves.robustness),
+    Section("classes", "Average precision of the classes", "table.html", classes.classes),
     Section("confusion", "Confusion of classes", "confusion.html", confusion.confusion),
     Section("recipe", "Recipe", "table.html", settings.recipe),
     Section("environment", "Environment and data", "table.html", settings.environment),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_leoclr.evaluation.scores import read_hits
+from keras_leoclr.evaluation.scores import read_hits, read_ranking
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.views import sheet as view_sheet
 
@@ -182,12 +182,17 @@ def _read_results(run):
             line.pop("low", None), line.pop("high", None)
         if "subject" in line:
             line["subject"] = str(line["subject"])
-        if "hits_file" in line:
+        for kind, read in {"hits": read_hits, "ranks": read_ranking}.items():
+            if f"{kind}_file" not in line:
+                continue
             try:
-                read_hits(line, run.folder.path)
+                read(line, run.folder.path)
             except (OSError, ValueError, EOFError, TypeError, KeyError):
-                del line["hits_file"]
-                run.lacks("Hits of single images are missing or damaged: their differences are not paired.")
+                del line[f"{kind}_file"]
+                what = kind.capitalize()
+                run.lacks(
+                    f"{what} of single images are missing or damaged: their differences are not paired."
+                )
         run.results.append(line)
     if strange:
         run.missing.append(f"{name}: {strange} values are not finite and were left out.")

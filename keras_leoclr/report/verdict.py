@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from keras_leoclr.evaluation.measures import on_same_images
-from keras_leoclr.evaluation.scores import read_hits
-from keras_leoclr.evaluation.statistics import paired_bootstrap
+from keras_leoclr.evaluation.labels import kind_of
+from keras_leoclr.evaluation.measures import KINDS, kind_of_results
+from keras_leoclr.evaluation.one_label import MOST_FREQUENT
+from keras_leoclr.evaluation.pairs import paired_interval
 from keras_leoclr.report.accuracies import latest
 from keras_leoclr.report.reading import RunRecord
+from keras_leoclr.runs.monitored import KNN
 
 YES, NO, OPEN = "yes", "no", "open"
-MEASURES = {"linear/top1": "linear accuracy", "knn/top1": "kNN accuracy"}
+MEASURES = {"linear": "linear", "knn": "kNN"}
 
 
 class Point(NamedTuple):
@@ -57,31 +57,26 @@ def difference(
 ) -> tuple[float, float, float] | None:
     """`line` minus `other`, two results of one run, and the 95 % interval, in [-1, 1].
 
-    The interval is that of a paired bootstrap where the hits of the same images are there. Otherwise both
+    The interval is that of a paired bootstrap where what both say of the same images is there. Otherwise both
     intervals are taken as independent and normal. The result is None where intervals are missing.
     """
     change = line["value"] - other["value"]
-    if on_same_images(line, other):
-        mine, theirs = read_hits(line, run.folder.path), read_hits(other, run.folder.path)
-        if mine is not None and theirs is not None:
-            return (change, *paired_bootstrap(theirs, mine))
+    if (paired := paired_interval(other, run.folder.path, line, run.folder.path)) is not None:
+        return (change, *paired)
     if "low" not in line or "low" not in other:
         return None
     half = math.hypot(*((one["high"] - one["low"]) / 2 for one in (line, other)))
     return change, change - half, change + half
 
 
-def chance_level(run: RunRecord) -> float | None:
-    """Accuracy of always naming the most frequent class of the test images, in (0, 1]."""
+def chance_level(run: RunRecord) -> tuple[float, str] | None:
+    """What is reached without looking at the test images, in (0, 1], and how, in words."""
     for subject in run.subjects:
         confusion = run.array(run.last("quality/worst_class", subject=subject), "confusion")
         if confusion is not None and confusion.ndim == 2 and confusion.sum() > 0:
-            return float(confusion.sum(axis=1).max() / confusion.sum())
+            return float(confusion.sum(axis=1).max() / confusion.sum()), MOST_FREQUENT
     labels = run.array(next((r for r in reversed(run.results) if "labels_file" in r), None), "labels")
-    labels = None if labels is None else labels[labels >= 0]  # -1 stands for none
-    if labels is not None and len(labels):
-        return float(np.bincount(labels).max() / len(labels))
-    return None
+    return None if labels is None else kind_of(labels).chance(labels)
 
 
 def _loss(run):
@@ -110,18 +105,16 @@ def _spread(run):
 
 
 def _monitor(run):
-    values = run.history.get("knn_top1")
+    column = next((name for name in KNN if name in run.history), None)
+    values = run.history.get(column)
     if not values or len(values) < 2:
         return
-    line = run.last("monitor/knn_top1") or {}
-    queries = line.get("queries")
-    (_, first), (epoch, last) = values[0], values[-1]
-    text = f"kNN on held-out training images went from {first:.1%} to {last:.1%} in epoch {epoch:g}"
-    if not queries:
+    (start, first), (epoch, last) = values[0], values[-1]
+    text = f"{KNN[column]} on held-out training images went from {first:.1%} to {last:.1%} in epoch {epoch:g}"
+    half = _half_width(run, column, (start, first), (epoch, last))
+    if half is None:
         yield Point(OPEN, f"{text}.")
         return
-    # of one measurement: two binomials, as if independent
-    half = 1.96 * math.sqrt((first * (1 - first) + last * (1 - last)) / queries)
     chance = f"the ± {100 * half:.1f} points that chance makes"
     if last - first > half:
         yield Point(YES, f"{text}, more than {chance}.")
@@ -131,14 +124,27 @@ def _monitor(run):
         yield Point(OPEN, f"{text}, within {chance}.")
 
 
+def _half_width(run, column, *points):
+    """Of the interval of the difference of two measurements, as if they were independent; None if unknown."""
+    lines = [run.last(f"monitor/{column}", epoch=int(epoch)) or {} for epoch, _ in points]
+    if all("low" in line and "high" in line for line in lines):
+        return math.hypot(*((line["high"] - line["low"]) / 2 for line in lines))
+    queries = (run.last(f"monitor/{column}") or {}).get("queries")
+    if not queries or column != "knn_top1":
+        return None
+    return 1.96 * math.sqrt(sum(value * (1 - value) for _, value in points) / queries)  # two binomials
+
+
 def _chance(run):
     level = chance_level(run)
-    line = next((found for name in MEASURES if (found := latest(run.results, "pretrained", name))), None)
+    found = ((words, latest(run.results, "pretrained", stem)) for stem, words in MEASURES.items())
+    words, line = next(((words, line) for words, line in found if line), (None, None))
     if level is None or line is None or "low" not in line:
         return []
+    level, how = level
+    words = f"{words} {KINDS[kind_of_results([line])]}"
     text = (
-        f"{MEASURES[line['name']]} {line['value']:.1%} ({line['low']:.1%} to {line['high']:.1%}) against "
-        f"{level:.1%} of always naming the most frequent class."
+        f"{words} {line['value']:.1%} ({line['low']:.1%} to {line['high']:.1%}) against {level:.1%} of {how}."
     )
     return [Point(YES if line["low"] > level else NO, _sentence(text))]
 
@@ -154,7 +160,8 @@ def _against(run, other):
         if found is None:
             continue
         change, low, high = (100 * value for value in found)
-        text = f"{words} {change:+.1f} points against {name} ({low:+.1f} to {high:+.1f}): "
+        measure = f"{words} {KINDS[kind_of_results([mine])]}"
+        text = f"{measure} {change:+.1f} points against {name} ({low:+.1f} to {high:+.1f}): "
         mark = YES if low > 0 else NO if high < 0 else OPEN
         text += {YES: "better.", NO: "worse.", OPEN: "not to be told apart."}[mark]
         points.append(Point(mark, _sentence(text)))

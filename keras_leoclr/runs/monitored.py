@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-KNN = {"knn_top1": "kNN", "knn_map": "kNN mAP"}  # one label per picture, several; what each is called in short
+KNN = {
+    "knn_top1": "kNN",
+    "knn_map": "kNN mAP",
+}  # one label per picture, several; what each is called in short
 
 
 def knn_of(numbers: Mapping[str, Any]) -> tuple[str, float] | None:

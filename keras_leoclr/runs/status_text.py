@@ -19,7 +19,7 @@ def loss_text(status: dict[str, Any]) -> str:
 
 
 def knn_text(status: dict[str, Any]) -> str:
-    """Such as "kNN 78.3 %", or "kNN mAP 51.0 %" for several labels per picture; empty before it is measured."""
+    """Such as "kNN 78.3 %", or "kNN mAP 51.0 %" for several labels; empty before it is measured."""
     found = knn_of(status)
     return "" if found is None else f"{KNN[found[0]]} {100 * found[1]:.1f} %"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_leoclr import callbacks, data
+from keras_leoclr.evaluation.labels import kind_of_source
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import RunSources
@@ -42,11 +43,12 @@ def monitors(
         batches = (data.image_batches(part, preprocessing) for part in (bank, queries))
         monitor = callbacks.KNNMonitor(*batches, every=recipe.knn_every, results=results)
         chosen.append(monitor)
-        columns.append("knn_top1")
+        kind = kind_of_source(bank)
+        columns.append(f"knn_{kind.measure}")
         if recipe.online_probe and replicas == 1:
             # not in the order of the source: a step would be of a single class where that is sorted by class
             learned = bank.permuted(recipe.seed) if sources.drawn else bank
             images = data.image_batches(learned, preprocessing, PROBE_BATCH)
             chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))
-            columns.append("online_linear_top1")
+            columns.append(kind.probe)
     return [*chosen, callbacks.HistoryFile(folder.history_file, columns)]

@@ -15,23 +15,21 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from keras_leoclr.evaluation.measures import either
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs.environment import cores
 from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.monitored import KNN
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import from_json, without_later_defaults
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.study_progress import StudyProgress
 
-# What is collected of a run: the test accuracies, and what explains them.
+# What is collected of a run: the test accuracies or mean average precisions, and what explains them.
 KEPT = (
-    "knn/top1",
-    "knn_train/top1",
-    "linear/top1",
-    "linear_few/top1",
-    "finetune/top1",
+    *(name for stem in ("knn", "knn_train", "linear", "linear_few", "finetune") for name in either(stem)),
     "retrieval/recall@1",
     CHANGED,
     "quality/alignment",
@@ -39,7 +37,7 @@ KEPT = (
     "quality/rankme",
 )
 PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test_images", "train_images")
-CURVE = ("knn_top1", "loss_to_chance")  # of history.csv
+CURVE = (*KNN, "loss_to_chance")  # of history.csv
 SUITE = ("knn", "linear", "few", "retrieval")
 EVALUATED = "study/evaluated"  # in the results of a run: a subject has been through a suite
 LOG = "log.txt"

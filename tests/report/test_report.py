@@ -130,7 +130,7 @@ def test_pictures_without_a_label_are_shown_without_signs(tmp_path):
     )
     record = read_run(folder)
     (drawn, *_) = maps([record])
-    assert drawn["labels"].count(-1) == 20 and len(drawn["names"]) == 3
+    assert drawn["labels"].count([]) == 20 and len(drawn["names"]) == 3
     (found, *_) = neighbours([record])
     for row, example in enumerate(found["examples"]):
         known = labels[examples[row]] >= 0

@@ -1,4 +1,4 @@
-"""Sections of curves: the training, retrieval by the size of the crop, accuracy on changed images."""
+"""Sections of curves: the training, retrieval by the size of the crop, changed images."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results
 from keras_leoclr.report.charts import Line, chart
 from keras_leoclr.report.reading import RunRecord
 
@@ -13,7 +14,9 @@ HISTORY = {
     "loss_to_chance": "Loss, as a share of that of guessing",
     "loss": "Loss",
     "knn_top1": "kNN accuracy on held-out training images, %",
+    "knn_map": "Mean average precision of kNN on held-out training images, %",
     "online_linear_top1": "Linear accuracy there, of a classifier trained alongside, %",
+    "probe_map": "Mean average precision there, of a linear classifier trained alongside, %",
     "positive_similarity": "Cosine of a query and its keys",
     "negative_similarity": "Cosine of a query and the negatives",
     "feature_std": "Deviation of the queries",
@@ -23,14 +26,14 @@ HISTORY = {
     "images_per_second": "Images per second",
     "waiting": "Time spent waiting for data, %",
 }
-IN_PERCENT = ("knn_top1", "online_linear_top1", "contrast_accuracy", "waiting")
+IN_PERCENT = ("knn_top1", "knn_map", "online_linear_top1", "probe_map", "contrast_accuracy", "waiting")
 CHANGES = {  # title, and what the strength of the change is
     "centre_crop": ("Centre crop", "share of the area that is left"),
     "random_crop": ("Random crop", "share of the area that is left"),
     "shrink": ("Smaller picture", "share of the area that is left"),
     "occlusion": ("Covered", "share of the area that is covered"),
 }
-ROBUSTNESS = "robustness/knn/top1"
+ROBUSTNESS = either("robustness/knn")
 
 
 def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
@@ -72,20 +75,22 @@ def retrieval(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
 
 
 def robustness(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """Accuracy on changed test images."""
+    """Accuracy, or mean average precision, on changed test images."""
     changes = dict.fromkeys(
         r["change"]
         for run in runs
         for r in run.results
-        if r["name"] == ROBUSTNESS and isinstance(r.get("change"), str) and r["change"] != "none"
+        if r["name"] in ROBUSTNESS and isinstance(r.get("change"), str) and r["change"] != "none"
     )
     charts = []
     for change in changes:
         title, x_label = CHANGES.get(change, (change.replace("_", " ").capitalize(), "severity"))
         key = "strength" if change in CHANGES else "severity"
-        lines = _lines(runs, ROBUSTNESS, key, change=change)
-        if lines:
-            charts.append(chart(f"{title}: kNN accuracy, %", lines, x_label, percent=True))
+        for name in ROBUSTNESS:
+            lines = _lines(runs, name, key, change=change)
+            if lines:
+                measure = KINDS[kind_of_results([{"name": name}])]
+                charts.append(chart(f"{title}: kNN {measure}, %", lines, x_label, percent=True))
     return {"words": "", "charts": charts} if charts else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from keras_leoclr.evaluation.labels import kind_of, kind_of_one
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.rendering import data_uri
 
@@ -41,11 +43,14 @@ def _map(run, line):
     low, high = coordinates.min(axis=0), coordinates.max(axis=0)
     unit = np.round((coordinates - low) / np.where(high > low, high - low, 1), 4)
     made: dict[str, Any] = {"x": unit[:, 0].tolist(), "y": unit[:, 1].tolist()}
-    for kind, size in (("labels", 1), ("predicted", 1), ("near", 2)):
+    for kind, size in (("predicted", 1), ("near", 2)):
         array = run.array(line, kind)
         if array is not None and array.ndim == size and len(array) == count:
             made[kind] = array.tolist()
-    classes = [*made.get("labels", []), *made.get("predicted", [])]
+    labels = run.array(line, "labels")
+    if labels is not None and labels.ndim in (1, 2) and len(labels) == count:
+        made["labels"] = [kind_of(labels).numbers(label) for label in labels]
+    classes = [*itertools.chain.from_iterable(made.get("labels", [])), *made.get("predicted", [])]
     made["names"] = [run.class_name(label) for label in range(max(classes, default=-1) + 1)]
     if sheet is not None and isinstance(tile, int) and isinstance(columns, int) and tile > 0 and columns > 0:
         used = math.ceil(count / columns) * tile  # what the neighbours take below is shown by themselves
@@ -56,6 +61,8 @@ def _map(run, line):
         "umap": f"Projection: UMAP; {explained}.",
     }
     made["note"] = f"{count} pictures. {about.get(line.get('projection'), '')}"
+    if any(len(label) > 1 for label in made.get("labels", [])):
+        made["note"] += " The look of a mark is that of the first of its picture's classes in their order."
     return made
 
 
@@ -123,14 +130,14 @@ def _neighbours(run, line):
             if labels is None:
                 around.append(Neighbour(held, f"neighbour {place + 1}", "", cosine))
                 continue
-            if theirs[row, place] < 0:  # an image without a label
-                around.append(Neighbour(held, f"neighbour {place + 1}", NO_LABEL, cosine))
+            name = _class_name(run, theirs[row, place])
+            if name == NO_LABEL:
+                around.append(Neighbour(held, f"neighbour {place + 1}", name, cosine))
                 continue
-            name = run.class_name(int(theirs[row, place]))
-            if labels[example] < 0:
+            if not kind_of(labels).numbers(labels[example]):
                 around.append(Neighbour(held, name, name, cosine))
                 continue
-            right = int(theirs[row, place]) == int(labels[example])
+            right = bool(kind_of(labels).share_one(labels[example], theirs[row, place]))
             sign, look = ("✓ ", "right") if right else ("✗ ", "wrong")
             around.append(Neighbour(held, f"{look}: {name}", name, cosine, sign, look))
         own = f"picture {row + 1}" if labels is None else _class_name(run, labels[example])
@@ -140,14 +147,17 @@ def _neighbours(run, line):
 
 
 def _shares(labels, theirs, examples, predicted):
-    known = (theirs >= 0) & (labels[examples] >= 0)[:, None]
+    kind = kind_of(labels)
+    judged = kind.first(labels) >= 0
+    known = (kind.first(theirs) >= 0) & judged[examples][:, None]
     words = ""
     if known.any():
-        hits = (theirs == labels[examples][:, None])[known].mean()
-        words = f"✓ the same class: {hits:.0%} of these {known.sum()} neighbours; ✗ another one."
-    judged = labels >= 0
+        hits = kind.share_one(theirs, labels[examples][:, None])[known].mean()
+        same, another = kind.agreement
+        words = f"✓ {same}: {hits:.0%} of these {known.sum()} neighbours; ✗ {another}."
     if predicted is not None and judged.any():
-        right = (predicted == labels)[judged].mean()
+        right = np.mean([answer in kind.numbers(own) for answer, own in zip(predicted, labels, strict=True)])
+        right *= len(labels) / judged.sum()
         words += f" On the map, kNN names {right:.1%} of the {judged.sum()} pictures rightly."
     if not judged.all():
         words += f" {(~judged).sum()} pictures on the map have no label."
@@ -155,7 +165,7 @@ def _shares(labels, theirs, examples, predicted):
 
 
 def _class_name(run, label):
-    return run.class_name(int(label)) if label >= 0 else NO_LABEL
+    return ", ".join(map(run.class_name, kind_of_one(label).numbers(label))) or NO_LABEL
 
 
 def _embeddings(runs):

@@ -34,10 +34,12 @@
     return path;
   }
 
-  const label = (i) => (map.labels ? map.labels[i] : undefined);
+  const NONE = -1; // stands for no label
+  const labels = (i) => (map.labels[i].length ? map.labels[i] : [NONE]);
+  const label = (i) => (map.labels ? labels(i)[0] : undefined);
   const className = (number) => (number < 0 ? "no label" : map.names[number]);
-  const name = (i) => (map.labels ? className(map.labels[i]) : "Picture " + (i + 1));
-  const isShown = (i) => !hidden.has(label(i));
+  const name = (i) => (map.labels ? labels(i).map(className).join(", ") : "Picture " + (i + 1));
+  const isShown = (i) => !map.labels || labels(i).some((one) => !hidden.has(one));
   const place = (i) => [EDGE + map.x[i] * (WIDTH - 2 * EDGE), EDGE + (1 - map.y[i]) * (HEIGHT - 2 * EDGE)];
 
   // === Pictures ===
@@ -59,7 +61,7 @@
   function say(i) {
     if (!map.predicted) return "";
     if (label(i) < 0) return "kNN takes it for " + map.names[map.predicted[i]] + ".";
-    return map.predicted[i] === map.labels[i]
+    return labels(i).includes(map.predicted[i])
       ? "✓ kNN names it rightly."
       : "✗ kNN takes it for " + map.names[map.predicted[i]] + ".";
   }
@@ -83,8 +85,8 @@
       const list = make("ul", "near");
       for (const other of map.near[i]) {
         const item = make("li");
-        const both = map.labels && label(i) >= 0 && label(other) >= 0; // -1 stands for none
-        const sign = both ? (label(other) === label(i) ? "✓ " : "✗ ") : "";
+        const both = map.labels && label(i) >= 0 && label(other) >= 0;
+        const sign = both ? (labels(other).some((one) => labels(i).includes(one)) ? "✓ " : "✗ ") : "";
         item.append(picture(other, 40), sign + name(other));
         list.append(item);
       }
@@ -235,7 +237,8 @@
       button.addEventListener("click", () => set(on));
       classes.append(button);
     }
-    for (const number of [...new Set(map.labels)].sort((a, b) => a - b)) {
+    const used = new Set(map.labels.flatMap((_, i) => labels(i)));
+    for (const number of [...used].sort((a, b) => a - b)) {
       const box = make("label"), input = make("input");
       input.type = "checkbox";
       input.checked = true;

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras_leoclr.evaluation.measures import measure_of
+from keras_leoclr.evaluation.measures import either, measure_of
 from keras_leoclr.evaluation.statistics import student_interval
 from keras_leoclr.runs.results import Results
 
@@ -17,11 +17,7 @@ CHANGED = "robustness/linear/mean"
 MEASURES = {  # title by name, in the order of the columns
     name: measure_of(name).title
     for name in (
-        "knn/top1",
-        "linear/top1",
-        "linear_few/top1",
-        "finetune/top1",
-        "knn_train/top1",
+        *(name for stem in ("knn", "linear", "linear_few", "finetune", "knn_train") for name in either(stem)),
         "retrieval/recall@1",
         CHANGED,
     )
@@ -67,8 +63,8 @@ class Study:
         name: name of the ablation.
         values: `{variant: {measure: {seed: value}}}`, the reference first, random weights last.
         curves: `{variant: {name: {seed: {epoch: value}}}}`.
-        changed: `{variant: {change: {seed: value}}}`, linear accuracy on changed test images, mean over the
-            strengths of the change.
+        changed: `{variant: {change: {seed: value}}}`, linear accuracy or mean average precision on changed
+            test images, mean over the strengths of the change.
         runs: lines of results named `COLLECTED`, with recipe and environment, one for each variant and seed.
     """
 
@@ -141,7 +137,7 @@ def mean_curves(study: Study, name: str = "knn_top1") -> dict[str, list[tuple[in
 
     Args:
         study: what to show.
-        name: column of `history.csv` that was kept: `knn_top1`, `loss_to_chance`.
+        name: column of `history.csv` that was kept: `knn_top1`, `knn_map`, `loss_to_chance`.
     """
     means = {}
     for variant, by_name in study.curves.items():

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keras_leoclr.evaluation.measures import either
 from keras_leoclr.report.drawing import Drawing, Plot, Scale
 from keras_leoclr.report.studies.measured import MEASURES, Study, mean_curves
+from keras_leoclr.runs.monitored import KNN
 
 WIDTH, ROW, TOP, GAP = 960, 22, 46, 16  # pixels
 LETTER = 7  # pixels that a letter of a label takes at most
-CURVES = {"knn_top1": "kNN on held-out training images, %", "loss_to_chance": "loss / chance"}
+CURVES = {name: f"{short} on held-out training images, %" for name, short in KNN.items()}
+CURVES["loss_to_chance"] = "loss / chance"
 
 
-def picture(study: Study, measures: Sequence[str] = ("knn/top1", "linear/top1")) -> str:
+def picture(study: Study, measures: Sequence[str] = (*either("knn"), *either("linear"))) -> str:
     """Per variant a ring for each seed, and a dot with a bar for the mean and its 95 % interval.
 
     Args:
@@ -69,7 +72,7 @@ def curves(study: Study, name: str = "knn_top1") -> str | None:
     means = mean_curves(study, name)
     if not means:
         return None
-    factor = 100 if name.endswith("top1") else 1
+    factor = 100 if name in KNN else 1
     label = CURVES.get(name, name)
     left, right, height = 56, WIDTH - 330, max(320, 50 + ROW * len(means))
     last = max(points[-1][0] for points in means.values())

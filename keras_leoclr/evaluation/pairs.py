@@ -1,0 +1,51 @@
+"""The difference of two results that were measured on the same images."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.evaluation import average_precision
+from keras_leoclr.evaluation.measures import on_same_images
+from keras_leoclr.evaluation.scores import read_hits, read_ranking
+from keras_leoclr.evaluation.statistics import paired_bootstrap
+
+
+def paired_interval(
+    line: dict[str, Any], workdir: pathlib.Path, other: dict[str, Any], other_workdir: pathlib.Path
+) -> tuple[float, float] | None:
+    """95 % interval of a difference, from a paired bootstrap over the images.
+
+    For accuracies it needs the hits of both, for mean average precisions the ranks of their scores.
+
+    Args:
+        line: of `results.jsonl`, the result that is subtracted.
+        workdir: its folder.
+        other: of `results.jsonl`, the result that it is subtracted from.
+        other_workdir: its folder.
+
+    Returns:
+        Low and high end; None if they were not measured on the same images, or if what was kept of the single
+        images is not there.
+    """
+    if not on_same_images(line, other):
+        return None
+    hits, others = read_hits(line, workdir), read_hits(other, other_workdir)
+    if hits is not None and others is not None:
+        return paired_bootstrap(hits, others)
+    rankings = [read_ranking(line, workdir), read_ranking(other, other_workdir)]
+    if any(found is None for found in rankings):
+        return None
+    if not np.array_equal(rankings[0][1], rankings[1][1]):  # other labels: not the same images after all
+        return None
+    judged = [_judged(found[1], each) for found, each in zip(rankings, (line, other), strict=True)]
+    (ranks, labels), (others, _) = rankings
+    return average_precision.paired_interval(ranks, others, labels, judged)
+
+
+def _judged(labels, line):
+    judged = np.ones(labels.shape[1], bool)
+    judged[[label for label in line.get("left_out", ()) if label < len(judged)]] = False
+    return judged
