@@ -11,8 +11,8 @@ from keras_leoclr.report.tables import Cell, Table
 NAME = "quality/average_precision"
 WORDS = (
     "Of kNN, in percent, with 95 % intervals by the bootstrap over the test images. Average precision is 100 "
-    "where every image that has the class is ranked before all others; for an order that does not depend on the "
-    "images it is the share of the images that have the class."
+    "where every image that has the class is ranked before all others; for an order that does not depend on "
+    "the images it is the share of the images that have the class."
 )
 
 
