@@ -98,7 +98,7 @@ def view_dataset(
             f"Received: shard={shard}, views={views!r}"
         )
     parallel = parallel_images or os.cpu_count() or 1
-    source = as_source(source)
+    source = as_source(source, labels=False)
     if views is None or hasattr(views, "views_of_batch"):  # a function of the user's may take any values
         source = check_source(source)
     if views_on == "device":

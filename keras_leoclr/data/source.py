@@ -312,16 +312,20 @@ class Source:
         count = "an unknown number of" if self.count is None else f"{self.count:,}"
         shape = " x ".join(str(side or "?") for side in self.image_shape)
         how = "a stream" if self.images is None else "by number"
-        return f"<Source: {count} images {shape}, {'' if self.labelled else 'not '}labelled, {how}>"
+        labels = "several labels each" if self.several_labels else "labelled"
+        labels = labels if self.labelled else "not labelled"
+        return f"<Source: {count} images {shape}, {labels}, {how}>"
 
 
-def as_source(source: Any, name: str = "source") -> Source:
+def as_source(source: Any, name: str = "source", labels: bool = True) -> Source:
     """What a function that reads images is given, as a Source.
 
     Args:
         source: a Source as it is; a `tf.data.Dataset` of dictionaries with `image` (H, W, C), or of such
             images, as a stream.
         name: of the argument, for messages.
+        labels: whether a `label` must be a number, or zeros and ones with several labels per image; not where
+            only the images are asked for.
 
     Raises:
         ValueError: if it is anything else.
@@ -356,7 +360,7 @@ def as_source(source: Any, name: str = "source") -> Source:
     if not isinstance(spec, dict):
         source = source.map(lambda image: {"image": image})
     label = spec.get("label") if isinstance(spec, dict) else None
-    if isinstance(label, tf.TensorSpec) and label.shape.rank:
+    if labels and isinstance(label, tf.TensorSpec) and label.shape.rank:
         if label.shape.rank > 1 or (label.shape[0] or 0) < 2:
             raise ValueError(
                 f"`{name}` must have a `label` () or, with several labels per image, (C,) zeros and ones for "

@@ -45,6 +45,29 @@ def test_a_source_hands_rows_of_zeros_and_ones_on(source):
         np.testing.assert_array_equal(np.reshape(found, (-1, 3)), LABELS[list(rows)], name)
 
 
+def test_labels_of_another_kind_are_no_hindrance_to_views():
+    arrays = {"image": random_images(4), "label": np.random.default_rng(0).random((4, 2, 3))}
+    dataset = tf.data.Dataset.from_tensor_slices(arrays)
+    batch = next(iter(kl.data.view_dataset(dataset, kl.LeOCLRViews(image_size=8), batch_size=4)))
+    assert set(batch) == {"query", "keys"}
+    with pytest.raises(ValueError, match="must have a `label`"):
+        kl.data.image_batches(dataset, Preprocessing(image_size=8))
+
+
+def test_a_source_says_that_it_has_several_labels():
+    assert repr(from_arrays()) == "<Source: 6 images 12 x 12 x 3, several labels each, by number>"
+
+
+def test_a_slice_of_sorted_arrays_says_that_classes_are_missing():
+    labels = np.repeat(np.eye(4, dtype=np.uint8), 50, axis=0)
+    labels[0] = 0
+    with pytest.warns(
+        UserWarning, match="`split` takes images of 1 of the 4 classes in a dictionary of arrays"
+    ):
+        part = kl.data.load({"image": np.zeros((200, 4, 4, 1), np.uint8), "label": labels}, "train[:20%]")
+    assert part.count == 40 and part.several_labels
+
+
 @pytest.mark.parametrize("source", [from_arrays(), from_dataset()], ids=["arrays", "stream"])
 def test_batches_for_evaluation_have_rows_of_labels(source):
     batches = as_numpy(kl.data.image_batches(source, Preprocessing(image_size=8), batch_size=4))

@@ -8,7 +8,8 @@ import warnings
 
 import numpy as np
 
-from keras_leoclr.data.multi_hot import check_class_names, checked_labels, is_multi_hot
+from keras_leoclr.data.multi_hot import check_class_names, checked_labels, counts, is_multi_hot
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.data.value_range import check_array
@@ -99,7 +100,7 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
         _check_same_classes(arrays, origin)
         class_names = check_class_names(arrays.get("class_names", class_names), label, origin)
     rows = split_rows(split, len(images))
-    if label is not None and not is_multi_hot(label) and len(rows) < len(images):
+    if label is not None and len(rows) < len(images):
         _warn_of_classes(label, rows, split, origin)
     if label is not None and not is_multi_hot(label) and len(rows) and label[rows].max() < 0:
         label = None
@@ -124,7 +125,7 @@ def _check_same_classes(arrays, origin):
 
 
 def _warn_of_classes(label, rows, split, origin):
-    whole, part = (np.unique(some[some >= 0]) for some in (label, label[rows]))
+    whole, part = (np.flatnonzero(counts(some[has_label(some)])) for some in (label, label[rows]))
     if len(rows) >= 10 * len(whole) and len(part) <= 0.75 * len(whole):
         warnings.warn(
             f"`split` takes images of {len(part)} of the {len(whole)} classes in {origin}: arrays are sliced "
