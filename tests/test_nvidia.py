@@ -1,5 +1,9 @@
 """A GPU that is there and not used is said; errors of GPUs say what to do."""
 
+import re
+import sys
+import warnings
+
 import keras
 import pytest
 
@@ -92,8 +96,6 @@ def installed(monkeypatch):
     ],
 )
 def test_why_a_backend_does_not_see_a_gpu(installed, backend, packages, system, environment, words):
-    import re
-
     installed(**packages)
     said = unused_gpu(backend, system, environment)
     assert said.startswith(f"There is an NVIDIA GPU that {backend} does not see ({system.names[0]}")
@@ -110,8 +112,6 @@ def test_connect_warns_of_a_gpu_that_the_backend_does_not_see(monkeypatch, insta
     with pytest.warns(UserWarning, match=f"{backend} does not see .NVIDIA H100.*without CUDA"):
         devices.connect("auto")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # as the user wished
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         devices.connect("auto")
@@ -173,6 +173,13 @@ def test_errors_of_gpus_say_what_to_do(words, text):
     wrapped = ValueError("within a step")
     wrapped.__cause__ = RuntimeError(text)
     assert words in advice(wrapped)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes")
+def test_an_error_in_training_has_the_advice_as_a_note():
+    with pytest.raises(RuntimeError) as caught, devices.Devices().together():
+        raise RuntimeError("CUDA out of memory. Tried to allocate 784.00 MiB.")
+    assert "smaller --batch_size" in caught.value.__notes__[0]
 
 
 @pytest.mark.backend_free

@@ -68,14 +68,19 @@ class Found:
     wrong: str
 
 
-def audit(graph: tf.Graph) -> list[Found]:
-    """Every operation of a graph, and of the functions that it calls, on more than `SMALL` numbers."""
-    return [_found(operation, place) for operation, place in _operations(graph) if _is_large(operation)]
+def audit(graph: tf.Graph, small: int = SMALL) -> list[Found]:
+    """Every operation of a graph, and of the functions that it calls, on more than `small` numbers."""
+
+    def is_large(operation):
+        return any(_numbers(tensor) > small for tensor in (*operation.inputs, *operation.outputs))
+
+    found = [(each, place) for each, place in _operations(graph) if is_large(each)]
+    return [_found(operation, place, small) for operation, place in found]
 
 
-def without_kernel(graph: tf.Graph) -> list[Found]:
+def without_kernel(graph: tf.Graph, small: int = SMALL) -> list[Found]:
     """The operations of `audit` that no GPU computes and that are no `EXCEPTIONS`."""
-    return [each for each in audit(graph) if each.wrong and each.kind not in EXCEPTIONS]
+    return [each for each in audit(graph, small) if each.wrong and each.kind not in EXCEPTIONS]
 
 
 def _operations(graph: tf.Graph, place: str = "") -> Iterator[tuple[tf.Operation, str]]:
@@ -96,7 +101,8 @@ def _operations(graph: tf.Graph, place: str = "") -> Iterator[tuple[tf.Operation
 def _numbers(tensor: tf.Tensor) -> float:
     """Numbers in a tensor, or in the variable that it is the handle of; infinite where that is not known.
 
-    Of whole numbers only shapes and axes have no known length in a step for batches of a known size: 0.
+    Of whole numbers only axes, shapes and the list of the replicas' shapes have no known length in a step for
+    batches of a known size: 0.
     """
     shape = tensor.shape
     if tensor.dtype == tf.resource:
@@ -106,26 +112,22 @@ def _numbers(tensor: tf.Tensor) -> float:
         shape = tf.TensorShape(data.shape_and_type[0].shape)
     count = shape.num_elements()
     if count is None:
-        return 0 if tensor.dtype in (tf.int32, tf.int64) and shape.rank == 1 else float("inf")
+        return 0 if tensor.dtype in (tf.int32, tf.int64) and shape.rank in (1, 2) else float("inf")
     return count
 
 
-def _is_large(operation: tf.Operation) -> bool:
-    return any(_numbers(tensor) > SMALL for tensor in (*operation.inputs, *operation.outputs))
-
-
-def _found(operation: tf.Operation, place: str) -> Found:
+def _found(operation: tf.Operation, place: str, small: int) -> Found:
     plain = [t for t in (*operation.inputs, *operation.outputs) if t.dtype != tf.resource]
     return Found(
         operation.type,
         tuple(t.dtype.base_dtype.name for t in plain),
         tuple(str(t.shape) for t in plain),
         place,
-        _what_is_wrong(operation),
+        _what_is_wrong(operation, small),
     )
 
 
-def _what_is_wrong(operation: tf.Operation) -> str:
+def _what_is_wrong(operation: tf.Operation, small: int) -> str:
     on_gpus = {"GPU": [], "DEFAULT": []}
     for kernel in kernels.get_registered_kernels_for_op(operation.type).kernel:
         if kernel.device_type in on_gpus and not kernel.label and _takes(kernel, operation):
@@ -139,7 +141,7 @@ def _what_is_wrong(operation: tf.Operation) -> str:
     named = [*_named(definition.input_arg, operation.inputs, operation)]
     named += _named(definition.output_arg, operation.outputs, operation)
     moved = [name for name, tensor in named if name in on_host and tensor.dtype != tf.resource]
-    large = [name for name, tensor in named if name in moved and _numbers(tensor) > SMALL]
+    large = [name for name, tensor in named if name in moved and _numbers(tensor) > small]
     return f"its kernel has {', '.join(large)} in the memory of the host" if large else ""
 
 

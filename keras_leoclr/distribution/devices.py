@@ -21,6 +21,7 @@ from keras_leoclr.distribution.workers import (
     tensorflow_workers,
     wait_for_workers,
 )
+from keras_leoclr.gpu_errors import advice
 from keras_leoclr.nvidia import is_hidden, unused_gpu
 
 
@@ -72,10 +73,15 @@ class Devices:
 
     @contextlib.contextmanager
     def together(self):
-        """Training within ends with `WorkerLostError` where another worker is gone."""
+        """Training within ends with `WorkerLostError` where another worker is gone.
+
+        Errors of GPUs have a note that says what to do, from Python 3.11 on.
+        """
         try:
             yield
         except Exception as error:
+            if (what_to_do := advice(error)) and hasattr(error, "add_note"):  # Python 3.11
+                error.add_note(what_to_do)
             if self.workers == 1 or not says_that_a_worker_is_gone(error):
                 raise
             raise WorkerLostError(

@@ -218,12 +218,14 @@ def test_what_devices_exchange_is_keys_and_gradients_never_images():
 @only_tensorflow
 def test_besides_keys_and_gradients_replicas_exchange_single_numbers():
     """Counts the bytes that cross in the graph of a step, also those of assignments."""
+    from tools.kernel_audit import audit, without_kernel
     from tools.traffic import crossings, graph_of_a_step
 
     batch = with_permutation(random_views(1, 16), 16, REPLICAS)
     with replicas() as devices:
         model = model_on(devices, momentum=kl.schedules.CosineMomentum(0.9, 6))
-        found = crossings(graph_of_a_step(model, devices.engine, batch))
+        graph = graph_of_a_step(model, devices.engine, batch)
+        found = crossings(graph)
         with devices.scope():
             first_sends = tf.Variable(
                 tf.zeros((40, 8)), trainable=False, aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA
@@ -237,6 +239,8 @@ def test_besides_keys_and_gradients_replicas_exchange_single_numbers():
     weights = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     assert total["summed"] == 4 * weights * REPLICAS
     assert all(each.number <= 8 for each in found if each.way == "copied"), found
+    assert {"CollectiveGatherV2", "CollectiveReduceV2"} <= {each.kind for each in audit(graph, small=100)}
+    assert without_kernel(graph, small=100) == []
     # a queue that the first replica assigned for all would be seen
     assert [each.number for each in sent if each.way == "copied"] == [40 * 8 * 4] * (REPLICAS - 1)
 
