@@ -22,7 +22,7 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr.backbones.copying import copy_of
-from keras_leoclr.evaluation.finetune import labelled_fraction
+from keras_leoclr.evaluation.label_draws import labelled_fraction
 from keras_leoclr.evaluation.statistics import mean_of_runs
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)

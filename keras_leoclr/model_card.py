@@ -13,7 +13,7 @@ import keras
 
 from keras_leoclr.backbones import loading as files
 from keras_leoclr.backbones.normalization import normalization_of
-from keras_leoclr.evaluation.measures import SETTINGS, is_main, label_of, value_text
+from keras_leoclr.evaluation.measures import SETTINGS, is_main, kind_of_results, label_of, value_text
 from keras_leoclr.report import rendering
 from keras_leoclr.runs.files import sha256_of, write_json, write_text
 from keras_leoclr.runs.folder import RunFolder
@@ -21,6 +21,7 @@ from keras_leoclr.runs.folder import RunFolder
 FORMAT = 1  # of backbone.json
 SUBJECTS = ("pretrained", "random", "raw pixels")
 KEPT = ("name", "value", "low", "high", "confidence", "dataset", "test_split", "test_images", "epoch")
+NOTED = ("left_out", "left_out_names", "classes")  # of mean average precisions
 PACKAGES = ("keras-leoclr", "keras", "tensorflow", "jax", "torch", "numpy")
 PAPERS = {
     "leoclr": "LeOCLR (arXiv 2403.06813)",
@@ -138,7 +139,7 @@ def main_results(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[tuple, dict[str, Any]] = {}
     for line in lines:
         if line.get("subject") in SUBJECTS and is_main(line["name"]):
-            kept = {key: line[key] for key in ("subject", *KEPT, *SETTINGS) if key in line}
+            kept = {key: line[key] for key in ("subject", *KEPT, *NOTED, *SETTINGS) if key in line}
             found[line["subject"], label_of(line)] = kept
     return sorted(found.values(), key=lambda line: SUBJECTS.index(line["subject"]))
 
@@ -171,7 +172,29 @@ def render(card: dict[str, Any]) -> str:
         subjects=subjects,
         results=[(label, [value_text(found.get((s, label))) for s in subjects]) for label in labels],
         measured_on=sorted((one for one in data if one[0]), key=str),
+        measures=shown_measures(lines),
+        left_out=left_out(lines),
     )
+
+
+def shown_measures(lines: list[dict[str, Any]]) -> str:
+    """What the results are in words, such as "accuracies in percent".
+
+    Args:
+        lines: of `backbone.json`.
+    """
+    several = kind_of_results(lines) == "map"
+    return "mean average precisions (map) in percent" if several else "accuracies in percent"
+
+
+def left_out(lines: list[dict[str, Any]]) -> list[str]:
+    """Names, or numbers, of the classes that some mean average precision leaves out.
+
+    Args:
+        lines: of `backbone.json`.
+    """
+    found = (str(name) for line in lines for name in line.get("left_out_names", line.get("left_out", ())))
+    return list(dict.fromkeys(found))
 
 
 def _now() -> str:

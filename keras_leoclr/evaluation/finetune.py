@@ -6,15 +6,15 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 
 import keras
-import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data.parts import with_labels
 from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
+from keras_leoclr.evaluation.label_draws import labelled_fraction
 from keras_leoclr.evaluation.linear_on_crops import milestones
 from keras_leoclr.evaluation.scores import Score
-from keras_leoclr.evaluation.statistics import accuracies, best_classes, mean_of_runs
+from keras_leoclr.evaluation.statistics import mean_of_runs
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
 
 # Data sets of TensorFlow Datasets whose training split is the published list (arXiv 2002.05709).
@@ -34,33 +34,6 @@ def published_list(dataset: str, fraction: float) -> str | None:
     return PUBLISHED.get((dataset, fraction))
 
 
-def labelled_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Numbers of a class-balanced random part of the images: `fraction` of each class, rounded.
-
-    Args:
-        labels: (N,).
-        fraction: in (0, 1].
-        seed: of the draw.
-
-    Raises:
-        ValueError: if a class would be left without an image.
-    """
-    if not 0 < fraction <= 1:
-        raise ValueError(f"`fraction` must be in (0, 1]. Received: fraction={fraction}")
-    rng = np.random.default_rng(seed)
-    chosen = []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        count = round(fraction * len(rows))
-        if not count:
-            raise ValueError(
-                "`fraction` must leave an image of every class. "
-                f"Received: fraction={fraction}, class {label} has {len(rows)} images"
-            )
-        chosen.append(rng.choice(rows, count, replace=False))
-    return np.sort(np.concatenate(chosen))
-
-
 @dataclasses.dataclass(eq=False, repr=False)
 class Finetune(TrainedOnImages):
     """Accuracy after training backbone and head together on a part of the labels.
@@ -75,7 +48,8 @@ class Finetune(TrainedOnImages):
         train: source of images and labels, see `data.load`.
         test: source of images and labels.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        fraction: share of each class's labels that is used, in (0, 1]; 1 for a published list.
+        fraction: share of each class's labels that is used, in (0, 1]; 1 for a published list. With several
+            labels per image it is about that share, see `label_draws.labelled_fraction`.
         seeds: one run each; they draw the labels, the head, the order and the crops.
         epochs: passes over the labelled images.
         batch_size: images per step, at most as many as there are.
@@ -85,7 +59,8 @@ class Finetune(TrainedOnImages):
         verbose: whether to show progress bars.
 
     `run` yields finetune/top1 and finetune/top5: means over the seeds, with the deviation `top1_std` and
-    the interval of the mean; and finetune_run/top1 for each seed.
+    the interval of the mean; and finetune_run/top1 for each seed. With several labels per image it yields
+    finetune/map and finetune_run/map, of a head with a sigmoid and binary cross-entropy for each class.
     """
 
     fraction: float = 0.01
@@ -116,7 +91,7 @@ class Finetune(TrainedOnImages):
         self.train, labels = with_labels(self.train, "train")
         self.test, of_test = with_labels(self.test, "test")
         rates = {"backbone_rate": self.backbone_rate, "head_rate": self.head_rate}
-        classes = check_labels(labels, of_test)
+        kind, classes = check_labels(labels, of_test)
         parts = {seed: labelled_fraction(labels, self.fraction, seed) for seed in self.seeds}
         how = {"fraction": self.fraction, "labelled_images": len(parts[self.seeds[0]])}
         how |= {"epochs": self.epochs, "batch_size": self.batch_size, "crop_scale": self.crop_scale}
@@ -137,11 +112,14 @@ class Finetune(TrainedOnImages):
                 **rates,
             )
             logits, test_labels = logits_of(classifier, self.test, self.views, self.batch_size)
-            ranked = best_classes(logits)
-            runs.append(accuracies(ranked, test_labels))
-            hits = ranked[:, 0] == test_labels
-            yield Score("finetune_run/top1", hits.mean(), None, hits, seed=seed, **how, **rates)
-        how |= {"seeds": self.seeds, **rates}
-        for name in ("top1", "top5"):
+            answers = kind.answers(logits)
+            runs.append(kind.judged(answers, test_labels, labels))
+            one = next(
+                iter(kind.scores("finetune_run", answers, test_labels, labels, seed=seed, **how, **rates))
+            )
+            one.interval = None  # it is of the images, and the one of finetune/ is of the seeds
+            yield one
+        how |= {"seeds": self.seeds, **rates, **kind.notes(of_test, labels)}
+        for name in kind.measures:
             mean, std, interval = mean_of_runs([run[name] for run in runs])
             yield Score(f"finetune/{name}", mean, interval, **{f"{name}_std": std}, **how)

@@ -40,6 +40,10 @@ class LabelKind:
         """Raises ValueError unless these are the labels of `count` images; `name` is of the argument."""
         raise NotImplementedError
 
+    def check_trainable(self, train_labels: np.ndarray, test_labels: np.ndarray) -> None:
+        """As `check_classes`, for classifiers that are trained on images."""
+        raise NotImplementedError
+
     def check_classes(self, train_labels: np.ndarray, test_labels: np.ndarray) -> None:
         """Raises ValueError if there is nothing to tell apart; warns of classes that cannot be judged."""
         raise NotImplementedError

@@ -12,9 +12,7 @@ from keras_leoclr.data.parts import with_labels
 from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
-from keras_leoclr.evaluation.label_draws import share_of_each_class
-from keras_leoclr.evaluation.scores import Score, accuracy_scores
-from keras_leoclr.evaluation.statistics import best_classes, mean_per_class
+from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
 
 
@@ -42,8 +40,9 @@ class LinearProbe(TrainedOnImages):
         seed: of head, order, crops and held-out part.
         verbose: whether to show progress bars.
 
-    `run` yields linear_sgd/top1, linear_sgd/top5 and linear_sgd/mean_per_class. It raises RuntimeError if
-    a single bit of the backbone's weights changed.
+    `run` yields linear_sgd/top1, linear_sgd/top5 and linear_sgd/mean_per_class; with several labels per image
+    linear_sgd/map, of a head that is trained with a sigmoid and binary cross-entropy for each class. It
+    raises RuntimeError if a single bit of the backbone's weights changed.
     """
 
     learning_rates: Sequence[float] = (30.0,)
@@ -68,25 +67,23 @@ class LinearProbe(TrainedOnImages):
     def run(self) -> Iterator[Score]:
         self.train, labels = with_labels(self.train, "train")
         self.test, of_test = with_labels(self.test, "test")
-        self.classes = check_labels(labels, of_test)
+        self.kind, self.classes = check_labels(labels, of_test)
         how = {"solver": "sgd", "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed}
         how |= {"crop_scale": self.crop_scale, "learning_rates_tried": self.learning_rates}
         rate = self.learning_rates[0]
         if len(self.learning_rates) > 1:
-            part = share_of_each_class(labels, self.held_out, np.random.default_rng(self.seed))
+            part = self.kind.held_out(labels, self.held_out, np.random.default_rng(self.seed))
             fit_on, choose_on = (self.train.subset(np.flatnonzero(rows)) for rows in (~part, part))
-            accuracy = {one: self._accuracy(fit_on, choose_on, one) for one in self.learning_rates}
-            rate = max(accuracy, key=accuracy.get)
-            how |= {"held_out": self.held_out, "held_out_top1": accuracy[rate]}
+            values = {one: self._value(fit_on, choose_on, one) for one in self.learning_rates}
+            rate = max(values, key=values.get)
+            how |= {"held_out": self.held_out, f"held_out_{self.kind.measure}": values[rate]}
         logits, test_labels = self._logits(self.train, self.test, rate)
-        ranked = best_classes(logits)
-        yield from accuracy_scores("linear_sgd", ranked, test_labels, learning_rate=rate, **how)
-        value, interval = mean_per_class(ranked[:, 0] == test_labels, test_labels)
-        yield Score("linear_sgd/mean_per_class", value, interval, learning_rate=rate, **how)
+        judged = ("linear_sgd", self.kind.answers(logits), test_labels, labels)
+        yield from self.kind.scores(*judged, learning_rate=rate, **how)
+        yield from self.kind.mean_scores(*judged, learning_rate=rate, **how)
 
-    def _accuracy(self, train, test, rate):
-        logits, labels = self._logits(train, test, rate)
-        return float((logits.argmax(1) == labels).mean())
+    def _value(self, train, test, rate):
+        return self.kind.value(*self._logits(train, test, rate))
 
     def _logits(self, train, test, rate):
         frozen, classifier = classifier_on(self.backbone, self.classes, True, 0.01, self.seed)

@@ -33,6 +33,15 @@ class OneLabel(LabelKind):
         if np.min(labels) < 0:
             raise ValueError(f"`{name}_labels` must be >= 0. Received: {np.min(labels)}")
 
+    def check_trainable(self, train_labels, test_labels):
+        missing = np.setdiff1d(test_labels, train_labels)
+        if len(missing):
+            raise ValueError(
+                f"`train` must have images of every class of `test`. Received: none of {missing[:5].tolist()}"
+            )
+        if len(np.unique(train_labels)) < 2:
+            raise ValueError(f"`train` must have two classes or more. Received: only {train_labels[0]}")
+
     def check_classes(self, train_labels, test_labels):
         known = np.unique(train_labels)
         if len(known) < 2:

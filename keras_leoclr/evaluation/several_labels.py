@@ -35,6 +35,9 @@ class SeveralLabels(LabelKind):
                 f"from {found.min()} to {found.max()}"
             )
 
+    def check_trainable(self, train_labels, test_labels):
+        self.check_classes(train_labels, test_labels)
+
     def check_classes(self, train_labels, test_labels):
         left_out = self.left_out(train_labels, test_labels)
         if not self.can_be_judged(train_labels, test_labels):

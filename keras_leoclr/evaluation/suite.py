@@ -119,6 +119,9 @@ class Suite:
         return protocol | ({} if self.shared is None else {"shared_images": self.shared})
 
     def _shown(self, score):
+        if "left_out" in score.protocol and self.test is not None and len(self.test.class_names):
+            names = self.test.class_names
+            score.protocol["left_out_names"] = [names[number] for number in score.protocol["left_out"]]
         low, high = score.interval or (None, None)
         how = [f"{key} {score.protocol[key]}" for key in SHOWN if key in score.protocol]
         spread = "" if low is None else f"  ({low:.4f} to {high:.4f})"

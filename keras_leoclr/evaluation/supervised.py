@@ -12,9 +12,11 @@ from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.backbones.pooling import with_pooled_features
 from keras_leoclr.data.pipeline import image_batches
-from keras_leoclr.data.source import Source
+from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
+from keras_leoclr.evaluation.label_kinds import LabelKind
+from keras_leoclr.evaluation.labels import as_labels, kind_of, kind_of_source
 from keras_leoclr.optimizers import SGD
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.terminal import Bar
@@ -92,6 +94,8 @@ def train_classifier(
 ) -> None:
     """Trains with SGD, momentum 0.9 and no weight decay; rates times `gamma` at each milestone.
 
+    The loss is cross-entropy; with several labels per image the sum of the classes' binary ones.
+
     Args:
         classifier: of `classifier_on`.
         train: source of images and labels.
@@ -114,10 +118,9 @@ def train_classifier(
         schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
     head = classifier.get_layer("head").trainable_variables
     optimizer = TwoRatesSGD(schedule, backbone_rate / head_rate, head, momentum=0.9)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    classifier.compile(optimizer=optimizer, loss=loss)
-    if keras.backend.backend() != "tensorflow":
-        batches = batches.map(lambda images, labels: (images, tf.cast(labels, tf.int32)))
+    kind = kind_of_source(as_source(train))
+    classifier.compile(optimizer=optimizer, loss=kind.keras_loss())
+    batches = batches.map(lambda images, labels: (images, tf.cast(labels, kind.target_dtype)))
     with Bar(epochs * steps, "Training of the classifier", "steps", verbose) as bar:
         counted = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: bar.advance())
         classifier.fit(
@@ -133,7 +136,7 @@ def train_classifier(
 def logits_of(
     classifier: keras.Model, source: Source | tf.data.Dataset, views: Any, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (M, C) and labels (M,) of clean images.
+    """Logits (M, C) and labels (M,) or (M, C) of clean images.
 
     Raises:
         ValueError: if the training diverged.
@@ -141,7 +144,7 @@ def logits_of(
     logits, labels = [], []
     for images, batch_labels in image_batches(source, views, batch_size):
         logits.append(np.asarray(classifier.predict_on_batch(np.asarray(images)), "float32"))
-        labels.append(np.asarray(batch_labels, "int64"))
+        labels.append(as_labels(batch_labels))
     logits, labels = np.concatenate(logits), np.concatenate(labels)
     try:
         check_finite("logits", logits)
@@ -152,17 +155,13 @@ def logits_of(
     return logits, labels
 
 
-def check_labels(train_labels: np.ndarray, test_labels: np.ndarray) -> int:
-    """The number of classes of both, after a check.
+def check_labels(train_labels: np.ndarray, test_labels: np.ndarray) -> tuple[LabelKind, int]:
+    """The kind of the labels and the number of classes of both, after a check.
 
     Raises:
-        ValueError: if a class occurs in the test set alone, or there is only one.
+        ValueError: if a class occurs in the test set alone, or there is only one; with several labels per
+            image, if there is no class that images of both have.
     """
-    missing = np.setdiff1d(test_labels, train_labels)
-    if len(missing):
-        raise ValueError(
-            f"`train` must have images of every class of `test`. Received: none of {missing[:5].tolist()}"
-        )
-    if len(np.unique(train_labels)) < 2:
-        raise ValueError(f"`train` must have two classes or more. Received: only {train_labels[0]}")
-    return int(max(train_labels.max(), test_labels.max())) + 1
+    kind = kind_of(train_labels, test_labels)
+    kind.check_trainable(train_labels, test_labels)
+    return kind, kind.classes(train_labels, test_labels)

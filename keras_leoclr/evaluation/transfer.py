@@ -15,8 +15,11 @@ from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.feature_evaluators import Linear
 from keras_leoclr.evaluation.features import extract_features
+from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.views.preprocessing import Preprocessing
+
+METRICS = ("top1", "mean_per_class", "map")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Target:
         dataset: as `data.load` takes it.
         train_split: where the classifier is fitted.
         test_split: where it is judged.
-        metric: "top1", or "mean_per_class" where that is usual.
+        metric: "top1", or "mean_per_class" where that is usual; of data with several labels per image it is
+            "map", mean average precision, whatever stands here.
     """
 
     dataset: str
@@ -80,10 +84,10 @@ class Transfer:
         seed: int = 0,
         verbose: bool = False,
     ):
-        bad = [target for target in targets if target.metric not in ("top1", "mean_per_class")]
+        bad = [target for target in targets if target.metric not in METRICS]
         if bad or not len(targets):
             raise ValueError(
-                "`targets` must be data sets with the metric top1 or mean_per_class. "
+                f"`targets` must be data sets with one of the metrics {', '.join(METRICS)}. "
                 f"Received: {bad[0] if bad else 'none'}"
             )
         self.backbone, self.views, self.targets = backbone, Preprocessing.of(views), tuple(targets)
@@ -114,10 +118,15 @@ class Transfer:
                 known = has_label(labels)
                 sets += [features, labels] if known.all() else [features[known], labels[known]]
             found = {score.name: score for score in Linear(*sets, seed=self.seed).run()}
-            score = found[f"linear/{target.metric}"]
+            metric = target.metric if f"linear/{target.metric}" in found else kind_of(sets[1]).measure
+            score = found[f"linear/{metric}"]
             values.append(score.value)
-            how = dataclasses.asdict(target) | {"train_images": len(sets[1]), "test_images": len(sets[3])}
-            hits = found["linear/top1"].hits if target.metric == "top1" else None
-            yield Score(f"transfer/{name}", score.value, score.interval, hits, **score.protocol, **how)
+            how = dataclasses.asdict(target) | {
+                "metric": metric,
+                "train_images": len(sets[1]),
+                "test_images": len(sets[3]),
+            }
+            kept = (score.hits, score.arrays)
+            yield Score(f"transfer/{name}", score.value, score.interval, *kept, **score.protocol, **how)
         if values:
             yield Score("transfer/mean", sum(values) / len(values), data_sets=len(values))

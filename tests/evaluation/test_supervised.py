@@ -6,6 +6,7 @@ import pytest
 
 from keras_leoclr import evaluation
 from keras_leoclr.evaluation import batches, finetune, linear_on_crops, supervised
+from keras_leoclr.evaluation.label_draws import labelled_fraction
 from tests.case import to_numpy
 from tests.evaluation.examples import VIEWS, pictures
 from tests.evaluation.test_features import backbone_with
@@ -101,10 +102,10 @@ def test_head_and_backbone_have_learning_rates_of_their_own():
 @pytest.mark.backend_free
 def test_a_fraction_of_the_labels_is_balanced_and_leaves_no_class_out():
     labels = np.repeat([0, 1, 2], [100, 50, 10])
-    rows = finetune.labelled_fraction(labels, 0.1, seed=0)
+    rows = labelled_fraction(labels, 0.1, seed=0)
     assert np.bincount(labels[rows]).tolist() == [10, 5, 1] and len(set(rows)) == 16
-    assert rows.tolist() != finetune.labelled_fraction(labels, 0.1, seed=1).tolist()
+    assert rows.tolist() != labelled_fraction(labels, 0.1, seed=1).tolist()
     with pytest.raises(ValueError, match="must leave an image of every class. Received: fraction=0.01"):
-        finetune.labelled_fraction(labels, 0.01, seed=0)
+        labelled_fraction(labels, 0.01, seed=0)
     assert finetune.published_list("tfds:imagenet2012", 0.01) == "tfds:imagenet2012_subset/1pct"
     assert finetune.published_list("tfds:cifar10", 0.01) is None
