@@ -5,6 +5,8 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr.data.readers import labels_csv
+from keras_leoclr.evaluation import features_identity
+from keras_leoclr.views.preprocessing import Preprocessing
 from tests.several_labels import NAMES, THINGS, rows
 from tests.sources import as_numpy, flat, value_of, write
 
@@ -167,3 +169,14 @@ def test_a_file_in_another_encoding_is_refused(labelled):
     (labelled / "labels.csv").write_bytes("file,labels\n0.png,Vögel|Fische\n".encode("latin-1"))
     with pytest.raises(ValueError, match="labels.csv: it must be a CSV file in UTF-8, with commas between"):
         kl.data.load(labelled)
+
+
+def test_features_are_not_taken_for_those_of_other_labels(labelled):
+    def identity():
+        return features_identity(kl.data.load(labelled), str(labelled), "train", Preprocessing(image_size=8))
+
+    before = identity()
+    (labelled / "labels.csv").write_text(lines()[:-1] + "|dog\n")
+    assert before["content"] != identity()["content"]
+    (labelled / "labels.csv").write_text(lines())
+    assert before == identity()

@@ -1,5 +1,8 @@
 """Several labels per picture: rows of zeros and ones, from every kind of source."""
 
+import pathlib
+import re
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -203,3 +206,10 @@ def test_other_values_in_a_stream_are_an_error():
     source = kl.data.as_source(tf.data.Dataset.from_tensor_slices(arrays), "train")
     with pytest.raises(tf.errors.InvalidArgumentError, match="`train` must have a `label` of zeros and ones"):
         source.read_labels()
+
+
+def test_the_page_on_several_labels_prints_what_it_shows(capsys):
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "several_labels.md").read_text()
+    snippet, shown = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", page, re.S).groups()
+    exec(compile(snippet, "docs/several_labels.md", "exec"), {})
+    assert capsys.readouterr().out == shown

@@ -111,3 +111,12 @@ def test_lists_of_numbers_are_no_labels_of_records(tmp_path):
         ValueError, match="`image/class/label` must be one number, or .* Received: 3, 7 in the"
     ):
         kl.data.load(path)
+
+
+def test_bad_records_with_several_labels_are_replaced(tmp_path):
+    rows = several_labels.rows()[:4]
+    records = [example(b"bad" if n in (0, 3) else flat(n), row.tolist()) for n, row in enumerate(rows)]
+    write_records(tmp_path / "a.tfrecord", records)
+    with pytest.warns(UserWarning, match="1 file cannot be read"):
+        found = as_numpy(kl.data.load(tmp_path / "a.tfrecord", on_error="skip", max_failures=0.5))
+    np.testing.assert_array_equal([element["label"] for element in found], rows[[1, 1, 2, 2]])
