@@ -25,18 +25,12 @@ def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
 
 
-def batch_of_views(batch: Any, images: bool = False) -> None:
-    """Raises ValueError unless the batch is a dictionary of a query view and key views.
-
-    Args:
-        batch: `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`.
-        images: whether images, from which the views are made, would have been taken as well.
-    """
+def batch_of_views(batch: Any) -> None:
+    """Raises ValueError unless the batch is `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`."""
     names = set(batch) if isinstance(batch, dict) else set()
     if not {"query", "keys"} <= names:
-        expected = '"image" and "seed"' if images else '"query" and "keys"'
         received = sorted(names) if isinstance(batch, dict) else type(batch).__name__
-        raise ValueError(f"A batch must be a dictionary with {expected}. Received: {received}")
+        raise ValueError(f'A batch must be a dictionary with "query" and "keys". Received: {received}')
     query, keys = batch["query"].shape, batch["keys"].shape
     if len(keys) != 5 or len(query) != 4:
         raise ValueError(

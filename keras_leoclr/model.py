@@ -12,8 +12,8 @@ from keras.optimizers.schedules import LearningRateSchedule
 from keras_leoclr import losses
 from keras_leoclr.backbones.normalization import check_takes_normalised, loading
 from keras_leoclr.backbones.pooling import with_pooled_features
-from keras_leoclr.checks import batch_of_views, one_of, whole_number
-from keras_leoclr.distribution import groups, step
+from keras_leoclr.checks import one_of, whole_number
+from keras_leoclr.distribution import canvases, groups, step
 from keras_leoclr.encoders import MovingAverage, encoder_pair
 from keras_leoclr.key_queue import KeyQueue
 
@@ -68,16 +68,15 @@ class LeOCLR(keras.Model):
             batch size must be divisible by G times the number of devices.
         enqueue: "both" puts the keys of all views into the queue, "first" those of the first view. The paper
             does not say which.
-        views: a layer such as `LeOCLRViews` that makes the views within the step, on its device, from batches
-            of images, where the host cannot make them fast enough and the device has time to spare. It needs
-            the TensorFlow backend, and the step is then not compiled with XLA.
+        views: a layer such as `LeOCLRViews`, whose views are then made within the step, on its device, from
+            batches of images, where the host cannot make them fast enough and the device has time to spare.
 
     Input of `fit` and `evaluate`:
         `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`, and, where the key views were permuted against
         the queries, `"permutation": (B,)`: key row i belongs to query `permutation[i]`.
-        With `views`, `{"image": (B, H, W, C), "seed": (B, 2)}`, as `data.view_dataset(views=None)` makes
-        them; the first image's seed is that of the batch. A `"permutation"` beside them, on one device, is
-        that of the key views which are made: key row i is that of image `permutation[i]`.
+        With `views` also images in [0, 255] and the parameters of their views, `{"image": (B, H, W, C),
+        "size": (B, 2), "query_parameters": (B, P), "key_parameters": (B, V, P)}`, see
+        `views.sampling.packed_pair`; with a `"permutation"`, key row i is made of image `permutation[i]`.
         `evaluate` runs in inference mode and leaves encoders and queue as they are.
         `predict` takes such batches, or images (B, H, W, C), and returns queries (B, D).
 
@@ -103,7 +102,7 @@ class LeOCLR(keras.Model):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        step.check_views(views)
+        canvases.check_views(views)
         check_takes_normalised(backbone, "the layer of views")
         whole_number("projection_dim", projection_dim, 1)
         whole_number("hidden_dim", 1 if hidden_dim is None else hidden_dim, 1)
@@ -191,7 +190,7 @@ class LeOCLR(keras.Model):
     # === Encoding ===
 
     def call(self, inputs, training=False):
-        images = inputs["query"] if isinstance(inputs, dict) else inputs
+        images = canvases.query_of(self.views, inputs, self.backbone.compute_dtype)
         return self._encode(self.query_encoder, images, training)
 
     def _encode(self, encoder, images, training):
@@ -239,10 +238,7 @@ class LeOCLR(keras.Model):
 
     def _views_of(self, data) -> dict:
         batch = keras.utils.unpack_x_y_sample_weight(data)[0]
-        if self.views is not None and isinstance(batch, dict) and {"image", "seed"} <= set(batch):
-            return step.views_of_images(self.views, batch, self._strategy)
-        batch_of_views(batch, images=self.views is not None)
-        return batch
+        return canvases.views_of(self.views, batch, self.backbone.compute_dtype)
 
     def _key_step(self, views):
         with step.no_gradient():

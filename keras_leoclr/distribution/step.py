@@ -97,39 +97,6 @@ def jit_compile_of(asked: bool | str, strategy: Any) -> bool | str:
     return asked
 
 
-def check_views(views: Any) -> None:
-    """Raises ValueError if a layer is to make views within the step of a backend that cannot."""
-    if views is not None and keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "`views` within the step need the TensorFlow backend, whose operations they are; make them "
-            f"in `data.view_dataset`. Received: the {keras.backend.backend()} backend"
-        )
-
-
-def views_of_images(views: Callable, batch: dict[str, Any], strategy: Any) -> dict[str, Any]:
-    """Views that are made within the step, the key views in the order of a permutation if there is one.
-
-    Args:
-        views: from images and a seed to `{"query": ..., "keys": ...}`.
-        batch: `{"image": (B, H, W, C), "seed": (B, 2)}`, and `"permutation": (B,)` or not.
-        strategy: of `tf.distribute`, or None.
-
-    Raises:
-        ValueError: if there is a permutation, and the images are divided among several devices.
-    """
-    made = views(batch["image"], batch["seed"][0])
-    if "permutation" not in batch:
-        return made
-    replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-    if replicas > 1:
-        raise ValueError(
-            'With `views`, a "permutation" of the keys needs one device: each makes the key views of its '
-            f"own images only. Make the views in `data.view_dataset`. Received: {replicas} devices"
-        )
-    keys = keras.ops.take(made["keys"], batch["permutation"], axis=0)
-    return {**made, "keys": keys, "permutation": batch["permutation"]}
-
-
 def check_optimizer(optimizer: keras.optimizers.Optimizer, strategy: Any) -> None:
     """Raises ValueError if an optimizer does not work with the strategy of the backbone."""
     if strategy is not None and optimizer.gradient_accumulation_steps:
@@ -155,6 +122,11 @@ def _replicas() -> int:
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def on_one_replica() -> bool:
+    """Whether the step of a single replica is being made; JAX has one program for all of its devices."""
+    return _replicas() == 1
 
 
 def scale_loss(loss: Any) -> Any:

@@ -62,6 +62,6 @@ class NumPyFunctions:
         return np.ldexp(square * (rest * odd + even) + (rest + np.float32(1)), power.astype(np.int32))
 
     @staticmethod
-    def nothing(rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """An array (B, 0, ...) without elements, of the number of rows of another one."""
-        return np.zeros((len(rows), 0, *shape), np.float32)
+    def nothing(rows: np.ndarray, length: int) -> np.ndarray:
+        """An array (B, 0, length) without elements, of the number of rows of another one."""
+        return np.zeros((len(rows), 0, length), np.uint8)

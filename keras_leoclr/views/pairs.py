@@ -30,7 +30,6 @@ class _Views(keras.layers.Layer):
         layer_options = {name: value for name, value in options.items() if name in LAYER_OPTIONS}
         photometrics = {name: value for name, value in options.items() if name not in LAYER_OPTIONS}
         super().__init__(**{"dtype": "float32", **layer_options})
-        self.supports_jit = False
         self._convert_input_args = False  # runs in tf.data, on TensorFlow tensors, under every backend
         self._allow_non_tensor_positional_args = True
         self.settings = method(**arguments, photometrics=photometrics)

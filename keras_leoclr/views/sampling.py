@@ -25,11 +25,12 @@ PACKED = (
 YES_OR_NO = ("flip", "grayscale")
 # The colour matrix of an image is a mix of these three; pixels are row vectors, x @ matrix. The turn
 # goes from red to yellow, as a positive hue shift in HSV.
-TO_LUMA = np.outer(LUMA, np.ones(3)).astype("float32")
-CHROMA = np.eye(3, dtype="float32") - TO_LUMA
-QUARTER_TURN = (
-    RGB_TO_YIQ.T @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ np.linalg.inv(RGB_TO_YIQ).T
-).astype("float32")
+_TO_LUMA = np.outer(LUMA, np.ones(3)).astype("float32")
+_TURN_OF_YIQ = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]])
+# lists of float32 numbers: torch.compile cannot look into arrays
+TO_LUMA = _TO_LUMA.tolist()
+CHROMA = (np.eye(3, dtype="float32") - _TO_LUMA).tolist()
+QUARTER_TURN = (RGB_TO_YIQ.T @ _TURN_OF_YIQ @ np.linalg.inv(RGB_TO_YIQ).T).astype("float32").tolist()
 
 
 def draw(settings: ViewSettings, count: Any, seed: Any, functions: Any = NumPyFunctions) -> dict[str, Any]:
@@ -210,8 +211,9 @@ def packed_pair(
 
     Returns:
         `{"query_parameters": (B, P), "key_parameters": (B, V, P)}` float32, see `packed`, and `"made_for"`:
-        (B, 0, image_size, `settings.number`), which has no elements. Its shape tells a model, before anything
-        is computed, which settings the parameters were drawn for.
+        (B, 0, `settings.number`), which has no elements. Its shape tells a model, before anything is computed,
+        whether the parameters were drawn for its settings. The number is small because tf.data takes memory
+        for such arrays as well.
     """
 
     def rows(view, drawn):
@@ -226,7 +228,7 @@ def packed_pair(
     return {
         "query_parameters": query,
         "key_parameters": rows(settings.keys, draws["keys"]),
-        "made_for": functions.nothing(query, (settings.keys.image_size, settings.number)),
+        "made_for": functions.nothing(query, settings.number),
     }
 
 
@@ -257,7 +259,7 @@ def colour_matrix(parameters: dict[str, Any], functions: Any = NumPyFunctions) -
     saturation = functions.where(parameters["grayscale"], 0.0, parameters["saturation"])
     angle = 2.0 * math.pi * parameters["hue"]
     return gain[:, None, None] * (
-        TO_LUMA
-        + (saturation * functions.cos(angle))[:, None, None] * CHROMA
-        + (saturation * functions.sin(angle))[:, None, None] * QUARTER_TURN
+        functions.float32(TO_LUMA)
+        + (saturation * functions.cos(angle))[:, None, None] * functions.float32(CHROMA)
+        + (saturation * functions.sin(angle))[:, None, None] * functions.float32(QUARTER_TURN)
     )

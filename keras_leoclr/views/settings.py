@@ -118,10 +118,10 @@ class PairSettings:
 
     @functools.cached_property
     def number(self) -> int:
-        """A number below 2**24 that other settings have with a chance of 6e-8 (CRC-32, its upper bits)."""
+        """A number from 1 to 4093 that other settings have with a chance of 1 in 4093 (from CRC-32)."""
         fields = [dataclasses.asdict(view) for view in (self.query, self.keys)]
         text = json.dumps([{**view, "jit_compile": None} for view in fields], sort_keys=True)
-        return zlib.crc32(text.encode()) >> 8
+        return 1 + zlib.crc32(text.encode()) % 4093
 
     @property
     def least_pixels(self) -> int | None:

@@ -46,7 +46,7 @@ class TensorFlowFunctions:
         return tf.random.split(tf.cast(seed, tf.int32), 2)
 
     @staticmethod
-    def nothing(rows: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-        """A tensor (B, 0, ...) without elements, of the number of rows of another one."""
-        empty = tf.zeros([tf.shape(rows)[0], 0, *shape])
-        return tf.ensure_shape(empty, [rows.shape[0], 0, *shape])
+    def nothing(rows: tf.Tensor, length: int) -> tf.Tensor:
+        """A tensor (B, 0, length) without elements, of the number of rows of another one."""
+        empty = tf.zeros([tf.shape(rows)[0], 0, length], tf.uint8)
+        return tf.ensure_shape(empty, [rows.shape[0], 0, length])

@@ -104,3 +104,32 @@ def reference_boxes(count, height, width, scale, ratio, seed=0):
         return (height - h) // 2, (width - w) // 2, h, w
 
     return np.array([get_params() for _ in range(count)])
+
+
+def reference_antialias(image, box, size, flip=False):
+    """Pillow's reduction with `Image.BILINEAR`: a tent as wide as an output pixel, cut at the edges."""
+    image = image.astype("float64")
+    for axis, (start, length) in enumerate(((box[0], box[2]), (box[1], box[3]))):
+        reach = max(length / size, 1.0)
+        lines = []
+        for place in range(size):
+            distance = np.arange(image.shape[axis]) + 0.5 - (start + (place + 0.5) * length / size)
+            weights = np.maximum(0.0, 1.0 - np.abs(distance) / reach)
+            lines.append(np.tensordot(weights / weights.sum(), image, (0, axis)))
+        image = np.stack(lines, axis)
+    return image[:, ::-1] if flip else image
+
+
+def reference_view(image, settings, parameters):
+    """A view of one image (H, W, 3), all steps, by parameters as a dictionary of single values."""
+    resize = reference_antialias if settings.antialias else reference_resize
+    view = resize(image, parameters["box"], settings.image_size, parameters["flip"])
+    view = reference_hue(view, parameters["hue"])
+    view = reference_saturation(view, parameters["saturation"])
+    if parameters["grayscale"]:
+        view = reference_luma(view)
+    view = reference_brightness(reference_contrast(view, parameters["contrast"]), parameters["brightness"])
+    view = np.clip(view, 0.0, 255.0)
+    if parameters["sigma"]:
+        view = reference_blur(view, parameters["sigma"], settings.blur_sigma[1])
+    return reference_normalise(view, settings.mean, settings.std)

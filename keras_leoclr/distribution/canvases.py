@@ -1,0 +1,136 @@
+"""Views that are made within the step, from batches of images and of their views' parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_leoclr.checks import batch_of_views
+from keras_leoclr.distribution import step
+from keras_leoclr.views import device
+from keras_leoclr.views.sampling import PACKED
+from keras_leoclr.views.settings import PairSettings
+
+ENTRIES = ("image", "size", "query_parameters", "key_parameters")
+
+
+def check_views(views: Any) -> None:
+    """Raises ValueError unless views are None or a layer whose settings `views.device` can apply."""
+    if views is not None and not isinstance(getattr(views, "settings", None), PairSettings):
+        raise ValueError(
+            "`views` within the step must be a layer with `settings` of query and keys, such as LeOCLRViews; "
+            f"a function of your own belongs into `data.view_dataset`. Received: views={views!r}"
+        )
+
+
+def views_of(views: Any, batch: Any, dtype: str) -> dict[str, Any]:
+    """The views of a batch: those that it has, or those that are made of its images.
+
+    The key views are made in the order of `"permutation"` where a batch has one, of the images of all
+    replicas: these are exchanged as they are, uint8, so that every replica encodes what a host would hand it.
+
+    Args:
+        views: a layer such as `LeOCLRViews`, or None.
+        batch: of views, or of images and parameters, see `LeOCLR`.
+        dtype: of views that are made.
+
+    Returns:
+        `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`, and `"permutation"` (B,) where the batch has it.
+
+    Raises:
+        ValueError: if the batch is neither, or its parameters are those of other views.
+    """
+    if not _has_images(views, batch):
+        batch_of_views(batch)
+        return batch
+    _check_batch(views.settings, batch)
+    of_keys = batch
+    if "permutation" in batch:
+        names = ("image", "size", "key_parameters")
+        of_keys = {name: _permuted(batch[name], batch["permutation"]) for name in names}
+    with step.no_gradient():
+        made = {
+            "query": device.query_of_batch(views.settings, batch, dtype),
+            "keys": device.keys_of_batch(views.settings, of_keys, dtype),
+        }
+    return {**made, "permutation": batch["permutation"]} if "permutation" in batch else made
+
+
+def query_of(views: Any, inputs: Any, dtype: str) -> Any:
+    """The query views (B, S, S, 3) of a batch, as in `views_of`; images that are no dictionary themselves."""
+    if not isinstance(inputs, dict):
+        return inputs
+    if not _has_images(views, inputs):
+        return inputs["query"]
+    _check_batch(views.settings, inputs)
+    with step.no_gradient():
+        return device.query_of_batch(views.settings, inputs, dtype)
+
+
+def _has_images(views, batch):
+    """Whether views have to be made of a batch; ValueError where that is not possible."""
+    names = set(batch) if isinstance(batch, dict) else set()
+    if {"query", "keys"} <= names:
+        return False
+    if views is None:
+        if set(ENTRIES) <= names:
+            raise ValueError(
+                "A batch of images and parameters needs a model that makes the views, LeOCLR(views=...). "
+                f"Received: {sorted(names)}, a model without `views`"
+            )
+        return False
+    missing = [name for name in ENTRIES if name not in names]
+    if missing:
+        expected = ", ".join(f'"{name}"' for name in ENTRIES)
+        received = sorted(names) if isinstance(batch, dict) else type(batch).__name__
+        raise ValueError(
+            f"A batch for a model with `views` must be a dictionary with {expected}, as `data.view_dataset` "
+            f'makes it with views_on="device", or with "query" and "keys". Received: {received}'
+        )
+    return True
+
+
+def _check_batch(settings, batch):
+    """ValueError if the shapes of a batch are not those that belong to the settings."""
+    image, size, query, keys = (tuple(batch[name].shape) for name in ENTRIES)
+    columns, count = len(PACKED), settings.keys.num_views
+    if len(image) != 4 or image[3] not in (1, 3) or size[1:] != (2,):
+        raise ValueError(
+            '"image" must be (B, H, W, C) with C 1 or 3, and "size" (B, 2). '
+            f"Received: image {image}, size {size}"
+        )
+    if query[1:] != (columns,) or keys[1:] != (count, columns):
+        raise ValueError(
+            f'"query_parameters" must be (B, {columns}) and "key_parameters" (B, {count}, {columns}) for '
+            f"the model's `views`, which make {count} key views of an image. "
+            f"Received: query_parameters {query}, key_parameters {keys}"
+        )
+    if "made_for" in batch and batch["made_for"].shape[2] != settings.number:
+        raise ValueError(
+            "The parameters of a batch must be drawn for the model's `views`: make the data set with "
+            f"model.views. Received: parameters of other settings than {settings}"
+        )
+
+
+def _permuted(values, permutation):
+    """The rows of all replicas' values that belong to this replica's key views."""
+    return ops.take(_gathered(values), permutation, axis=0)
+
+
+def _gathered(values):
+    if keras.backend.standardize_dtype(values.dtype) != "uint8" or step.on_one_replica():
+        return step.gather(values)
+    import tensorflow as tf
+
+    # NCCL has no uint8 in TensorFlow: four bytes travel as one integer
+    shape = tf.shape(values)
+    flat = tf.reshape(values, [shape[0], -1])
+    length = tf.shape(flat)[1]
+    flat = tf.pad(flat, [[0, 0], [0, -length % 4]])
+    words = tf.bitcast(tf.reshape(flat, [shape[0], -1, 4]), tf.int32)
+    words = tf.distribute.get_replica_context().all_gather(words, axis=0)
+    flat = tf.reshape(tf.bitcast(words, tf.uint8), [-1, tf.shape(words)[1] * 4])[:, :length]
+    gathered = tf.reshape(flat, tf.concat([[-1], shape[1:]], axis=0))
+    return tf.ensure_shape(gathered, [None, *values.shape[1:]])
