@@ -211,9 +211,9 @@ def packed_pair(
 
     Returns:
         `{"query_parameters": (B, P), "key_parameters": (B, V, P)}` float32, see `packed`, and `"made_for"`:
-        (B, 0, `settings.number`), which has no elements. Its shape tells a model, before anything is computed,
-        whether the parameters were drawn for its settings. The number is small because tf.data takes memory
-        for such arrays as well.
+        (B, 0, `settings.number`), which has no elements. Its shape tells a model, before anything is
+        computed, whether the parameters were drawn for its settings. The number is small because tf.data
+        takes memory for such arrays as well.
     """
 
     def rows(view, drawn):
