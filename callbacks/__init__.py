@@ -3,6 +3,7 @@
 from keras_leoclr import lazy
 
 _PLACES = {
+    "CallbackError": "guarded",
     "Checkpoint": "checkpoint",
     "Feed": "feed",
     "Health": "health",

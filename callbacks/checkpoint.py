@@ -96,6 +96,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.written = 0
         self.seconds = 0.0
         self._signals = None
+        self._error: Exception | None = None
         self._forget()
 
     def _forget(self):
@@ -253,21 +254,32 @@ class Checkpoint(keras.callbacks.Callback):
         done = batch + 1 + (self._offset if self._epoch == self._start.epoch else 0)
         if self._steps is None or done >= self._steps:
             return  # the end of the epoch is at hand, with its logs
-        stop = self._signals is not None and self._signals.received
+        stop = self._ends
         due = self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes
         if stop or (due and self._affordable()):
             self.save(Position(self._epoch, done))
         self._obey()
 
     def on_epoch_end(self, epoch, logs=None):
-        stop = self._signals is not None and self._signals.received
+        stop = self._ends
         last = epoch + 1 == self.params.get("epochs")
         if stop or last or self.model.stop_training or self._affordable():
             value = next((logs[name] for name in self.monitor if name in (logs or {})), None)
             self.save(Position(epoch + 1, 0), None if value is None else float(value))
         self._obey()
 
+    def stop(self, error: Exception) -> None:
+        """Has the training end after the step that is under way, with a checkpoint and then this error."""
+        self._error = self._error or error
+
+    @property
+    def _ends(self):
+        return self._error is not None or (self._signals is not None and self._signals.received)
+
     def _obey(self):
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
         if self._signals is not None and self._signals.received:
             raise Interrupted(self._signals.received)
 

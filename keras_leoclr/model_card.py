@@ -73,7 +73,8 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
         "training": {
             "method": PAPERS.get(recipe["method"], recipe["method"]),
             "labels": "none",
-            **{name: recipe[name] for name in ("epochs", "batch_size", "precision", "seed")},
+            "epochs": run.about().get("epochs_done", recipe["epochs"]),
+            **{name: recipe[name] for name in ("batch_size", "precision", "seed")},
         },
         "licence": before.get("licence")
         or {

@@ -11,6 +11,7 @@ import keras
 
 from keras_leoclr import backbones, data
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.data.given import IN_PYTHON, GivenImages
 from keras_leoclr.data.parts import part_of
 from keras_leoclr.data.splits import SplitError
 from keras_leoclr.evaluation.suite import Suite
@@ -48,8 +49,8 @@ class RunEvaluation:
 
     Attributes:
         workdir: folder of a run, or for the results alone.
-        backbone: path of a .keras file, or "random": the backbone of the folder, or `architecture`, with new
-            weights. None for the backbone of the folder.
+        backbone: path of a .keras file; a Keras model; or "random": the backbone of the folder, or
+            `architecture`, with new weights. None for the backbone of the folder.
         architecture: such as "resnet18", for new weights in a folder without a backbone.
         subject: what the results call the backbone; None for pretrained, random or the name of the file.
         dataset: name or path, see `data.load`.
@@ -61,6 +62,7 @@ class RunEvaluation:
         image_size: side of the images in pixels; None for the backbone's.
         mean: of the data per channel, in [0, 1].
         std: standard deviation of the data per channel, in [0, 1].
+        images: the images, where they are given as objects; `dataset` is then not needed.
 
     Example:
         ```python
@@ -69,7 +71,7 @@ class RunEvaluation:
     """
 
     workdir: str | os.PathLike
-    backbone: str | os.PathLike | None = None
+    backbone: str | os.PathLike | keras.Model | None = None
     architecture: str = ""
     subject: str | None = None
     dataset: str | os.PathLike | None = None
@@ -80,6 +82,7 @@ class RunEvaluation:
     image_size: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    images: GivenImages | None = None
 
     def suite(
         self,
@@ -111,7 +114,7 @@ class RunEvaluation:
         if images:
             about |= self._data(recipe)
             most = self.max_images or recipe.get("max_images", 0)
-            drawn = bool(self.dataset) or not folder.holds_run or draws_parts(folder)
+            drawn = bool(self.dataset or self.images) or not folder.holds_run or draws_parts(folder)
             if most and drawn:
                 about["test_part"] = DRAWN
             splits = [about["train_split"], about["test_split"]]
@@ -119,7 +122,10 @@ class RunEvaluation:
                 splits.pop()
                 about["test_split"] = about["train_split"]  # what can be judged is judged on these images
             for number, split in enumerate(splits):
-                source = data.load(about["dataset"], split, data_dir, **_reading(recipe))
+                if self.images is None:
+                    source = data.load(about["dataset"], split, data_dir, **_reading(recipe))
+                else:
+                    source = self.images.load(split, **_reading(recipe))
                 sources[number] = source
                 if most and drawn:
                     sources[number] = part_of(source, most)
@@ -142,7 +148,13 @@ class RunEvaluation:
         return recipe.get(name, default) if own is None else own
 
     def _data(self, recipe):
-        dataset = self._setting("dataset", recipe, None)
+        dataset = self._setting("dataset", recipe, None) if self.images is None else IN_PYTHON
+        if dataset == IN_PYTHON and self.images is None:
+            raise SettingError(
+                "`dataset` must name the images: those of the run were given as objects in Python, as which "
+                "`kl.evaluate(run, data)` takes them. "
+                f"Received: none, and a run on {dataset!r}"
+            )
         if not dataset:
             raise SettingError("`dataset` must name a data set, a folder or a file. Received: none")
         if isinstance(dataset, os.PathLike):
@@ -153,7 +165,7 @@ class RunEvaluation:
 
     def _lacks_test_split(self, recipe, about, data_dir) -> bool:
         """Whether the run was not judged, on data without the test split that its recipe names."""
-        if self.test_split or self.dataset or recipe.get("evaluate", True):
+        if self.test_split or self.dataset or self.images or recipe.get("evaluate", True):
             return False
         try:
             data.load(about["dataset"], about["test_split"], data_dir, progress=False, **_reading(recipe))
@@ -172,6 +184,8 @@ class RunEvaluation:
 
     def _subject(self, folder, recipe) -> Subject:
         own = folder.backbone_file
+        if isinstance(self.backbone, keras.Model):
+            return self._of_model(self.backbone)
         if self.backbone == RANDOM and not own.is_file():
             return Subject(self._new_backbone(), self.subject or RANDOM, 0)
         path = own if self.backbone in (None, RANDOM) else pathlib.Path(self.backbone)
@@ -188,8 +202,14 @@ class RunEvaluation:
         loaded = backbones.without_normalization(loaded)
         if self.backbone == RANDOM:
             return Subject(copy_of(loaded, weights=False), self.subject or RANDOM, 0, normalization)
-        name, epoch = ("pretrained", recipe.get("epochs")) if path == own else (path.stem, None)
+        epochs = folder.about().get("epochs_done", recipe.get("epochs"))
+        name, epoch = ("pretrained", epochs) if path == own else (path.stem, None)
         return Subject(loaded, self.subject or name, epoch, normalization)
+
+    def _of_model(self, model) -> Subject:
+        model = getattr(model, "backbone", model)  # of a LeOCLR
+        plain = backbones.without_normalization(model)
+        return Subject(plain, self.subject or model.name, None, backbones.normalization_of(model))
 
     def _new_backbone(self):
         name, size = self.architecture, self.image_size

@@ -78,23 +78,24 @@ class Judge:
         self.results.replace([line for line in lines if line.get("subject") not in BEFORE_TRAINING])
 
     def after_training(
-        self, backbone: keras.Model, part: Callable[[str, str], AbstractContextManager[None]]
+        self, backbone: keras.Model, epochs: int, part: Callable[[str, str], AbstractContextManager[None]]
     ) -> None:
         """Judges the pretrained backbone; without an evaluation, a map of training images is all there is.
 
         Args:
             backbone: the pretrained backbone.
+            epochs: that it was trained for, which a callback of the user's own may have cut short.
             part: `(name, flags)` of an evaluation, see `Ending.part`, to a context that it is made in.
         """
         split = self.recipe.train_split
         if self.recipe.evaluate:
             self.say("\nAfter training: the pretrained backbone")
-            suite = self._judging("pretrained", backbone, self.recipe.epochs)
+            suite = self._judging("pretrained", backbone, epochs)
             for name in self._names():
                 with part(name, ""):
                     suite.run([name])
         elif self.recipe.map_images and _can_be_a_map(self.sources.train):
-            about = self._about("pretrained", self.recipe.epochs, split, split)
+            about = self._about("pretrained", epochs, split, split)
             with part("embedding", f"--test_split {split}"):
                 self._suite(backbone, self.sources.train, None, about).run(["embedding"])
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
-from keras_leoclr import backbones, callbacks, distribution, model_card, report
+from keras_leoclr import backbones, distribution, model_card, report
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.callbacks import Checkpoint, Feed, Health, OnlineLinearProbe, Progress, TensorBoard
+from keras_leoclr.callbacks.guarded import check_callbacks, guarded
 from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.data.failures import Failures
+from keras_leoclr.data.given import GivenImages
 from keras_leoclr.data.parts import some_of, without_labels
 from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
@@ -47,6 +50,8 @@ def pretrain(
     override: bool = False,
     tensorboard: str = "auto",
     settle: Callable[[Recipe], tuple[Recipe, list[str]]] | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    images: GivenImages | None = None,
 ) -> dict:
     """Runs a recipe, or goes on with it where it was interrupted.
 
@@ -69,6 +74,10 @@ def pretrain(
             more or fewer images, at the same share of the epoch.
         settle: called once the devices are known: the recipe to the one that is run, and lines that say
             why, which are printed.
+        callbacks: of the user's own, of Keras. They are called after the monitors of the run, whose
+            measurements are in the logs then, and of several workers on the first alone. One that raises an
+            error ends the training after that step with a checkpoint, so that nothing is lost.
+        images: the images, where they are given as objects; `dataset` is then a word for them.
 
     Returns:
         The final results, `{"pretrained/linear/top1": 0.8, ...}`; empty without evaluation. Of a finished
@@ -79,6 +88,7 @@ def pretrain(
         RunInProgressError: if another process runs in `workdir`.
         Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
         NonFiniteLossError: if the loss is not finite at some step.
+        CallbackError: if a callback of the user's own has raised an error, when a checkpoint is written.
         Exception: of an evaluation, the table or the page after the training. `backbone.keras` is saved then,
             `run.json` says "trained" and what "failed", and all other parts are there; another call, or
             `leoclr evaluate` and `leoclr report`, repeat it.
@@ -86,7 +96,8 @@ def pretrain(
     """
     if not recipe.dataset:
         raise ValueError("`dataset` must name a data set, a folder or a file. Received: dataset=''")
-    with_logs = callbacks.TensorBoard.wanted(tensorboard)
+    with_logs = TensorBoard.wanted(tensorboard)
+    own = check_callbacks(callbacks)
     if deterministic:
         make_deterministic()
     with distribution.connect(recipe.strategy) as devices:
@@ -103,11 +114,11 @@ def pretrain(
                 print("\n".join(reasons))
             if run.finished and not overwrite:
                 if run.moved_from is not None:
-                    RunSources.load(recipe, run.compare_data, run.draws)
+                    RunSources.load(recipe, run.compare_data, run.draws, images)
                 if verbose:
                     print(f"The run in {run.folder.path} is finished. `overwrite` runs it again.")
                 return final_scores(run.folder.results)
-            checkpoint = callbacks.Checkpoint(
+            checkpoint = Checkpoint(
                 run.folder.checkpoints,
                 minutes=checkpoint_minutes,
                 keep=keep,
@@ -115,16 +126,18 @@ def pretrain(
                 files=(run.folder.history_file, run.folder.results_file),
                 writes=run.writes,
             )
-            return _pretrain(recipe, run, checkpoint, devices, verbose, with_logs)
+            return _pretrain(recipe, run, checkpoint, devices, verbose, with_logs, own, images)
 
 
 def _pretrain(
     recipe: Recipe,
     run: RunSession,
-    checkpoint: callbacks.Checkpoint,
+    checkpoint: Checkpoint,
     devices: Devices,
     verbose: int,
     with_logs: bool,
+    own: list[keras.callbacks.Callback],
+    images: GivenImages | None,
 ) -> dict[str, float]:
     started = time.monotonic()
 
@@ -134,7 +147,7 @@ def _pretrain(
 
     # === Images, views and model ===
     keras.utils.set_random_seed(recipe.seed)
-    sources = RunSources.load(recipe, run.compare_data, run.draws)
+    sources = RunSources.load(recipe, run.compare_data, run.draws, images)
     views = make_views(recipe)
     batches = ViewBatches(recipe, sources.train, views, devices)
     model = compiled_model(recipe, devices, batches.steps)
@@ -144,17 +157,17 @@ def _pretrain(
     devices.meet()  # the folder is now as the run needs it
     if not run.writes:  # worker 0 writes, measures and speaks
         checkpoint.restore(model, batches.steps)
-        _fit(model, batches, checkpoint, devices, [callbacks.Health()])
+        _fit(model, batches, checkpoint, devices, [Health()])
         return {}
     folder, results = run.folder, run.folder.results
     say(_introduction(recipe, model, sources, views, batches.steps, devices))
 
     # === Callbacks ===
     preprocessing = Preprocessing.of(views)
-    feed = callbacks.Feed(recipe.batch_size, views.num_key_views, batches.steps, batches.waiting.seconds)
-    health = callbacks.Health(feed, results)
+    feed = Feed(recipe.batch_size, views.num_key_views, batches.steps, batches.waiting.seconds)
+    health = Health(feed, results)
     chosen = monitors(recipe, sources, preprocessing, folder, health, devices.replicas)
-    kept = {callbacks.Health: "health", callbacks.OnlineLinearProbe: "online_probe"}
+    kept = {Health: "health", OnlineLinearProbe: "online_probe"}
     stateful = {kept[type(each)]: each for each in chosen if type(each) in kept}
 
     # === From the start, or where an interrupted run stopped ===
@@ -194,11 +207,12 @@ def _pretrain(
     # === Training ===
     if with_logs:
         projected = some_of(sources.train, PROJECTED)
-        chosen.append(callbacks.TensorBoard(folder.logs, folder.views_file, projected, views))
+        chosen.append(TensorBoard(folder.logs, folder.views_file, projected, views))
     ending = Ending(folder.path)
-    with ending.part("logs"), contextlib.closing(callbacks.Progress(feed, run.status, verbose)) as shown:
-        _fit(model, batches, checkpoint, devices, [*chosen, shown])
-    if ending.failed and checkpoint.position != (recipe.epochs, 0):
+    with ending.part("logs"), contextlib.closing(Progress(feed, run.status, verbose)) as shown:
+        _fit(model, batches, checkpoint, devices, [*chosen, *guarded(own, checkpoint.stop), shown])
+    done = checkpoint.position.epoch if checkpoint.position else 0
+    if ending.failed and done < recipe.epochs:
         raise ending.failed["logs"]  # before the end
     run.status.update(now=True, state="evaluating")
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
@@ -206,6 +220,9 @@ def _pretrain(
     # === Files ===
     model_card.remove(folder.path)  # of a run that goes on for more epochs
     _save(backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
+    if done < recipe.epochs:
+        say(f"A callback ended the training after {done} of {recipe.epochs} epochs.")
+        run.add(epochs_done=done)
     run.add(trained=True)  # from here on, what fails can be repeated
     with ending.part("model"):
         if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
@@ -216,7 +233,7 @@ def _pretrain(
         _write_skipped(sources.train.failures, folder, say)
 
     # === Judgement and report ===
-    judge.after_training(model.backbone, ending.part)
+    judge.after_training(model.backbone, done, ending.part)
     if recipe.evaluate:
         with ending.part("model card"):
             model_card.write(folder.path)  # with the results
@@ -237,7 +254,7 @@ def _pretrain(
 def _fit(
     model: LeOCLR,
     batches: ViewBatches,
-    checkpoint: callbacks.Checkpoint,
+    checkpoint: Checkpoint,
     devices: Devices,
     chosen: list[keras.callbacks.Callback],
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from keras_leoclr.data.given import GivenImages
 from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.folder import RunFolder, draws_parts
 from keras_leoclr.training.fields import resumable
@@ -30,6 +31,7 @@ def requested(
     workdir: str | os.PathLike | None = None,
     overwrite: bool = False,
     override: bool = False,
+    images: GivenImages | None = None,
 ) -> tuple[Recipe, Settle | None]:
     """The recipe that was asked for, and what is left to settle once the devices are known.
 
@@ -46,6 +48,7 @@ def requested(
         workdir: folder of the run; None if there will be none.
         overwrite: whether a run that is there does not go on but starts anew.
         override: whether a run may go on with other pictures.
+        images: the images, where they are given as objects.
 
     Returns:
         The recipe, and the argument `settle` of `pretrain`, None where nothing is chosen.
@@ -70,11 +73,13 @@ def requested(
         if begun:
             kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in given}
             lines = []
-            if not run.trained or (override and _has_other_pictures(run, made(chosen))):
+            if not run.trained or (override and _has_other_pictures(run, made(chosen), images)):
                 anew = kept.keys() & {*resumable(Recipe)}
                 fixed = {name: value for name, value in kept.items() if name not in anew}
                 fresh, reasons = module.choose(
-                    dataclasses.replace(chosen, **fixed), {**given, **fixed}, _training_pictures(chosen)
+                    dataclasses.replace(chosen, **fixed),
+                    {**given, **fixed},
+                    _training_pictures(chosen, images),
                 )
                 kept = fixed | {name: getattr(fresh, name) for name in anew}
                 lines = [line for line in reasons if line.split()[0] in anew]
@@ -87,7 +92,7 @@ def requested(
                 f"As the run in {workdir} began: {told}",
                 *lines,
             ]
-        chosen, reasons = module.choose(chosen, given, _training_pictures(chosen))
+        chosen, reasons = module.choose(chosen, given, _training_pictures(chosen, images))
         if preset == "smoke":
             reasons.append("The preset smoke makes less of these.")
         return made(chosen), reasons
@@ -95,12 +100,12 @@ def requested(
     return recipe, settle
 
 
-def _training_pictures(recipe: Recipe) -> Any:
-    return open_split(recipe, recipe.train_split)
+def _training_pictures(recipe: Recipe, images: GivenImages | None) -> Any:
+    return open_split(recipe, recipe.train_split, images)
 
 
-def _has_other_pictures(run: RunFolder, recipe: Recipe) -> bool:
+def _has_other_pictures(run: RunFolder, recipe: Recipe, images: GivenImages | None) -> bool:
     from keras_leoclr.training.run_data import RunData  # needs what a list of settings does without
 
-    source = load_split(recipe, recipe.train_split, draws_parts(run))
+    source = load_split(recipe, recipe.train_split, draws_parts(run), images)
     return bool(RunData({recipe.train_split: source}, recipe.dataset).changes_since(run.data()))

@@ -12,26 +12,29 @@ from keras_leoclr.data.parts import part_of, two_parts
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 
 if TYPE_CHECKING:
+    from keras_leoclr.data.given import GivenImages
     from keras_leoclr.data.source import Source
     from keras_leoclr.distribution.devices import Devices
 
 
-def open_split(recipe: Recipe, split: str) -> Source:
-    """The images of a split, all of them."""
-    return data.load(
-        recipe.dataset, split, recipe.data_dir, on_error=recipe.on_error, max_failures=recipe.max_failures
-    )
+def open_split(recipe: Recipe, split: str, images: GivenImages | None = None) -> Source:
+    """The images of a split, all of them; those of `images` where they are given as objects."""
+    reading = {"on_error": recipe.on_error, "max_failures": recipe.max_failures}
+    if images is not None:
+        return images.load(split, **reading)
+    return data.load(recipe.dataset, split, recipe.data_dir, **reading)
 
 
-def load_split(recipe: Recipe, split: str, drawn: bool = True) -> Source:
+def load_split(recipe: Recipe, split: str, drawn: bool = True, images: GivenImages | None = None) -> Source:
     """The images of a split, as many of them as the recipe uses.
 
     Args:
         recipe: the settings.
         split: as `data.load` takes it.
         drawn: see `RunSources`.
+        images: see `open_split`.
     """
-    source = open_split(recipe, split)
+    source = open_split(recipe, split, images)
     if not recipe.max_images:
         return source
     return part_of(source, recipe.max_images) if drawn else source.take(recipe.max_images)
@@ -63,6 +66,7 @@ class RunSources:
         recipe: Recipe,
         look: Callable[[dict[str, Source]], bool] | None = None,
         drawn: bool = True,
+        images: GivenImages | None = None,
     ) -> RunSources:
         """Opens the images that a recipe names.
 
@@ -73,18 +77,19 @@ class RunSources:
                 for other images: sizes of the kNN measurement that are more than there are images are then
                 chosen anew.
             drawn: see the attribute.
+            images: see `open_split`.
 
         Raises:
             ValueError, FileNotFoundError: if there are no such images, or not what the recipe needs of them.
         """
-        train = load_split(recipe, recipe.train_split, drawn)
-        labelled = load_split(recipe, recipe.probe_split, drawn) if recipe.probe_split else train
+        train = load_split(recipe, recipe.train_split, drawn, images)
+        labelled = load_split(recipe, recipe.probe_split, drawn, images) if recipe.probe_split else train
         if recipe.evaluate and not labelled.labelled:
             raise ValueError(
                 "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
                 f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has none"
             )
-        test = load_split(recipe, recipe.test_split, drawn) if recipe.evaluate else None
+        test = load_split(recipe, recipe.test_split, drawn, images) if recipe.evaluate else None
         sources = cls(train=train, labelled=labelled, test=test, knn=None, drawn=drawn)
         others = look is not None and look(sources.by_split(recipe))
         if not (recipe.knn_every and labelled.labelled):

@@ -1,0 +1,107 @@
+"""A callback of the user's own, whose errors end a run without the loss of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+HOOKS = tuple(
+    f"on_{what}"
+    for what in (
+        *("epoch_begin", "epoch_end", "train_begin", "train_end", "test_begin", "test_end"),
+        *("predict_begin", "predict_end", "train_batch_begin", "train_batch_end"),
+        *("test_batch_begin", "test_batch_end", "predict_batch_begin", "predict_batch_end"),
+    )
+)
+AT_ONCE = ("on_train_begin", "on_train_end")  # no step is at stake here
+
+
+class CallbackError(RuntimeError):
+    """A callback of the user's own has raised an error; the message names the callback and the hook."""
+
+
+class Guarded(keras.callbacks.Callback):
+    """Passes every hook on to a callback, and has the training end orderly where that raises an error.
+
+    An error before the first step or after the last one is raised at once. After any other, the callback is
+    not called again, the step that is under way is finished, a checkpoint is written, and the error is raised
+    then: the same run, started again, goes on with the next step.
+
+    Args:
+        callback: of Keras.
+        stop: takes the error; the training ends with it after the next checkpoint, see `Checkpoint.stop`.
+    """
+
+    def __init__(self, callback: keras.callbacks.Callback, stop: Callable[[Exception], None]):
+        super().__init__()
+        self.callback, self.stop = callback, stop
+        self.failed = False
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        super().set_params(params)
+        self.callback.set_params(params)
+
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self.callback.set_model(model)
+
+    def _pass_on(self, hook, arguments):
+        if self.failed:
+            return
+        try:
+            getattr(self.callback, hook)(*arguments)
+        except Exception as error:
+            self.failed = True
+            message = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            found = CallbackError(
+                f"the callback {type(self.callback).__name__} raised an error in `{hook}`. The training "
+                f"until then is kept, and the same run goes on from there. Received: {message}"
+            )
+            found.__cause__ = error
+            if hook in AT_ONCE:
+                raise found from error
+            self.stop(found)
+
+
+def _hook(name: str) -> Callable[..., None]:
+    def call(self: Guarded, *arguments: Any, **named: Any) -> None:
+        self._pass_on(name, (*arguments, *named.values()))
+
+    call.__name__ = name
+    return call
+
+
+for _name in HOOKS:
+    setattr(Guarded, _name, _hook(_name))
+
+
+def guarded(
+    callbacks: Iterable[keras.callbacks.Callback], stop: Callable[[Exception], None]
+) -> list[keras.callbacks.Callback]:
+    """Callbacks of the user's own, each guarded.
+
+    Args:
+        callbacks: of Keras.
+        stop: see `Guarded`.
+    """
+    return [Guarded(each, stop) for each in callbacks]
+
+
+def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """What was given as callbacks, as a list.
+
+    Raises:
+        ValueError: if it is no list of callbacks of Keras.
+    """
+    wrong = callbacks if isinstance(callbacks, (str, keras.callbacks.Callback, type)) else None
+    if wrong is None:
+        callbacks = list(callbacks)
+        wrong = next((each for each in callbacks if not isinstance(each, keras.callbacks.Callback)), None)
+    if wrong is not None:
+        raise ValueError(
+            "`callbacks` must be a list of callbacks of Keras, objects of `keras.callbacks.Callback`. "
+            f"Received: {wrong!r}"
+        )
+    return callbacks

@@ -1,0 +1,82 @@
+"""Images that are given as objects in Python, where a run otherwise has the name of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from keras_leoclr.data.splits import SplitError, split_name, split_rows
+
+IN_PYTHON = "images given in Python"  # the data set of such a run, in its recipe and its results
+
+
+class GivenImages:
+    """The splits of images that are given as objects.
+
+    Args:
+        images: a `Source` or a `tf.data.Dataset` of images, which is the split "train"; a dictionary of
+            these by the name of their split; or a dictionary of arrays, as `data.load` takes it.
+        name: of the argument, for messages.
+
+    Raises:
+        ValueError: if it is anything else.
+    """
+
+    def __init__(self, images: Any, name: str = "data"):
+        from keras_leoclr.data.source import as_source  # needs TensorFlow, a list of recipes does not
+
+        self.arrays: dict[str, Any] | None = None
+        self.sources: dict[str, Any] = {}
+        if not isinstance(images, Mapping):
+            self.sources = {"train": as_source(images, name)}
+        elif any(hasattr(value, "element_spec") for value in images.values()):
+            self.sources = {split: as_source(each, f"{name}[{split!r}]") for split, each in images.items()}
+        else:
+            self.arrays = dict(images)
+
+    @property
+    def splits(self) -> list[str]:
+        """Names of the splits; of arrays that are not divided, "train" alone."""
+        if self.arrays is None:
+            return list(self.sources)
+        named = [name.removesuffix("_image") for name in self.arrays if name.endswith("_image")]
+        return named or ["train"]
+
+    def load(self, split: str, **options: Any) -> Any:
+        """The images of a split, see `data.load`.
+
+        Args:
+            split: a name, or a slice such as "train[:80%]".
+            **options: of `data.load`, which takes arrays; sources are as they are.
+
+        Raises:
+            SplitError: if there is no such split.
+        """
+        if self.arrays is not None:
+            from keras_leoclr.data.loading import load
+
+            return load(self.arrays, split, **options)
+        name = split_name(split)
+        if name not in self.sources:
+            raise SplitError(
+                f"`split` must be one of those that were given, {', '.join(self.sources)}. "
+                f"Received: split={split!r}"
+            )
+        source = self.sources[name]
+        if name == split:
+            return source
+        if source.count is None:
+            raise SplitError(f"`split` of a stream must be the whole of it. Received: split={split!r}")
+        return source.subset(split_rows(split, source.count))
+
+
+def named(data: Any) -> tuple[Any, GivenImages | None]:
+    """The name of a data set for the recipe of a run, and the images where they were given as objects.
+
+    Args:
+        data: what `data.load` takes, or what `GivenImages` takes.
+    """
+    if isinstance(data, (str, bytes, os.PathLike)):
+        return os.fsdecode(data), None
+    return IN_PYTHON, GivenImages(data)
