@@ -19,7 +19,7 @@ from keras_leoclr.runs.files import sha256_of, write_json, write_text
 from keras_leoclr.runs.folder import RunFolder
 
 FORMAT = 1  # of backbone.json
-SUBJECTS = ("pretrained", "random", "raw pixels")
+SUBJECTS = ("pretrained", "before", "random", "raw pixels")
 KEPT = ("name", "value", "low", "high", "confidence", "dataset", "test_split", "test_images", "epoch")
 NOTED = ("left_out", "left_out_names", "classes")  # of mean average precisions
 PACKAGES = ("keras-leoclr", "keras", "tensorflow", "jax", "torch", "numpy")
@@ -36,9 +36,10 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
     """Writes the model card of a run's `backbone.keras`, or writes it anew when there are new results.
 
     `backbone.json` holds: file, its SHA-256 and that of the weights, network, encoder, input (shape, range,
-    resizing), normalisation, output, data, training, the recipe, licences, versions, and of every main
-    result the last one with its protocol. `backbone.md` is made of that alone. Licences that were filled in
-    by hand, in `backbone.json`, stay. Each of the two appears whole or not at all.
+    resizing), normalisation, output, data, training and the weights that it began with, the recipe,
+    licences, versions, and of every main result the last one with its protocol. `backbone.md` is made of
+    that alone. Licences that were filled in by hand, in `backbone.json`, stay. Each of the two appears whole
+    or not at all.
 
     Args:
         workdir: folder of a run, with `backbone.keras` and `recipe.json`.
@@ -73,6 +74,7 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
         "training": {
             "method": PAPERS.get(recipe["method"], recipe["method"]),
             "labels": "none",
+            "initial_weights": _initial_weights(run),
             "epochs": run.about().get("epochs_done", recipe["epochs"]),
             **{name: recipe[name] for name in ("batch_size", "precision", "seed")},
         },
@@ -196,6 +198,12 @@ def left_out(lines: list[dict[str, Any]]) -> list[str]:
     """
     found = (str(name) for line in lines for name in line.get("left_out_names", line.get("left_out", ())))
     return list(dict.fromkeys(found))
+
+
+def _initial_weights(run: RunFolder) -> dict[str, Any] | None:
+    """Path, SHA-256 and kind of what the training began with; None for random weights."""
+    found = run.about().get("initial_weights")
+    return {name: found[name] for name in ("path", "sha256", "kind")} if found else None
 
 
 def _now() -> str:

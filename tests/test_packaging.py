@@ -62,7 +62,7 @@ def test_keras_cv_is_imported_for_views_and_the_models_of_two_recipes():
         *ROOT.glob("recipes/*.py"),
     ]
     users = {p.name for p in sources if re.search(r"^\s*(import|from) keras_cv", p.read_text(), re.M)}
-    assert users == {"host.py", "stock.py", "detection.py", "segmentation.py"}
+    assert users == {"host.py", "stock.py", "detection.py", "segmentation.py", "named.py"}
 
 
 def snippets(document="README.md"):

@@ -91,7 +91,7 @@ def load(
             raise ValueError("`projection` needs a run or a .keras file of a LeOCLR. Received: a torch file")
         model, of_run = from_torch(path, encoder=encoder, verbose=verbose), False
     else:
-        model, report = _read_keras(path)
+        model, report = read_keras(path)
         if verbose:
             print(report)
         of_run = hasattr(model, "key_encoder")
@@ -130,7 +130,12 @@ def weights_checksum(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def _read_keras(path: pathlib.Path) -> tuple[keras.Model, TorchReport]:
+def read_keras(path: pathlib.Path) -> tuple[keras.Model, TorchReport]:
+    """The model in a `.keras` file, a backbone or a `LeOCLR`, and what became of the keys of the file.
+
+    Raises:
+        FileNotFoundError, BackboneFileError: see `load`.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"`path`: no such file or folder. Received: {path}")
     if path.suffix != ".keras":

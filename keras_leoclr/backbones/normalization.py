@@ -1,21 +1,27 @@
 """Normalisation as the first layer of a backbone, so that raw images go in.
 
-Whether a backbone has one that can be read and taken off is seen from the model: its first layer is a stock
-`Rescaling`. Preprocessing of any other form is found by what it computes, see `pixel_scale.py`. Nothing is
-inferred from names, files or values of images.
+Whether a backbone has one that can be read and taken off is seen from the model: it begins with `Rescaling`,
+`Normalization` or arithmetic, see `own_preprocessing.py`. Preprocessing of any other form is found by what it
+computes, see `pixel_scale.py`. Nothing is inferred from names, files or values of images.
 """
 
 from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_leoclr.backbones.graph import rewired
+from keras_leoclr.backbones.own_preprocessing import (
+    functional,
+    preprocessing_steps,
+    rebuilt,
+    scale_of,
+    without_steps,
+)
 from keras_leoclr.backbones.pixel_scale import advice, pixel_scale
 
 PIXEL = 255.0  # largest value of a raw image
@@ -57,44 +63,39 @@ def with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequen
         dtype="float32",
         name="normalization",
     )
-    functional = _functional(backbone)
-    images = keras.Input(functional.input_shape[1:], name="images")
+    network = functional(backbone)
+    images = keras.Input(network.input_shape[1:], name="images")
     normalised = layer(images)
 
     def call(operation, *args, **kwargs):
         args, kwargs = keras.tree.map_structure(lambda t: normalised if t is images else t, (args, kwargs))
         return operation(*args, **kwargs)
 
-    return _rebuilt(functional, images, call)
+    return rebuilt(network, images, call)
 
 
 def without_normalization(backbone: keras.Model) -> keras.Model:
-    """The backbone without the first layer that `with_normalization` puts there: it takes normalised images.
+    """The backbone without the first layers that normalise: it takes normalised images.
+
+    They are the one that `with_normalization` puts there, or those of the network's maker, such as the
+    `Rescaling` and `Normalization` in EfficientNet of `keras.applications`.
 
     Args:
         backbone: any; what does not normalise is returned as it is. Layers and weights are shared.
     """
-    if normalization_of(backbone) is None:
-        return backbone
-    backbone = _functional(backbone)
-    first = first_layer(backbone)
-    images = keras.Input(backbone.input_shape[1:], name="images")
-
-    def call(operation, *args, **kwargs):
-        return args[0] if operation is first else operation(*args, **kwargs)
-
-    return _rebuilt(backbone, images, call)
+    steps = preprocessing_steps(backbone)
+    return without_steps(functional(backbone), steps) if steps else backbone
 
 
 def normalization_of(backbone: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and standard deviation per channel, in [0, 1], of a backbone's first layer; None without one."""
-    first = first_layer(backbone)
-    if not isinstance(first, keras.layers.Rescaling):
+    """Mean and standard deviation per channel, in [0, 1], of a backbone's first layers; None without any.
+
+    They say what `without_normalization` takes off: `(images / 255 - mean) / std`.
+    """
+    steps = preprocessing_steps(backbone)
+    if not steps:
         return None
-    config, channels = first.get_config(), backbone.input_shape[-1]
-    scale, offset = (
-        np.broadcast_to(np.asarray(config[name], "float64"), channels) for name in ("scale", "offset")
-    )
+    scale, offset = scale_of(backbone, steps)
     # nine digits: what the divisions leave behind is not part of the numbers
     return _nine_digits(-offset / (scale * PIXEL)), _nine_digits(1.0 / (scale * PIXEL))
 
@@ -112,8 +113,21 @@ def check_takes_normalised(backbone: Any, what: str) -> None:
         backbone: a Keras model.
         what: that uses it, for the message.
     """
+    steps = preprocessing_steps(backbone)
+    if steps:
+        names = ", ".join(type(step).__name__ for step in steps)
+        message = (
+            f"`backbone` must take normalised images: {what} normalises them. Give it "
+            "`kl.backbones.without_normalization(backbone)`, and the views the mean and the deviation that "
+            "`kl.backbones.normalization_of(backbone)` gives. "
+            f"Received: {backbone.name!r}, which begins with {names}"
+        )
+        if not _loads or names == "Rescaling":
+            raise ValueError(message)
+        warnings.warn(message, stacklevel=3)
+        return
     scale = pixel_scale(backbone)
-    if scale is not None and normalization_of(backbone) is None:
+    if scale is not None:
         message = (
             f"`backbone` must take normalised images: {what} normalises them. {advice(backbone)} "
             f"Received: {backbone.name!r}; {scale}"
@@ -121,12 +135,6 @@ def check_takes_normalised(backbone: Any, what: str) -> None:
         if not _loads:
             raise ValueError(message)
         warnings.warn(message, stacklevel=3)
-    if normalization_of(backbone) is not None:
-        raise ValueError(
-            f"`backbone` must take normalised images: {what} normalises them. Give it "
-            "`kl.backbones.without_normalization(backbone)`. Received: a backbone whose first layer is "
-            "Rescaling"
-        )
 
 
 def takes_raw(backbone: Any) -> bool:
@@ -149,15 +157,3 @@ def loading() -> Iterator[None]:
 
 def _nine_digits(values: np.ndarray) -> tuple[float, ...]:
     return tuple(float(f"{value:.9g}") + 0.0 for value in values)  # + 0.0: no negative zero
-
-
-def _functional(backbone: keras.Model) -> keras.Model:
-    if isinstance(backbone, keras.Sequential):
-        return keras.Model(backbone.inputs, backbone.outputs, name=backbone.name)
-    return backbone
-
-
-def _rebuilt(backbone: keras.Model, images: Any, call: Callable) -> keras.Model:
-    """A model of the same layers on other tensors."""
-    inputs = keras.tree.map_structure(lambda _: images, backbone.input)  # a tensor, or a list of one
-    return rewired(backbone, inputs=inputs, call=call)

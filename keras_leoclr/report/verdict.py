@@ -14,6 +14,12 @@ from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.runs.monitored import KNN
 
 YES, NO, OPEN = "yes", "no", "open"
+# what a pretrained backbone is measured against, in this order, as a sentence calls it
+OTHERS = {
+    "before": "the weights that it began with",
+    "random": "the random backbone",
+    "raw pixels": "raw pixels",
+}
 MEASURES = {"linear": "linear", "knn": "kNN"}
 
 
@@ -46,9 +52,9 @@ class Verdict(NamedTuple):
 def verdict(run: RunRecord) -> Verdict:
     """Says whether a run learns: by its loss, its spread, and against chance, random weights and pixels."""
     training = [*_loss(run), *_spread(run), *_monitor(run)]
-    compared = {other: _against(run, other) for other in ("random", "raw pixels")}
+    compared = {other: _against(run, other) for other in OTHERS}
     chance = _chance(run)
-    points = [*training, *chance, *compared["random"], *compared["raw pixels"]]
+    points = [*training, *chance, *(point for found in compared.values() for point in found)]
     return Verdict(*_headline(training, chance, compared), points)
 
 
@@ -151,7 +157,7 @@ def _chance(run):
 
 def _against(run, other):
     points = []
-    name = {"random": "the random backbone", "raw pixels": "raw pixels"}[other]
+    name = OTHERS[other]
     for measure, words in MEASURES.items():
         mine, theirs = (latest(run.results, subject, measure) for subject in ("pretrained", other))
         if mine is None or theirs is None:
@@ -176,6 +182,8 @@ def _headline(training, chance, compared):
     marks = {other: {point.mark for point in points} for other, points in compared.items()}
     if any(point.mark == NO for point in (*training[:2], *chance)):
         return NO, "It is not learning."
+    if marks["before"]:  # what is better than random here may have been so before the training
+        return _headline_after(marks["before"])
     if not marks["random"]:
         signs = {point.mark for point in training}
         if YES in signs and NO not in signs:
@@ -195,3 +203,14 @@ def _headline(training, chance, compared):
     if marks["raw pixels"]:
         return YES, "It is learning: better than a random backbone, not clearly better than raw pixels."
     return YES, "It is learning: better than a random backbone."
+
+
+def _headline_after(marks):
+    """The headline on a training that began with weights of a file."""
+    if {YES, NO} <= marks:
+        return OPEN, "Better than the weights that it began with in one measure and worse in the other."
+    if NO in marks:
+        return NO, "The pretrained backbone is worse than the weights that it began with."
+    if YES in marks:
+        return YES, "It is learning: better than the weights that it began with."
+    return OPEN, "The pretrained backbone cannot be told apart from the weights that it began with."

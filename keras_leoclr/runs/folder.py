@@ -33,6 +33,7 @@ class RunFolder:
         checkpoints: folder of the training's checkpoints.
         model_file: the pretrained model, as Keras saves it.
         backbone_file: the backbone, which takes raw images.
+        initial_file: the backbone as the run began with it, where its weights were not random.
         card_file: the model card of the backbone, for programs.
         card_page: the model card, for people.
         views_file: sheet of the views that the run trained on.
@@ -55,6 +56,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.model_file = self.checkpoints / "model.keras"
         self.backbone_file = self.path / "backbone.keras"
+        self.initial_file = self.path / "initial.keras"
         self.card_file = self.path / "backbone.json"
         self.card_page = self.path / "backbone.md"
         self.views_file = self.path / "views.png"

@@ -8,8 +8,12 @@ from collections.abc import Iterator
 import keras
 
 import keras_leoclr as kl
+from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.backbones.initial import InitialWeights
+from keras_leoclr.backbones.named import named_backbone
+from keras_leoclr.backbones.names import library_of
 from keras_leoclr.distribution.devices import Devices
-from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.recipe import INITIAL, Recipe
 
 
 def make_views(recipe: Recipe) -> keras.layers.Layer:
@@ -29,7 +33,18 @@ def make_views(recipe: Recipe) -> keras.layers.Layer:
 
 
 def make_backbone(recipe: Recipe) -> keras.Model:
-    """The backbone of the recipe, with random weights."""
+    """The backbone of the recipe, with random weights.
+
+    Raises:
+        ValueError: if the network is that of a file of initial weights.
+    """
+    if recipe.backbone == INITIAL:
+        raise ValueError(
+            "`backbone` must be made from the file of `initial_weights`. "
+            f"Received: backbone={recipe.backbone!r}, initial_weights={recipe.initial_weights!r}"
+        )
+    if library_of(recipe.backbone)[0]:
+        return named_backbone(recipe.backbone, recipe.image_size).backbone
     build = kl.backbones.BUILDERS[recipe.backbone]
     if recipe.backbone.startswith("vit"):
         return build(recipe.patch_size, recipe.image_size)
@@ -90,18 +105,21 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
     return optimizer
 
 
-def compiled_model(recipe: Recipe, devices: Devices, steps_per_epoch: int) -> kl.LeOCLR:
+def compiled_model(
+    recipe: Recipe, devices: Devices, steps_per_epoch: int, initial: InitialWeights | None = None
+) -> kl.LeOCLR:
     """The model of the recipe, ready to be trained.
 
     Args:
         recipe: the settings.
         devices: what the training is distributed over.
         steps_per_epoch: number of batches of an epoch, for the schedules.
+        initial: what both encoders begin with; None for random weights.
     """
     # With tf.distribute what has variables is made inside the scope, and LeOCLR outside, see there.
     with _precision(recipe.precision):
         with devices.scope():
-            backbone = make_backbone(recipe)
+            backbone = make_backbone(recipe) if initial is None else _copy_in(initial.backbone, recipe)
         model = make_model(recipe, steps_per_epoch, backbone)
     with devices.scope():
         optimizer = make_optimizer(recipe, steps_per_epoch)
@@ -111,6 +129,12 @@ def compiled_model(recipe: Recipe, devices: Devices, steps_per_epoch: int) -> kl
         steps_per_execution=recipe.steps_per_execution,
     )
     return model
+
+
+def _copy_in(backbone: keras.Model, recipe: Recipe) -> keras.Model:
+    """A copy of a backbone in the precision of the recipe, with variables of the current strategy."""
+    known = {getattr(layer.dtype_policy, "name", None) for layer in backbone.layers}
+    return copy_of(backbone, dtype=None if known <= {recipe.precision, None} else recipe.precision)
 
 
 @contextlib.contextmanager

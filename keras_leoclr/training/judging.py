@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from keras_leoclr import distribution
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.runs.folder import DRAWN
@@ -20,7 +22,7 @@ CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of sever
 MOST_PIXELS = 1 << 30  # bytes of all images as raw pixels, above which these are not judged
 QUALITY_IMAGES = 10_000
 CURVE_TRAIN_IMAGES = 2_500
-BEFORE_TRAINING = ("raw pixels", "random")  # subjects
+BEFORE_TRAINING = ("raw pixels", "random", "before")  # subjects
 CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
 
 
@@ -60,7 +62,14 @@ class Judge:
         )
 
     def before_training(self, backbone: keras.Model) -> None:
-        """Judges what a pretrained backbone is compared with: raw pixels, and itself before training."""
+        """Judges what a pretrained backbone is compared with: raw pixels, and itself before training.
+
+        Where the training begins with weights of a file, these are judged as "before", beside the same
+        network with random ones.
+
+        Args:
+            backbone: as the training begins with it.
+        """
         if not self.recipe.evaluate:
             return
         self.say("Before training: raw pixels and the randomly initialised backbone")
@@ -70,7 +79,13 @@ class Judge:
             self.say(f"Raw pixels are left out: they are {size / 2**30:.1f} GiB, more than 1.")
         else:
             self._run("raw pixels", None, 0, ["knn", "linear", "few"])
-        self._run("random", backbone, 0, self._names())
+        if not self.recipe.initial_weights:
+            self._run("random", backbone, 0, self._names())
+            return
+        with distribution.on_one_device(backbone) as alone:
+            self._run("random", copy_of(alone, weights=False), 0, self._names())
+        self.say("And the backbone with the weights that it begins with")
+        self._run("before", backbone, 0, self._names())
 
     def forget_before_training(self) -> None:
         """Deletes the results of `before_training`, which were measured on other images."""

@@ -6,7 +6,6 @@ import contextlib
 import pathlib
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import keras
 
@@ -15,20 +14,20 @@ from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.callbacks import Checkpoint, Feed, Health, OnlineLinearProbe, Progress, TensorBoard
 from keras_leoclr.callbacks.guarded import check_callbacks, guarded
 from keras_leoclr.checkpointing.fit import Position
-from keras_leoclr.data.failures import Failures
 from keras_leoclr.data.given import GivenImages
 from keras_leoclr.data.parts import some_of, without_labels
 from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
-from keras_leoclr.runs.files import whole_path
 from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.training import beginning
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
 from keras_leoclr.training.determinism import make_deterministic
 from keras_leoclr.training.ending import Ending
 from keras_leoclr.training.judging import Judge, final_scores
 from keras_leoclr.training.monitors import monitors
 from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.run_files import note_initial, renamed, save, write_skipped
 from keras_leoclr.training.session import RunSession
 from keras_leoclr.training.sources import RunSources, ViewBatches
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -101,7 +100,8 @@ def pretrain(
     if deterministic:
         make_deterministic()
     with distribution.connect(recipe.strategy) as devices:
-        recipe, reasons = settle(recipe) if settle else (recipe, [])
+        before = None if overwrite else RunFolder(workdir)
+        recipe, reasons = settle(recipe) if settle else beginning.settled(recipe, run=before)[:2]
         # where nothing was trained yet there is nothing that safe settings could be at odds with
         override = override or not RunFolder(workdir).trained
         with RunSession(
@@ -150,7 +150,9 @@ def _pretrain(
     sources = RunSources.load(recipe, run.compare_data, run.draws, images)
     views = make_views(recipe)
     batches = ViewBatches(recipe, sources.train, views, devices)
-    model = compiled_model(recipe, devices, batches.steps)
+    initial = beginning.of_run(recipe, run.folder, run.overwrite)
+    model = compiled_model(recipe, devices, batches.steps, initial)
+    anew = [] if initial is None else initial.fill(model)
 
     # === The folder ===
     run.begin()
@@ -191,7 +193,7 @@ def _pretrain(
             judge.forget_before_training()
             judge.before_training(untrained)
         elif run.moved_from is not None:
-            results.replace([_renamed(line, run.moved_from, recipe.dataset) for line in results.read()])
+            results.replace([renamed(line, run.moved_from, recipe.dataset) for line in results.read()])
         drop_unnamed(results)  # of an evaluation that was interrupted
         if run.changed or run.moved_from is not None:  # what is noted now has to be in the checkpoint too
             checkpoint.set_model(model)
@@ -201,6 +203,8 @@ def _pretrain(
             path.unlink(missing_ok=True)
         drop_unnamed(results)
         write_views(views, some_of(sources.train, SHOWN), folder.views_file, SHOWN)
+        if initial is not None:
+            note_initial(run, model.backbone, initial, anew, say)
         judge.before_training(model.backbone)
     run.note_data()
 
@@ -219,18 +223,18 @@ def _pretrain(
 
     # === Files ===
     model_card.remove(folder.path)  # of a run that goes on for more epochs
-    _save(backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
+    save(backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
     if done < recipe.epochs:
         say(f"A callback ended the training after {done} of {recipe.epochs} epochs.")
         run.add(epochs_done=done)
     run.add(trained=True)  # from here on, what fails can be repeated
     with ending.part("model"):
         if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
-            _save(model, folder.model_file)
+            save(model, folder.model_file)
     with ending.part("model card"):
         model_card.write(folder.path, images=sources.train.count)
     with ending.part("list of skipped pictures"):
-        _write_skipped(sources.train.failures, folder, say)
+        write_skipped(sources.train.failures, folder, say)
 
     # === Judgement and report ===
     judge.after_training(model.backbone, done, ending.part)
@@ -286,21 +290,3 @@ def _introduction(recipe, model, sources, views, steps, devices) -> str:
 
 def _note_resumed(run: RunSession, at: Position) -> None:
     run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
-
-
-def _renamed(line: dict[str, Any], before: str, now: str) -> dict[str, Any]:
-    """A result with the path that its data set has now."""
-    return line | {"dataset": now} if line.get("dataset") == before else line
-
-
-def _write_skipped(failures: Failures, folder: RunFolder, say: Callable[[str], None]) -> None:
-    folder.skipped_file.unlink(missing_ok=True)  # of a run that goes on with other images
-    if failures.count:
-        failures.write(folder.skipped_file)
-        say(f"{failures.count} pictures could not be read and were skipped: {folder.skipped_file}")
-
-
-def _save(model: keras.Model, path: pathlib.Path) -> None:
-    """Saves a Keras model, whole or not at all."""
-    with whole_path(path) as partial:
-        model.save(partial)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
-from keras_leoclr.backbones.names import BACKBONES, STEMS
+from keras_leoclr.backbones.names import BACKBONES, LIBRARIES, STEMS, library_of
 from keras_leoclr.distribution.strategies import STRATEGIES
 from keras_leoclr.training import fields
 from keras_leoclr.training.fields import setting
+
+INITIAL = "initial_weights"  # the backbone of a recipe whose network is that of the file of weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +89,18 @@ class Recipe:
     )
 
     # === Model ===
-    backbone: str = setting("resnet50", f"one of {', '.join(BACKBONES)}", group="model", choices=BACKBONES)
+    backbone: str = setting(
+        "resnet50",
+        f"one of {', '.join(BACKBONES)}; applications:, keras_cv: or keras_hub:NAME; or {INITIAL}, the "
+        "network of that file",
+        group="model",
+    )
+    initial_weights: str = setting(
+        "",
+        "what the training begins with: folder of a run, .keras file, torch weights; empty for random",
+        group="model",
+        since="0.2.0",
+    )
     stem: str = setting(
         "imagenet",
         "of a ResNet: imagenet, cifar, patch, solo_learn or lightly",
@@ -205,6 +218,17 @@ class Recipe:
 
     def __post_init__(self):
         fields.check(self)
+        if self.backbone not in (*BACKBONES, INITIAL) and not library_of(self.backbone)[0]:
+            others = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+            raise ValueError(
+                f"`backbone` must be one of {', '.join(BACKBONES)}, or {others}. "
+                f"Received: backbone={self.backbone!r}"
+            )
+        if self.backbone == INITIAL and not self.initial_weights:
+            raise ValueError(
+                f"`backbone` {INITIAL} is the network of a file, which `initial_weights` must name. "
+                "Received: initial_weights=''"
+            )
         if self.map_images != 0 and self.map_images < 2:
             raise ValueError(f"`map_images` must be 0 or >= 2. Received: map_images={self.map_images}")
         if self.warmup_epochs >= self.epochs:
@@ -222,11 +246,14 @@ class Recipe:
         """The same run in under a minute: a few small images, two epochs, small network, batches and queue.
 
         A ResNet becomes `resnet_small` with the same stem, a ViT `vit_tiny`; views are 64 pixels or less.
+        A network of another library, and that of initial weights, stays.
         """
+        named = bool(library_of(self.backbone)[0])
+        small = "vit_tiny" if self.backbone.startswith("vit") else "resnet_small"
         return dataclasses.replace(
             self,
-            image_size=min(self.image_size, 64),
-            backbone="vit_tiny" if self.backbone.startswith("vit") else "resnet_small",
+            image_size=min(self.image_size, 96 if named else 64),
+            backbone=self.backbone if self.initial_weights or named else small,
             max_images=320,
             epochs=2,
             warmup_epochs=0.0,

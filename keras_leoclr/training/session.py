@@ -158,7 +158,7 @@ class RunSession:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         delete_partial(self.folder.path, "|".join(map(re.escape, names_in_a_run())))
         before = self.folder.about()  # what earlier processes of the run found out
-        kept = ("data", "resumed", "overridden")
+        kept = ("data", "resumed", "overridden", "initial_weights")
         self.about = {name: before[name] for name in kept if name in before} | self.about
         self.about["environment"] = environment(self.about["backend"])
         self.folder.checkpoints.mkdir(exist_ok=True)

@@ -8,12 +8,16 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
+from keras_leoclr.backbones.names import library_of
 from keras_leoclr.data.given import GivenImages
 from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.folder import RunFolder, draws_parts
+from keras_leoclr.training import beginning
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import load_split, open_split
+
+SMOKE_PIXELS = 64  # largest side of the images that `Recipe.smoke` leaves
 
 # The recipe as far as it is known before the devices are, to the recipe that is run and lines that say why.
 Settle = Callable[[Recipe], tuple[Recipe, list[str]]]
@@ -59,43 +63,55 @@ def requested(
     given = dict(given or {})
     base = {"full": module.RECIPE, "smoke": module.RECIPE, **getattr(module, "PRESETS", {})}[preset]
 
-    def made(recipe: Recipe) -> Recipe:
-        return dataclasses.replace(recipe.smoke() if preset == "smoke" else recipe, **given)
+    def made(recipe: Recipe, taken: Mapping[str, Any] | None = None) -> Recipe:
+        if preset != "smoke":
+            return dataclasses.replace(recipe, **given)
+        # the network of initial weights stays, a smaller queue begins anew
+        fixed = {name: value for name, value in (taken or {}).items() if name != "queue_size"}
+        return dataclasses.replace(recipe.smoke(), **{**fixed, **given})
 
     recipe = made(base)
-    if not hasattr(module, "choose"):
+    fixed_by_network = recipe.initial_weights or library_of(recipe.backbone)[0]
+    if not hasattr(module, "choose") and not fixed_by_network:
         return recipe, None
+    run = None if workdir is None or overwrite else RunFolder(workdir)
 
     def settle(_: Recipe) -> tuple[Recipe, list[str]]:
-        chosen = dataclasses.replace(base, **given)
-        run = None if workdir is None or overwrite else RunFolder(workdir)
+        most = SMOKE_PIXELS if preset == "smoke" else None
+        chosen, lines, taken = beginning.settled(dataclasses.replace(base, **given), given, run, most)
+        if not hasattr(module, "choose"):
+            return made(chosen, taken), lines
+        chosen, reasons = choose(chosen, {**taken, **given})
+        return made(chosen, taken), [*lines, *reasons]
+
+    def choose(chosen: Recipe, fixed: dict[str, Any]) -> tuple[Recipe, list[str]]:
         begun = {} if run is None else run.recipe()
         if begun:
-            kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in given}
+            kept = {name: begun[name] for name in module.CHOSEN if name in begun and name not in fixed}
             lines = []
             if not run.trained or (override and _has_other_pictures(run, made(chosen), images)):
                 anew = kept.keys() & {*resumable(Recipe)}
-                fixed = {name: value for name, value in kept.items() if name not in anew}
+                same = {name: value for name, value in kept.items() if name not in anew}
                 fresh, reasons = module.choose(
-                    dataclasses.replace(chosen, **fixed),
-                    {**given, **fixed},
+                    dataclasses.replace(chosen, **same),
+                    {**fixed, **same},
                     _training_pictures(chosen, images),
                 )
-                kept = fixed | {name: getattr(fresh, name) for name in anew}
+                kept = same | {name: getattr(fresh, name) for name in anew}
                 lines = [line for line in reasons if line.split()[0] in anew]
                 done = checkpoint_folder.epochs_done(run.checkpoints)
                 if "epochs" in anew and kept["epochs"] <= done:
                     kept["epochs"] = max(begun["epochs"], done)
                     lines = [line for line in lines if not line.startswith("epochs ")]
             told = ", ".join(f"{n} {v}" for n, v in kept.items() if v == begun.get(n))
-            return made(dataclasses.replace(chosen, **kept)), [
+            return dataclasses.replace(chosen, **kept), [
                 f"As the run in {workdir} began: {told}",
                 *lines,
             ]
-        chosen, reasons = module.choose(chosen, given, _training_pictures(chosen, images))
+        chosen, reasons = module.choose(chosen, fixed, _training_pictures(chosen, images))
         if preset == "smoke":
             reasons.append("The preset smoke makes less of these.")
-        return made(chosen), reasons
+        return chosen, reasons
 
     return recipe, settle
 

@@ -96,13 +96,11 @@ def test_a_backbone_with_preprocessing_is_refused_with_advice(name):
     assert black < grey < white and takes_raw(backbone)
     with pytest.raises(ValueError, match="must take normalised images: the layer of views") as error:
         kl.LeOCLR(backbone, queue_size=8)
-    advice = {
-        "ConvNeXt": r"keras.applications.ConvNeXtTiny(..., include_preprocessing=False)",
-        "rescaling": "without_normalization(backbone)",
-        "MobileNetV3": "without_normalization(backbone)",
-        "normalization": "'stem', as -2.04, 0.174, 2.4",
-    }
-    assert advice.get(name, "include_preprocessing=False" if name != "sequential" else "") in str(error.value)
+    taken_off = ("rescaling", "normalization", "adapted to pixels", "arithmetic", "ahead of a frozen layer")
+    if name in (*taken_off, "a model first", "ConvNeXt", "MobileNetV3"):
+        assert "without_normalization(backbone)" in str(error.value)
+    else:
+        assert "include_preprocessing=False" in str(error.value)
     with pytest.raises(ValueError, match="must yield raw images"):
         images = np.full((2, *backbone.input_shape[1:]), -1, "float32")
         kl.evaluation.extract_features(backbone, [(images, np.zeros(2, int))])

@@ -51,6 +51,9 @@ def _environment(run):
     found |= packages if isinstance(packages, dict) else {}
     found = {"backend": run.about.get("backend", "–"), **found}
     found["deterministic"] = run.about.get("deterministic", "–")
+    began = run.about.get("initial_weights")
+    if isinstance(began, dict):
+        found["began with"] = f"{began.get('path')}, SHA-256 {began.get('sha256')}"
     for epoch in run.resumed:
         found["resumed in epoch"] = f"{found.get('resumed in epoch', '')} {epoch + 1:g}".strip()
     data = run.about.get("data")

@@ -1,0 +1,59 @@
+"""Files that a run writes beside its checkpoints, its results and its report."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+
+from keras_leoclr import backbones, distribution
+from keras_leoclr.backbones.initial import InitialWeights
+from keras_leoclr.data.failures import Failures
+from keras_leoclr.runs.files import whole_path
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.training.session import RunSession
+
+
+def save(model: keras.Model, path: pathlib.Path) -> None:
+    """Saves a Keras model, whole or not at all."""
+    with whole_path(path) as partial:
+        model.save(partial)
+
+
+def note_initial(
+    run: RunSession,
+    backbone: keras.Model,
+    initial: InitialWeights,
+    anew: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    """Notes what the training begins with, and keeps it in the folder of the run.
+
+    Args:
+        run: whose recipe has mean and deviation of the images.
+        backbone: of the model, before its training.
+        initial: where its weights come from.
+        anew: sentences on what begins anew.
+        say: prints a line, for people.
+    """
+    run.add(initial_weights=initial.about)
+    with distribution.on_one_device(backbone) as alone:
+        raw = backbones.with_normalization(alone, run.recipe.mean, run.recipe.std)
+        save(raw, run.folder.initial_file)
+    where = f"{initial.about['path']} (SHA-256 {initial.about['sha256'][:12]}...)"
+    say("\n".join([f"Both encoders begin with the weights of {where}.", *anew]))
+
+
+def renamed(line: dict[str, Any], before: str, now: str) -> dict[str, Any]:
+    """A result with the path that its data set has now."""
+    return line | {"dataset": now} if line.get("dataset") == before else line
+
+
+def write_skipped(failures: Failures, folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Writes the list of the pictures that could not be read."""
+    folder.skipped_file.unlink(missing_ok=True)  # of a run that goes on with other images
+    if failures.count:
+        failures.write(folder.skipped_file)
+        say(f"{failures.count} pictures could not be read and were skipped: {folder.skipped_file}")
