@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
 import keras
 import numpy as np
@@ -210,3 +212,17 @@ def test_a_backbone_is_a_known_name_or_that_of_a_library():
     with pytest.raises(ValueError, match="`backbone` initial_weights is the network of a file"):
         Recipe(backbone="initial_weights")
     assert Recipe(backbone="keras_hub:resnet_18_imagenet").smoke().backbone == "keras_hub:resnet_18_imagenet"
+
+
+@backend_free
+def test_the_snippets_of_the_page_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = lambda **_: tiny(input_shape=(32, 32, 3))  # noqa: E731
+    monkeypatch.setattr(keras.applications, "EfficientNetB0", small, raising=False)
+    page = pathlib.Path(__file__).parents[2] / "docs" / "start_from_weights.md"
+    scope = {}
+    for snippet in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+        exec(compile(snippet, page.name, "exec"), scope)
+    assert kl.backbones.normalization_of(scope["model"].backbone) is None
+    weights = kl.backbones.read_initial_weights("efficientnet.keras")
+    assert weights.normalization == (scope["mean"], scope["std"])
