@@ -90,13 +90,20 @@ def _read_safetensors(path):
     return {key: _float32(value) for key, value in arrays.items()}, metadata
 
 
+def _begins_like_torch(path):
+    """Whether a file begins as `torch.save` begins one: a ZIP archive, or in old versions a pickle."""
+    with path.open("rb") as file:
+        return file.read(4)[:2] in (b"PK", b"\x80\x02")
+
+
 def _read_torch(path):
     torch = torch_package()
     try:
         # weights_only: tensors and plain containers; anything that would run code is an error
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises errors of a dozen kinds for damaged files
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        named = "weights_only" in str(error) or "Unsupported" in str(error)
+        if named and _begins_like_torch(path):
             raise TorchWeightsError(
                 f"{path} must hold tensors only. Received: a pickle with other Python objects in it, which "
                 "could run code when loaded. If you trust the file, save its state dict alone and load "
