@@ -122,6 +122,8 @@ def run(folder, records, options):
     resized = tf.data.Dataset.from_tensor_slices(paths).map(decode_and_resize, num_parallel_calls=2)
     candidates = {
         "folder to LeOCLR views": through(from_folder),
+        "folder to a canvas, for views on the device": through(from_folder, views_on="device"),
+        "the same, canvas 256 x 256": through(from_folder, views_on="device", canvas=(256, 256)),
         "TFRecord to LeOCLR views": through(from_records, shuffle_buffer=200),
         "folder, decoded by data.load": lambda: speed(from_folder, 1),
         "decoding alone, the limit": lambda: speed(bare, 1),

@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 PARTS = (
     "fit_of_twenty_steps",
     "fit_of_arrays",
+    "fit_of_pictures_with_views_on_the_device",
     "checkpoint_and_resume_to_the_bit",
     "knn_and_linear_probe_of_numpy_batches",
     "results",

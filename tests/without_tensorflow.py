@@ -57,9 +57,9 @@ def network():
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(maps))
 
 
-def model():
+def model(**options):
     keras.utils.set_random_seed(0)
-    made = kl.LeOCLR(network(), projection_dim=4, queue_size=16)
+    made = kl.LeOCLR(network(), projection_dim=4, queue_size=16, **options)
     made.compile(kl.optimizers.SGD(0.05, momentum=0.9, weight_decay=1e-4))
     return made
 
@@ -99,6 +99,27 @@ def fit_of_twenty_steps():
 def fit_of_arrays():
     history = model().fit(views(), batch_size=BATCH, epochs=2, verbose=0, shuffle=False).history
     assert len(history["loss"]) == 2 and np.isfinite(history["loss"]).all()
+
+
+VIEWS = {"image_size": 8, "crop_scale": (0.3, 1.0)}
+PICTURES = np.random.default_rng(1).integers(0, 256, (BATCH * STEPS, 12, 10, 3), np.uint8)
+
+
+def pictures(epoch=0, batch=0):
+    return kl.data.array_batches(
+        PICTURES, kl.LeOCLRViews(**VIEWS), BATCH, initial_epoch=epoch, initial_batch=batch
+    )
+
+
+@part
+def fit_of_pictures_with_views_on_the_device():
+    whole, again = (model(views=kl.LeOCLRViews(**VIEWS)) for _ in range(2))
+    history = whole.fit(pictures(), epochs=2, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    for epoch, batch in [(0, 0), (1, 0)]:
+        again.fit(pictures(epoch, batch), verbose=0)
+    for one, other in zip(whole.variables, again.variables, strict=True):
+        np.testing.assert_array_equal(*(keras.ops.convert_to_numpy(v) for v in (one, other)))
 
 
 class Stop(keras.callbacks.Callback):

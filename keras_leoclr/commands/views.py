@@ -32,13 +32,17 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
     from keras_leoclr.data.parts import some_of
     from keras_leoclr.report.views_page import write_views_page
     from keras_leoclr.training.build import make_views
+    from keras_leoclr.training.placing import place_of_views
     from keras_leoclr.training.sources import open_split
     from keras_leoclr.views import sheet as view_sheet
     from keras_leoclr.views.preview import draw_views
 
-    views = make_views(dataclasses.replace(recipe, compile_views=False))
-    source = open_split(recipe, recipe.train_split)
-    drawn = draw_views(views, some_of(source, images), images, recipe.seed)
+    place, _ = place_of_views(recipe)
+    recipe = dataclasses.replace(recipe, compile_views=False, views_on=place)
+    views = make_views(recipe)
+    canvas = (recipe.canvas or None) if place == "device" else None
+    source = some_of(open_split(recipe, recipe.train_split), images)
+    drawn = draw_views(views, source, images, recipe.seed, place, canvas)
     if output.suffix == ".png":
         view_sheet.write_sheet(drawn, output)
         return

@@ -138,7 +138,7 @@ class CanvasEpochs(Epochs):
         image = tf.cond(
             tf.logical_and(shape[0] <= height, shape[1] <= width),
             lambda: image,
-            lambda: tf.numpy_function(self.canvas.reduced, [image], tf.uint8),
+            lambda: tf.numpy_function(self.canvas.reduced, [image], tf.uint8, stateful=False),
         )
         image = tf.ensure_shape(image, [None, None, self.order.shape[-1]])
         return {"image": image, "size": tf.shape(image)[:2]}

@@ -102,6 +102,11 @@ def view_dataset(
     if views is None or hasattr(views, "views_of_batch"):  # a function of the user's may take any values
         source = check_source(source)
     if views_on == "device":
+        if source.image_shape[-1] not in (1, 3):
+            raise ValueError(
+                '`source` must have images of 1 or 3 channels, last, for `views_on="device"`. '
+                f"Received: images of shape {source.image_shape}"
+            )
         sizes = getattr(source.images, "sizes", None)
         least = views.settings.least_pixels
         canvas = canvases.canvas_of(canvas, source.image_shape, sizes, least)

@@ -52,13 +52,19 @@ def make_backbone(recipe: Recipe) -> keras.Model:
     return build((recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options)
 
 
-def make_model(recipe: Recipe, steps_per_epoch: int = 1, backbone: keras.Model | None = None) -> kl.LeOCLR:
+def make_model(
+    recipe: Recipe,
+    steps_per_epoch: int = 1,
+    backbone: keras.Model | None = None,
+    views: keras.layers.Layer | None = None,
+) -> kl.LeOCLR:
     """The model of the recipe, not compiled.
 
     Args:
         recipe: the settings.
         steps_per_epoch: needed where the momentum follows a schedule.
         backbone: what `make_backbone` makes, by default.
+        views: what `make_views` makes, where the model makes the views within its step.
     """
     end_to_end = recipe.method == "end_to_end"
     momentum = 0.0 if end_to_end else recipe.momentum
@@ -74,6 +80,7 @@ def make_model(recipe: Recipe, steps_per_epoch: int = 1, backbone: keras.Model |
         temperature=recipe.temperature,
         bn_groups=recipe.bn_groups,
         enqueue=recipe.enqueue,
+        views=views,
     )
 
 
@@ -106,7 +113,11 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
 
 
 def compiled_model(
-    recipe: Recipe, devices: Devices, steps_per_epoch: int, initial: InitialWeights | None = None
+    recipe: Recipe,
+    devices: Devices,
+    steps_per_epoch: int,
+    initial: InitialWeights | None = None,
+    views: keras.layers.Layer | None = None,
 ) -> kl.LeOCLR:
     """The model of the recipe, ready to be trained.
 
@@ -115,12 +126,13 @@ def compiled_model(
         devices: what the training is distributed over.
         steps_per_epoch: number of batches of an epoch, for the schedules.
         initial: what both encoders begin with; None for random weights.
+        views: see `make_model`.
     """
     # With tf.distribute what has variables is made inside the scope, and LeOCLR outside, see there.
     with _precision(recipe.precision):
         with devices.scope():
             backbone = make_backbone(recipe) if initial is None else _copy_in(initial.backbone, recipe)
-        model = make_model(recipe, steps_per_epoch, backbone)
+        model = make_model(recipe, steps_per_epoch, backbone, views)
     with devices.scope():
         optimizer = make_optimizer(recipe, steps_per_epoch)
     model.compile(

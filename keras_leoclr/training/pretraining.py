@@ -26,6 +26,7 @@ from keras_leoclr.training.determinism import make_deterministic
 from keras_leoclr.training.ending import Ending
 from keras_leoclr.training.judging import Judge, final_scores
 from keras_leoclr.training.monitors import monitors
+from keras_leoclr.training.placing import place_of_views
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.run_files import note_initial, renamed, save, write_skipped
 from keras_leoclr.training.session import RunSession
@@ -149,10 +150,16 @@ def _pretrain(
     keras.utils.set_random_seed(recipe.seed)
     sources = RunSources.load(recipe, run.compare_data, run.draws, images)
     views = make_views(recipe)
-    batches = ViewBatches(recipe, sources.train, views, devices)
+    views_on, why = place_of_views(recipe, None if run.overwrite else run.folder)
+    run.about["views_on"] = views_on
+    batches = ViewBatches(recipe, sources.train, views, devices, views_on)
     initial = beginning.of_run(recipe, run.folder, run.overwrite)
-    model = compiled_model(recipe, devices, batches.steps, initial)
+    model = compiled_model(recipe, devices, batches.steps, initial, batches.views_of_model)
     anew = [] if initial is None else initial.fill(model)
+
+    def draw_some():
+        shown = some_of(sources.train, SHOWN)
+        write_views(views, shown, run.folder.views_file, SHOWN, views_on, batches.canvas)
 
     # === The folder ===
     run.begin()
@@ -163,6 +170,7 @@ def _pretrain(
         return {}
     folder, results = run.folder, run.folder.results
     say(_introduction(recipe, model, sources, views, batches.steps, devices))
+    say(f"Views are made on the {views_on}: {why}.\n")
 
     # === Callbacks ===
     preprocessing = Preprocessing.of(views)
@@ -189,7 +197,7 @@ def _pretrain(
         if run.changed:
             lines = "\n".join(f"  {split}: {change}" for split, change in run.changed.items())
             say(f"The images are others than those that the run began with:\n{lines}\n")
-            write_views(views, some_of(sources.train, SHOWN), folder.views_file, SHOWN)
+            draw_some()
             judge.forget_before_training()
             judge.before_training(untrained)
         elif run.moved_from is not None:
@@ -202,7 +210,7 @@ def _pretrain(
         for path in checkpoint.files:  # of a start that did not come to its first checkpoint
             path.unlink(missing_ok=True)
         drop_unnamed(results)
-        write_views(views, some_of(sources.train, SHOWN), folder.views_file, SHOWN)
+        draw_some()
         if initial is not None:
             note_initial(run, model.backbone, initial, anew, say)
         judge.before_training(model.backbone)

@@ -87,6 +87,20 @@ class Recipe:
     compile_views: bool = setting(
         True, "compile the views with XLA: faster, but a run starts later", group="views", resumable=True
     )
+    views_on: str = setting(
+        "auto",
+        "make the views on the host, or on the device within the step; auto: on the device if it is a GPU",
+        group="views",
+        choices=("auto", "host", "device"),
+        resumable=True,
+        since="0.2.0",
+    )
+    canvas: tuple[int, ...] = setting(
+        (),
+        "for views on the device, height and width that pictures get, pixels; empty: by the pictures",
+        group="views",
+        since="0.2.0",
+    )
 
     # === Model ===
     backbone: str = setting(
@@ -218,6 +232,7 @@ class Recipe:
 
     def __post_init__(self):
         fields.check(self)
+<<<<<<< HEAD
         if self.backbone not in (*BACKBONES, INITIAL) and not library_of(self.backbone)[0]:
             others = ", ".join(f"{library}:NAME" for library in LIBRARIES)
             raise ValueError(
@@ -228,6 +243,12 @@ class Recipe:
             raise ValueError(
                 f"`backbone` {INITIAL} is the network of a file, which `initial_weights` must name. "
                 "Received: initial_weights=''"
+=======
+        if self.canvas and (len(self.canvas) != 2 or min(self.canvas) < 1):
+            raise ValueError(
+                "`canvas` must be empty or two whole numbers >= 1, height and width in pixels. "
+                f"Received: canvas={self.canvas}"
+>>>>>>> 83a347a (Runs make their views on the device: --views_on, a run keeps the place that it began with)
             )
         if self.map_images != 0 and self.map_images < 2:
             raise ValueError(f"`map_images` must be 0 or >= 2. Received: map_images={self.map_images}")

@@ -124,17 +124,23 @@ class ViewBatches:
         source: the training images.
         views: layer that makes the views of a batch.
         devices: what the training is distributed over.
+        views_on: "host", or "device" where the model makes the views.
 
     Attributes:
         waiting: measures how long the training waits for batches.
+        views_of_model: what makes the views within the step, None where the host does.
+        canvas: see `data.view_dataset`.
         steps: number of batches of an epoch.
 
     Raises:
         ValueError: if the number of images is not known.
     """
 
-    def __init__(self, recipe: Recipe, source: Source, views: Any, devices: Devices):
+    def __init__(self, recipe: Recipe, source: Source, views: Any, devices: Devices, views_on: str = "host"):
         self.recipe, self.source, self.views, self.devices = recipe, source, views, devices
+        self.views_on = views_on
+        self.views_of_model = views if views_on == "device" else None
+        self.canvas = (recipe.canvas or None) if views_on == "device" else None
         self.waiting = data.Waiting()
         self.at = functools.cache(self._at)  # the count of steps and a run from the start are of one dataset
         self.steps = int(self.at(0, 0).cardinality())
@@ -158,5 +164,7 @@ class ViewBatches:
             shard=devices.shard,
             initial_epoch=epoch,
             initial_batch=batch,
+            views_on=self.views_on,
+            canvas=self.canvas,
         )
         return self.waiting.watch(dataset)

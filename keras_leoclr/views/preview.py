@@ -5,16 +5,25 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data import canvas as canvases
 from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.sheet import Drawn, write_sheet
 
 
-def draw_views(views: Any, source: Source | tf.data.Dataset, count: int = 12, seed: int = 0) -> list[Drawn]:
+def draw_views(
+    views: Any,
+    source: Source | tf.data.Dataset,
+    count: int = 12,
+    seed: int = 0,
+    views_on: str = "host",
+    canvas: tuple[int, int] | None = None,
+) -> list[Drawn]:
     """The views of the first images of a source.
 
     Args:
@@ -22,12 +31,23 @@ def draw_views(views: Any, source: Source | tf.data.Dataset, count: int = 12, se
         source: dictionaries with `image`, see `data.load`.
         count: >= 1, images.
         seed: of the views.
+        views_on: "host", or "device" for the views that a model makes within its step; boxes and pictures are
+            then those of the canvas.
+        canvas: see `data.view_dataset`.
 
     Returns:
         One for each image, fewer where the source has fewer.
     """
     whole_number("count", count, 1)
-    images = [element["image"] for element in as_source(source).take(count)]
+    canvases.check_place(views_on, views, canvas)
+    source = as_source(source)
+    images = [element["image"] for element in source.take(count)]
+    if views_on == "device":
+        sizes = getattr(source.images, "sizes", None)
+        chosen = canvases.canvas_of(canvas, source.image_shape, sizes, views.settings.least_pixels)
+        pictures = [canvases.pixels(image) for image in images]
+        drawn = views.draw_arrays(len(images), np.array([seed, 0], np.int32))
+        return [_drawn_on_device(views, chosen, *each) for each in zip(pictures, _rows(drawn), strict=True)]
     draws = views.draw(len(images), tf.constant([seed, 0], tf.int32))
     preprocessing = Preprocessing.of(views)
     drawn = []
@@ -41,7 +61,12 @@ def draw_views(views: Any, source: Source | tf.data.Dataset, count: int = 12, se
 
 
 def write_views(
-    views: Any, source: Source | tf.data.Dataset, path: str | os.PathLike, count: int = 12
+    views: Any,
+    source: Source | tf.data.Dataset,
+    path: str | os.PathLike,
+    count: int = 12,
+    views_on: str = "host",
+    canvas: tuple[int, int] | None = None,
 ) -> None:
     """Writes a PNG with a strip for each of the first images, see `sheet`.
 
@@ -50,8 +75,37 @@ def write_views(
         source: dictionaries with `image`.
         path: of the PNG.
         count: images shown.
+        views_on: see `draw_views`.
+        canvas: see `data.view_dataset`.
     """
-    write_sheet(draw_views(views, source, count), path)
+    write_sheet(draw_views(views, source, count, views_on=views_on, canvas=canvas), path)
+
+
+def _drawn_on_device(views, canvas, picture, draws):
+    from keras_leoclr.views.device import views_of_batch
+
+    batch = canvas.placed([picture])
+    ((height, width),) = batch["size"]
+    parameters = views.packed(draws, height, width)
+    tensors = {name: keras.ops.convert_to_tensor(value) for name, value in (batch | parameters).items()}
+    made = views_of_batch(views.settings, tensors)
+    made = {name: keras.ops.convert_to_numpy(made[name])[0] for name in ("query", "keys")}
+    preprocessing = Preprocessing.of(views)
+    picture = batch["image"][0, :height, :width]
+    return Drawn(
+        np.repeat(picture, 3 // picture.shape[-1], -1),
+        {"query": parameters["query_parameters"][0, :4], "keys": parameters["key_parameters"][0, :, :4]},
+        **{name: _pixels(view, preprocessing) for name, view in made.items()},
+    )
+
+
+def _rows(draws):
+    """The draws of each image, as those of a batch of one."""
+    count = len(draws["query"]["photometric"])
+    for row in range(count):
+        yield {
+            view: {name: values[row : row + 1] for name, values in own.items()} for view, own in draws.items()
+        }
 
 
 def _pixels(views, preprocessing):

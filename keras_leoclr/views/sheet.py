@@ -25,7 +25,7 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 QUERY_COLOUR = "#808080"
 SETTINGS = (  # of a recipe that its views depend on
     *("method", "image_size", "crop_scale", "num_crops", "color_jitter", "jitter_probability"),
-    *("grayscale_probability", "blur_probability", "blur_sigma", "flip_probability", "seed"),
+    *("grayscale_probability", "blur_probability", "blur_sigma", "flip_probability", "seed", "views_on"),
 )
 STRIPS = "strips"  # name of the text in the PNG that says where its strips lie
 

@@ -177,3 +177,9 @@ def test_functions_of_the_users_and_other_places_are_refused_by_name():
         kl.data.view_dataset(source, lambda images, seed: images, 3, views_on="device")
     with pytest.raises(ValueError, match='`views_on` must be "host" or "device". Received: views_on=\'gpu\''):
         on_device(source, views_on="gpu")
+    spec = tf.TensorSpec((None, None, None), tf.uint8)
+    unknown = tf.data.Dataset.from_generator(lambda: iter(PICTURES), output_signature=spec)
+    with pytest.raises(
+        ValueError, match="`source` must have images of 1 or 3 channels, last"
+    ):
+        on_device(unknown)

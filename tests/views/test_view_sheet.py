@@ -35,6 +35,19 @@ def test_a_box_is_where_its_crop_was_cut():
         assert tuple(one.boxes["query"]) == (0, 0, 24, 32) and not one.query_is_crop
 
 
+def test_views_of_the_device_are_drawn_with_boxes_in_the_picture_that_it_has():
+    """The crops are those of the host where the picture fits, up to what lies beyond their borders."""
+    views = kl.LeOCLRViews(12, crop_scale=(0.3, 0.6), **PLAIN)
+    host, device = (draw_views(views, source(3, 24, 32), 3, views_on=place) for place in ("host", "device"))
+    for one, other in zip(host, device, strict=True):
+        np.testing.assert_array_equal(one.picture, other.picture)
+        np.testing.assert_array_equal(one.boxes["keys"], other.boxes["keys"])
+        assert tuple(other.boxes["query"]) == (0, 0, 24, 32) and not other.query_is_crop
+        np.testing.assert_allclose(one.keys[:, 2:-2, 2:-2], other.keys[:, 2:-2, 2:-2], atol=1)
+    reduced = draw_views(views, source(1, 24, 32, 1), 1, views_on="device", canvas=(16, 16))[0]
+    assert reduced.picture.shape == (12, 16, 3) and tuple(reduced.boxes["query"]) == (0, 0, 12, 16)
+
+
 def test_the_query_of_moco_has_a_box_too():
     views = kl.MoCoV2Views(12, crop_scale=(0.2, 0.4), **PLAIN)
     one = draw_views(views, source(1, 24, 24, 1), 1)[0]

@@ -54,6 +54,8 @@ def _environment(run):
     began = run.about.get("initial_weights")
     if isinstance(began, dict):
         found["began with"] = f"{began.get('path')}, SHA-256 {began.get('sha256')}"
+    if "views_on" in run.about:
+        found["views made on the"] = run.about["views_on"]
     for epoch in run.resumed:
         found["resumed in epoch"] = f"{found.get('resumed in epoch', '')} {epoch + 1:g}".strip()
     data = run.about.get("data")

@@ -34,7 +34,12 @@ def strips(pngs: Sequence[bytes], headings: Sequence[str]) -> Strips:
 def views(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
     """The views of each run that has kept some."""
     return [
-        {"heading": run.name if len(runs) > 1 else "", "strips": strips(run.strips, run.headings)}
+        {"heading": _heading(run, len(runs) > 1), "strips": strips(run.strips, run.headings)}
         for run in runs
         if run.strips
     ]
+
+
+def _heading(run, several):
+    place = "made on the device" if run.about.get("views_on") == "device" else ""
+    return ", ".join(part for part in (run.name if several else "", place) if part)

@@ -1,0 +1,35 @@
+"""Where a run's views are made: on the host, or within the step on the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from keras_leoclr import distribution
+
+if TYPE_CHECKING:
+    from keras_leoclr.runs.folder import RunFolder
+    from keras_leoclr.training.recipe import Recipe
+
+
+def place_of_views(recipe: Recipe, run: RunFolder | None = None) -> tuple[str, str]:
+    """Where the views are made, and why.
+
+    "auto" takes the device where the backend sees a GPU. A run that goes on keeps the place that it began
+    with, whatever computer it goes on with: the views of the two places differ a little, see
+    `views.device`. Runs of version 0.1.0 began on the host.
+
+    Args:
+        recipe: the settings.
+        run: folder of the run that goes on; None for a new one.
+
+    Returns:
+        "host" or "device", and the reason as the end of a sentence.
+    """
+    if recipe.views_on != "auto":
+        return recipe.views_on, f"`views_on` is {recipe.views_on}"
+    if run is not None and run.trained:
+        return run.about().get("views_on", "host"), "the run began so"
+    gpus = distribution.gpus()
+    if gpus:
+        return "device", f"there is a GPU ({gpus[0]})"
+    return "host", "there is no GPU"
