@@ -81,6 +81,11 @@ def check_place(views_on: str, views: Any, canvas: Any) -> None:
         canvas: the argument `canvas`, which is of views on the device.
     """
     one_of("views_on", views_on, ("host", "device"))
+    if not callable(views):
+        raise ValueError(
+            "`views` must be a layer such as LeOCLRViews, or a function `(images, seed) -> views`. "
+            f"Received: views={views!r}"
+        )
     if views_on == "host" and canvas is not None:
         raise ValueError(
             f'`canvas` is of `views_on="device"`. Received: canvas={canvas}, views_on={views_on!r}'

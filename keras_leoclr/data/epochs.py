@@ -21,7 +21,7 @@ class Epochs:
     """
 
     order: Order
-    views: Callable[[Any, Any], dict] | None
+    views: Callable[[Any, Any], dict]
     seed: tf.Tensor
     batch_size: int
     start: int
@@ -52,9 +52,6 @@ class Epochs:
         return self._each(batches, first, make)
 
     def _views_of_batch(self, images, batch_seed):
-        if self.views is None:
-            seeds = tf.random.split(tf.cast(batch_seed, tf.int32), self.batch_size)
-            return {"image": images, "seed": seeds}
         if self.size == self.batch_size:
             return self.views(images, batch_seed)
         return self.views.views_of_batch(images, self._own_draws(batch_seed))
@@ -94,8 +91,6 @@ class Epochs:
         if not self.permute_keys:
             return made
         permutation = self._permutation(batch_seed)
-        if self.views is None:  # the model makes the key views and puts them into this order
-            return {**made, "permutation": permutation}
         keys = tf.gather(made["keys"], permutation)
         return {**made, "keys": keys, "permutation": self.start + permutation}
 

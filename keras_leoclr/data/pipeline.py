@@ -17,7 +17,7 @@ from keras_leoclr.tensorflow_host import tf
 
 def view_dataset(
     source: Source | tf.data.Dataset,
-    views: Callable[[Any, Any], dict] | None,
+    views: Callable[[Any, Any], dict],
     batch_size: int,
     seed: int = 0,
     shuffle_buffer: int | None = None,
@@ -99,7 +99,7 @@ def view_dataset(
         )
     parallel = parallel_images or os.cpu_count() or 1
     source = as_source(source, labels=False)
-    if views is None or hasattr(views, "views_of_batch"):  # a function of the user's may take any values
+    if hasattr(views, "views_of_batch"):  # a function of the user's may take any values
         source = check_source(source)
     if views_on == "device":
         if source.image_shape[-1] not in (1, 3):
@@ -148,11 +148,7 @@ def view_dataset(
 
 
 def _check_views(views: Any, order: Order) -> None:
-    if not order.by_image or order.fixed:
-        return
-    if views is None:
-        raise ValueError("`views=None` needs images of one size. Received: images of many sizes")
-    if not hasattr(views, "views_of_one"):
+    if order.by_image and not order.fixed and not hasattr(views, "views_of_one"):
         raise ValueError(
             "`views` must have `draw` and `views_of_one`, as LeOCLRViews has, for images of many sizes. "
             f"Received: views={views!r}"

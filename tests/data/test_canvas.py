@@ -179,7 +179,5 @@ def test_functions_of_the_users_and_other_places_are_refused_by_name():
         on_device(source, views_on="gpu")
     spec = tf.TensorSpec((None, None, None), tf.uint8)
     unknown = tf.data.Dataset.from_generator(lambda: iter(PICTURES), output_signature=spec)
-    with pytest.raises(
-        ValueError, match="`source` must have images of 1 or 3 channels, last"
-    ):
+    with pytest.raises(ValueError, match="`source` must have images of 1 or 3 channels, last"):
         on_device(unknown)
