@@ -1,4 +1,4 @@
-"""The settings of a pretraining run; everything that is known of a setting stands in its field."""
+"""The settings of a pretraining run, long for their number; each field carries all that is known of it."""
 
 from __future__ import annotations
 
@@ -232,7 +232,6 @@ class Recipe:
 
     def __post_init__(self):
         fields.check(self)
-<<<<<<< HEAD
         if self.backbone not in (*BACKBONES, INITIAL) and not library_of(self.backbone)[0]:
             others = ", ".join(f"{library}:NAME" for library in LIBRARIES)
             raise ValueError(
@@ -243,12 +242,11 @@ class Recipe:
             raise ValueError(
                 f"`backbone` {INITIAL} is the network of a file, which `initial_weights` must name. "
                 "Received: initial_weights=''"
-=======
+            )
         if self.canvas and (len(self.canvas) != 2 or min(self.canvas) < 1):
             raise ValueError(
                 "`canvas` must be empty or two whole numbers >= 1, height and width in pixels. "
                 f"Received: canvas={self.canvas}"
->>>>>>> 83a347a (Runs make their views on the device: --views_on, a run keeps the place that it began with)
             )
         if self.map_images != 0 and self.map_images < 2:
             raise ValueError(f"`map_images` must be 0 or >= 2. Received: map_images={self.map_images}")
