@@ -13,6 +13,7 @@ from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr.backbones import loading, torch_architectures, torch_files
+from keras_leoclr.backbones.named import named_backbone
 from keras_leoclr.data import decode
 from keras_leoclr.data.readers import bundled_scenes, tfds, voc_annotations
 from keras_leoclr.evaluation import dense, feature_checks
@@ -20,6 +21,7 @@ from keras_leoclr.evaluation.run_evaluation import RunEvaluation
 from keras_leoclr.recipes import fashion_mnist, pretrain
 from keras_leoclr.runs import checkpoint_file
 from keras_leoclr.search import index_file, update
+from keras_leoclr.training import build
 from keras_leoclr.training.recipe import Recipe
 
 pytestmark = pytest.mark.backend_free
@@ -160,3 +162,20 @@ def test_damage_of_a_checkpoint_is_told(checkpoint):
         checkpoint.write_bytes(whole[:8] + changed.encode() + whole[8 + length :])
         with words(text):
             checkpoint_file.read(checkpoint)
+
+
+# === Networks of other libraries, and detections ===
+
+
+def test_networks_that_a_recipe_cannot_make():
+    with words("`backbone` must name a network of keras.applications."):
+        named_backbone("applications:ResNot50", 32)
+    recipe = Recipe(backbone="initial_weights", initial_weights="run")
+    with words("`backbone` must be made from the file of `initial_weights`. Received: backbone="):
+        build.make_backbone(recipe)
+
+
+def test_detections_of_other_pictures():
+    pytest.importorskip("pycocotools")
+    with words("`truth` and `detected` must be of the same pictures. Received: 0 and 1 pictures"):
+        dense.average_precision([], [None], [])
