@@ -7,13 +7,13 @@ from typing import Any
 
 EVALUATORS = {
     "knn": "nearest neighbours vote (cosine, weighted)",
-    "linear": "softmax regression on features, weight decay chosen on held-out training images",
+    "linear": "linear classifier of features, weight decay chosen on held-out training images",
     "few": "the same with a few labelled images per class",
     "linear_paper": "MoCo's and the paper's protocol: a head trained by SGD on crops of images",
     "finetune": "backbone and head trained on a fraction of the labels",
     "retrieval": "from a crop to its original",
     "robustness": "accuracy on cropped, shrunk, occluded and corrupted test images",
-    "quality": "alignment, uniformity, RankMe, accuracy per class, confusion, nearest neighbours",
+    "quality": "alignment, uniformity, RankMe, scores of the classes, confusion, nearest neighbours",
     "embedding": "map of the images and nearest neighbours, for the report; labels are not needed",
     "transfer": "linear accuracy on other data sets",
 }

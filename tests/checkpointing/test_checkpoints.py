@@ -262,13 +262,18 @@ def test_whole_numbers_of_another_width_are_restored_and_nothing_else_of_another
 
 
 class Score(keras.callbacks.Callback):
+    def __init__(self, name):
+        super().__init__()
+        self.name = name
+
     def on_epoch_end(self, epoch, logs=None):
-        logs["knn_top1"] = [0.2, 0.9, 0.3, 0.4, 0.5][epoch]
+        logs[self.name] = [0.2, 0.9, 0.3, 0.4, 0.5][epoch]
 
 
-def test_the_newest_and_the_best_are_kept(tmp_path):
+@pytest.mark.parametrize("name", ["knn_top1", "knn_map"])
+def test_the_newest_and_the_best_are_kept(tmp_path, name):
     checkpoint = checkpoint_in(tmp_path, minutes=None, keep=2)
-    train(tmp_path, epochs=5, checkpoint=checkpoint, others=[Score()])
+    train(tmp_path, epochs=5, checkpoint=checkpoint, others=[Score(name)])
     kept = [checkpoint_file.read_state(path) for path in checkpoints_in(tmp_path)]
     assert [(state["position"][0], state["value"]) for state in kept] == [(2, 0.9), (4, 0.4), (5, 0.5)]
 

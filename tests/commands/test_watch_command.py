@@ -48,6 +48,12 @@ def watch(*arguments):
     return cli.main(["leoclr", "watch", *map(str, arguments)])
 
 
+def test_watch_shows_the_mean_average_precision_of_several_labels(tmp_path, capsys):
+    folder(tmp_path, knn_top1=None, knn_map=0.512)
+    watch(tmp_path, "--once")
+    assert "mAP 51.2 % (epoch 2)" in capsys.readouterr().out
+
+
 def test_watch_shows_everything_once(tmp_path, capsys):
     warning = {
         "name": "health/collapse",

@@ -18,6 +18,9 @@ features = (np.eye(3)[labels] + np.random.default_rng(0).normal(0, 0.3, (60, 3))
 sets = (features, labels, features, labels)
 for evaluator in (evaluation.KNN(*sets), evaluation.Linear(*sets), evaluation.FewLabels(*sets)):
     assert all(0 <= score.value <= 1 for score in evaluator.run())
+several = (features, np.eye(3, dtype="uint8")[labels]) * 2
+for evaluator in (evaluation.KNN(*several), evaluation.Linear(*several), evaluation.FewLabels(*several)):
+    assert all(score.name.endswith("/map") and 0.5 < score.value <= 1 for score in evaluator.run())
 assert evaluation.rankme(features) > 2 and evaluation.uniformity(features) < 0
 assert "knn" in EVALUATORS and callable(evaluation.compare) and "keras" not in sys.modules
 import keras

@@ -25,12 +25,22 @@ pytestmark = pytest.mark.backend_free
         ("quality/worst_class", True, True),
         ("embedding/explained", True, False),
         ("monitor/knn_top1", True, False),
+        ("knn/map", True, True),
+        ("robustness/knn/map", True, False),
+        ("quality/average_precision", True, False),
         ("speed/images_per_second", False, False),
         ("speed/waiting_share", True, False),
     ],
 )
 def test_units_and_main_results_follow_from_the_name(name, share, main):
     assert measures.is_share(name) == share and measures.is_main(name) == main
+
+
+def test_a_main_measure_has_a_name_for_one_label_and_one_for_several():
+    assert measures.either("knn") == ("knn/top1", "knn/map")
+    assert measures.measure_of("linear/map").title == "linear, mAP"
+    assert measures.kind_of_results([{"name": "health/queue"}, {"name": "knn/map"}]) == "map"
+    assert measures.kind_of_results([]) == "top1"
 
 
 def test_the_longest_listed_beginning_of_a_name_counts():
