@@ -73,7 +73,8 @@ class Health(keras.callbacks.Callback):
         self.warned: list[str] = []
         self._in_a_row = {"collapse": 0, "chance": 0}
         self._means: dict[str, float] = {}
-        self._timed = 0
+        self._timed = self._first = 0  # steps of this epoch in this process, and those of its first execution
+        self._begun: int | None = None  # steps of the epoch before those that are running
 
     # === State, for an exact resume ===
 
@@ -112,64 +113,73 @@ class Health(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
-        self._timed = 0
+        self._timed = self._first = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._begun = batch
 
     def on_train_batch_end(self, batch, logs=None):
         logs = logs or {}
+        # several steps may be one execution, of which Keras tells the last, also where the epoch is shorter
+        done = min(batch + 1, (self.params or {}).get("steps") or batch + 1)
+        before = batch if self._begun is None else self._begun
+        self._begun = None
         # `loss` is the mean over the epoch's steps so far: not finite from the first bad step on
         loss = float(np.asarray(logs.get("loss", 0.0)))
         if not math.isfinite(loss):
+            at = f"step {done}" if done - before == 1 else f"one of the steps {before + 1} to {done}"
             raise NonFiniteLossError(
-                f"The loss is {loss} at step {batch + 1} of epoch {self.epoch + 1}. "
+                f"The loss is {loss} at {at} of epoch {self.epoch + 1}. "
                 "Try a lower learning rate, a longer warm-up or a higher temperature; "
                 "the last checkpoint is from before."
             )
-        spread = self._of_this_step("feature_std", batch, logs)
+        spread = self._of_these_steps("feature_std", before, done, logs)
         width = getattr(self.model, "projection_dim", None)
         if spread is not None and width is not None:
             limit = self.collapse / math.sqrt(width)
-            if self._lasts("collapse", spread < limit):
+            if self._lasts("collapse", spread < limit, done - before):
                 self._warn(
                     "collapse",
                     spread,
                     f"The queries of a batch are nearly the same: `feature_std` is below {limit:.2g} "
                     f"since {self.patience} steps; try a lower learning rate or `bn_groups` > 1.",
                 )
-        ratio = self._of_this_step("loss_to_chance", batch, logs)
-        if ratio is not None and self._lasts("chance", ratio > 0.99):
+        ratio = self._of_these_steps("loss_to_chance", before, done, logs)
+        if ratio is not None and self._lasts("chance", ratio > 0.99, done - before):
             self._warn(
                 "chance",
                 ratio,
                 f"The loss is that of guessing since {self.patience} steps; try another learning rate, crops "
                 "that share more with their image (`crop_scale`), or weaker colours (`color_jitter`).",
             )
-        self._time()
+        self._time(done - before)
 
-    def _of_this_step(self, name, batch, logs):
-        """The logs hold means since the epoch began."""
+    def _of_these_steps(self, name, before, done, logs):
+        """The mean of the steps that have just run; the logs hold means since the epoch began."""
         if name not in logs:
             return None
         mean = float(np.asarray(logs[name]))
-        before = self._means.get(name, 0.0) if batch else 0.0
+        earlier = self._means.get(name, 0.0) if before else 0.0
         self._means[name] = mean
-        return mean * (batch + 1) - before * batch
+        return (mean * done - earlier * before) / (done - before)
 
-    def _lasts(self, name, sick):
-        self._in_a_row[name] = self._in_a_row[name] + 1 if sick else 0
-        return self._in_a_row[name] == self.patience
+    def _lasts(self, name, sick, steps):
+        so_far = self._in_a_row[name]
+        self._in_a_row[name] = so_far + steps if sick else 0
+        return so_far < self.patience <= self._in_a_row[name]
 
-    def _time(self):
+    def _time(self, steps):
         now = time.monotonic(), self.feed.waited() if self.feed and self.feed.waited else 0.0
         if not self._timed:
-            self._from = now
-        self._timed += 1
+            self._from, self._first = now, steps
+        self._timed += steps
         self._until = now
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.feed is None or self._timed < 2:
+        if self.feed is None or self._timed == self._first:
             return
         seconds, waited = (until - start for start, until in zip(self._from, self._until, strict=True))
-        steps = self._timed - 1
+        steps = self._timed - self._first
         share = waited / max(seconds, 1e-9)
         speed = steps * self.feed.batch_size / max(seconds, 1e-9)
         if logs is not None:

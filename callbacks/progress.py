@@ -69,14 +69,15 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        last = batch + 1 >= self.feed.steps
+        done = min(batch + 1, self.feed.steps)  # the last of several steps that run at once may be beyond
+        last = done == self.feed.steps
         if self._marks and not last and now - self._looked < DRAWN:
             return
         self._looked = now
-        self._mark(now, batch + 1)
+        self._mark(now, done)
         if last:  # what follows until the next epoch, such as kNN, is no training
             self._ended = now
-        self._tell(step=batch + 1, seconds_left=self._seconds_left(batch + 1), **_numbers(logs))
+        self._tell(step=done, seconds_left=self._seconds_left(done), **_numbers(logs))
         if self.verbose == 1:
             self.live.show(status_text.step_text(self.status), status_text.share_done(self.status))
 

@@ -183,3 +183,54 @@ def test_non_finite_loss_stops_at_its_step_and_keeps_the_last_checkpoint(tmp_pat
 def test_bad_options_are_refused(options, words):
     with pytest.raises(ValueError, match=words):
         callbacks.Health(**options)
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("at_once", [1, 3, 4])
+def test_steps_that_run_at_once_count_as_so_many(tmp_path, at_once, monkeypatch):
+    """Keras tells the last step of an execution, which may lie behind the end of the epoch."""
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    results = Results(tmp_path / "results.jsonl")
+    health = callbacks.Health(callbacks.Feed(8, 2, 10), results, patience=5)
+    health.set_model(small_model())
+    health.set_params({"steps": 10})
+    spreads = [0.01 + 0.001 * step for step in range(10)]  # of one step each
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        health.on_train_begin()
+        for epoch in range(2):
+            health.on_epoch_begin(epoch)
+            for first in range(0, 10, at_once):
+                done = min(10, first + at_once)
+                clock[0] += done - first
+                health.on_train_batch_begin(first)
+                health.on_train_batch_end(
+                    first + at_once - 1, HEALTHY | {"feature_std": np.mean(spreads[:done])}
+                )
+                assert health._means["feature_std"] * done == pytest.approx(sum(spreads[:done]))
+            health.on_epoch_end(epoch, {})
+    assert health._in_a_row == {"collapse": 20, "chance": 0}
+    speeds = [line for line in results.read() if line["name"] == "speed/images_per_second"]
+    assert [line["value"] for line in speeds] == [pytest.approx(8.0)] * 2
+    assert [line["steps"] for line in speeds] == [10 - at_once] * 2
+    assert "collapse" in health.warned
+    with pytest.raises(callbacks.NonFiniteLossError, match="steps 1 to 3" if at_once == 3 else "step"):
+        health.on_train_batch_begin(0)
+        health.on_train_batch_end(at_once - 1, {"loss": math.nan})
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="Keras runs single steps on torch")
+def test_a_real_fit_of_several_steps_per_execution_has_the_right_steps(tmp_path):
+    model, results = small_model(), Results(tmp_path / "results.jsonl")
+    model.compile(optimizer=model.optimizer, steps_per_execution=2)
+    feed = callbacks.Feed(8, 2, 5)
+    health = callbacks.Health(feed, results)
+    progress = callbacks.Progress(feed, verbose=0)
+    model.fit(
+        batched(random_views(batches=5)), epochs=2, verbose=0, shuffle=False, callbacks=[health, progress]
+    )
+    assert model.optimizer.iterations == 10
+    assert progress.status["step"] == 5 and progress.status["seconds_left"] == 0
+    steps = [line["steps"] for line in results.read() if line["name"] == "speed/images_per_second"]
+    assert steps == [3, 3]
