@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import hashlib
 import json
@@ -10,20 +9,19 @@ import math
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_leoclr.backbones.copying import copy_of
-from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import takes_raw
-from keras_leoclr.backbones.pooling import check_channels_last, with_pooled_features
+from keras_leoclr.backbones.pooling import check_channels_last
 from keras_leoclr.checks import PixelRange, finite
-from keras_leoclr.distribution.devices import gpus, on_one_device
+from keras_leoclr.distribution.devices import gpus
 from keras_leoclr.evaluation.labels import as_labels
+from keras_leoclr.evaluation.predictors import in_turn, predicting
 from keras_leoclr.runs.files import locked, whole_path, write_json
 from keras_leoclr.terminal import Bar
 
@@ -68,14 +66,14 @@ def extract_features(
         ValueError: if the dataset is empty, the images do not fit the backbone, a value is not finite, or the
             backbone normalises images and these are no pixels in [0, 255], as normalised ones are.
     """
-    with on_one_device(with_pooled_features(backbone)) as backbone:
-        devices = gpus() if devices is None else tuple(devices)
-        return _extract(in_precision(backbone, precision), dataset, verbose, cache, identity, devices)
+    devices = gpus() if devices is None else tuple(devices)
+    with predicting(backbone, _checked(precision), devices) as (backbone, predictors):
+        return _extract(backbone, dataset, verbose, cache, identity, predictors)
 
 
-def _extract(backbone, dataset, verbose, cache, identity, devices):
+def _extract(backbone, dataset, verbose, cache, identity, predictors):
     if cache is None:
-        parts = list(_feature_batches(backbone, dataset, verbose, devices))
+        parts = list(_feature_batches(backbone, dataset, verbose, predictors))
         features, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         return features, labels
     if not identity:
@@ -86,7 +84,7 @@ def _extract(backbone, dataset, verbose, cache, identity, devices):
     if not folder.is_dir():
         with locked(folder.with_suffix(".lock")):
             if not folder.is_dir():  # another process may have made it meanwhile
-                _fill(folder, backbone, dataset, verbose, about, devices)
+                _fill(folder, backbone, dataset, verbose, about, predictors)
     return tuple(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in FILES)
 
 
@@ -133,15 +131,18 @@ def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
         backbone: any Keras model.
         precision: "float32", "mixed_bfloat16", "mixed_float16" or None for the backbone's own.
     """
-    if precision is None:
-        return backbone
-    if precision not in PRECISIONS:
+    return backbone if _checked(precision) is None else copy_of(backbone, dtype=precision)
+
+
+def _checked(precision):
+    if precision is not None and precision not in PRECISIONS:
         raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}. Received: {precision!r}")
+    return precision
 
-    return copy_of(backbone, dtype=precision)
 
-
-def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _feature_batches(
+    backbone, dataset, verbose, predictors, skip=0
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Features and labels of each batch after the first `skip`."""
     check_channels_last(backbone)
     raw = takes_raw(backbone)
@@ -172,7 +173,7 @@ def _feature_batches(backbone, dataset, verbose, devices, skip=0) -> Iterator[tu
             seen.check()
 
     with Bar(target, "Features", "batches", verbose) as bar:
-        yield from _in_turn(_predictors(backbone, devices), wanted())
+        yield from in_turn(predictors, wanted())
     if not number:
         raise ValueError("`dataset` must hold at least one batch. Received: an empty dataset")
 
@@ -187,43 +188,7 @@ def _check_size(images, expected):
         )
 
 
-def _predictors(backbone, devices) -> list[Callable]:
-    """A function from images to features for each device, with a copy of the backbone there."""
-    torch = keras.backend.backend() == "torch"
-    if len(devices) < 2:
-        # of the kernels, only torch's differ in inference
-        return [(with_fast_kernels(backbone) if torch else backbone).predict_on_batch]
-
-    def predictor(device):
-        copy = copy_of(backbone, device=device)
-
-        def predict(images):
-            with keras.device(device):
-                return copy.predict_on_batch(images)
-
-        return predict
-
-    return [predictor(device) for device in devices]
-
-
-def _in_turn(predictors, batches) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Features and labels in the order of the batches, of which each predictor has one at a time."""
-    if len(predictors) == 1:
-        for images, labels in batches:
-            yield np.asarray(predictors[0](images), "float32"), labels
-        return
-    waiting = collections.deque()
-    with ThreadPoolExecutor(len(predictors)) as pool:
-        for number, (images, labels) in enumerate(batches):
-            if len(waiting) == len(predictors):
-                features, own = waiting.popleft()
-                yield np.asarray(features.result(), "float32"), own
-            waiting.append((pool.submit(predictors[number % len(predictors)], images), labels))
-        for features, own in waiting:
-            yield np.asarray(features.result(), "float32"), own
-
-
-def _fill(folder, backbone, dataset, verbose, about, devices):
+def _fill(folder, backbone, dataset, verbose, about, predictors):
     """Makes the folder: raw rows and a count of them while it grows, .npy files at the end."""
     partial = folder.with_suffix(".partial")
     partial.mkdir(parents=True, exist_ok=True)
@@ -238,7 +203,7 @@ def _fill(folder, backbone, dataset, verbose, about, devices):
         for name, file in files.items():  # without rows that were written after the last count
             dtype, shape = _layout(name, rows, width, classes)
             file.truncate(np.dtype(dtype).itemsize * math.prod(shape))
-        for features, labels in _feature_batches(backbone, dataset, verbose, devices, skip=number):
+        for features, labels in _feature_batches(backbone, dataset, verbose, predictors, skip=number):
             classes = labels.shape[1] if labels.ndim == 2 else None
             files["features"].write(np.ascontiguousarray(features).tobytes())
             files["labels"].write(labels.tobytes())

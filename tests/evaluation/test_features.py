@@ -11,6 +11,7 @@ import keras_leoclr as kl
 from keras_leoclr import evaluation
 from keras_leoclr.data import as_source
 from keras_leoclr.evaluation import features as module
+from keras_leoclr.evaluation import predictors
 from keras_leoclr.views.preprocessing import Preprocessing
 from tests.sources import example, flat, write_records
 
@@ -108,7 +109,7 @@ def test_an_interrupted_extraction_goes_on_where_it_was_saved(tmp_path, monkeypa
 
     monkeypatch.setattr(keras.Model, "predict_on_batch", counted)
     features, labels = evaluation.extract_features(backbone, batches(), **how)
-    assert computed == [3, 1]  # of four batches two were saved, the third was lost
+    assert computed == [3, 3]  # of four batches two were saved, the third was lost; the last is filled up
     monkeypatch.undo()
     plain = evaluation.extract_features(backbone, batches())
     np.testing.assert_array_equal(features, plain[0])
@@ -185,13 +186,46 @@ def test_several_devices_share_the_batches_and_keep_their_order(monkeypatch):
 def test_a_copy_of_the_backbone_lies_on_its_device():
     if keras.backend.backend() == "torch":
         pytest.skip("torch has one CPU device")
-    predict = module._predictors(kl.model.with_pooled_features(backbone_with()), DEVICES)[1]
+    backbone = backbone_with()
+    with predictors.predicting(backbone, devices=DEVICES) as (_, made):
+        predict = made[1]
     (model,) = [c.cell_contents for c in predict.__closure__ if isinstance(c.cell_contents, keras.Model)]
     value = model.variables[0].value
     place = value.device if keras.backend.backend() == "tensorflow" else str(next(iter(value.devices())))
     assert place.endswith("1"), place
     images = batches()[0][0]
     np.testing.assert_allclose(predict(images), numpy_features(backbone_with(), images), atol=1e-4)
+
+
+@pytest.mark.parametrize("devices", [(), DEVICES])
+@pytest.mark.parametrize("precision", [None, "mixed_bfloat16"])
+def test_what_is_compiled_stays_from_one_measurement_to_the_next(devices, precision, monkeypatch):
+    backbone = backbone_with()
+    shapes, step = [], keras.Model.predict_step
+    monkeypatch.setattr(
+        keras.Model, "predict_step", lambda self, *args: shapes.append(args) or step(self, *args)
+    )
+    first, _ = evaluation.extract_features(backbone, batches(), devices=devices, precision=precision)
+    seen = [keras.tree.map_structure(np.shape, args[-1]) for args in shapes]
+    assert {str(shape) for shape in seen} == {str(seen[0])}, "the last batch was not filled up"
+    if keras.backend.backend() != "torch":  # Python runs when a function is compiled
+        assert len(seen) == max(len(devices), 1)
+    backbone.set_weights([2 * weight for weight in backbone.get_weights()])
+    del shapes[:]
+    again, _ = evaluation.extract_features(backbone, batches(), devices=devices, precision=precision)
+    assert not shapes or keras.backend.backend() == "torch"
+    assert np.abs(first - again).max() > 0.01  # of the weights of now
+    alone = evaluation.extract_features(backbone, [batches()[-1]], devices=devices, precision=precision)[0]
+    np.testing.assert_allclose(again[-len(alone) :], alone, rtol=1e-2 if precision else 1e-5)
+
+
+def test_what_is_kept_for_features_is_no_part_of_the_backbone(tmp_path):
+    backbone = backbone_with()
+    evaluation.extract_features(backbone, batches(), devices=DEVICES)
+    assert len(backbone.weights) == len(backbone_with().weights)
+    backbone.save(tmp_path / "backbone.keras")
+    again = keras.models.load_model(tmp_path / "backbone.keras")
+    assert len(again.weights) == len(backbone.weights)
 
 
 def test_with_several_devices_what_breaks_is_told_and_what_was_saved_goes_on(tmp_path):

@@ -31,13 +31,12 @@ def made(tmp_path, backbone, options=OPTIONS, train=TRAIN, test=TEST, **more):
 def images_seen(monkeypatch):
     """Numbers of images of each call of a backbone."""
     seen = []
-    make = features._predictors
+    compute = features.in_turn
 
-    def counted(backbone, devices):
-        predictors = make(backbone, devices)
-        return [lambda images, p=p: seen.append(len(images)) or p(images) for p in predictors]
+    def counted(predictors, batches):
+        return compute(predictors, (seen.append(len(batch[0])) or batch for batch in batches))
 
-    monkeypatch.setattr(features, "_predictors", counted)
+    monkeypatch.setattr(features, "in_turn", counted)
     return seen
 
 
