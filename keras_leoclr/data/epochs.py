@@ -64,12 +64,16 @@ class Epochs:
         made = tf.data.Dataset.zip((images, draws.unbatch())).map(
             self.views.views_of_one, num_parallel_calls=self.parallel_images, deterministic=True
         )
-        batches = made.batch(self.size, drop_remainder=True)
+        # copying views into batches keeps a core busy, too
+        together = {"num_parallel_calls": self.parallel_batches, "deterministic": True}
+        batches = made.batch(self.size, drop_remainder=True, **together)
         if not self.permute_keys:
             return batches
-        return _numbered(batches, first).map(
-            lambda number, made: self._permuted(made, tf.random.fold_in(epoch_seed, number))
-        )
+
+        def permuted(number, made):
+            return self._permuted(made, tf.random.fold_in(epoch_seed, number))
+
+        return self._each(batches, first, permuted)
 
     def _images(self, epoch_seed, first):
         return self.order.images(epoch_seed, first, self.batch_size, self.start, self.size)

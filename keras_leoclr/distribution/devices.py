@@ -6,11 +6,13 @@ import contextlib
 import dataclasses
 import os
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.distribution.ahead import ahead
 from keras_leoclr.distribution.groups import data_axis
 from keras_leoclr.distribution.step import strategy_of
 from keras_leoclr.distribution.strategies import STRATEGIES
@@ -103,14 +105,16 @@ class Devices:
         return self.worker, self.workers
 
     def distribute(self, dataset: Any, batch_size: int) -> Any:
-        """A dataset of this worker's part of the batches, as `fit` takes it.
+        """A dataset of this worker's part of the batches, as `fit` takes it; on GPUs one batch ahead.
 
         Args:
             dataset: tf.data of batches, `view_dataset(..., shard=devices.shard)`.
             batch_size: images per step, of all replicas.
         """
+        if self.strategy == "mirrored":
+            return dataset  # tf.distribute puts batches onto its devices ahead
         if self.strategy != "multi_worker":
-            return dataset
+            return ahead(dataset)
         if self.replicas > self.workers:
             dataset = dataset.rebatch(batch_size // self.replicas, drop_remainder=True)
         return self.engine.distribute_datasets_from_function(lambda context: dataset)
@@ -252,7 +256,7 @@ def _connect_torch(strategy, timeout):
 
 
 @contextlib.contextmanager
-def on_one_device(model: keras.Model):
+def on_one_device(model: keras.Model, copied: Callable[[keras.Model], keras.Model] = copy_of):
     """The model for use by this process alone: a copy on one device where the model is on many.
 
     Every worker has to take part in what a distributed model computes, and `predict` hands a batch to
@@ -260,6 +264,7 @@ def on_one_device(model: keras.Model):
 
     Args:
         model: built, of layers that can be cloned.
+        copied: makes the copy, or has one already.
     """
     if strategy_of(model) is None and data_axis() is None:
         yield model
@@ -268,7 +273,7 @@ def on_one_device(model: keras.Model):
     if current is not None:
         keras.distribution.set_distribution(None)
     try:
-        yield copy_of(model)
+        yield copied(model)
     finally:
         if current is not None:
             keras.distribution.set_distribution(current)
