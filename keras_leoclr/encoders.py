@@ -81,7 +81,7 @@ def _encoder(backbone, hidden_dim, projection_dim, name):
         images = keras.Input(backbone.input_shape[1:], name="images")
         return keras.Model(images, head(backbone(images)), name=name)
 
-    return encoder(backbone), encoder(with_fast_kernels(backbone))
+    return encoder(backbone), encoder(with_fast_kernels(backbone, grouped=True))
 
 
 class MovingAverage:

@@ -193,10 +193,10 @@ class LeOCLR(keras.Model):
         images = canvases.query_of(self.views, inputs, self.backbone.compute_dtype)
         return self._encode(self.query_encoder, images, training)
 
-    def _encode(self, encoder, images, training):
-        """(B, H, W, C) -> (B, D), unit rows in float32."""
+    def _encode(self, encoder, images, training, views=1):
+        """(B, H, W, C) -> (B, D), unit rows in float32; B images of each of some views."""
         if training:
-            outputs = groups.outputs_in_training(self._in_training(encoder), images, self.bn_groups)
+            outputs = groups.outputs_in_training(self._in_training(encoder), images, views * self.bn_groups)
         else:
             outputs = encoder(images, training=False)
         outputs = ops.cast(outputs, "float32")
@@ -205,9 +205,9 @@ class LeOCLR(keras.Model):
 
     def _encode_keys(self, views, training):
         """{"keys": (B, V, H, W, C)} -> keys (B, V, D) in the order of the queries, of all replicas."""
-        images = [views["keys"][:, number] for number in range(views["keys"].shape[1])]
+        encoder, faster = self.key_encoder, self._in_training(self.key_encoder)
         with step.no_gradient():
-            keys = [self._encode(self.key_encoder, view, training) for view in images]
+            keys = groups.keys_of_views(self._encode, encoder, faster, views["keys"], training)
             keys = step.gather(ops.stack(keys, axis=1))
             if "permutation" in views:
                 self._synchronized.warn('A "permutation" of the keys')

@@ -15,36 +15,59 @@ form.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from typing import Any
 
 import keras
 from keras import layers, ops
 
+from keras_leoclr.backbones import norm_kernels
 from keras_leoclr.backbones.graph import in_order, rewired
 from keras_leoclr.backbones.moving_statistics import move_statistics
+from keras_leoclr.backbones.norm_kernels import channels_first
 
 
-def with_fast_kernels(model: keras.Model) -> keras.Model:
+def with_fast_kernels(model: keras.Model, grouped: bool = False) -> keras.Model:
     """The same model, of the same layers and weights, faster and lighter in training.
 
     Args:
         model: functional or Sequential; models within it are treated likewise. Its layers are shared, not
             copied: it can be used and saved as before, and sees what is trained. A model of another kind is
             returned as it is, and so is every model on JAX.
+        grouped: whether BatchNorm has to have another form on JAX too, for `norm_kernels.groups_of_images`.
     """
     # of other classes, a clone would be of a class of its own, without their methods
     functional = type(model) in (keras.Model, keras.Sequential) or type(model).__name__ == "Functional"
-    if keras.backend.backend() == "jax" or not functional:
+    jax = keras.backend.backend() == "jax"
+    if (jax and not grouped) or not functional:
         return model
     _choose_kernels()
     forms = _forms_of(model)
 
     def form_of(layer):
-        return with_fast_kernels(layer) if isinstance(layer, keras.Model) else forms.get(id(layer), layer)
+        if isinstance(layer, keras.Model):
+            return with_fast_kernels(layer, grouped)
+        return forms.get(id(layer), layer)
 
     return rewired(model, form_of)
+
+
+def takes_groups(model: keras.Model) -> bool:
+    """Whether BatchNorm is all that connects the images of a batch, in the form that knows groups.
+
+    Args:
+        model: of `with_fast_kernels(..., grouped=True)`.
+    """
+    found = model._flatten_layers()
+    known = {id(layer.layer) for layer in found if isinstance(layer, _BatchNorm)}
+    for layer in found:
+        if isinstance(layer, keras.layers.BatchNormalization) and id(layer) not in known:
+            return False
+        # layers that draw numbers draw others for one pass; other people's layers may do anything
+        own = type(layer).__module__.split(".")[0] in ("keras", "keras_leoclr")
+        if not own or hasattr(layer, "seed_generator"):
+            return False
+    return True
 
 
 def _choose_kernels() -> None:
@@ -66,7 +89,7 @@ def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
     uses.update(id(tensor) for tensor in model.outputs)
     maker = {id(tensor): operation for operation, _, outputs in nodes for tensor in outputs}
     source = {id(operation): inputs[0] for operation, inputs, _ in nodes if inputs}
-    torch = keras.backend.backend() == "torch"
+    torch, jax = (keras.backend.backend() == name for name in ("torch", "jax"))
     forms: dict[int, layers.Layer] = {}
     for operation, inputs, _ in nodes:
         if not inputs or getattr(operation, "activity_regularizer", None) is not None:
@@ -77,6 +100,8 @@ def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
         form: layers.Layer | None = None
         if _is_norm(operation):
             form = _BatchNorm(operation)
+        elif jax:
+            continue
         elif _is_conv(operation) or _is_pool(operation):
             kind = _Conv if _is_conv(operation) else _MaxPool
             if alone and _can_pad(operation, before, maker[id(source.get(id(before), inputs[0]))]):
@@ -212,7 +237,7 @@ class _Conv(_Padding):
         import torch
 
         outputs = torch.nn.functional.conv2d(
-            _channels_first(inputs),
+            channels_first(inputs),
             ops.convert_to_tensor(layer.kernel).permute(3, 2, 0, 1),
             ops.convert_to_tensor(layer.bias) if layer.use_bias else None,
             stride=layer.strides,
@@ -231,7 +256,7 @@ class _MaxPool(_Padding):
         import torch
 
         pooled = torch.nn.functional.max_pool2d(
-            _channels_first(inputs), self.layer.pool_size, self.layer.strides, self.padding
+            channels_first(inputs), self.layer.pool_size, self.layer.strides, self.padding
         )
         return pooled.permute(0, 2, 3, 1)
 
@@ -252,49 +277,8 @@ class _BatchNorm(_Form):
         if not (training and layer.trainable) or mask is not None:
             outputs = layer(inputs, training=training, mask=mask)
             return ops.relu(outputs) if self.relu else outputs
-        weights = layer.gamma, layer.beta, layer.epsilon
-        if keras.backend.backend() == "tensorflow":
-            outputs, mean, variance = _tensorflow_norm(inputs, *weights)
-        else:
-            outputs, mean, variance = _torch_norm(inputs, *weights, self.relu)
-        # Both kernels return the variance divided by n - 1; Keras' own, and JAX', is divided by n.
-        # `ops.prod` of sizes that are known would make tensors of them, and a GPU of torch wait for them.
-        count = math.prod(ops.shape(inputs)[:3])
-        count = count if isinstance(count, int) else ops.cast(count, variance.dtype)
-        new = ((layer.moving_mean, mean, 1.0), (layer.moving_variance, variance, (count - 1) / count))
-        move_statistics(layer, new)
+        outputs, mean, variance, momentum = norm_kernels.normalised(layer, inputs, self.relu)
+        if mean is None:
+            return outputs
+        move_statistics(momentum, ((layer.moving_mean, mean), (layer.moving_variance, variance)))
         return outputs
-
-
-def _tensorflow_norm(inputs, gamma, beta, epsilon):
-    import tensorflow as tf
-
-    nothing = tf.zeros([0])
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs,
-        scale=ops.convert_to_tensor(gamma, "float32"),
-        offset=ops.convert_to_tensor(beta, "float32"),
-        mean=nothing,
-        variance=nothing,
-        epsilon=epsilon,
-        is_training=True,
-    )
-    return outputs, mean, variance
-
-
-def _torch_norm(inputs, gamma, beta, epsilon, relu):
-    import torch
-
-    gamma, beta = ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
-    mean, variance = torch.zeros((2, *beta.shape), device=beta.device)  # the kernel writes into them
-    outputs = torch.nn.functional.batch_norm(
-        _channels_first(inputs), mean, variance, gamma, beta, training=True, momentum=1.0, eps=epsilon
-    )
-    if relu:
-        outputs = outputs.relu_()  # before the view, behind which autograd would copy
-    return outputs.permute(0, 2, 3, 1), mean, variance
-
-
-def _channels_first(images):
-    """(B, H, W, C) -> (B, C, H, W), a view of torch's memory format channels_last."""
-    return images.contiguous().permute(0, 3, 1, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,19 +10,18 @@ import keras
 from keras import ops
 
 
-def move_statistics(layer: keras.layers.Layer, new: Sequence[tuple[keras.Variable, Any, Any]]) -> None:
+def move_statistics(momentum: float, new: Sequence[tuple[keras.Variable, Any]]) -> None:
     """Moves the moving statistics of a BatchNorm layer, now or at the end of `statistics_at_once`.
 
     Args:
-        layer: whose `momentum` is taken: `moving = momentum * moving + (1 - momentum) * share * value`.
-        new: (moving variable, value, share) for mean and variance.
+        momentum: of `moving = momentum * moving + (1 - momentum) * value`.
+        new: (moving variable, value) for mean and variance.
     """
     if _statistics is not None:
-        _statistics.add(layer, new)
+        _statistics.add(momentum, new)
         return
-    for moving, value, share in new:
-        value = ops.stop_gradient(value) * share
-        moving.assign(moving * layer.momentum + value * (1.0 - layer.momentum))
+    for moving, value in new:
+        moving.assign(moving * momentum + ops.stop_gradient(value) * (1.0 - momentum))
 
 
 class _Statistics:
@@ -32,23 +30,22 @@ class _Statistics:
     def __init__(self):
         self._new = {}
 
-    def add(self, layer, new):
-        if id(layer) in self._new:  # a layer that is used twice moves twice, one after the other
-            self.move()
-        self._new[id(layer)] = [(*each, layer.momentum) for each in new]
+    def add(self, momentum, new):
+        if any(id(moving) in self._new for moving, _ in new):
+            self.move()  # a layer that is used twice moves twice, one after the other
+        self._new |= {id(moving): (moving, value, momentum) for moving, value in new}
 
     def move(self):
-        """As `_BatchNorm` does for a single layer."""
+        """As `move_statistics` does for a single layer."""
         import torch
 
-        moving, values, shares, momenta = zip(*itertools.chain(*self._new.values()), strict=True)
+        moving, values, momenta = zip(*self._new.values(), strict=True)
         self._new = {}
         if values[0].device.type == "meta":  # Keras only asks for shapes
             return
         with torch.no_grad():
             moving = [each.value for each in moving]
-            shares = [share * (1.0 - momentum) for share, momentum in zip(shares, momenta, strict=True)]
-            values = torch._foreach_mul(values, shares)
+            values = torch._foreach_mul(values, [1.0 - momentum for momentum in momenta])
             torch._foreach_mul_(moving, momenta)
             torch._foreach_add_(moving, values)
 

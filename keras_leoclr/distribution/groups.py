@@ -9,7 +9,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_leoclr.backbones.kernels import takes_groups
 from keras_leoclr.backbones.moving_statistics import statistics_at_once
+from keras_leoclr.backbones.norm_kernels import groups_of_images
 
 
 def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
@@ -26,8 +28,13 @@ def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
     Raises:
         ValueError: if `groups` does not divide the batch size.
     """
+    whole = groups > 1 and in_one_pass() and takes_groups(model)
 
     def stateless(trainable, non_trainable, images):
+        if whole:
+            _check_parts(images, groups)
+            with groups_of_images(groups):
+                return model.stateless_call(trainable, non_trainable, images, training=True)
         outputs = []
         for part in _parts(images, groups):
             made, non_trainable = model.stateless_call(trainable, non_trainable, part, training=True)
@@ -36,6 +43,10 @@ def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
 
     if data_axis() is not None:
         return per_device(stateless, model, images)
+    if whole:
+        _check_parts(images, groups)
+        with groups_of_images(groups), statistics_at_once():
+            return model(images, training=True)
     outputs = []
     for part in _parts(images, groups):
         with statistics_at_once():
@@ -43,13 +54,69 @@ def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
     return ops.concatenate(outputs) if groups > 1 else outputs[0]
 
 
+def in_one_pass() -> bool:
+    """Whether groups are encoded in one pass over the whole batch, in which BatchNorm alone sees them.
+
+    So it is on GPUs, which large products keep busier and which get fewer operations. On CPUs each group has
+    a pass of its own, which needs no copies into groups and out of them.
+    """
+    if ONE_PASS is not None:
+        return ONE_PASS
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return bool(tf.config.list_logical_devices("GPU"))
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    import jax
+
+    return jax.devices()[0].platform != "cpu"
+
+
+ONE_PASS: bool | None = None  # for tests and benchmarks: whatever the device
+
+
+def keys_of_views(
+    encode: Callable[..., Any], encoder: keras.Model, faster: keras.Model, keys: Any, training: bool
+) -> list[Any]:
+    """What an encoder makes of each key view, in one pass for all of them where that is the faster way.
+
+    The views are then groups of one batch, each with statistics of its own, as in passes of their own.
+    Without a gradient nothing is kept of a pass, so that V views at once need less memory than the queries'
+    pass with its gradient, which follows when that memory is free again.
+
+    Args:
+        encode: `(encoder, images, training, views) -> outputs`; the images are those of so many views, one
+            view after the other.
+        encoder: the key encoder.
+        faster: the same encoder in the form that is trained.
+        keys: (B, V, H, W, C).
+        training: whether BatchNorm takes statistics of the batch.
+
+    Returns:
+        V outputs, B rows each.
+    """
+    views = [keys[:, number] for number in range(keys.shape[1])]
+    together = len(views) > 1 and training and data_axis() is None and in_one_pass()
+    if not (together and takes_groups(faster)):
+        return [encode(encoder, view, training, 1) for view in views]
+    return ops.split(encode(encoder, ops.concatenate(views), training, len(views)), len(views))
+
+
 def _parts(images, groups):
+    _check_parts(images, groups)
+    return ops.split(images, groups) if groups > 1 else [images]
+
+
+def _check_parts(images, groups):
     size = images.shape[0]
     if size is not None and size % groups:
         raise ValueError(
             f"`bn_groups` must divide the batch size. Received: bn_groups={groups}, a batch of {size} images"
         )
-    return ops.split(images, groups) if groups > 1 else [images]
 
 
 class SynchronizedNorms:

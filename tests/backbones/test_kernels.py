@@ -126,7 +126,7 @@ def test_both_encoders_train_by_the_kernels_and_are_stock():
     model = small_model()
     for encoder in (model.query_encoder, model.key_encoder):
         fast = model._in_training(encoder)
-        assert ("_BatchNorm" in kinds(fast)) == FUSES
+        assert "_BatchNorm" in kinds(fast)  # on JAX for groups of images alone
         assert [id(v) for v in fast.variables] == [id(v) for v in encoder.variables]
     assert not {kind for kind in kinds(model) if kind.startswith("_")}
 
