@@ -13,6 +13,7 @@ from keras_leoclr.backbones.initial import InitialWeights
 from keras_leoclr.backbones.named import named_backbone
 from keras_leoclr.backbones.names import library_of
 from keras_leoclr.distribution.devices import Devices
+from keras_leoclr.training.precision import decided
 from keras_leoclr.training.recipe import INITIAL, Recipe
 
 
@@ -129,6 +130,7 @@ def compiled_model(
         views: see `make_model`.
     """
     # With tf.distribute what has variables is made inside the scope, and LeOCLR outside, see there.
+    recipe, _ = decided(recipe)
     with _precision(recipe.precision):
         with devices.scope():
             backbone = make_backbone(recipe) if initial is None else _copy_in(initial.backbone, recipe)

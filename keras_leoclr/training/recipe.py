@@ -145,10 +145,10 @@ class Recipe:
 
     # === Devices ===
     precision: str = setting(
-        "float32",
-        "float32, mixed_bfloat16 or mixed_float16",
+        "auto",
+        "float32, mixed_bfloat16, mixed_float16, or auto: mixed_bfloat16 on GPUs that have it, else float32",
         group="devices",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     strategy: str = setting(
         "auto",

@@ -221,6 +221,8 @@ class RunSession:
         default = {field.name: field.default for field in dataclasses.fields(Recipe)}
         noted = self.folder.about()
         before = {**default, **self.folder.recipe(), "backend": noted.get("backend")}
+        if self.recipe.precision == "auto":  # is what the run began with
+            self.recipe = dataclasses.replace(self.recipe, precision=before["precision"])
         now = {**dataclasses.asdict(self.recipe), "backend": self.about["backend"]}
         changed = [name for name in now if _plain(before.get(name)) != _plain(now[name])]
         if "dataset" in changed:

@@ -61,6 +61,11 @@ class StudyRun:
     recipe: Recipe
     place: int
 
+    def __post_init__(self):
+        # runs that are compared have one precision, whatever the computer
+        if self.recipe.precision == "auto":
+            object.__setattr__(self, "recipe", dataclasses.replace(self.recipe, precision="float32"))
+
     @property
     def folder(self) -> str:
         """Name of its folder."""

@@ -42,7 +42,9 @@ def test_every_variant_is_a_recipe_of_its_own(name, recipe):
     assert [r.place for r in runs] == list(range(len(runs)))
     assert all(r.recipe.seed == 3 and not r.recipe.evaluate for r in runs)
     if not any("method" in changes for changes in ablations.of(name, recipe).values()):
-        assert runs[0].recipe == dataclasses.replace(recipe, seed=3, evaluate=False, map_images=0)
+        assert runs[0].recipe == dataclasses.replace(
+            recipe, seed=3, evaluate=False, map_images=0, precision="float32"
+        )
 
 
 def test_equal_compute_counts_forward_passes():
