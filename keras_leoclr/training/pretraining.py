@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 import time
 from collections.abc import Callable, Iterable
 
 import keras
 
-from keras_leoclr import backbones, distribution, model_card, report
+from keras_leoclr import backbones, distribution, gpu_memory, model_card, report
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.callbacks import Checkpoint, Feed, Health, OnlineLinearProbe, Progress, TensorBoard
 from keras_leoclr.callbacks.guarded import check_callbacks, guarded
@@ -27,6 +28,7 @@ from keras_leoclr.training.ending import Ending
 from keras_leoclr.training.judging import Judge, final_scores
 from keras_leoclr.training.monitors import monitors
 from keras_leoclr.training.placing import place_of_views
+from keras_leoclr.training.precision import decided
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.run_files import note_initial, renamed, save, write_skipped
 from keras_leoclr.training.session import RunSession
@@ -103,6 +105,7 @@ def pretrain(
     with distribution.connect(recipe.strategy) as devices:
         before = None if overwrite else RunFolder(workdir)
         recipe, reasons = settle(recipe) if settle else beginning.settled(recipe, run=before)[:2]
+        recipe, why = decided(recipe, workdir, overwrite)
         # where nothing was trained yet there is nothing that safe settings could be at odds with
         override = override or not RunFolder(workdir).trained
         with RunSession(
@@ -111,8 +114,8 @@ def pretrain(
             recipe = run.recipe
             devices.check_batch_size(recipe.batch_size)
             verbose = verbose if run.writes else 0
-            if verbose and reasons:
-                print("\n".join(reasons))
+            if verbose and (reasons or why):
+                print("\n".join([*reasons, *why]))
             if run.finished and not overwrite:
                 if run.moved_from is not None:
                     RunSources.load(recipe, run.compare_data, run.draws, images)
@@ -271,15 +274,17 @@ def _fit(
     chosen: list[keras.callbacks.Callback],
 ) -> None:
     recipe = batches.recipe
-    with devices.together():
-        checkpoint.fit(
-            model,
-            batches.at,
-            recipe.epochs,
-            chosen,
-            verbose=0,  # `Progress` speaks
-            distribute=lambda dataset: devices.distribute(dataset, recipe.batch_size),
-        )
+    try:
+        with devices.together():
+            distribute = functools.partial(devices.distribute, batch_size=recipe.batch_size)
+            # verbose=0: `Progress` speaks
+            checkpoint.fit(model, batches.at, recipe.epochs, chosen, verbose=0, distribute=distribute)
+    except Exception as error:
+        variables = [*model.variables, *model.optimizer.variables]
+        divisor = devices.replicas * recipe.bn_groups
+        if (advice := gpu_memory.advice(error, recipe.batch_size, variables, divisor)) is None:
+            raise
+        raise gpu_memory.OutOfMemoryError(advice) from error
 
 
 def _introduction(recipe, model, sources, views, steps, devices) -> str:

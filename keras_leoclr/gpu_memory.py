@@ -1,0 +1,102 @@
+"""A step that does not fit into the memory of a GPU: which batch would."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+UNITS = {"": 1, "bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+# what PyTorch, JAX and TensorFlow say, in this order
+_EXHAUSTED = r"CUDA out of memory|RESOURCE_EXHAUSTED|OOM when allocating|ResourceExhausted|OutOfMemoryError"
+_WANTED = r"(?:Tried|trying) to allocate ([\d.]+) ?(bytes|[KMG]iB)"
+_TOTAL = r"total capacity of ([\d.]+) ?([KMG]iB)"
+_USED = r"([\d.]+) ?([KMG]iB) memory in use"
+_TENSOR = r"OOM when allocating tensor with shape\[([\d,]*)\] and type (\w+)"
+_WIDTHS = {"half": 2, "bfloat16": 2, "double": 8, "uint8": 1, "int64": 8}
+
+
+class OutOfMemoryError(RuntimeError):
+    """A step does not fit into the memory of the device."""
+
+
+class Needed(NamedTuple):
+    """What an error tells of memory, in bytes; 0 where it does not.
+
+    Attributes:
+        wanted: of the allocation that failed.
+        used: held by then.
+        total: of the device.
+    """
+
+    wanted: int = 0
+    used: int = 0
+    total: int = 0
+
+
+def needed(error: BaseException) -> Needed | None:
+    """What an error of TensorFlow, JAX or torch tells of the memory of a GPU; None for other errors."""
+    text = f"{type(error).__name__}: {error}"
+    if not re.search(_EXHAUSTED, text):
+        return None
+    if tensor := re.search(_TENSOR, text):
+        sides = [int(side) for side in tensor.group(1).split(",") if side]
+        return Needed(wanted=math.prod(sides) * _WIDTHS.get(tensor.group(2), 4))
+    return Needed(*(_bytes(pattern, text) for pattern in (_WANTED, _USED, _TOTAL)))
+
+
+def batch_that_fits(found: Needed, batch_size: int, held: int = 0, divisor: int = 1) -> int:
+    """An estimate of the largest batch that fits: a half of the one that did not, a quarter, and so on.
+
+    What a step needs grows with the batch, but for what it `held` before. Until it failed, a step had needed
+    `used + wanted`: of a smaller batch it is the same share. Where the error tells neither, it is one half.
+
+    Args:
+        found: of `needed`.
+        batch_size: images of the step that failed.
+        held: bytes of weights, queue and optimizer, which do not depend on the batch.
+        divisor: must divide the batch, such as the number of devices.
+
+    Returns:
+        The number of images; 0 where no batch fits.
+    """
+    per_image = max(found.used + found.wanted - held, 0) / batch_size
+    room = 0.95 * found.total - held if found.total and found.used else math.inf
+    size = batch_size // 2
+    while size and (size % divisor or size * per_image > room):
+        size //= 2
+    return size
+
+
+def advice(
+    error: BaseException, batch_size: int, variables: Sequence[Any] = (), divisor: int = 1
+) -> str | None:
+    """A sentence that names the batch that would fit; None for other errors. See `batch_that_fits`.
+
+    Args:
+        error: of TensorFlow, JAX or torch.
+        batch_size: images of the step that failed.
+        variables: of the model and its optimizer, float32 mostly, which do not depend on the batch.
+        divisor: must divide the batch.
+    """
+    found, held = needed(error), sum(4 * math.prod(variable.shape) for variable in variables)
+    if found is None:
+        return None
+    size = batch_that_fits(found, batch_size, held, divisor)
+    what = f"A step of {batch_size} images does not fit into the memory of the GPU"
+    if found.total and found.used:
+        gib = [size / 2**30 for size in (found.used + found.wanted, found.total)]
+        what += f": it needed more than {gib[0]:.1f} of {gib[1]:.1f} GiB"
+    if not size:
+        return f"{what}. No smaller batch fits: take a smaller `image_size`, `backbone` or `queue_size`."
+    half = batch_size // size
+    return (
+        f"{what}. About {size} images would fit: `--batch_size {size}`, and `--gradient_accumulation_steps "
+        f"{half}` for as many images in an update; `--precision mixed_bfloat16` needs about half the memory."
+    )
+
+
+def _bytes(pattern, text):
+    match = re.search(pattern, text)
+    return int(float(match.group(1)) * UNITS[match.group(2).lower()]) if match else 0
