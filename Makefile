@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: check quickstart pretrain-long report-screenshot results downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
+.PHONY: check gpu-check quickstart pretrain-long report-screenshot results downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
@@ -36,6 +36,10 @@ downstream: $(VENV)/.test
 check: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist worksteal -m "(backend_free or method) and not slow" \
 		--ignore tests/test_packaging.py --ignore tests/data/test_odd_files.py tests
+
+# A machine with a GPU, on JAX and torch; at most 8 minutes on an H100. Needs no TensorFlow, see docs/gpu.md.
+gpu-check:
+	$(PYTHON) tools/gpu_check.py
 
 test: lint $(addprefix test-,$(BACKENDS))
 

@@ -1,0 +1,56 @@
+"""The checks of one backend: `python -m tools.gpu_checks`, started by `tools/gpu_check.py`.
+
+Prints a line of JSON for each check: its number, title, whether it is fine (null: left out), text, figures.
+"""
+
+import argparse
+import json
+import sys
+import time
+import traceback
+
+for name in ("tensorflow", "keras_cv", "tensorflow_datasets"):
+    sys.modules[name] = None  # where they are installed, as if they were not
+
+from tools.gpu_checks import cases, correctness, speed, training  # noqa: E402
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--only", type=int, nargs="*", default=[])
+    parser.add_argument("--cifar10", default=None)
+    options = parser.parse_args()
+    size = cases.TINY if options.tiny else cases.FULL
+    ends = time.monotonic() + options.seconds
+
+    def left():
+        return ends - time.monotonic()
+
+    checks = {
+        1: ("versions and device", lambda: correctness.versions(size)),
+        2: ("five steps against a CPU", lambda: correctness.five_steps(size)),
+        3: ("fast kernels against stock layers", lambda: correctness.kernels(size)),
+        8: ("exact resume", lambda: correctness.resume(size)),
+        7: ("views on the device", lambda: correctness.views_on_the_device(size)),
+        6: ("launches of a step", lambda: speed.launches(size)),
+        # of the time, the training gets what it needs for an epoch at least
+        4: ("speed and memory of a step", lambda: speed.steps(size, lambda: left() - 0.3 * options.seconds)),
+        9: ("training, views on the device", lambda: training.train(size, left, options.cifar10)),
+    }
+    for number, (title, check) in checks.items():
+        if options.only and number not in options.only:
+            continue
+        started = time.monotonic()
+        try:
+            fine, text, figures = check()
+        except Exception as error:
+            traceback.print_exc()
+            fine, text, figures = False, f"{type(error).__name__}: {error}".splitlines()[0], {}
+        line = {"check": number, "title": title, "fine": fine, "text": text, "figures": figures}
+        print(json.dumps(line | {"seconds": round(time.monotonic() - started, 1)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

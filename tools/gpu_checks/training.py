@@ -1,0 +1,163 @@
+"""A training from pictures, views made on the device: does kNN rise?"""
+
+from __future__ import annotations
+
+import io
+import pathlib
+import tarfile
+import time
+
+import keras
+import numpy as np
+
+import keras_leoclr as kl
+from tools.gpu_checks import cases
+
+CIFAR10 = pathlib.Path(__file__).parents[2] / "shared" / "data" / "cifar10.tar.xz"
+BUNDLED = pathlib.Path(kl.__file__).with_name("data") / "fashion_mnist"
+
+
+def pictures_of(folder, size):
+    """Training and test pictures (N, H, W, 3) uint8 with labels (N,), and their name.
+
+    Args:
+        folder: of CIFAR-10 as JPEG files, or the archive of it; the bundled pictures where it is not there.
+        size: of the checks.
+    """
+    path = (
+        pathlib.Path(folder)
+        if folder
+        else next(
+            (
+                p
+                for p in (CIFAR10, CIFAR10.parents[2].parent / "shared" / "data" / CIFAR10.name)
+                if p.exists()
+            ),
+            None,
+        )
+    )
+    if size is cases.FULL and path is not None and path.exists():
+        return "CIFAR-10", *_cifar10(path)
+    count = (60000, 10000) if size is cases.FULL else (256, 128)
+    sets = []
+    for name, most in zip(("train", "test"), count, strict=True):
+        with np.load(BUNDLED / f"{name}.npz") as stored:
+            images, labels = (stored[key][:most] for key in ("images", "labels"))
+        images = np.repeat(images.reshape(len(images), 28, 28, 1), 3, axis=3)
+        sets.append((images, labels.astype("int64")))
+    return "the bundled pictures", *sets
+
+
+def _cifar10(path):
+    """The JPEG files of a folder or an archive, `train/CLASS/NNNN.jpg` and `test/CLASS/NNNN.jpg`."""
+    from PIL import Image
+
+    found = {"train": [], "test": []}
+
+    def add(name, data):
+        parts = pathlib.PurePath(name).parts
+        if parts[-1].endswith(".jpg"):
+            found[parts[-3]].append((parts[-2], np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))))
+
+    if path.is_dir():
+        for file in sorted(path.rglob("*.jpg")):
+            add(file, file.read_bytes())
+    else:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile():
+                    add(member.name, archive.extractfile(member).read())
+    classes = sorted({name for name, _ in found["train"]})
+    return [
+        (np.stack([image for _, image in rows]), np.array([classes.index(name) for name, _ in rows]))
+        for rows in (found["train"], found["test"])
+    ]
+
+
+class Canvases(keras.utils.PyDataset):
+    """Batches of pictures with the parameters of their views, another order and other views each epoch."""
+
+    def __init__(self, images, views, batch, epoch):
+        super().__init__()
+        self.images, self.views, self.batch, self.epoch = images, views, batch, epoch
+        self.order = np.random.default_rng(epoch).permutation(len(images))
+
+    def __len__(self):
+        return len(self.images) // self.batch
+
+    def __getitem__(self, index):
+        rows = self.order[index * self.batch : (index + 1) * self.batch]
+        return (cases.canvases_of(self.views, self.images[rows], (self.epoch, index)),)
+
+
+def train(size, left, folder=None):
+    """LeOCLR and MoCo v2 with views on the device, kNN after each epoch, for the time that is left."""
+    try:
+        from keras_leoclr.views import device  # noqa: F401
+    except ImportError:
+        return None, "this version makes no views on the device", {}
+    name, train, test = pictures_of(folder, size)
+    pixels, batch = (32, 512) if size is cases.FULL else (16, 32)
+    looks = {"mean": (0.49, 0.48, 0.45), "std": (0.25, 0.24, 0.26), "blur_probability": 0.0}
+    kinds = {
+        "LeOCLR": kl.LeOCLRViews(pixels, crop_scale=(0.2, 1.0), **looks),
+        "MoCo v2": kl.MoCoV2Views(pixels, crop_scale=(0.2, 1.0), **looks),
+    }
+    seconds, figures = left() / len(kinds), {}
+    for kind, views in kinds.items():
+        ends = time.monotonic() + seconds
+        figures[kind] = _trained(size, views, train, test, pixels, batch, ends)
+    text = "; ".join(
+        f"{kind}: kNN {' '.join(f'{value:.3f}' for value in found['knn'])}, "
+        f"{found['images_per_second']:.0f} images/s"
+        for kind, found in figures.items()
+    )
+    fine = all(
+        found["knn"][-1] > (found["knn"][0] if size is cases.FULL else 0.0) for found in figures.values()
+    )
+    return fine, f"{name}, kNN before training and after each epoch. {text}", figures
+
+
+def _trained(size, views, train, test, pixels, batch, ends):
+    """kNN accuracy before training and after each epoch that began before `ends`, at least one."""
+    keras.utils.set_random_seed(0)
+    stem = {"stem": "cifar"} if size is cases.FULL else {"widths": (8, 16)}
+    backbone = getattr(kl.backbones, size.network)((pixels, pixels, 3), **stem)
+    model = kl.LeOCLR(backbone, queue_size=4096 if size is cases.FULL else 64, momentum=0.99, views=views)
+    model.compile(kl.optimizers.SGD(0.06, momentum=0.9, weight_decay=5e-4))
+    accuracies = [_knn(model, views, train, test, pixels)]
+    epoch, images, seconds, longest = 0, 0, 0.0, 0.0
+    while not epoch or (time.monotonic() + longest < ends and size is cases.FULL):
+        started = time.monotonic()
+        data = Canvases(train[0], views, batch, epoch)
+        model.fit(data, verbose=0, shuffle=False)
+        trained = time.monotonic() - started
+        if epoch:  # the first one compiles
+            images, seconds = images + len(data) * batch, seconds + trained
+        accuracies.append(_knn(model, views, train, test, pixels))
+        longest, epoch = time.monotonic() - started, epoch + 1
+    speed = images / seconds if seconds else len(data) * batch / trained
+    return {"knn": accuracies, "epochs": epoch, "images_per_second": speed}
+
+
+def _knn(model, views, train, test, pixels):
+    """Accuracy of 2,000 test pictures by 10,000 training pictures."""
+    sets = []
+    for (images, labels), most in ((train, 10000), (test, 2000)):
+        images = _resized(images[:: max(1, len(images) // most)], pixels)
+        labels = labels[:: max(1, len(labels) // most)]
+        looks = views.settings.keys
+        scaled = (images / 255.0 - np.asarray(looks.mean)) / np.asarray(looks.std)
+        batches = [
+            (scaled[i : i + 256].astype("float32"), labels[i : i + 256]) for i in range(0, len(labels), 256)
+        ]
+        sets += kl.evaluation.extract_features(model.backbone, batches)
+    return kl.evaluation.knn(*sets, k=20)["top1"]
+
+
+def _resized(images, pixels):
+    from PIL import Image
+
+    if images.shape[1] == pixels:
+        return images
+    return np.stack([np.asarray(Image.fromarray(image).resize((pixels, pixels))) for image in images])
