@@ -40,6 +40,10 @@ class Images(abc.ABC):
     several_labels = False
     values_checked = False
 
+    def things(self, number: int) -> list[tuple[str, tuple[float, ...]]]:
+        """Name and box (top, left, height, width in pixels) of each thing in an image, where known."""
+        return []
+
     @abc.abstractmethod
     def fetch(
         self, indices: tf.data.Dataset, least_pixels: int | None = None, parallel: int = 2

@@ -8,7 +8,16 @@ from typing import Any, NamedTuple
 
 from keras_leoclr.report.reading import RunRecord, read_run
 from keras_leoclr.report.rendering import page
-from keras_leoclr.report.sections import classes, confusion, curves, embedding, settings, summary, views
+from keras_leoclr.report.sections import (
+    classes,
+    confusion,
+    curves,
+    embedding,
+    method,
+    settings,
+    summary,
+    views,
+)
 from keras_leoclr.runs.files import write_text
 from keras_leoclr.runs.folder import RunFolder
 
@@ -33,6 +42,7 @@ class Section(NamedTuple):
 
 SECTIONS = (  # in the order of the page
     Section("summary", "Summary", "summary.html", summary.verdicts),
+    Section("method", "What is learned from a picture", "method.html", method.explanations),
     Section("missing", "What is missing", "list.html", summary.missing),
     Section("differences", "Differences", "table.html", summary.differences),
     Section("training", "Training", "charts.html", curves.training),

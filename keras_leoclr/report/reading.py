@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_leoclr.evaluation.scores import read_hits, read_ranking
 from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.views import missed
 from keras_leoclr.views import sheet as view_sheet
 
 Series = list[tuple[float, float]]
@@ -33,6 +34,8 @@ class RunRecord:
         results: lines of results.
         strips: a PNG for each picture, with its views.
         headings: what the tiles of a strip show, from left to right.
+        missed: the figure of what the crops miss as a PNG, what it shows, and its width in pixels; None if
+            there is none.
         missing: sentences on what could not be read.
     """
 
@@ -44,6 +47,7 @@ class RunRecord:
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     strips: list[bytes] = dataclasses.field(default_factory=list)
     headings: list[str] = dataclasses.field(default_factory=list)
+    missed: tuple[bytes, dict[str, Any], int] | None = None
     missing: list[str] = dataclasses.field(default_factory=list)
 
     def array(self, line: dict[str, Any] | None, kind: str) -> np.ndarray | None:
@@ -134,6 +138,11 @@ def read_run(workdir: str | pathlib.Path) -> RunRecord:
         run.strips, run.headings = view_sheet.read_strips(folder.views_file)
     except (OSError, SyntaxError):  # Pillow's word for a broken PNG
         run.missing.append(f"{folder.views_file.name} is missing or damaged: no views are shown.")
+    if folder.missed_file.is_file():  # runs of version 0.1.0 have none
+        try:
+            run.missed = missed.read_figure(folder.missed_file)
+        except (OSError, SyntaxError, ValueError):
+            run.missing.append(f"{folder.missed_file.name} is damaged: what the crops miss is not shown.")
     if run.about and not run.about.get("finished"):
         run.missing.insert(0, _unfinished(run.about))
     return run

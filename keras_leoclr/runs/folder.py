@@ -37,6 +37,7 @@ class RunFolder:
         card_file: the model card of the backbone, for programs.
         card_page: the model card, for people.
         views_file: sheet of the views that the run trained on.
+        missed_file: figure of what the crops of a picture miss.
         report_file: the page that shows the run.
         skipped_file: pictures that could not be read.
         features: folder of features that were computed.
@@ -60,6 +61,7 @@ class RunFolder:
         self.card_file = self.path / "backbone.json"
         self.card_page = self.path / "backbone.md"
         self.views_file = self.path / "views.png"
+        self.missed_file = self.path / "missed.png"
         self.report_file = self.path / "report.html"
         self.skipped_file = self.path / "skipped.txt"
         self.features = self.path / "features"

@@ -61,8 +61,8 @@ def pretrain(
         recipe: the settings.
         workdir: folder for `recipe.json`, `run.json`, `history.csv`, `results.jsonl`, `checkpoints`,
             `backbone.keras` (raw images in, stock Keras layers), its model card `backbone.json` and
-            `backbone.md`, `views.png`, `report.html`, `progress.json` (what `leoclr watch` shows) and
-            `logs` (TensorBoard's).
+            `backbone.md`, `views.png`, `missed.png`, `report.html`, `progress.json` (what `leoclr watch`
+            shows) and `logs` (TensorBoard's).
         overwrite: whether a run that is already there may be deleted.
         verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
         checkpoint_minutes: >= 0, from one checkpoint to the next within an epoch.
@@ -161,8 +161,9 @@ def _pretrain(
     anew = [] if initial is None else initial.fill(model)
 
     def draw_some():
+        files = run.folder.views_file, run.folder.missed_file
         shown = some_of(sources.train, SHOWN)
-        write_views(views, shown, run.folder.views_file, SHOWN, views_on, batches.canvas)
+        write_views(views, shown, files[0], SHOWN, views_on, batches.canvas, figure=files[1])
 
     # === The folder ===
     run.begin()

@@ -12,6 +12,7 @@ from keras_leoclr.checks import whole_number
 from keras_leoclr.data import canvas as canvases
 from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views import missed
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.sheet import Drawn, write_sheet
 
@@ -47,7 +48,11 @@ def draw_views(
         chosen = canvases.canvas_of(canvas, source.image_shape, sizes, views.settings.least_pixels)
         pictures = [canvases.pixels(image) for image in images]
         drawn = views.draw_arrays(len(images), np.array([seed, 0], np.int32))
-        return [_drawn_on_device(views, chosen, *each) for each in zip(pictures, _rows(drawn), strict=True)]
+        made = [_drawn_on_device(views, chosen, *each) for each in zip(pictures, _rows(drawn), strict=True)]
+        return [
+            one._replace(things=_scaled(_things(source, row), images[row].shape, one.picture.shape))
+            for row, one in enumerate(made)
+        ]
     draws = views.draw(len(images), tf.constant([seed, 0], tf.int32))
     preprocessing = Preprocessing.of(views)
     drawn = []
@@ -56,7 +61,8 @@ def draw_views(
         made = {name: _pixels(view, preprocessing) for name, view in views.views_of_one(image, own).items()}
         boxes = {name: np.asarray(box) for name, box in views.boxes_of_one(image, own).items()}
         picture = np.clip(np.asarray(image), 0, 255).astype("uint8")
-        drawn.append(Drawn(np.repeat(picture, 3 // picture.shape[-1], -1), boxes, **made))
+        things = _things(source, row)
+        drawn.append(Drawn(np.repeat(picture, 3 // picture.shape[-1], -1), boxes, **made, things=things))
     return drawn
 
 
@@ -67,6 +73,7 @@ def write_views(
     count: int = 12,
     views_on: str = "host",
     canvas: tuple[int, int] | None = None,
+    figure: str | os.PathLike | None = None,
 ) -> None:
     """Writes a PNG with a strip for each of the first images, see `sheet`.
 
@@ -77,8 +84,23 @@ def write_views(
         count: images shown.
         views_on: see `draw_views`.
         canvas: see `data.view_dataset`.
+        figure: path of another PNG, of what the crops miss, see `missed.write_figure`; None for none.
     """
-    write_sheet(draw_views(views, source, count, views_on=views_on, canvas=canvas), path)
+    drawn = draw_views(views, source, count, views_on=views_on, canvas=canvas)
+    write_sheet(drawn, path)
+    if figure is not None:
+        missed.write_figure(drawn, figure)
+
+
+def _things(source, row):
+    """Names and boxes of the things in a picture, where they are known."""
+    return [] if source.images is None else source.images.things(row)
+
+
+def _scaled(things, before, after):
+    """Boxes of a picture (H, W, C) as those of the same picture in another size."""
+    down, right = after[0] / before[0], after[1] / before[1]
+    return [(name, (y * down, x * right, h * down, w * right)) for name, (y, x, h, w) in things]
 
 
 def _drawn_on_device(views, canvas, picture, draws):

@@ -8,7 +8,7 @@ import math
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -38,12 +38,14 @@ class Drawn(NamedTuple):
         boxes: `{"query": (4,), "keys": (V, 4)}`, top, left, height, width in pixels of the picture.
         query: (S, S, 3) uint8.
         keys: (V, S, S, 3) uint8.
+        things: name and box, top, left, height, width in pixels, of each thing in the picture, where known.
     """
 
     picture: np.ndarray
     boxes: dict[str, np.ndarray]
     query: np.ndarray
     keys: np.ndarray
+    things: Sequence[tuple[str, Sequence[float]]] = ()
 
     @property
     def query_is_crop(self) -> bool:
@@ -87,7 +89,7 @@ def sheet(drawn: Sequence[Drawn]) -> Image.Image:
     for column in range(columns):
         left = GAP + column * (width + 4 * GAP)
         for tile, word in enumerate(headings(drawn[0])):
-            draw.text((left + _left(tile), 3), word, "black", _font(12))
+            draw.text((left + _left(tile), 3), word, "black", font(12))
         for row, one in enumerate(strips[column * rows : (column + 1) * rows]):
             places.append((left, HEADER + row * height))
             image.alpha_composite(one, places[-1])
@@ -149,7 +151,8 @@ def _left(tile):
     return tile * (TILE + GAP)
 
 
-def _font(size):
+def font(size: int) -> Any:
+    """Pillow's own font."""
     return ImageFont.load_default(size)
 
 
@@ -198,4 +201,4 @@ def _frame(image, tile, name, colour):
 def _label(draw, corner, name, colour):
     x, y = corner
     draw.rectangle([x, y, x + 13, y + 14], fill=colour)
-    draw.text((x + 7, y + 7), name, "white", _font(12), anchor="mm")
+    draw.text((x + 7, y + 7), name, "white", font(12), anchor="mm")

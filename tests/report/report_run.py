@@ -54,7 +54,7 @@ def write_run(folder, seed=0, labelled=True, better=0.8, resumed=(), **changes):
     backbone = kl.backbones.resnet_small((8, 8, 3), widths=(8, 16))
     views = kl.LeOCLRViews(8, crop_scale=(0.3, 0.8))
     train, test = source(90, seed, labelled), source(60, seed + 1, labelled)
-    write_views(views, train, folder / "views.png", 8)
+    write_views(views, train, folder / "views.png", 8, figure=folder / "missed.png")
     for subject, accuracy in (("raw pixels", 0.7), ("random", 0.6), ("pretrained", better)):
         protocol = {"subject": subject, "dataset": "shapes", "test_split": "test", "epoch": 1}
         scores = []

@@ -13,6 +13,7 @@ from PIL import Image
 from keras_leoclr import cli, report
 from keras_leoclr.report.reading import read_run
 from keras_leoclr.report.sections.embedding import EXPLAINED, maps, neighbours
+from keras_leoclr.report.sections.method import _of_all, _of_one
 from keras_leoclr.report.verdict import chance_level
 from keras_leoclr.runs.results import Results
 from tests.report.elements import Elements, page_of
@@ -25,7 +26,7 @@ def test_page_has_all_sections_in_order_with_a_table_of_contents(run):
     elements = Elements(page_of(run))
     sections = [s["id"] for s in elements.named("section")]
     assert sections == [
-        *("summary", "training", "views", "map", "neighbours", "retrieval"),
+        *("summary", "method", "training", "views", "map", "neighbours", "retrieval"),
         *("robustness", "confusion", "recipe", "environment"),
     ]
     links = [a["href"] for a in elements.named("a")]
@@ -36,6 +37,37 @@ def test_page_has_all_sections_in_order_with_a_table_of_contents(run):
     assert heads[0] == 1 and heads.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(heads))
     assert "try a <smaller> queue" in elements.text
+
+
+def test_what_the_crops_miss_and_what_was_gained_is_said(run):
+    text = " ".join(Elements(page_of(run)).text.split())
+    assert "What is learned from a picture" in text
+    assert re.search(
+        r"Of this picture, crop 1 \d+% and crop 2 \d+% of the area is seen; \d+% is in all", text
+    )
+    assert (
+        "LeOCLR compares each crop with the original, the whole picture, which holds everything that a crop"
+        in text
+    )
+    assert (
+        "without labels, has gained: the accuracy of a linear classifier is 80.0 %, against 60.0 % with"
+        in text
+    )
+    assert "60.0 % with random weights (+20.0 points) and 70.0 % with raw pixels (+10.0 points)." in text
+
+
+def test_things_that_crops_miss_are_named():
+    fates = {"crop 1": ["shown", "missed", "missed"], "crop 2": ["missed", "cut", "missed"]}
+    views = [{"name": name, "crop": True, "area": 0.3, "fates": its} for name, its in fates.items()]
+    picture = {"things": ["Bag", "Ankle boot", "Bag"], "views": views, "shared": 0.1}
+    assert _of_one(picture) == (
+        "This picture holds 2 × bag and an ankle boot. Crop 1 shows the bag and misses the ankle boot and "
+        "the bag. Crop 2 cuts off a part of the ankle boot and misses 2 × bag."
+    )
+    assert _of_all([picture]) == [
+        "In the 1 pictures below, a crop misses 67% of the things, and in 1 of them the crops have no thing "
+        "in common that all of them show."
+    ]
 
 
 def test_every_picture_has_a_text_and_nothing_comes_from_outside(run):
@@ -142,5 +174,5 @@ def test_pictures_without_a_label_are_shown_without_signs(tmp_path):
     for line in Results(folder / "results.jsonl").read():
         if "confusion_file" in line:
             (folder / line["confusion_file"]).unlink()
-    assert 0 < chance_level(read_run(folder)) < 1  # of the labels of the map
+    assert 0 < chance_level(read_run(folder))[0] < 1  # of the labels of the map
     assert cli.main(["leoclr", "report", str(folder)]) == 0

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from keras_leoclr.data.readers.arrays import ArrayImages, bundled_images
 from keras_leoclr.data.scenes import Scenes, SceneSettings, draw_scenes
 from keras_leoclr.data.source import Source
@@ -16,6 +18,35 @@ NAME = "fashion_scenes"
 COUNTS = {"train": 10_000, "test": 2_000}
 SEEDS = {"train": 0, "test": 1}
 YES_OR_NO = {"yes": True, "no": False}
+
+
+class SceneImages(ArrayImages):
+    """Scenes as images.
+
+    Args:
+        scenes: pictures, labels and boxes.
+        class_names: names of the classes in the order of their numbers.
+    """
+
+    def __init__(self, scenes: Scenes, class_names: tuple[str, ...]):
+        super().__init__(scenes.image, scenes.label, class_names)
+        self._scenes = scenes
+
+    def things(self, number):
+        return [
+            (self.class_names[kind], (int(top), int(left), int(bottom - top), int(right - left)))
+            for kind, (top, left, bottom, right) in zip(
+                self._scenes.classes[number], self._scenes.boxes[number], strict=True
+            )
+            if kind >= 0
+        ]
+
+    def subset(self, rows):
+        if len(rows) == self.count and np.array_equal(rows, np.arange(self.count)):
+            return self
+        found = self._scenes
+        parts = (array[rows] for array in (found.image, found.label, found.boxes, found.classes))
+        return SceneImages(Scenes(*parts), self.class_names)
 
 
 def fashion_scenes(
@@ -55,7 +86,7 @@ def is_scenes(name: str) -> bool:
     return name.partition(":")[0] == NAME
 
 
-def named_scenes(name: str, split: str) -> ArrayImages:
+def named_scenes(name: str, split: str) -> SceneImages:
     """The scenes of a name such as "fashion_scenes:things=2-4,size=12,background=cloudy,colour=no".
 
     Raises:
@@ -98,7 +129,7 @@ def _value(key: str, text: str, name: str) -> Any:
     raise ValueError(f"`{key}` of `{NAME}` must be {kind}. Received: {key}={text} in {name!r}")
 
 
-def scene_images(split: str, settings: SceneSettings) -> ArrayImages:
+def scene_images(split: str, settings: SceneSettings) -> SceneImages:
     """The scenes of a split or of a slice of it.
 
     Raises:
@@ -124,8 +155,8 @@ def drawn_scenes(split: str, settings: SceneSettings) -> Scenes:
 
 
 @functools.lru_cache(maxsize=2)
-def _whole(split: str, settings: SceneSettings) -> ArrayImages:
+def _whole(split: str, settings: SceneSettings) -> SceneImages:
     scenes = drawn_scenes(split, settings)
     for array in (scenes.image, scenes.label):
         array.flags.writeable = False  # they are shared by all who load them
-    return ArrayImages(scenes.image, scenes.label, bundled_images("fashion_mnist", split).class_names)
+    return SceneImages(scenes, bundled_images("fashion_mnist", split).class_names)

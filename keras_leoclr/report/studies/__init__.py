@@ -8,6 +8,7 @@ _PLACES = {
         "measured",
     ),
     **dict.fromkeys(("markdown", "points", "text"), "tables"),
+    **dict.fromkeys(("Foretold", "foretold_text", "losses_foretell"), "foretold"),
     **dict.fromkeys(("curves", "picture"), "pictures"),
 }
 __all__ = sorted(_PLACES)

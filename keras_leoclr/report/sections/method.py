@@ -1,0 +1,141 @@
+"""What the method is about: a picture, what its crops miss of it, and what the training has gained."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from keras_leoclr.evaluation.measures import KINDS, kind_of_results
+from keras_leoclr.report.accuracies import latest
+from keras_leoclr.report.reading import RunRecord
+from keras_leoclr.report.rendering import data_uri
+
+GAINS = {"linear": "a linear classifier", "knn": "the nearest neighbours"}  # whose score, in a sentence
+OTHERS = {"random": "random weights", "raw pixels": "raw pixels"}
+PAIRS = {  # of methods: what is compared with what
+    **dict.fromkeys(
+        ("leoclr", "end_to_end"),
+        "MoCo v2, the baseline, compares two crops with each other, whatever they show. LeOCLR compares each "
+        "crop with the original, the whole picture, which holds everything that a crop shows",
+    ),
+    "moco_v2": "MoCo v2 compares the two crops with each other",
+    "crop_to_original": "Each crop is compared with the original, and the encoder is trained on the crops",
+}
+
+
+class Explanation(NamedTuple):
+    """What explains the method.
+
+    Attributes:
+        heading: name of the run; "" where it is the only one.
+        figure: the picture and its crops, as an address that holds a PNG; "" if there is none.
+        width: of the figure, pixels.
+        description: of the figure, for those who do not see it.
+        lines: sentences.
+    """
+
+    heading: str
+    figure: str
+    width: int
+    description: str
+    lines: list[str]
+
+
+def explanations(runs: Sequence[RunRecord]) -> list[Explanation]:
+    """One for each run that has kept a figure of what its crops miss."""
+    return [_explanation(run, run.name if len(runs) > 1 else "") for run in runs if run.missed is not None]
+
+
+def _explanation(run, heading):
+    png, about, width = run.missed
+    pictures = about["pictures"]
+    chosen = pictures[about["chosen"]]
+    method = str(run.recipe.get("method", ""))
+    lines = [_of_one(chosen), *_of_all(pictures), *_pairs(method), *_gain(run)]
+    return Explanation(heading, data_uri(png, "png"), width, _described(chosen), lines)
+
+
+def _of_one(picture):
+    crops = [view for view in picture["views"] if view["crop"]]
+    if not picture["things"]:
+        areas = _listed([f"{view['name']} {view['area']:.0%}" for view in crops])
+        return f"Of this picture, {areas} of the area is seen; {picture['shared']:.0%} is in all crops."
+    told = [f"This picture holds {_things(picture['things'])}."]
+    for view in crops:
+        parts = []
+        for fate in ("shown", "cut", "missed"):
+            found = [name for name, its in zip(picture["things"], view["fates"], strict=True) if its == fate]
+            if found:
+                word = {"shown": "shows", "cut": "cuts off a part of", "missed": "misses"}[fate]
+                parts.append(f"{word} {_things(found, the=True)}")
+        told.append(f"{view['name'].capitalize()} {_listed(parts)}.")
+    return " ".join(told)
+
+
+def _of_all(pictures):
+    """How often crops miss things, and how often two of them have a thing in common."""
+    crops = [(picture, [view for view in picture["views"] if view["crop"]]) for picture in pictures]
+    total = sum(len(picture["things"]) * len(views) for picture, views in crops)
+    if not total:
+        return []
+    missed = sum(view["fates"].count("missed") for _, views in crops for view in views)
+    apart = sum(len(views) > 1 and not _in_common(views) for _, views in crops)
+    line = f"In the {len(pictures)} pictures below, a crop misses {missed / total:.0%} of the things"
+    if any(len(views) > 1 for _, views in crops):
+        line += f", and in {apart} of them the crops have no thing in common that all of them show"
+    return [line + "."]
+
+
+def _in_common(views):
+    """Whether there is a thing that all views show."""
+    fates = zip(*(view["fates"] for view in views), strict=True)
+    return any(all(fate == "shown" for fate in of_one) for of_one in fates)
+
+
+def _pairs(method):
+    return [f"{PAIRS[method]}."] if method in PAIRS else []
+
+
+def _gain(run):
+    for name, words in GAINS.items():
+        mine = latest(run.results, "pretrained", name)
+        others = {other: latest(run.results, other, name) for other in OTHERS}
+        found = {OTHERS[other]: line for other, line in others.items() if line is not None}
+        if mine is None or not found:
+            continue
+        told = []
+        for other, line in found.items():
+            gain = 100 * (mine["value"] - line["value"])
+            told.append(f"{100 * line['value']:.1f} % with {other} ({gain:+.1f} points)")
+        words = f"the {KINDS[kind_of_results([mine])]} of {words}"
+        value = f"{100 * mine['value']:.1f} %"
+        return [
+            f"What the training, without labels, has gained: {words} is {value}, against {_listed(told)}."
+        ]
+    return []
+
+
+def _described(picture):
+    views = _listed([view["name"] for view in picture["views"] if view["crop"]])
+    marks = "; outlines are whole where a thing is shown, dashed where it is cut, crossed where it is missed"
+    return f"A picture, and the parts of it that {views} show{marks if picture['things'] else ''}"
+
+
+def _things(names, the=False):
+    counts = collections.Counter(name.lower() for name in names)
+    words = []
+    for name, count in counts.items():
+        if count > 1:
+            words.append(f"{count} × {name}")
+        else:
+            words.append(f"{'the' if the else _article(name)} {name}")
+    return _listed(words)
+
+
+def _article(name):
+    return "an" if name[:1] in "aeiou" else "a"
+
+
+def _listed(parts):
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

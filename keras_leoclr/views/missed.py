@@ -1,0 +1,198 @@
+"""What the crops of a picture show and what they miss: a figure, by Pillow alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
+
+from keras_leoclr.runs.files import whole_file
+from keras_leoclr.views.sheet import COLOURS, QUERY_COLOUR, Drawn, font, png
+
+TILE, GAP = 288, 14  # pixels
+SHOWN, MISSED = 0.75, 0.25  # shares of a thing; between the two it is cut
+MARKS = {"shown": "#009e73", "cut": "#e69f00", "missed": "#d55e00"}  # Okabe and Ito
+ABOUT = "about"  # name of the text in the PNG that says what it shows
+FORMAT = 1
+
+
+def share_inside(box: Sequence[float], of: Sequence[float]) -> float:
+    """Share of the area of one box that lies inside of another, in [0, 1].
+
+    Args:
+        box: (4,) top, left, height, width, what may hold the other.
+        of: (4,) likewise, whose share it is.
+    """
+    sides = [
+        max(0.0, min(box[i] + box[i + 2], of[i] + of[i + 2]) - max(box[i], of[i])) / of[i + 2] for i in (0, 1)
+    ]
+    return float(sides[0] * sides[1])
+
+
+def fate(share: float) -> str:
+    """What becomes of a thing of which a view holds a share: "shown", "cut" or "missed"."""
+    return "shown" if share >= SHOWN else "missed" if share <= MISSED else "cut"
+
+
+def describe(drawn: Drawn) -> dict[str, Any]:
+    """What the views of a picture hold of it, as JSON.
+
+    Returns:
+        `{"things": [name, ...], "views": [{"name", "crop", "area", "fates": [...]}, ...], "shared": share of
+        the picture that is in all crops}`; the first view is the query.
+    """
+    height, width = drawn.picture.shape[:2]
+    whole = (0, 0, height, width)
+    boxes = [drawn.boxes["query"], *drawn.boxes["keys"]]
+    views = []
+    for number, box in enumerate(boxes):
+        crop = drawn.is_crop(box)
+        letter = "q" if number == 0 else str(number)
+        fates = [fate(share_inside(box, thing)) for _, thing in drawn.things]
+        name = f"crop {letter}" if crop else "the original"
+        views.append({"name": name, "crop": crop, "area": share_inside(box, whole), "fates": fates})
+    crops = [box for box in boxes if drawn.is_crop(box)]
+    return {
+        "things": [name for name, _ in drawn.things],
+        "views": views,
+        "shared": share_inside(_common(crops), whole) if crops else 1.0,
+    }
+
+
+def differences(about: dict[str, Any]) -> int:
+    """How many things of a picture one crop shows and another misses."""
+    crops = [view["fates"] for view in about["views"] if view["crop"]]
+    return sum({"shown", "missed"} <= set(fates) for fates in zip(*crops, strict=True))
+
+
+def figure(drawn: Drawn) -> Image.Image:
+    """The picture with its things, then the same picture for each crop, with what lies outside of it dimmed.
+
+    The outline of a thing is whole where the crop shows it, dashed where it cuts it, and crossed where it
+    misses it.
+    """
+    about = describe(drawn)
+    crops = [
+        (number, box)
+        for number, box in enumerate([drawn.boxes["query"], *drawn.boxes["keys"]])
+        if drawn.is_crop(box)
+    ]
+    height, width = drawn.picture.shape[:2]
+    scale = TILE / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    enlarged = size[0] >= width
+    picture = Image.fromarray(drawn.picture).resize(
+        size, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
+    )
+    image = Image.new("RGBA", ((len(crops) + 1) * (size[0] + GAP) - GAP, size[1]), (0, 0, 0, 0))
+    image.paste(_with_things(picture, drawn, scale, ["shown"] * len(drawn.things)), (0, 0))
+    for place, (number, box) in enumerate(crops, 1):
+        tile = _dimmed(picture, box, scale)
+        tile = _with_things(tile, drawn, scale, about["views"][number]["fates"])
+        colour = QUERY_COLOUR if number == 0 else COLOURS[(number - 1) % len(COLOURS)]
+        _outline(ImageDraw.Draw(tile), box, scale, colour, "q" if number == 0 else str(number), size)
+        image.paste(tile, (place * (size[0] + GAP), 0))
+    return image
+
+
+def write_figure(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
+    """Writes the figure of the picture whose crops differ most, with the numbers of all, as a PNG.
+
+    Args:
+        drawn: at least one.
+        path: of the PNG.
+    """
+    found = [describe(one) for one in drawn]
+    # where two differ alike, and without things, the one whose crops have least in common
+    chosen = max(range(len(drawn)), key=lambda number: (differences(found[number]), -found[number]["shared"]))
+    about = PngInfo()
+    about.add_text(ABOUT, json.dumps({"format": FORMAT, "chosen": chosen, "pictures": found}))
+    with whole_file(pathlib.Path(path)) as file:
+        figure(drawn[chosen]).save(file, "PNG", optimize=True, pnginfo=about)
+
+
+def read_figure(path: str | os.PathLike) -> tuple[bytes, dict[str, Any], int]:
+    """The figure as a PNG, the numbers of `describe` of all pictures, and its width in pixels.
+
+    Raises:
+        OSError: if the file is missing or no PNG.
+        ValueError: if it does not say what it shows.
+    """
+    with Image.open(path) as image:
+        image.load()
+        try:
+            about = json.loads(image.text[ABOUT])
+            if about["format"] != FORMAT:
+                raise ValueError(about["format"])
+            _check(about)
+        except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"`path` must be a PNG of `write_figure`. Received: {path}") from error
+        return png(image), about, image.width
+
+
+def _check(about):
+    for picture in about["pictures"]:
+        float(picture["shared"])
+        for view in picture["views"]:
+            if not set(view["fates"]) <= set(MARKS) or len(view["fates"]) != len(picture["things"]):
+                raise ValueError(view["fates"])
+            float(view["area"]), str(view["name"]), bool(view["crop"])
+    about["pictures"][about["chosen"]]
+
+
+def _common(boxes):
+    boxes = np.asarray(boxes, float)
+    low = boxes[:, :2].max(axis=0)
+    high = (boxes[:, :2] + boxes[:, 2:]).min(axis=0)
+    return (*low, *np.maximum(high - low, 0))
+
+
+def _dimmed(picture, box, scale):
+    tile = Image.blend(picture, Image.new("RGB", picture.size, "#808080"), 0.72)
+    top, left, height, width = (round(float(value) * scale) for value in box)
+    inside = (left, top, left + width, top + height)
+    tile.paste(picture.crop(inside), inside[:2])
+    return tile
+
+
+def _with_things(picture, drawn, scale, fates):
+    tile = picture.copy()
+    draw = ImageDraw.Draw(tile)
+    for (_, (top, left, height, width)), kind in zip(drawn.things, fates, strict=True):
+        corners = [value * scale for value in (left, top, left + width, top + height)]
+        corners = [corners[0] + 2, corners[1] + 2, corners[2] - 3, corners[3] - 3]
+        _rectangle(draw, corners, MARKS[kind], dashed=kind != "shown")
+        if kind == "missed":
+            draw.line([corners[0], corners[1], corners[2], corners[3]], fill=MARKS[kind], width=3)
+            draw.line([corners[0], corners[3], corners[2], corners[1]], fill=MARKS[kind], width=3)
+    return tile
+
+
+def _rectangle(draw, corners, colour, dashed):
+    left, top, right, bottom = corners
+    for start, end in (
+        ((left, top), (right, top)),
+        ((right, top), (right, bottom)),
+        ((right, bottom), (left, bottom)),
+        ((left, bottom), (left, top)),
+    ):
+        start, end = np.array(start, float), np.array(end, float)
+        steps = max(1, round(np.abs(end - start).max() / 8)) if dashed else 1
+        for step in range(0, steps, 2):
+            ends = [tuple(start + (end - start) * (step + part) / steps) for part in (0, 1)]
+            draw.line(ends, fill=colour, width=3)
+
+
+def _outline(draw, box, scale, colour, name, size):
+    top, left, height, width = (round(float(value) * scale) for value in box)
+    corners = [left, top, min(left + width, size[0]) - 1, min(top + height, size[1]) - 1]
+    draw.rectangle(corners, outline="white", width=6)
+    draw.rectangle(corners, outline=colour, width=4)
+    draw.rectangle([left, top, left + 22, top + 22], fill=colour)
+    draw.text((left + 11, top + 11), name, "white", font(18), anchor="mm")
