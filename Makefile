@@ -8,11 +8,11 @@ RUN := runs/quickstart
 .PHONY: check gpu-check quickstart pretrain-long report-screenshot results downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
-	$(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN) --overwrite
+	$(BIN)/leoclr pretrain fashion_scenes --workdir $(RUN) --overwrite
 
 # docs/report.png, of the run of the quickstart.
 report-screenshot: $(VENV)/.test chromium
-	test -f $(RUN)/recipe.json || $(BIN)/leoclr pretrain fashion_mnist --workdir $(RUN)
+	test -f $(RUN)/recipe.json || $(BIN)/leoclr pretrain fashion_scenes --workdir $(RUN)
 	$(BIN)/leoclr report $(RUN)
 	$(BIN)/python tools/report_screenshot.py $(RUN)/report.html docs/report.png
 
@@ -21,7 +21,7 @@ chromium:
 	@$(PYTHON) tests/chromium.py
 
 pretrain-long: $(VENV)/.core
-	$(BIN)/leoclr pretrain fashion_mnist --workdir runs/long --overwrite --epochs 60
+	$(BIN)/leoclr pretrain fashion_scenes --workdir runs/long --overwrite --epochs 60
 
 # RESULTS.md, of docs/results.
 results: $(VENV)/.core
@@ -29,8 +29,9 @@ results: $(VENV)/.core
 
 # Detection and segmentation, pretrained backbone against new weights: the tables of docs/downstream.md.
 downstream: $(VENV)/.test
-	test -f $(RUN)/backbone.keras || $(MAKE) quickstart
-	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/downstream.py --backbone $(RUN)
+	test -f runs/fashion_mnist/backbone.keras || \
+		$(BIN)/leoclr pretrain fashion_mnist --method moco_v2 --workdir runs/fashion_mnist
+	KERAS_BACKEND=tensorflow $(BIN)/python benchmarks/downstream.py --backbone runs/fashion_mnist
 
 # For the daily work: the tests that need no backend, and those of the method on one.
 check: lint

@@ -23,7 +23,7 @@ class LeOCLR(keras.Model):
     """Contrast of one query view with V key views of an image (LeOCLR, arXiv 2403.06813).
 
     Which method this is depends on the views that it is fed with: with the original as query and two crops
-    as keys it is LeOCLR, with one crop each it is MoCo v2 (arXiv 2003.04297). A step does four things:
+    as keys it is LeOCLR, with one crop each its baseline MoCo v2 (arXiv 2003.04297). A step does four things:
 
     1. The key encoder's weights move, not its moving statistics: `k = momentum * k + (1 - momentum) * q`.
     2. The key views are encoded in training mode, without a gradient.

@@ -1,15 +1,17 @@
-"""Your own pictures: MoCo v2 or LeOCLR on a folder, any mixture of sizes and formats, no labels needed.
+"""Your own pictures: LeOCLR on a folder, any mixture of sizes and formats, no labels needed.
 
     leoclr data DIR                                        # what is in there, and what cannot be read
+    leoclr views image_folder --dataset DIR --output views.png    # what the encoders will see
     leoclr pretrain image_folder --dataset DIR --workdir runs/mine
 
-Method, sizes, epochs, batch, queue and momentum are chosen by what is found: how many pictures, how large,
-with labels or not, a GPU or not. Every choice is printed with its reason, a flag overrides it, and a run
-that goes on keeps those that it began with.
+Sizes, epochs, batch, queue and momentum are chosen by what is found: how many pictures, how large, with
+labels or not, a GPU or not. Every choice is printed with its reason, a flag overrides it, and a run that goes
+on keeps those that it began with.
 
-Claim: the paper's (arXiv 2403.06813), that original and crops (`--method leoclr`) beat two crops, was
-confirmed on a small set whose things are small in the picture, and not where one fills it (RESULTS.md). For
-small sets two crops (`--method moco_v2`) are chosen.
+Claim: the paper's (arXiv 2403.06813), that LeOCLR beats MoCo v2, measured here on photographs and on
+pictures that hold several things (RESULTS.md). MoCo v2 (`--method moco_v2`) was the better choice where every
+picture shows one centred thing that fills it, on a plain ground, such as pictures of products. The command
+`leoclr views` tells which it is: where both crops show the same thing in almost every row, MoCo v2 may do.
 Data: 16 pictures or more in DIR or in `DIR/train`, at any depth. One sub-folder per class gives labels,
 with which kNN is measured after each epoch; with `DIR/test`, `DIR/val` or `DIR/validation` of the same
 classes beside `DIR/train`, kNN and linear probes follow at the end.

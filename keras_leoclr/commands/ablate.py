@@ -111,11 +111,14 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
 
 def _recipe_name(arguments: list[str]) -> str:
     """The recipe whose fields are the flags: it has to be known before the flags are."""
+    from keras_leoclr.training.ablations import ABLATIONS
+
     for number, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         if name in ("--recipe", "-recipe"):
             return value or (arguments[number + 1] if number + 1 < len(arguments) else "")
-    return "fashion_mnist"
+    name = arguments[0] if arguments else ""
+    return ABLATIONS[name].recipe if name in ABLATIONS else "fashion_mnist"
 
 
 def _command(arguments: list[str]) -> str:

@@ -25,10 +25,12 @@ class Ablation:
     Attributes:
         question: what the ablation answers.
         variants: of a recipe, its variants; the first is what the others are compared with.
+        recipe: name of the recipe that is varied unless another is asked for.
     """
 
     question: str
     variants: Callable[[Recipe], Variants]
+    recipe: str = "fashion_mnist"
 
 
 def of(name: str, recipe: Recipe, methods: tuple[str, ...] = ()) -> Variants:
@@ -57,9 +59,14 @@ def of(name: str, recipe: Recipe, methods: tuple[str, ...] = ()) -> Variants:
     }
 
 
-def _methods(recipe):
+def equal_compute(recipe: Recipe) -> int:
+    """Epochs in which LeOCLR takes as much computation as MoCo v2 does in those of the recipe."""
     # A step encodes one view forward and backward, about three forward passes, and V views forward.
-    cheaper = max(1, round(recipe.epochs * (3 + 1) / (3 + recipe.num_crops)))
+    return max(1, round(recipe.epochs * (3 + 1) / (3 + recipe.num_crops)))
+
+
+def _methods(recipe):
+    cheaper = equal_compute(recipe)
     epochs = f"{recipe.epochs} epochs"
     return {
         f"MoCo v2, {epochs}": {"method": "moco_v2"},
@@ -166,8 +173,35 @@ def _factors(recipe):
     }
 
 
+# Cells of the map of scenes: what differs from the recipe, which `method` judges.
+SCENES = {
+    **{f"{things} of 8 px": {"dataset": f"fashion_scenes:things={things},size=8"} for things in (1, 2, 4, 8)},
+    **{f"2 of {size} px": {"dataset": f"fashion_scenes:things=2,size={size}"} for size in (12, 16)},
+    **{f"crops {_scale(scale)}": {"crop_scale": scale} for scale in ((0.08, 1.0), (0.5, 1.0))},
+}
+
+
+def _scenes(recipe):
+    """Both methods on scenes with other numbers and sizes of things, and with other crops."""
+    cheaper = equal_compute(recipe)
+    return {
+        f"{label}, {cell}": {**methods, **changes}
+        for cell, changes in SCENES.items()
+        for label, methods in (
+            ("MoCo v2", {"method": "moco_v2"}),
+            ("LeOCLR", {"method": "leoclr"}),
+            ("LeOCLR at equal compute", {"method": "leoclr", "epochs": cheaper}),
+        )
+    }
+
+
 ABLATIONS = {
     "method": Ablation("LeOCLR against MoCo v2, at equal epochs and at equal compute.", _methods),
+    "scenes": Ablation(
+        "For which pictures is LeOCLR ahead of MoCo v2? By number and size of things, and by crops.",
+        _scenes,
+        recipe="fashion_scenes",
+    ),
     "factors": Ablation("What decides between LeOCLR and MoCo v2? One change at a time.", _factors),
     "augmentation": Ablation("How much does each photometric augmentation matter?", _augmentation),
     "crop_scale": Ablation(

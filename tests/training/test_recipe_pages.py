@@ -102,8 +102,8 @@ def test_the_hours_of_a_recipe_are_images_times_epochs_by_speed(name):
 
 
 @pytest.mark.backend_free
-def test_the_readme_lists_the_recipes_as_they_are():
-    text = (ROOT / "README.md").read_text()
+def test_the_page_of_recipes_lists_them_as_they_are():
+    text = (ROOT / "docs" / "recipes.md").read_text()
     rows = re.findall(r"^\| \[?`(\w+)`\]?\S* \| .*? \| `(\w+)`, (\d+) px \| ([\d, ]+) \|$", text, re.M)
     expected = []
     for name, module in RECIPES.items():
@@ -166,7 +166,7 @@ def test_a_recipe_gives_views_a_model_and_an_optimizer(name):
     views = make_views(recipe)
     batch = views(random_images(2, 20, 20), np.array([0, 1], np.int32))
     model = make_model(recipe, 10)
-    assert model.backbone.compute_output_shape(batch["query"].shape) == (2, 128)
+    assert model.backbone.compute_output_shape(batch["query"].shape) == (2, (recipe.widths or (128,))[-1])
     assert model.key_queue.size <= 256 and model.bn_groups <= 2
     rate = make_optimizer(recipe, 10).learning_rate
     assert float(keras.ops.convert_to_numpy(rate)) > 0 or recipe.warmup_epochs
@@ -260,8 +260,8 @@ def chosen(monkeypatch, source, gpu=False, **given):
             {"image_size": 224, "backbone": "resnet50", "batch_size": 256, "queue_size": 65536}
             | {"momentum": 0.999, "epochs": 100, "knn_bank": 10_000, "stem": "imagenet"},
         ),
-        (found(1_281_167, side=375), False, {"image_size": 96, "backbone": "resnet18", "epochs": 20}),
-        (found(500, classes=1), False, {"knn_every": 0, "evaluate": False}),
+        (found(1_281_167, side=375), False, {"image_size": 96, "method": "leoclr", "epochs": 20}),
+        (found(500, classes=1), False, {"knn_every": 0, "evaluate": False, "method": "leoclr"}),
     ],
 )
 def test_settings_follow_the_pictures_and_each_has_a_reason(source, gpu, expected, monkeypatch):
@@ -282,6 +282,21 @@ def test_what_is_given_stays_and_the_rest_goes_by_it(monkeypatch):
     assert {name: getattr(recipe, name) for name in given} == given
     assert recipe.queue_size == 1000 and recipe.stem == "cifar" and recipe.knn_bank == 800
     assert not {line.split()[0] for line in lines} & set(given)
+
+
+@pytest.mark.backend_free
+def test_leoclr_is_the_method_and_the_choice_says_when_another_may_be_better(monkeypatch):
+    (line,) = (line for line in chosen(monkeypatch, found(300))[1] if line.startswith("method leoclr"))
+    assert "one centred thing on a plain ground, `--method moco_v2` may be better" in line
+    assert "`leoclr views`" in line
+    recipe, lines = chosen(monkeypatch, found(300), method="moco_v2")
+    assert recipe.method == "moco_v2" and not any(line.startswith("method") for line in lines)
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_is_leoclr(name):
+    assert RECIPES[name].RECIPE.method == "leoclr"
 
 
 @pytest.mark.backend_free
@@ -333,8 +348,7 @@ def test_a_folder_is_trained_on_judged_and_resumed_as_it_was_begun(
     assert smoke(*command) == 0
     printed = capsys.readouterr().out
     assert (
-        f"As the run in {workdir} began: method moco_v2, image_size 20" in printed
-        and "is finished" in printed
+        f"As the run in {workdir} began: method leoclr, image_size 20" in printed and "is finished" in printed
     )
     assert json.loads((workdir / "recipe.json").read_text()) == before
     assert smoke(*command, "--momentum", 0.9) == 2

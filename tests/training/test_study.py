@@ -350,7 +350,7 @@ def test_what_follows_is_counted():
     script = results_script()
 
     def advice(ours, theirs):
-        return script._advice("LeOCLR", {"kNN": ([], ["x"] * ours, ["y"] * theirs)})
+        return script._advice("LeOCLR", {"kNN": ([], ["x"] * ours, ["y"] * theirs)}, script.CENTRED)
 
     assert "LeOCLR and MoCo v2 are not told apart" in advice(0, 0)
     assert "LeOCLR is the better choice. MoCo v2 is where" in advice(3, 1)
