@@ -24,18 +24,35 @@ PAGE = ROOT.parent / "RESULTS.md"
 DATA = {
     "fashion_mnist": "Fashion-MNIST, the bundled 10,000 training and 2,000 test images",
     "fashion-mnist": "Fashion-MNIST, 60,000 training and 10,000 test images (Debian's dataset-fashion-mnist)",
+    "fashion_scenes": "scenes of 2 to 4 garments each, 10,000 training and 2,000 test pictures "
+    "(`keras_leoclr.data.fashion_scenes`)",
     "small_objects.npz": "garments of 12 pixels on canvases of 32, 10,000 training and 2,000 test images "
     "(`python tools/small_objects.py`)",
     "openclipart.npz": "coloured drawings of the Open Clip Art Library (`python tools/openclipart.py`)",
 }
 ABOUT = {
-    "leoclr": "Everything but the method is the same in a row, by seed; points of test accuracy. At equal "
-    "compute LeOCLR has four fifths of the epochs.\n",
+    "leoclr": "Everything but the method is the same in a row, by seed; points of test accuracy, or of mean "
+    "average precision where pictures have several labels. At equal compute LeOCLR has four fifths of the "
+    "epochs.\n",
     "crop_to_original": "Queries are crops and keys originals, as `--method crop_to_original` takes them: "
     "LeOCLR's pair the other way round, which is not the paper's.\n",
 }
-COMPARED = ("knn/top1", "linear/top1", "linear_few/top1")
+FORETOLD = """## Which method to take, seen without labels
+
+Labels are not needed for the loss, which is shown as a share of that of guessing (`loss_to_chance`). Has the
+method with the smaller loss the better features? LeOCLR minus MoCo v2 at equal epochs, mean over the seeds: a
+loss below 0 and gains above 0, in points, are LeOCLR's.
+"""
+COMPARED = ("knn", "linear", "linear_few")
+CENTRED = "that show one centred thing on a plain ground"
+OTHERS = "that show several or small things, and photographs"
+OF_CENTRED = ("fashion_mnist", "openclipart")  # how their folders begin
 INTRODUCTION = """# Results
+
+LeOCLR (`--method leoclr`, the default) beside its baseline MoCo v2 (`--method moco_v2`): trained alike, with
+several seeds. LeOCLR pays where crops lose what the original shows: in photographs, and in pictures with
+several or with small things. It does not where one centred thing on a plain ground fills every picture: any
+two crops of it show the same thing, and MoCo v2, which trains its encoder on crops, is ahead there.
 
 Rendered by `make results` (docs/results.py) from the `results.jsonl` files in `docs/results`;
 each section names its command. Accuracies are of the test images, in percent: mean ± standard deviation
@@ -67,6 +84,7 @@ def page() -> dict[pathlib.Path, str]:
     found = sections()
     for method in ABOUT:
         parts += _comparison(found, method)
+    parts += _foretold(found)
     for folder, study in found:
         first = study.runs[0]
         recipe = first["recipe"]
@@ -76,7 +94,7 @@ def page() -> dict[pathlib.Path, str]:
         parts.append(studies.markdown(study) + "\n")
         for name, text in (
             ("table", studies.picture(study)),
-            ("knn", studies.curves(study, "knn_top1")),
+            ("knn", studies.curves(study, "knn_top1") or studies.curves(study, "knn_map")),
             ("loss", studies.curves(study, "loss_to_chance") if study.name == "method" else None),
         ):
             if text is not None:
@@ -130,6 +148,18 @@ def _setting(study, recipe):
     )
 
 
+def _setting_of(label):
+    """What a label says beside the method: "0.1" of "LeOCLR, 0.1"."""
+    method, _, rest = label.partition(", ")
+    return f"at equal compute, {rest}" if method == "LeOCLR at equal compute" else rest
+
+
+def _same_cell(recipe, base, study):
+    """Whether two runs of the map of scenes differ in the number of epochs alone, for equal compute."""
+    others = ("method", "seed", "epochs")
+    return study.name == "scenes" and all(base[key] == recipe[key] for key in recipe if key not in others)
+
+
 def pairs(study: studies.Study, method: str = "leoclr") -> list[tuple[str, str, str]]:
     """What can be compared in a study: setting, label of MoCo v2, label of the method.
 
@@ -144,16 +174,20 @@ def pairs(study: studies.Study, method: str = "leoclr") -> list[tuple[str, str, 
             continue
         for other, base in recipes.items():
             same = all(base[key] == value for key, value in recipe.items() if key not in ("method", "seed"))
-            if base["method"] == "moco_v2" and (same or study.name == "method"):
-                found.append((label.partition(", ")[2], other, label))
+            if base["method"] == "moco_v2" and (
+                same or study.name == "method" or _same_cell(recipe, base, study)
+            ):
+                found.append((_setting_of(label), other, label))
     return found
 
 
 def _comparison(found, method):
     """Table of a method's differences from MoCo v2 in all studies, and what follows from it."""
     name = METHODS[method]
-    rows = [["study", "setting", "seeds", *(studies.MEASURES[m] for m in COMPARED)]]
-    ahead = {m: ([], [], []) for m in COMPARED}  # neither, the method, MoCo v2
+    titles = {stem: studies.MEASURES[f"{stem}/top1"] for stem in COMPARED}
+    rows = [["study", "setting", "seeds", *titles.values()]]
+    # by kind of picture and measure, the settings with neither, the method, MoCo v2 ahead
+    ahead = {kind: {m: ([], [], []) for m in COMPARED} for kind in (OTHERS, CENTRED)}
     known = set()  # two studies may have the same runs, which count once
     for folder, study in found:
         for setting, base, label in pairs(study, method):
@@ -161,11 +195,11 @@ def _comparison(found, method):
             if runs in known:
                 continue
             known.add(runs)
-            changes = [study.change(label, m, base) for m in COMPARED]
+            changes = [_change(study, label, stem, base) for stem in COMPARED]
             for measure, change in zip(COMPARED, changes, strict=True):
                 if change is not None:
                     sign = 0 if not change.beyond_chance else 1 if change.mean > 0 else 2
-                    ahead[measure][sign].append(f"{folder}, {setting}")
+                    ahead[_kind_of(folder)][measure][sign].append(f"{folder}, {setting}")
             cells = ["–" if change is None else studies.points(change) for change in changes]
             count = max((change.count for change in changes if change is not None), default=0)
             rows.append([folder, setting, str(count), *cells])
@@ -176,23 +210,53 @@ def _comparison(found, method):
         ABOUT[method],
         text_table(rows, markdown=True) + "\n",
     ]
-    for measure in COMPARED:
-        none, better, worse = map(len, ahead[measure])
-        lines.append(
-            f"- {studies.MEASURES[measure]}: {name} is ahead beyond chance in {better}, MoCo v2 in {worse}, "
-            f"neither in {none} of {none + better + worse} settings."
-        )
-    for number, who in ((1, name), (2, "MoCo v2")):
-        where = list(dict.fromkeys(setting for groups in ahead.values() for setting in groups[number]))
-        if where:
-            lines.append(f"- Settings with {who} ahead by some measure: {'; '.join(where)}.")
-    return [*lines, "", _advice(name, ahead), ""]
+    for kind, found_ahead in ahead.items():
+        if not any(settings for groups in found_ahead.values() for settings in groups):
+            continue
+        lines.append(f"On pictures {kind}:\n")
+        for measure in COMPARED:
+            none, better, worse = map(len, found_ahead[measure])
+            lines.append(
+                f"- {titles[measure]}: {name} is ahead beyond chance in {better}, MoCo v2 in {worse}, "
+                f"neither in {none} of {none + better + worse} settings."
+            )
+        for number, who in ((1, name), (2, "MoCo v2")):
+            where = list(dict.fromkeys(s for groups in found_ahead.values() for s in groups[number]))
+            if where:
+                lines.append(f"- Settings with {who} ahead by some measure: {'; '.join(where)}.")
+        lines += [f"- {_advice(name, found_ahead, kind)}", ""]
+    return lines
 
 
-def _advice(name, ahead):
+def _foretold(found):
+    """What the losses tell of each pair of runs at equal epochs."""
+    rows, known = [], set()
+    for folder, study in found:
+        for setting, base, label in pairs(study):
+            runs = frozenset(line["run"] for line in study.runs if line["variant"] in (base, label))
+            if "equal compute" in setting or runs in known:
+                continue
+            known.add(runs)
+            gains = [_change(study, label, stem, base) for stem in ("linear", "knn")]
+            rows.append(studies.losses_foretell(f"{folder}, {setting}", study, base, label, *gains))
+    lines = studies.foretold_text([row for row in rows if row is not None])
+    return [FORETOLD, *lines] if lines else []
+
+
+def _kind_of(folder):
+    return CENTRED if folder.startswith(OF_CENTRED) else OTHERS
+
+
+def _change(study, label, stem, base):
+    """The difference in accuracy, or in mean average precision where pictures have several labels."""
+    found = (study.change(label, f"{stem}/{kind}", base) for kind in ("top1", "map"))
+    return next((change for change in found if change is not None), None)
+
+
+def _advice(name, ahead, kind):
     """What follows for the choice between a method and MoCo v2, from the counts alone."""
     ours, moco = (sum(len(groups[n]) for groups in ahead.values()) for n in (1, 2))
-    measured = "On data like these (small pictures, networks and budgets; ImageNet was not trained here)"
+    measured = f"On pictures {kind} (small pictures, networks and budgets; ImageNet was not trained here)"
     if ours == moco == 0:
         return f"{measured} {name} and MoCo v2 are not told apart."
     if max(ours, moco) > 2 * min(ours, moco):

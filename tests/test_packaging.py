@@ -86,7 +86,7 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
 
 @pytest.mark.backend_free
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["start", "backbone", "extend"])
+@pytest.mark.parametrize("page", ["start", "backbone", "extend", "scenes"])
 def test_snippets_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": "__main__"}
