@@ -9,8 +9,8 @@ RESULTS.md has both methods with several seeds, at equal epochs and at equal com
 Data: 10,000 training and 2,000 test pictures, 32 x 32, grey, of 2 to 4 garments each, made of the bundled
 part of Fashion-MNIST when they are loaded (`kl.data.fashion_scenes`); several labels per picture.
 Cost: about 3 minutes of processor time, so less than that on two idle CPU cores.
-Expected: mean average precision of the test pictures, kNN 50.4 %, linear 55.8 %, with MoCo v2 45.8 % and 52.1 %,
-random backbone 38.7 % and 43.2 %, raw pixels 44.6 % and 39.7 %, measured with the two commands above.
+Expected: mean average precision of the test pictures, kNN 50.4 %, linear 55.8 %, with MoCo v2 45.8 % and
+52.1 %, random backbone 38.7 % and 43.2 %, raw pixels 44.6 % and 39.7 %, measured with the commands above.
 """
 
 from keras_leoclr.recipes import main_of
