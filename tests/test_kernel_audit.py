@@ -16,6 +16,8 @@ STEPS = [
     ("resnet18", "mixed_bfloat16", "SGD", {}),
     ("vit", "float32", "SGD", {}),
     ("vit", "mixed_bfloat16", "LARS", {}),
+    ("resnet_small", "float32", "SGD", {"views_on": "device"}),
+    ("resnet_small", "mixed_bfloat16", "SGD", {"views_on": "device", "bn_groups": 2}),
 ]
 
 
@@ -26,6 +28,9 @@ def test_every_operation_of_a_step_on_large_tensors_has_a_gpu_kernel(network, po
     assert {"MatMul", "AssignSubVariableOp", "AssignVariableOp"} <= kinds, "forward pass, optimizer, average"
     assert ("FusedBatchNormGradV3" in kinds) == network.startswith("resnet"), "the backward pass"
     assert ("ResourceScatterUpdate" in kinds) == (options.get("queue_size") != 0), "the queue"
+    assert (("uint8", "float32") in {each.types for each in audit(graph) if each.kind == "Cast"}) == (
+        options.get("views_on") == "device"
+    ), "pictures of 8 bits"
     assert without_kernel(graph) == []
 
 

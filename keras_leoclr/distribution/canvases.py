@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -116,21 +117,30 @@ def _check_batch(settings, batch):
 
 def _permuted(values, permutation):
     """The rows of all replicas' values that belong to this replica's key views."""
-    return ops.take(_gathered(values), permutation, axis=0)
+    are_bytes = keras.backend.standardize_dtype(values.dtype) == "uint8"
+    if not are_bytes or keras.backend.backend() != "tensorflow":
+        return ops.take(step.gather(values), permutation, axis=0)
+    return _from_words(ops.take(step.gather(_in_words(values)), permutation, axis=0), values.shape[1:])
 
 
-def _gathered(values):
-    if keras.backend.standardize_dtype(values.dtype) != "uint8" or step.on_one_replica():
-        return step.gather(values)
+def _in_words(values):
+    """(B, ...) uint8 -> (B, N) float32 with the same bits, four bytes in each.
+
+    On GPUs TensorFlow neither gathers nor exchanges uint8, and pads whole numbers of 32 bits on the host.
+    """
     import tensorflow as tf
 
-    # NCCL has no uint8 in TensorFlow: four bytes travel as one integer
-    shape = tf.shape(values)
-    flat = tf.reshape(values, [shape[0], -1])
-    length = tf.shape(flat)[1]
-    flat = tf.pad(flat, [[0, 0], [0, -length % 4]])
-    words = tf.bitcast(tf.reshape(flat, [shape[0], -1, 4]), tf.int32)
-    words = tf.distribute.get_replica_context().all_gather(words, axis=0)
-    flat = tf.reshape(tf.bitcast(words, tf.uint8), [-1, tf.shape(words)[1] * 4])[:, :length]
-    gathered = tf.reshape(flat, tf.concat([[-1], shape[1:]], axis=0))
-    return tf.ensure_shape(gathered, [None, *values.shape[1:]])
+    length = math.prod(values.shape[1:])
+    flat = tf.reshape(values, [-1, length])
+    if length % 4:
+        flat = tf.pad(flat, [[0, 0], [0, -length % 4]])
+    return tf.bitcast(tf.reshape(flat, [-1, -(-length // 4), 4]), tf.float32)
+
+
+def _from_words(words, shape):
+    """What `_in_words` made of (B, *shape)."""
+    import tensorflow as tf
+
+    length = math.prod(shape)
+    flat = tf.reshape(tf.bitcast(words, tf.uint8), [-1, length + -length % 4])
+    return tf.reshape(flat[:, :length], [-1, *shape])

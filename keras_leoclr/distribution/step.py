@@ -124,11 +124,6 @@ def _replicas() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def on_one_replica() -> bool:
-    """Whether the step of a single replica is being made; JAX has one program for all of its devices."""
-    return _replicas() == 1
-
-
 def scale_loss(loss: Any) -> Any:
     """Divides a replica's mean loss by the number of replicas.
 

@@ -192,8 +192,9 @@ def blur_matrices(sigma: Any, settings: ViewSettings) -> Any:
 
 def _bands(size, radius):
     """(radius + 1, S * S): how often a distance leads from an output pixel to an input pixel."""
-    distances = ops.arange(radius + 1, dtype="int32")[:, None, None]
-    rows = ops.arange(size, dtype="int32")[:, None]
+    # in float32: TensorFlow's GPUs compute with whole numbers of 32 bits on the host
+    distances = ops.arange(radius + 1, dtype="float32")[:, None, None]
+    rows = ops.arange(size, dtype="float32")[:, None]
     columns = ops.transpose(rows)
     # straight, and mirrored at the first and at the last pixel, which are not repeated
     before, behind = rows + columns, 2 * (size - 1) - rows - columns
