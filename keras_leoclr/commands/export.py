@@ -76,10 +76,13 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     import numpy as np
 
     from keras_leoclr import backbones, data
+    from keras_leoclr.data.given import IN_PYTHON
     from keras_leoclr.data.parts import some_of
     from keras_leoclr.views.preprocessing import Preprocessing
     from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
+    if recipe.get("dataset") == IN_PYTHON:  # which are not here: others do
+        recipe = {name: recipe[name] for name in ("mean", "std")}
     size = backbone.input_shape[1]
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"
     data_dir = given["data_dir"] or recipe.get("data_dir")

@@ -92,6 +92,8 @@ def test_its_backbone_takes_raw_images_and_normalises_once(begun):
     values = kl.evaluate(run, arrays(), "knn", k=[5], verbose=False)
     assert 0 <= values["knn/top1"] <= 1
     assert cli.main(["leoclr", "report", str(run.path)]) == 0
+    assert cli.main(["leoclr", "export", str(run.path), "--images", "4"]) == 0
+    assert (run.path / "export" / "backbone.keras").is_file()
 
 
 def test_a_run_goes_on_without_the_file(begun, tmp_path):
