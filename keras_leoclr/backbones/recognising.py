@@ -21,18 +21,20 @@ def settings_of(backbone: keras.Model) -> dict[str, Any]:
         backbone: of normalised images.
 
     Returns:
-        The settings by name, those that matter to the network alone. For a network that is none of this
-        package, `{"backbone": "initial_weights"}`.
+        The settings by name, those that matter to the network alone. For a network that no recipe can make,
+        `backbone` is "initial_weights", with the stem if it is a ResNet all the same.
     """
-    found = _of_resnet(backbone) if stem_of(backbone) else _of_vit(backbone)
+    stem = stem_of(backbone)
+    other = {"backbone": OTHER} | ({"stem": stem} if stem else {})
+    found = _of_resnet(backbone) if stem else _of_vit(backbone)
     if not found:
-        return {"backbone": OTHER}
+        return other
     settings, options = found
     try:
         made = BUILDERS[settings["backbone"]](**options)
     except ValueError:  # such as a patch that does not divide the images
-        return {"backbone": OTHER}
-    return settings if form_of(made) == form_of(backbone) else {"backbone": OTHER}
+        return other
+    return settings if form_of(made) == form_of(backbone) else other
 
 
 def form_of(backbone: keras.Model) -> list[tuple]:

@@ -88,8 +88,9 @@ def test_networks_are_recognised_by_what_they_are_made_of():
     assert settings_of(kl.backbones.vit_tiny(8, 16)) == {"backbone": "vit_tiny", "patch_size": 8}
     other = {"backbone": "initial_weights"}
     assert settings_of(kl.backbones.vit_tiny(8, 16, pool="mean")) == other
-    assert settings_of(kl.backbones.resnet18((32, 32, 3), width=8)) == other
-    assert settings_of(backbone(blocks=2)) == other and settings_of(own_network()) == other
+    assert settings_of(own_network()) == other
+    assert settings_of(kl.backbones.resnet18((32, 32, 3), width=8)) == {**other, "stem": "imagenet"}
+    assert settings_of(backbone(blocks=2)) == {**other, "stem": "cifar"}
 
 
 def test_a_network_of_ones_own_loses_its_normalization_once(tmp_path):
