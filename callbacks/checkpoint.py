@@ -193,7 +193,7 @@ class Checkpoint(keras.callbacks.Callback):
         return path
 
     def _put_what_waits(self, arrays, state):
-        """What was restored and comes back when training goes on, in the place of what is there now."""
+        """Puts restored values that only take effect when training goes on into the state that is saved."""
         if self._metrics is not None:
             _replace_group(arrays, self._metrics, "metrics/")
         if self._random is not None:

@@ -20,11 +20,11 @@ class NonFiniteLossError(ArithmeticError):
 
 
 class HealthWarning(UserWarning):
-    """A run goes on, but may be in vain."""
+    """A run goes on, but something suggests that it will not learn."""
 
 
 class Health(keras.callbacks.Callback):
-    """Stops at a loss that is not finite, and warns once of each other sickness.
+    """Stops at a loss that is not finite, and warns once of each other problem.
 
     - **A loss that is not finite** raises `NonFiniteLossError` out of `fit` at its step, before any
       checkpoint of it is written.

@@ -29,8 +29,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
     - when training ends, the features of some images for the embedding projector: `features.tsv`,
       `metadata.tsv` (labels), `sprite.png`, `projector_config.pbtxt`.
 
-    A run that goes on adds to what is there: of epochs that it trains again, the old scalars are taken
-    out of the files first, so that none is there twice. Put it after the callbacks that add to the logs.
+    A run that is resumed adds to the existing files. The old scalars of epochs that it trains again are
+    removed first, so that no scalar is written twice. Put it after the callbacks that add to the logs.
 
     Args:
         folder: where to write; `tensorboard --logdir` shows it.

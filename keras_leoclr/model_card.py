@@ -43,14 +43,14 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
 
     Args:
         workdir: folder of a run, with `backbone.keras` and `recipe.json`.
-        images: that the backbone was trained on; by default what the card that is there says.
+        images: that the backbone was trained on; by default those of the existing card.
 
     Returns:
         Path of `backbone.json`.
 
     Raises:
         FileNotFoundError: if one of the two is missing.
-        BackboneFileError: if the file cannot be read, or is another than the card that is there says.
+        BackboneFileError: if the file cannot be read, or is not the one that the existing card describes.
     """
     run = RunFolder(workdir)
     path = run.backbone_file

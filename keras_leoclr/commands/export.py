@@ -138,7 +138,7 @@ COMMAND = Command(
         Flag("split", str, None, "of that; by default the test split, or train where there is none"),
         Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
         Flag("images", int, 32, "that are compared"),
-        Flag("overwrite", bool, False, "replace what is there"),
+        Flag("overwrite", bool, False, "replace files that exist already"),
     ),
     takes="the folder of a run or a file",
     count=ONE,

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class SplitError(ValueError):
-    """There is no such split, or no image in it; what is there but damaged is another ValueError."""
+    """The source has no such split, or the split has no images. A damaged split raises another ValueError."""
 
 
 @dataclasses.dataclass

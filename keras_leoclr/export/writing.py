@@ -80,7 +80,7 @@ def write(
         format: a name in `FORMATS`: keras, saved_model, onnx, litert, openvino, safetensors or pth.
         images: (N, H, W, C) real images to compare features on, N >= 3, raw, in [0, 255], for a backbone that
             normalises them, else normalised.
-        overwrite: whether what is there may be replaced.
+        overwrite: whether an existing file or folder may be replaced.
         about: more for the card, such as `encoder`, `data` and `training`.
 
     Returns:

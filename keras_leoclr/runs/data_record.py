@@ -80,8 +80,8 @@ def changes(
     """How the images have changed, by split; {} if they are the same. Splits that only one has are left out.
 
     Args:
-        before: what the run began with.
-        now: what is there.
+        before: the images that the run began with.
+        now: the images that the source holds now.
         checksum: `(split, name)` to the checksum that the file has now.
     """
     found = {}

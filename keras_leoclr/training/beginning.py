@@ -111,7 +111,7 @@ def of_run(recipe: Recipe, run: RunFolder, anew: bool) -> InitialWeights | None:
     Args:
         recipe: the settings, as `settled` returns them.
         run: the folder of the run.
-        anew: whether a run that is there does not go on.
+        anew: whether a run that the folder already holds is started anew instead of resumed.
     """
     if not recipe.initial_weights:
         return None

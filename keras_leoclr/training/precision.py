@@ -24,7 +24,7 @@ def decided(
     Args:
         recipe: the settings.
         workdir: folder of the run, if there is one.
-        overwrite: whether a run that is there begins anew.
+        overwrite: whether a run that the folder already holds is started anew.
 
     Raises:
         ValueError: if a GPU does not compute in the precision that was asked for, or that the run began with.

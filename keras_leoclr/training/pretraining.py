@@ -211,7 +211,7 @@ def _pretrain(
             checkpoint.set_model(model)
             checkpoint.save(at)
     else:
-        for path in checkpoint.files:  # of a start that did not come to its first checkpoint
+        for path in checkpoint.files:  # left by a start that ended before its first checkpoint
             path.unlink(missing_ok=True)
         drop_unnamed(results)
         draw_some()

@@ -44,9 +44,9 @@ class RunSession:
     Args:
         workdir: folder of the run.
         recipe: its settings.
-        overwrite: whether a run that is there may be deleted.
+        overwrite: whether a run that the folder already holds may be deleted.
         override: whether settings that are `resumable`, the images and the backend may differ from those of
-            the run that is there.
+            the run that the folder holds.
         deterministic: is noted in `run.json`.
         writes: whether this process is the one that writes; others read the folder and hold nothing.
 
@@ -96,7 +96,7 @@ class RunSession:
 
     @property
     def finished(self) -> bool:
-        """Whether the run that is there has come to its end, with these settings."""
+        """Whether the folder holds a finished run with these settings."""
         return self.folder.holds_run and self.folder.about().get("finished", False)
 
     def compare_data(self, sources: Mapping[str, Any]) -> bool:

@@ -50,7 +50,7 @@ def requested(
         preset: one of `presets_of`.
         given: settings by name that were asked for.
         workdir: folder of the run; None if there will be none.
-        overwrite: whether a run that is there does not go on but starts anew.
+        overwrite: whether a run that the folder already holds is deleted and started anew.
         override: whether a run may go on with other pictures.
         images: the images, where they are given as objects.
 

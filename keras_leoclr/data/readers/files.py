@@ -221,7 +221,7 @@ def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[t
         except ImageError as error:
             return path, str(error)
 
-    # Threads hide the latency of the disk; Pillow warns of much that is none of our business here.
+    # Threads hide the latency of the disk. Pillow's warnings about pixels do not matter for headers.
     executor = concurrent.futures.ThreadPoolExecutor(_THREADS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
