@@ -13,6 +13,7 @@ from keras_leoclr.runs import checkpoint_paths
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.placing import place_of_views
 from keras_leoclr.training.recipe import Recipe
+from tests.test_packaging import snippets
 
 backend_free = pytest.mark.backend_free
 
@@ -72,6 +73,7 @@ def test_a_run_with_views_on_the_device_ends_the_same_after_a_crash(tmp_path, ca
     assert whole.views_file.is_file() and "made on the device" in page and "views made on the" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["moco_v2", "crop_to_original", "end_to_end"])
 def test_every_method_trains_with_views_on_the_device(method, tmp_path):
     recipe = tiny(views_on="device", method=method, epochs=1, max_images=32)
@@ -100,3 +102,23 @@ def test_the_command_draws_the_views_of_the_device(tmp_path):
     )
     text = page.read_text()
     assert text.count("<img") == 2 and "views_on device" in text
+
+
+@pytest.mark.slow
+def test_snippets_of_the_page_run(tmp_path, monkeypatch):
+    """With a smaller network and smaller batches."""
+    monkeypatch.chdir(tmp_path)
+    smaller = {
+        'resnet18((32, 32, 3), stem="cifar")': "resnet_small((32, 32, 3), widths=(8, 16))",
+        "batch_size=256": "batch_size=16",
+        "queue_size=4096": "queue_size=64",
+        "(512, 32, 32, 3)": "(32, 32, 32, 3)",
+    }
+    text = "".join(snippets("docs/device_views.md"))
+    for written, run in smaller.items():
+        assert written in text
+        text = text.replace(written, run)
+    scope = {}
+    exec(compile(text, "docs/device_views.md", "exec"), scope)
+    assert int(scope["model"].optimizer.iterations) == 2 + 4 + 4
+    assert checkpoint_paths.paths(tmp_path / "run" / "checkpoints")
