@@ -30,13 +30,12 @@ def array_batches(
     prefetch: int = 2,
     canvas: tuple[int, int] | None = None,
     max_pixels: int = canvases.MAX_PIXELS,
-) -> ArrayBatches:
+) -> Any:
     """Batches of pictures in memory for `LeOCLR(views=...).fit`, where TensorFlow is not installed.
 
     They are those of `view_dataset(load({"image": images}), views, ..., views_on="device")`, bit for bit: the
-    order, the pixels and the parameters of the views. Each pass is the next epoch. The batches of a pass come
-    in their order on JAX and torch, whatever `shuffle` of `fit` is; on the TensorFlow backend, use
-    `view_dataset`.
+    order, the pixels and the parameters of the views. Each pass is the next epoch, and its batches come in
+    their order, whatever `shuffle` of `fit` is.
 
     Args:
         images: (N, H, W, C) array, or N arrays (H, W, C) of many sizes; uint8 or float in [0, 255], C 1 or 3.
@@ -53,7 +52,9 @@ def array_batches(
         max_pixels: largest height times width of a picture.
 
     Returns:
-        A `keras.utils.PyDataset` of the batches that `view_dataset(..., views_on="device")` describes.
+        A `keras.utils.PyDataset` of the batches that `view_dataset(..., views_on="device")` describes; on the
+        TensorFlow backend a `tf.data.Dataset` of them, since Keras does not tell TensorFlow the shapes of a
+        PyDataset.
 
     Raises:
         ValueError: if an argument is wrong, or the images are no pixels in [0, 255].
@@ -86,7 +87,7 @@ def array_batches(
         shape, sizes = (None, None, images[0].shape[-1]), np.array([image.shape[:2] for image in images])
     chosen = canvases.canvas_of(canvas, shape, sizes, views.settings.least_pixels)
     canvases.check_memory(chosen, shape[-1], size, prefetch + 2)
-    return ArrayBatches(
+    batches = ArrayBatches(
         images=images,
         views=views,
         canvas=chosen,
@@ -98,6 +99,7 @@ def array_batches(
         rows=slice(shard[0] * size, (shard[0] + 1) * size),
         prefetch=prefetch,
     )
+    return _in_tf_data(batches) if keras.backend.backend() == "tensorflow" else batches
 
 
 class ArrayBatches(keras.utils.PyDataset):
@@ -135,9 +137,8 @@ class ArrayBatches(keras.utils.PyDataset):
         self.permute_keys, self.rows, self.prefetch = permute_keys, rows, prefetch
         self.epoch, self.first = start
         # Keras shuffles the numbers of batches by default: the first that it asks for is the first batch
-        self._in_turn = keras.backend.backend() != "tensorflow"
         self._places: dict[int, int] = {}
-        self._begun = False
+        self._passed = False
         self._order: tuple[int, np.ndarray] = (-1, np.array([], np.int64))
         self._lock = threading.Lock()
         self._thread = concurrent.futures.ThreadPoolExecutor(1) if prefetch else None
@@ -151,8 +152,7 @@ class ArrayBatches(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"`index` must be in [0, {len(self)}). Received: index={index}")
         with self._lock:
-            place = self._places.setdefault(index, len(self._places))
-            number = self.first + (place if self._in_turn else index)
+            number = self.first + self._places.setdefault(index, len(self._places))
             if self._thread is None:
                 return self.batch(self.epoch, number)
             last = len(self.images) // self.batch_size
@@ -165,17 +165,21 @@ class ArrayBatches(keras.utils.PyDataset):
 
     def __iter__(self):
         """The batches of a pass; the next one is that of the next epoch."""
-        self.on_epoch_begin()
+        with self._lock:
+            if self._passed:
+                self._go_on()
+            self._passed = True
         for index in range(len(self)):
             yield self[index]
 
     def on_epoch_begin(self) -> None:
         """Goes on to the next epoch, if all batches of this one were taken."""
         with self._lock:
-            if self._begun and len(self._places) >= len(self):
-                self.epoch, self.first, self._places = self.epoch + 1, 0, {}
-            elif not self._begun:  # TensorFlow looks at batches before it begins
-                self._begun, self._places = True, {}
+            if len(self._places) >= len(self):
+                self._go_on()
+
+    def _go_on(self):
+        self.epoch, self.first, self._places = self.epoch + 1, 0, {}
 
     def batch(self, epoch: int, number: int) -> dict[str, np.ndarray]:
         """The batch with a number of an epoch; a function of these two and the seed.
@@ -210,6 +214,20 @@ class ArrayBatches(keras.utils.PyDataset):
                 order.append(start + philox.shuffled(min(self.chunk, count - start), chunk_seed))
             self._order = epoch, np.concatenate(order)
         return self._order[1]
+
+
+def _in_tf_data(batches):
+    """The batches as tf.data, which knows their shapes."""
+    from keras_leoclr.tensorflow_host import tf
+
+    first = batches.batch(batches.epoch, 0)
+    spec = {name: tf.TensorSpec(rows.shape, rows.dtype) for name, rows in first.items()}
+    dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=spec)
+    if not batches.first:
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
+    dataset = dataset.prefetch(1)
+    dataset.batches = batches
+    return dataset
 
 
 def _checked(images, max_pixels):
