@@ -120,5 +120,5 @@ def test_snippets_of_the_page_run(tmp_path, monkeypatch):
         text = text.replace(written, run)
     scope = {}
     exec(compile(text, "docs/device_views.md", "exec"), scope)
-    assert int(scope["model"].optimizer.iterations) == 2 + 4 + 4
+    assert int(scope["model"].optimizer.iterations) == 4 + 4
     assert checkpoint_paths.paths(tmp_path / "run" / "checkpoints")
