@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 UNITS = {"": 1, "bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -95,6 +96,27 @@ def advice(
         f"{what}. About {size} images would fit: `--batch_size {size}`, and `--gradient_accumulation_steps "
         f"{half}` for as many images in an update; `--precision mixed_bfloat16` needs about half the memory."
     )
+
+
+@contextlib.contextmanager
+def explained(model: Any, batch_size: int, divisor: int = 1) -> Iterator[None]:
+    """Training within names the batch that would fit where the memory of a GPU is too small.
+
+    Args:
+        model: compiled.
+        batch_size: images of a step.
+        divisor: must divide the batch.
+
+    Raises:
+        OutOfMemoryError: from the error of TensorFlow, JAX or torch.
+    """
+    try:
+        yield
+    except Exception as error:
+        variables = [*model.variables, *model.optimizer.variables]
+        if (sentence := advice(error, batch_size, variables, divisor)) is None:
+            raise
+        raise OutOfMemoryError(sentence) from error
 
 
 def _bytes(pattern, text):

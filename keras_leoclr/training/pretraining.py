@@ -275,17 +275,11 @@ def _fit(
     chosen: list[keras.callbacks.Callback],
 ) -> None:
     recipe = batches.recipe
-    try:
-        with devices.together():
-            distribute = functools.partial(devices.distribute, batch_size=recipe.batch_size)
-            # verbose=0: `Progress` speaks
-            checkpoint.fit(model, batches.at, recipe.epochs, chosen, verbose=0, distribute=distribute)
-    except Exception as error:
-        variables = [*model.variables, *model.optimizer.variables]
-        divisor = devices.replicas * recipe.bn_groups
-        if (advice := gpu_memory.advice(error, recipe.batch_size, variables, divisor)) is None:
-            raise
-        raise gpu_memory.OutOfMemoryError(advice) from error
+    divisor = devices.replicas * recipe.bn_groups
+    distribute = functools.partial(devices.distribute, batch_size=recipe.batch_size)
+    with gpu_memory.explained(model, recipe.batch_size, divisor), devices.together():
+        # verbose=0: `Progress` speaks
+        checkpoint.fit(model, batches.at, recipe.epochs, chosen, verbose=0, distribute=distribute)
 
 
 def _introduction(recipe, model, sources, views, steps, devices) -> str:
