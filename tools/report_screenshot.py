@@ -21,7 +21,7 @@ LARGEST = 300_000  # bytes
 
 
 def screenshots(page_file: pathlib.Path) -> list[Image.Image]:
-    """The summary, and the map with a picture chosen."""
+    """The summary with what is learned from a picture, and the map with a picture chosen."""
     path = chromium.find()
     if path is None:
         raise SystemExit(chromium.ADVICE)
@@ -29,7 +29,7 @@ def screenshots(page_file: pathlib.Path) -> list[Image.Image]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, reduced_motion="reduce")
         page.goto(page_file.resolve().as_uri())
-        end = page.locator("#summary").bounding_box()
+        end = page.locator("#method").bounding_box()
         whole = {"x": 0, "y": 0, "width": WIDTH, "height": end["y"] + end["height"] + MARGIN}
         shots = [page.screenshot(clip=whole, full_page=True)]
         page.locator("#map-svg").focus()

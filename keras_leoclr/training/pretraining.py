@@ -34,9 +34,10 @@ from keras_leoclr.training.run_files import note_initial, renamed, save, write_s
 from keras_leoclr.training.session import RunSession
 from keras_leoclr.training.sources import RunSources, ViewBatches
 from keras_leoclr.views.preprocessing import Preprocessing
-from keras_leoclr.views.preview import write_views
+from keras_leoclr.views.preview import write_missed, write_views
 
 SHOWN = 12  # images on the sheet of views
+MISSED = 36  # images among which one is chosen that shows what crops miss
 PROJECTED = 1000  # images in the embedding projector of TensorBoard
 
 
@@ -161,9 +162,11 @@ def _pretrain(
     anew = [] if initial is None else initial.fill(model)
 
     def draw_some():
-        files = run.folder.views_file, run.folder.missed_file
-        shown = some_of(sources.train, SHOWN)
-        write_views(views, shown, files[0], SHOWN, views_on, batches.canvas, figure=files[1])
+        for write, count, path in (
+            (write_views, SHOWN, run.folder.views_file),
+            (write_missed, MISSED, run.folder.missed_file),
+        ):
+            write(views, some_of(sources.train, count), path, count, views_on, batches.canvas)
 
     # === The folder ===
     run.begin()

@@ -65,10 +65,13 @@ def describe(drawn: Drawn) -> dict[str, Any]:
     }
 
 
-def differences(about: dict[str, Any]) -> int:
-    """How many things of a picture one crop shows and another misses."""
-    crops = [view["fates"] for view in about["views"] if view["crop"]]
-    return sum({"shown", "missed"} <= set(fates) for fates in zip(*crops, strict=True))
+def differences(drawn: Drawn) -> float:
+    """How many things each crop of a picture misses at least of which another crop shows more, in shares."""
+    crops = [box for box in (drawn.boxes["query"], *drawn.boxes["keys"]) if drawn.is_crop(box)]
+    if not crops or not drawn.things:
+        return 0.0
+    shares = np.array([[share_inside(box, thing) for _, thing in drawn.things] for box in crops])
+    return float((shares.max(axis=0) - shares).sum(axis=1).min())
 
 
 def figure(drawn: Drawn) -> Image.Image:
@@ -110,7 +113,7 @@ def write_figure(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
     """
     found = [describe(one) for one in drawn]
     # where two differ alike, and without things, the one whose crops have least in common
-    chosen = max(range(len(drawn)), key=lambda number: (differences(found[number]), -found[number]["shared"]))
+    chosen = max(range(len(drawn)), key=lambda number: (differences(drawn[number]), -found[number]["shared"]))
     about = PngInfo()
     about.add_text(ABOUT, json.dumps({"format": FORMAT, "chosen": chosen, "pictures": found}))
     with whole_file(pathlib.Path(path)) as file:

@@ -73,7 +73,6 @@ def write_views(
     count: int = 12,
     views_on: str = "host",
     canvas: tuple[int, int] | None = None,
-    figure: str | os.PathLike | None = None,
 ) -> None:
     """Writes a PNG with a strip for each of the first images, see `sheet`.
 
@@ -84,12 +83,29 @@ def write_views(
         count: images shown.
         views_on: see `draw_views`.
         canvas: see `data.view_dataset`.
-        figure: path of another PNG, of what the crops miss, see `missed.write_figure`; None for none.
     """
-    drawn = draw_views(views, source, count, views_on=views_on, canvas=canvas)
-    write_sheet(drawn, path)
-    if figure is not None:
-        missed.write_figure(drawn, figure)
+    write_sheet(draw_views(views, source, count, views_on=views_on, canvas=canvas), path)
+
+
+def write_missed(
+    views: Any,
+    source: Source | tf.data.Dataset,
+    path: str | os.PathLike,
+    count: int = 36,
+    views_on: str = "host",
+    canvas: tuple[int, int] | None = None,
+) -> None:
+    """Writes a PNG of what the crops of one of the first images miss, see `missed.write_figure`.
+
+    Args:
+        views: layer such as `LeOCLRViews`.
+        source: dictionaries with `image`.
+        path: of the PNG.
+        count: images among which the one with the most different crops is chosen.
+        views_on: see `draw_views`.
+        canvas: see `data.view_dataset`.
+    """
+    missed.write_figure(draw_views(views, source, count, views_on=views_on, canvas=canvas), path)
 
 
 def _things(source, row):

@@ -13,7 +13,7 @@ from keras_leoclr.data.source import Source
 from keras_leoclr.evaluation.scores import Score, accuracy_scores
 from keras_leoclr.recipes.fashion_mnist import RECIPE
 from keras_leoclr.runs.results import Results
-from keras_leoclr.views.preview import write_views
+from keras_leoclr.views.preview import write_missed, write_views
 
 NAMES = ("cat", "dog & <b>wolf</b>", "</script><script>alert(1)</script>")
 EPOCHS = 6
@@ -54,7 +54,8 @@ def write_run(folder, seed=0, labelled=True, better=0.8, resumed=(), **changes):
     backbone = kl.backbones.resnet_small((8, 8, 3), widths=(8, 16))
     views = kl.LeOCLRViews(8, crop_scale=(0.3, 0.8))
     train, test = source(90, seed, labelled), source(60, seed + 1, labelled)
-    write_views(views, train, folder / "views.png", 8, figure=folder / "missed.png")
+    write_views(views, train, folder / "views.png", 8)
+    write_missed(views, train, folder / "missed.png", 8)
     for subject, accuracy in (("raw pixels", 0.7), ("random", 0.6), ("pretrained", better)):
         protocol = {"subject": subject, "dataset": "shapes", "test_split": "test", "epoch": 1}
         scores = []

@@ -65,7 +65,7 @@ def test_things_that_crops_miss_are_named():
         "the bag. Crop 2 cuts off a part of the ankle boot and misses 2 × bag."
     )
     assert _of_all([picture]) == [
-        "In the 1 pictures below, a crop misses 67% of the things, and in 1 of them the crops have no thing "
+        "In 1 pictures, a crop misses 67% of the things on average, and in 1 of them the crops have no thing "
         "in common that all of them show."
     ]
 

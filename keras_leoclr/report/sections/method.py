@@ -81,7 +81,7 @@ def _of_all(pictures):
         return []
     missed = sum(view["fates"].count("missed") for _, views in crops for view in views)
     apart = sum(len(views) > 1 and not _in_common(views) for _, views in crops)
-    line = f"In the {len(pictures)} pictures below, a crop misses {missed / total:.0%} of the things"
+    line = f"In {len(pictures)} pictures, a crop misses {missed / total:.0%} of the things on average"
     if any(len(views) > 1 for _, views in crops):
         line += f", and in {apart} of them the crops have no thing in common that all of them show"
     return [line + "."]

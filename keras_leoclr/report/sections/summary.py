@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.comparison import comparison
+from keras_leoclr.evaluation.measures import KINDS, kind_of_results
 from keras_leoclr.report import verdict as judge
 from keras_leoclr.report.accuracies import COLUMNS, rows
 from keras_leoclr.report.reading import RunRecord
@@ -35,6 +36,7 @@ class Summary(NamedTuple):
         mark: the answer.
         headline: the answer in words.
         points: what the answer rests on.
+        measure: what the table of accuracies shows.
         accuracies: None where nothing was measured.
         warnings: (epoch, advice).
     """
@@ -43,6 +45,7 @@ class Summary(NamedTuple):
     mark: Mark
     headline: str
     points: list[tuple[Mark, str]]
+    measure: str
     accuracies: Table | None
     warnings: list[tuple[Any, str]]
 
@@ -60,6 +63,7 @@ def verdicts(runs: Sequence[RunRecord]) -> list[Summary]:
                 MARKS[found.mark],
                 found.headline,
                 [(MARKS[point.mark], point.text) for point in found.points],
+                KINDS[kind_of_results(run.results)].capitalize(),
                 _accuracies(run),
                 [(r.get("epoch", "?"), r["advice"]) for r in health],
             )
