@@ -2,18 +2,20 @@
 
     make .venv-interop/.done      # once, for torchvision and lightly; or --without-peers
     python benchmarks/views.py
+    python benchmarks/views.py --on_device      # the views that a model makes within its step, three backends
 
 Everything makes batches from one array in memory on the same cores, two parallel calls or workers.
 Candidates take turns; printed are medians, and medians of the ratios within a round.
 """
 
 import argparse
+import sys
 import time
 
 import numpy as np
 import tensorflow as tf
+from turns import Server, rounds, table
 from turns import peers as start_peers
-from turns import rounds, table
 
 import keras_leoclr as kl
 
@@ -51,8 +53,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each, default 5")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 96, 224])
+    parser.add_argument("--on_device", action="store_true", help="only the views that a model makes itself")
     parser.add_argument("--without-peers", action="store_true", help="leave out torchvision and lightly")
     options = parser.parse_args()
+    if options.on_device:
+        for size, batch_size, _, few in SIZES:
+            if size in options.sizes:
+                on_device(size, batch_size, few, options.rounds)
+        return
     peers = None if options.without_peers else start_peers()
     for size, batch_size, batches, few in SIZES:
         if size in options.sizes:
@@ -90,6 +98,34 @@ def compare(size, batch_size, batches, few, peers, count):
     for title, candidates in (("one MoCo v2 view", one), ("MoCo v2", pairs), ("LeOCLR", triples)):
         speeds = rounds(candidates, count)
         print(table(f"{title}, {size} px, batch {batch_size}", speeds, next(iter(candidates))), flush=True)
+
+
+def on_device(size, batch_size, batches, count):
+    """LeOCLR's views by each backend beside the layers of Keras, and beside the host's."""
+    setting = {"size": size, "batch_size": batch_size, "batches": batches}
+    for backend in ("tensorflow", "jax", "torch"):
+        server = Server("views_on_device.py", sys.executable, {"KERAS_BACKEND": backend})
+
+        def speed(what, xla=True, server=server):
+            return lambda: server(kind="images_per_second", what=what, xla=xla, **setting)
+
+        candidates = {f"{backend}, within the step": speed("ours"), "layers of Keras": speed("keras.layers")}
+        if backend == "tensorflow":
+            candidates["within the step, without XLA"] = speed("ours", xla=False)
+            candidates["layers of Keras, without XLA"] = speed("keras.layers", xla=False)
+            candidates["on the host"] = speed("host")
+            candidates["on the host, stock keras-cv"] = speed("stock")
+        title = (
+            f"LeOCLR's three views on {backend}, {size} px, batch {batch_size}; per second of processor time"
+        )
+        print(table(title, rounds(candidates, count), next(iter(candidates))), flush=True)
+    views = kl.LeOCLRViews(size)
+    image, parameters = size * size * 3, 11 * 4 * (1 + views.num_key_views) + 8
+    within, before = batch_size * (image + parameters), batch_size * 3 * image * 4
+    print(
+        f"bytes to the device, batch {batch_size}: {within / 1e6:.1f} MB, as views {before / 1e6:.1f} MB, "
+        f"{before / within:.1f} times as many"
+    )
 
 
 def cost_of_antialiasing(count):
