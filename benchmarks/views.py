@@ -54,12 +54,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5, help="turns of each, default 5")
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 96, 224])
     parser.add_argument("--on_device", action="store_true", help="only the views that a model makes itself")
+    backends = ["tensorflow", "jax", "torch"]
+    parser.add_argument("--backends", nargs="+", default=backends, choices=backends, help="of --on_device")
     parser.add_argument("--without-peers", action="store_true", help="leave out torchvision and lightly")
     options = parser.parse_args()
     if options.on_device:
         for size, batch_size, _, few in SIZES:
             if size in options.sizes:
-                on_device(size, batch_size, few, options.rounds)
+                on_device(size, batch_size, few, options.rounds, options.backends)
         return
     peers = None if options.without_peers else start_peers()
     for size, batch_size, batches, few in SIZES:
@@ -100,10 +102,10 @@ def compare(size, batch_size, batches, few, peers, count):
         print(table(f"{title}, {size} px, batch {batch_size}", speeds, next(iter(candidates))), flush=True)
 
 
-def on_device(size, batch_size, batches, count):
+def on_device(size, batch_size, batches, count, backends):
     """LeOCLR's views by each backend beside the layers of Keras, and beside the host's."""
     setting = {"size": size, "batch_size": batch_size, "batches": batches}
-    for backend in ("tensorflow", "jax", "torch"):
+    for backend in backends:
         server = Server("views_on_device.py", sys.executable, {"KERAS_BACKEND": backend})
 
         def speed(what, xla=True, server=server):
