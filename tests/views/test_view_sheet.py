@@ -48,6 +48,14 @@ def test_views_of_the_device_are_drawn_with_boxes_in_the_picture_that_it_has():
     assert reduced.picture.shape == (12, 16, 3) and tuple(reduced.boxes["query"]) == (0, 0, 12, 16)
 
 
+@pytest.mark.parametrize("place", ["host", "device"])
+def test_a_picture_of_one_pixel_has_views_of_its_colour(place):
+    views = kl.LeOCLRViews(12, crop_scale=(0.2, 0.6), **PLAIN)
+    for one in draw_views(views, source(2, 1, 1), 2, views_on=place):
+        for view in (one.query, *one.keys):
+            np.testing.assert_allclose(view, np.broadcast_to(one.picture, view.shape), atol=1)
+
+
 def test_the_query_of_moco_has_a_box_too():
     views = kl.MoCoV2Views(12, crop_scale=(0.2, 0.4), **PLAIN)
     one = draw_views(views, source(1, 24, 24, 1), 1)[0]
