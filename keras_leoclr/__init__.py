@@ -23,6 +23,7 @@ _PLACES = {
     "callbacks": "callbacks",
     "data": "data",
     "distribution": "distribution",
+    "embed": "embeddings",
     "evaluate": "one_call",
     "evaluation": "evaluation",
     "export": "export",

@@ -38,7 +38,7 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
     if source != RANDOM:
         return _load(source)
     if architecture in CNNS:
-        return _normalising(CNNS[architecture](), None)
+        return taking_raw_images(CNNS[architecture]())
     if not os.path.exists(architecture):
         raise ValueError(
             f"`architecture` must be one of {', '.join(CNNS)}, or a file or run to take it from. "
@@ -56,10 +56,19 @@ def _load(path: str | os.PathLike) -> keras.Model:
             "`backbone` must be a .keras file, the folder of a finished run, a file of torch weights or "
             f'"{RANDOM}". Received: {path}, which does not exist'
         )
-    return _normalising(load(path, verbose=False), path.parent)
+    return taking_raw_images(load(path, verbose=False), path.parent)
 
 
-def _normalising(backbone: keras.Model, folder: pathlib.Path | None) -> keras.Model:
+def taking_raw_images(backbone: keras.Model, folder: pathlib.Path | None = None) -> keras.Model:
+    """The backbone itself if it normalises images, else with a layer that does.
+
+    Args:
+        backbone: (B, H, W, 3) -> features or feature maps.
+        folder: whose `recipe.json`, if there is one, tells mean and deviation; ImageNet's otherwise.
+
+    Raises:
+        ValueError: if it does not take images of 3 channels.
+    """
     if backbone.input_shape[-1] != 3:
         raise ValueError(
             f"`backbone` must take images of 3 channels. Received: input_shape={backbone.input_shape}"

@@ -6,5 +6,5 @@ The modules import what is slow to import when the command runs, so that help an
 # in the order of `leoclr --help`
 NAMES = (
     *("pretrain", "recipes", "watch", "evaluate", "compare", "ablate", "report", "views", "export"),
-    *("detect", "segment", "index", "search", "data", "doctor"),
+    *("embed", "detect", "segment", "index", "search", "data", "doctor"),
 )

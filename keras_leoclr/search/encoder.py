@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.backbones.feature_pyramid import resized
-from keras_leoclr.backbones.starting import RANDOM, starting_backbone
+from keras_leoclr.backbones.starting import RANDOM, starting_backbone, taking_raw_images
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.evaluation.features import checksum, extract_features
 from keras_leoclr.evaluation.neighbour_search import unit_rows
@@ -41,12 +41,7 @@ class Encoder:
             path: path of the backbone.
             image_size: side of the images, pixels; 0 for the backbone's own.
         """
-        if path == RANDOM:
-            raise ValueError("`backbone` must be a file or the folder of a run. Received: backbone='random'")
-        backbone = starting_backbone(path)
-        size = image_size or backbone.input_shape[1]
-        if not size:
-            raise ValueError("`image_size` must be given for a backbone of any size. Received: none")
+        backbone, size = raw_backbone(path, image_size)
         number = checksum(backbone)
         if (size, size) != tuple(backbone.input_shape[1:3]):
             backbone = resized(backbone, (size, size, 3))
@@ -64,3 +59,25 @@ class Encoder:
             batch_size
         )
         return unit_rows(extract_features(self.backbone, batches.prefetch(2), verbose)[0])
+
+
+def raw_backbone(backbone: str | os.PathLike | keras.Model, image_size: int = 0) -> tuple[keras.Model, int]:
+    """A backbone that takes raw images, as `starting_backbone` makes it, and the side of its images.
+
+    Args:
+        backbone: a path; or a Keras model, also a `LeOCLR`, whose backbone is taken.
+        image_size: side of the images, pixels; 0 for the backbone's own.
+
+    Raises:
+        ValueError: if it is "random", or is of any size and `image_size` is 0.
+    """
+    if isinstance(backbone, keras.Model):
+        found = taking_raw_images(getattr(backbone, "backbone", backbone))
+    elif backbone == RANDOM:
+        raise ValueError("`backbone` must be a file or the folder of a run. Received: backbone='random'")
+    else:
+        found = starting_backbone(backbone)
+    size = image_size or found.input_shape[1]
+    if not size:
+        raise ValueError("`image_size` must be given for a backbone of any size. Received: none")
+    return found, int(size)

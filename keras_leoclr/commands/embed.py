@@ -1,0 +1,75 @@
+"""`leoclr embed`: the features of pictures as a file for other programs."""
+
+from __future__ import annotations
+
+import json
+
+from keras_leoclr.commands.command import ONE, Command
+from keras_leoclr.commands.flags import Flag, Given
+
+TEXT = """leoclr embed SOURCE --backbone FILE --output FILE.npz|.csv|.parquet [--FLAG VALUE ...]
+
+Writes the features of the pictures of SOURCE, which is whatever `leoclr data` takes: one row per picture in
+the order of the source, with its path (or its number, where pictures are no files) and its label. A backbone
+that does not normalise images itself gets the mean and deviation of the recipe.json beside it, else ImageNet's.
+Interrupted, the same command goes on after the last batches that were kept, in FILE.unfinished."""
+
+
+def _run(given: Given) -> int:
+    from keras_leoclr.data.failures import shown
+    from keras_leoclr.embeddings import embed
+
+    options = given.some("split", "data_dir", "image_size", "batch_size", "precision", "on_error")
+    options |= given.some("max_failures", "overwrite")
+    verbose = given["verbose"] and not given["json"]
+    found = embed(given.rest[0], given["backbone"], given["output"], verbose=verbose, **options)
+    count, width = found.features.shape
+    if given["json"]:
+        facts = {"output": given["output"], "pictures": count, "features": width}
+        facts |= {"labelled": found.labels is not None, "skipped": found.skipped, **found.about}
+        print(json.dumps(facts))
+        return 0
+    for name, reason in found.skipped:
+        print(f"skipped {shown(name)}: {reason}")
+    labels = "without labels" if found.labels is None else "with labels"
+    print(f"{shown(given['output'])}: {count:,} pictures {labels}, {width:,} features each")
+    return 0
+
+
+COMMAND = Command(
+    name="embed",
+    arguments="SOURCE --backbone FILE --output FILE",
+    summary="features of pictures as .npz, .csv or .parquet",
+    text=TEXT,
+    run=_run,
+    flags=(
+        Flag(
+            "backbone",
+            str,
+            None,
+            "a .keras file, the folder of a run, or torch weights",
+            needed="a file or the folder of a run",
+        ),
+        Flag(
+            "output", str, None, "the file; its ending is the format", needed="a .npz, .csv or .parquet file"
+        ),
+        Flag("split", str, "train", 'such as "test" or "train[:10%]"'),
+        Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
+        Flag("image_size", int, 0, "side of the images, pixels; 0 for the backbone's", low=0),
+        Flag("batch_size", int, 256, "images per call of the backbone", low=1),
+        Flag(
+            "precision",
+            str,
+            None,
+            "that the backbone computes in; by default its own",
+            choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        ),
+        Flag("on_error", str, "raise", "at a picture that cannot be read", choices=("raise", "skip")),
+        Flag("max_failures", float, None, "with skip, largest share that may fail; 0.01", low=0.0, high=1.0),
+        Flag("overwrite", bool, False, "replace the file if it exists"),
+        Flag("json", bool, False, "print what was done as JSON"),
+        Flag("verbose", bool, True, "show progress"),
+    ),
+    takes="one name or path",
+    count=ONE,
+)

@@ -1,0 +1,226 @@
+"""`leoclr embed` and `kl.embed`: the features, the files, what is resumed and what is refused."""
+
+import csv
+import json
+import pathlib
+import re
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_leoclr as kl
+from keras_leoclr import cli
+from keras_leoclr.evaluation import features as features_module
+from tests.pictures import jpeg, png
+
+backend_free = pytest.mark.backend_free
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory):
+    """A file of a backbone that normalises images, of 8 x 8 pixels."""
+    path = tmp_path_factory.mktemp("backbone") / "small.keras"
+    keras.utils.set_random_seed(3)
+    plain = kl.backbones.resnet_small((8, 8, 3), widths=(8, 16))
+    kl.backbones.with_normalization(plain, (0.5, 0.4, 0.3), (0.2, 0.2, 0.3)).save(path)
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """Five pictures of two classes."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    for number in range(5):
+        folder = tmp_path / "pictures" / ("cat" if number % 2 else "dog, wet")
+        folder.mkdir(parents=True, exist_ok=True)
+        name, data = (f"日本 {number}.jpg", jpeg(number)) if number else ("0.png", png(0))
+        (folder / name).write_bytes(data)
+    return tmp_path / "pictures"
+
+
+def run(capsys, *arguments):
+    code = cli.main(["leoclr", *map(str, arguments)])
+    return code, capsys.readouterr()
+
+
+def test_features_are_those_of_the_backbone(pictures, backbone, tmp_path):
+    found = kl.embed(pictures, backbone, tmp_path / "all.npz", batch_size=2, verbose=False)
+    views = kl.LeOCLRViews(8, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.3))
+    source = kl.data.load(pictures)
+    plain = kl.backbones.load(backbone, normalization=False, verbose=False)
+    ((images, labels),) = kl.data.image_batches(source, views, 5)
+    expected = np.asarray(plain.predict_on_batch(np.asarray(images)))
+    np.testing.assert_allclose(found.features, expected, atol=1e-5)
+    assert found.paths == source.images.paths and found.class_names == ("cat", "dog, wet")
+    np.testing.assert_array_equal(found.labels, np.asarray(labels))
+    of_model = kl.embed(source, keras.saving.load_model(backbone), verbose=False)
+    np.testing.assert_allclose(of_model.features, expected, atol=1e-5)
+
+
+@backend_free
+def test_evaluation_and_index_have_the_same_features(pictures, backbone, tmp_path):
+    search = pytest.importorskip("keras_leoclr.search")
+    pytest.importorskip("faiss")
+    found = kl.embed(pictures, backbone, verbose=False)
+    kl.evaluate(
+        backbone,
+        {"train": kl.data.load(pictures), "test": kl.data.load(pictures)},
+        "quality",
+        workdir=tmp_path / "judged",
+        verbose=False,
+    )
+    kept = [np.load(path) for path in (tmp_path / "judged").rglob("features.npy")]
+    assert kept
+    for features in kept:
+        np.testing.assert_allclose(found.features, features, atol=1e-5)
+    index = search.update_index(pictures, search.Encoder.load(backbone), "own.index").index
+    unit = found.features / np.linalg.norm(found.features, axis=1, keepdims=True)
+    assert index.paths() == found.paths
+    np.testing.assert_allclose(index.vectors.reconstruct_n(0, 5), unit, atol=1e-5)
+
+
+@backend_free
+def test_numpy_and_faiss_read_the_npz_file(pictures, backbone, capsys):
+    faiss = pytest.importorskip("faiss")
+    asked = ["embed", pictures, "--backbone", backbone, "--output", "f.npz", "--json"]
+    code, printed = run(capsys, *asked)
+    facts = json.loads(printed.out)
+    assert code == 0 and facts["pictures"] == 5 and facts["features"] == 16 and facts["labelled"]
+    with np.load("f.npz", allow_pickle=False) as file:
+        found = dict(file)
+    assert sorted(found) == ["about", "class_names", "features", "label", "path"]
+    features = found["features"]
+    assert features.dtype == np.float32 and features.flags["C_CONTIGUOUS"]
+    index = faiss.IndexFlatL2(16)
+    index.add(features)
+    assert index.search(features, 1)[1][:, 0].tolist() == list(range(5))
+    for path, label in zip(found["path"], found["label"], strict=True):
+        assert found["class_names"][label] in path
+    about = json.loads(str(found["about"]))
+    assert about["image_size"] == 8 and about["precision"] == "float32"
+
+
+@backend_free
+def test_csv_holds_the_same_numbers_to_the_bit(pictures, backbone):
+    found = kl.embed(pictures, backbone, "f.csv", verbose=False)
+    with open("f.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    assert rows[0][:4] == ["path", "label", "class", "feature_0"] and len(rows) == 6
+    assert [row[0] for row in rows[1:]] == found.paths and {row[2] for row in rows[1:]} == {"cat", "dog, wet"}
+    np.testing.assert_array_equal(np.array([row[3:] for row in rows[1:]], "float32"), found.features)
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv("f.csv")
+    np.testing.assert_allclose(frame.filter(like="feature_"), found.features)
+
+
+@backend_free
+def test_parquet_and_several_labels(backbone, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    labels = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]])
+    arrays = {"image": images, "label": labels, "class_names": ["a", "b", "c"]}
+    found = kl.embed(arrays, backbone, tmp_path / "f.parquet", verbose=False)
+    table = parquet.read_table(tmp_path / "f.parquet")
+    assert table.column_names == ["number", "labels", "features"]
+    assert table["labels"].to_pylist() == [["a", "c"], [], ["b"], ["a", "b", "c"]]
+    np.testing.assert_array_equal(np.array(table["features"].to_pylist(), "float32"), found.features)
+    kl.embed(arrays, backbone, tmp_path / "f.csv", verbose=False)
+    second = (tmp_path / "f.csv").read_text().splitlines()[1]
+    assert second.startswith("0,a|c,")
+    kl.embed({"image": images}, backbone, tmp_path / "f.npz", verbose=False)
+    with np.load(tmp_path / "f.npz", allow_pickle=False) as file:
+        assert sorted(file.files) == ["about", "features", "number"]
+
+
+@backend_free
+def test_an_interrupted_call_goes_on_with_the_batches_that_were_kept(
+    pictures, backbone, monkeypatch, tmp_path
+):
+    whole = kl.embed(pictures, backbone, batch_size=1, verbose=False)
+    monkeypatch.setattr(features_module, "SAVE_EVERY", 1)
+    in_turn, computed = features_module._in_turn, []
+
+    def dies(predictors, batches):
+        for number, pair in enumerate(in_turn(predictors, batches)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield pair
+
+    def counts(predictors, batches):
+        for pair in in_turn(predictors, batches):
+            computed.append(pair)
+            yield pair
+
+    monkeypatch.setattr(features_module, "_in_turn", dies)
+    with pytest.raises(KeyboardInterrupt):
+        kl.embed(pictures, backbone, "f.npz", batch_size=1, verbose=False)
+    assert (tmp_path / "f.npz.unfinished").is_dir() and not (tmp_path / "f.npz").exists()
+    monkeypatch.setattr(features_module, "_in_turn", counts)
+    found = kl.embed(pictures, backbone, "f.npz", batch_size=1, verbose=False)
+    assert len(computed) == 2 and not (tmp_path / "f.npz.unfinished").exists()
+    np.testing.assert_array_equal(found.features, whole.features)
+    np.testing.assert_array_equal(found.labels, whole.labels)
+
+
+@backend_free
+def test_pictures_that_cannot_be_read_have_no_row(pictures, backbone, capsys, monkeypatch):
+    (pictures / "cat" / "cut.jpg").write_bytes(jpeg(9)[:-300])
+    call = ["embed", pictures, "--backbone", backbone, "--output", "f.csv"]
+    code, printed = run(capsys, *call)
+    assert code == 1 and "cut.jpg: damaged" in printed.err
+    from keras_leoclr.embeddings import extraction
+
+    def full(path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(extraction.shutil, "rmtree", full)  # after the features were completed
+    code, printed = run(capsys, *call, "--on_error", "skip")
+    assert code == 1 and "No space left" in printed.err
+    monkeypatch.undo()
+    code, printed = run(capsys, *call, "--on_error", "skip", "--overwrite")
+    assert code == 0 and "cut.jpg: damaged" in printed.out and "5 pictures with labels" in printed.out
+    with open(call[-1]) as file:
+        assert "cut.jpg" not in file.read()
+
+
+@backend_free
+def test_what_is_refused(pictures, backbone, capsys, monkeypatch):
+    def refused(*more, output="f.npz", source=pictures):
+        code, printed = run(capsys, "embed", source, "--backbone", backbone, "--output", output, *more)
+        assert code
+        return printed.err
+
+    with open("f.npz", "w") as file:
+        file.write("mine")
+    assert "must name a file that does not exist yet" in refused()
+    assert open("f.npz").read() == "mine"
+    assert "`output` must be a file that ends with .npz, .csv, .parquet" in refused(output="f.txt")
+    assert "`output` must lie in a folder that exists" in refused(output="none/f.npz")
+    skipping = refused("--on_error", "skip", output="g.npz", source="fashion_mnist")
+    assert "where pictures are files" in skipping
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert "pip install 'keras-leoclr[parquet]'" in refused(output="f.parquet")
+    code, printed = run(capsys, "embed", pictures, "--output", "f.csv")
+    assert code == 2 and "`--backbone` must name a file" in printed.err
+    code, printed = run(capsys, "embed", pictures, "--backbone", "random", "--output", "f.csv")
+    assert code == 1 and "Received: backbone='random'" in printed.err
+
+
+@backend_free
+def test_a_slice_in_another_precision_without_pyarrow(pictures, backbone, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    kl.embed(pictures, backbone, "f.npz", split="train[:2]", precision="mixed_bfloat16", verbose=False)
+    with np.load("f.npz") as file:
+        assert len(file["features"]) == 2 and "mixed_bfloat16" in str(file["about"])
+
+
+@backend_free
+def test_the_snippet_of_the_page_runs(pictures, backbone):
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "embed.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    snippet = snippet.replace('"DIR"', repr(str(pictures))).replace('"RUN"', repr(str(backbone)))
+    exec(compile(snippet, "docs/embed.md", "exec"), {})
+    assert pathlib.Path("features.npz").is_file()
