@@ -11,8 +11,8 @@ TEXT = """leoclr embed SOURCE --backbone FILE --output FILE.npz|.csv|.parquet [-
 
 Writes the features of the pictures of SOURCE, which is whatever `leoclr data` takes: one row per picture in
 the order of the source, with its path (or its number, where pictures are no files) and its label. A backbone
-that does not normalise images itself gets the mean and deviation of the recipe.json beside it, else ImageNet's.
-Interrupted, the same command goes on after the last batches that were kept, in FILE.unfinished."""
+that does not normalise images itself gets the mean and deviation of the recipe.json beside it, else those of
+ImageNet. Interrupted, the same command goes on after the last batches that were kept, in FILE.unfinished."""
 
 
 def _run(given: Given) -> int:
