@@ -5,6 +5,6 @@ The modules import what is slow to import when the command runs, so that help an
 
 # in the order of `leoclr --help`
 NAMES = (
-    *("pretrain", "recipes", "watch", "evaluate", "compare", "ablate", "report", "views", "export"),
+    *("pretrain", "recipes", "watch", "runs", "evaluate", "compare", "ablate", "report", "views", "export"),
     *("embed", "detect", "segment", "index", "search", "data", "doctor"),
 )
