@@ -123,9 +123,9 @@ def on_device(size, batch_size, batches, count, backends):
         print(table(title, rounds(candidates, count), next(iter(candidates))), flush=True)
     views = kl.LeOCLRViews(size)
     image, parameters = size * size * 3, 11 * 4 * (1 + views.num_key_views) + 8
-    within, before = batch_size * (image + parameters), batch_size * 3 * image * 4
+    within, before = 256 * (image + parameters), 256 * (1 + views.num_key_views) * image * 4
     print(
-        f"bytes to the device, batch {batch_size}: {within / 1e6:.1f} MB, as views {before / 1e6:.1f} MB, "
+        f"bytes to the device, batch 256: {within / 1e6:.1f} MB, as views {before / 1e6:.1f} MB, "
         f"{before / within:.1f} times as many"
     )
 
