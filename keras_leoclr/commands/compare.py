@@ -9,10 +9,14 @@ from keras_leoclr.commands.flags import Flag, Given
 
 TEXT = """leoclr compare RUN [RUN ...] [--FLAG VALUE ...]
 
-One table of the results in the folders, in percent, with 95 % confidence intervals. The first column is
-what the others are compared with; * marks a difference beyond chance: its interval, from a paired
-bootstrap over the test images, does not hold 0. Without the hits of single images, * means that the two
-intervals do not touch."""
+Says whether the pretrained backbone of each further run is ahead of that of the first run, by how many
+percentage points, and with which 95 % interval. A table of all results follows, in percent where they are
+shares, with 95 % confidence intervals. Raw pixels and random weights are listed once where the runs agree on
+them. Of a single run, each subject (random, pretrained, ...) has a column.
+
+All differences are from the backbone that comes first. * marks a difference beyond chance: its interval, from
+a paired bootstrap over the test images, does not hold 0. Where what was found for the single images is not
+kept, * means that the intervals of both results do not overlap."""
 
 
 def _run(given: Given) -> int:
@@ -30,7 +34,7 @@ def _run(given: Given) -> int:
 COMMAND = Command(
     name="compare",
     arguments="RUN [RUN ...]",
-    summary="results of runs in one table",
+    summary="which of several runs is ahead, and all results in one table",
     text=TEXT,
     run=_run,
     flags=(

@@ -6,14 +6,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from keras_leoclr.evaluation.measures import (
-    difference_text,
-    is_main,
-    is_share,
-    label_of,
-    value_text,
-)
-from keras_leoclr.evaluation.pairs import paired_interval
+from keras_leoclr.evaluation.ahead import findings
+from keras_leoclr.evaluation.measures import difference_text, value_text
+from keras_leoclr.evaluation.result_columns import columns, entries, name_apart
 from keras_leoclr.runs.folder import RunFolder
 
 
@@ -24,13 +19,19 @@ def compare(
     everything: bool = False,
     markdown: bool = False,
 ) -> str:
-    """One table of `results.jsonl` of several runs; accuracies in percent.
+    """One table of `results.jsonl` of runs; accuracies in percent.
 
-    The first column is what the others are compared with. Where both have the hits of the same test
-    images, or the ranks of their scores for mean average precision, the interval of the difference comes
-    from a paired bootstrap over the images: how often do they agree matters, not only how often they are
-    right. A difference whose 95 % interval does not hold 0 is marked with `*`. Of several lines of one
-    measurement the last counts.
+    Of several runs, sentences come first which say whether the pretrained backbone of each further run is
+    ahead of that of the first run, by how many points, and with which interval. The table below has, for each
+    measurement, one row for each backbone: first the pretrained ones, then what is no result of the training,
+    such as raw pixels, which is listed once where the runs agree on it. Of a single run, each subject has a
+    column.
+
+    All differences are from the backbone that comes first. Where both have the hits of the same test images,
+    or the ranks of their scores for mean average precision, the interval of the difference comes from a
+    paired bootstrap over the images: how often do they agree matters, not only how often they are right. A
+    difference whose 95 % interval does not hold 0 is marked with `*`. Of several lines of one measurement the
+    last counts.
 
     Args:
         workdirs: folders with `results.jsonl`.
@@ -44,7 +45,14 @@ def compare(
         FileNotFoundError: if a folder has no results.
         ValueError: if nothing is left to compare.
     """
-    return text_table(comparison(_runs(workdirs), subjects, only, everything), markdown)
+    runs = _runs(workdirs)
+    found, labels = columns(runs, subjects, only, everything)
+    if len(runs) == 1:
+        return text_table(_side_by_side(found, labels), markdown)
+    told = []
+    for finding in findings(found, entries(found, labels)):
+        told += [finding.headline, *(f"- {text}" for _, text in finding.points), ""]
+    return "\n".join([*told, text_table(_below_each_other(found, labels), markdown, left=2)])
 
 
 def compare_rows(
@@ -64,130 +72,83 @@ def compare_rows(
     Returns:
         For each measurement `{"measurement", "values", "differences"}`; both hold, by column,
         `{"value"}` and, where they are known, `"low"` and `"high"` of the 95 % interval; differences also
-        `"beyond_chance"` where that is known. The first column is what the others are compared with.
+        `"beyond_chance"` where that is known. The first column is what the others are compared with; of
+        several runs it is the pretrained backbone of the first. Each run has columns of its own.
     """
-    columns, labels = _columns(_runs(workdirs), subjects, only, everything)
-    first = next(iter(columns))
+    found, labels = columns(_runs(workdirs), subjects, only, everything, once=False)
     rows = []
-    for label in labels:
-        lines = {title: chosen[label] for title, (_, chosen) in columns.items() if label in chosen}
+    for label, listed in entries(found, labels).items():
         values = {
-            title: {key: line[key] for key in ("value", "low", "high") if key in line}
-            for title, line in lines.items()
+            entry.column.title: {
+                key: entry.line[key] for key in ("value", "low", "high") if key in entry.line
+            }
+            for entry in listed
         }
-        changes = {
-            title: _change(lines.get(first), columns[first][0], line, columns[title][0])
-            for title, line in lines.items()
-            if title != first and first in lines
-        }
+        changes = {entry.column.title: entry.change for entry in listed if entry.change is not None}
         rows.append({"measurement": label, "values": values, "differences": changes})
     return rows
 
 
-def comparison(
-    runs: Sequence[tuple[str, pathlib.Path, list[dict[str, Any]]]],
-    subjects: Sequence[str] | None = None,
-    only: str = "",
-    everything: bool = False,
-) -> list[list[str]]:
-    """The cells of `compare`'s table, the header first.
-
-    Args:
-        runs: name, folder and lines of results of each.
-        subjects: see `compare`.
-        only: see `compare`.
-        everything: see `compare`.
-    """
-    columns, labels = _columns(runs, subjects, only, everything)
-    first, *others = columns
-    header = ["measurement", first]
-    for title in others:
-        header += [title, "difference"]
+def _side_by_side(found, labels):
+    """A column for each backbone, the header first."""
+    first, *others = found
+    header = ["measurement", first.title]
+    for column in others:
+        header += [column.title, "difference"]
     rows = [header]
-    for label in labels:
-        reference = columns[first][1].get(label)
-        row = [label, value_text(reference)]
-        for title in others:
-            workdir, chosen = columns[title]
-            line = chosen.get(label)
-            change = _change(reference, columns[first][0], line, workdir)
-            row += [value_text(line), difference_text(line, change)]
+    for label, listed in entries(found, labels).items():
+        by_title = {entry.column.title: entry for entry in listed}
+        reference = by_title.get(first.title)
+        row = [label, value_text(reference and reference.line)]
+        for column in others:
+            entry = by_title.get(column.title)
+            row += ["-", "-"] if entry is None else _texts(entry)
         rows.append(row)
     return rows
+
+
+def _below_each_other(found, labels):
+    """A row for each backbone and measurement, the header first."""
+    rows = [["measurement", "backbone", "result", f"difference from {found[0].title}"]]
+    for label, listed in entries(found, labels).items():
+        for number, entry in enumerate(listed):
+            value, change = _texts(entry)
+            told = "" if entry.column is found[0] else change
+            rows.append(["" if number else label, entry.column.title, value, told])
+    return rows
+
+
+def _texts(entry):
+    return [value_text(entry.line), difference_text(entry.line, entry.change)]
 
 
 def _runs(workdirs):
     """Name, folder and lines of results of each."""
     runs = []
-    for workdir in map(pathlib.Path, workdirs):
+    folders = list(map(pathlib.Path, workdirs))
+    for name, workdir in zip(name_apart([folder.resolve().name for folder in folders]), folders, strict=True):
         lines = RunFolder(workdir).results.read()
         if not lines:
             raise FileNotFoundError(f"`workdirs` must hold results.jsonl. Received: {workdir}")
-        runs.append((workdir.name, workdir, lines))
+        runs.append((name, workdir, lines))
     return runs
 
 
-def _columns(runs, subjects, only, everything):
-    """Lines by column, with the folder of each, and the labels of all of them."""
-    columns = {}
-    for name, workdir, lines in runs:
-        found = dict.fromkeys(line.get("subject", "") for line in lines)
-        for subject in subjects or found:
-            chosen = {}
-            for line in lines:
-                wanted = only in line["name"] and (everything or is_main(line["name"]))
-                if line.get("subject", "") == subject and wanted:
-                    chosen[label_of(line)] = line
-            if chosen:
-                title = subject if len(runs) == 1 else f"{name}: {subject}".rstrip(": ")
-                columns[title] = (workdir, chosen)
-    if not columns:
-        raise ValueError(_nothing_left(runs, subjects, only))
-    return columns, dict.fromkeys(label for _, chosen in columns.values() for label in chosen)
+def text_table(rows: Sequence[Sequence[str]], markdown: bool = False, left: int = 1) -> str:
+    """Rows of equal length, the first of them the head, as plain text or Markdown.
 
-
-def _nothing_left(runs, subjects, only) -> str:
-    names = ", ".join(name for name, *_ in runs)
-    if not any(is_main(line["name"]) for *_, lines in runs for line in lines):
-        held = ", ".join(dict.fromkeys(line["name"] for *_, lines in runs for line in lines))
-        return (
-            "`workdirs` must hold results of an evaluation, such as those that `leoclr evaluate` writes; "
-            f"`everything` shows what was measured during training. Received: {names}, with {held}"
-        )
-    asked = [] if subjects is None else [f"subjects={','.join(subjects)}"]
-    asked += [f"only={only!r}"] if only else []
-    found = ", ".join(dict.fromkeys(line.get("subject", "") for *_, lines in runs for line in lines))
-    return (
-        f"`subjects` and `only` must leave results of {names}, which hold the subjects {found}. "
-        f"Received: {', '.join(asked)}"
-    )
-
-
-def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
-    """The difference of two lines, with its interval and whether it is beyond chance, where that is known."""
-    if reference is None or line is None:
-        return None
-    change = {"value": line["value"] - reference["value"]}
-    if not is_share(line["name"]):
-        return change
-    if (paired := paired_interval(reference, workdir, line, other_workdir)) is not None:
-        low, high = paired
-        return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
-    if "low" in reference and "low" in line:
-        # two intervals that do not touch: a stricter rule than the paired one, which needs the hits
-        change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]
-    return change
-
-
-def text_table(rows: Sequence[Sequence[str]], markdown: bool = False) -> str:
-    """Rows of equal length, the first of them the head, as plain text or Markdown."""
+    Args:
+        rows: cells.
+        markdown: whether it is Markdown.
+        left: number of columns, from the first, that are flush left in plain text.
+    """
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
+            cell.ljust(width) if column < left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

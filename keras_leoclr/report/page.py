@@ -6,12 +6,14 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from keras_leoclr.evaluation.result_columns import name_apart
 from keras_leoclr.report.reading import RunRecord, read_run
 from keras_leoclr.report.rendering import page
 from keras_leoclr.report.sections import (
     classes,
     confusion,
     curves,
+    differences,
     embedding,
     method,
     settings,
@@ -41,10 +43,10 @@ class Section(NamedTuple):
 
 
 SECTIONS = (  # in the order of the page
+    Section("differences", "Which run is ahead", "differences.html", differences.differences),
     Section("summary", "Summary", "summary.html", summary.verdicts),
     Section("method", "What is learned from a picture", "method.html", method.explanations),
     Section("missing", "What is missing", "list.html", summary.missing),
-    Section("differences", "Differences", "table.html", summary.differences),
     Section("training", "Training", "charts.html", curves.training),
     Section("views", "Views", "views.html", views.views),
     Section("map", "Map of the embedding", "map.html", embedding.maps),
@@ -82,7 +84,8 @@ def write_report(
     if output is None and len(folders) > 1:
         raise ValueError(f"`output` must name a file for the report of several runs. Received: {output}")
     runs = [read_run(folder) for folder in folders]
-    _name_apart(runs)
+    for run, name in zip(runs, name_apart([run.name for run in runs]), strict=True):
+        run.name = name
     content = {section.name: section.make(runs) for section in SECTIONS}
     content["missing"] = summary.missing(runs)  # while the others were made, more may have turned out so
     shown = [
@@ -95,14 +98,6 @@ def write_report(
     path = pathlib.Path(output) if output is not None else RunFolder(folders[0]).report_file
     write_text(path, page("report.html", STYLES, script, title=_title(runs), sections=shown, maps=maps))
     return path
-
-
-def _name_apart(runs):
-    """Numbers the runs whose folders have the same name."""
-    names = [run.name for run in runs]
-    for number, run in enumerate(runs, 1):
-        if names.count(run.name) > 1:
-            run.name = f"{run.name} ({number})"
 
 
 def _title(runs):

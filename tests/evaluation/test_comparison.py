@@ -21,12 +21,65 @@ def test_comparison_marks_what_is_beyond_chance(tmp_path, capsys):
     written(tmp_path / "c", "pretrained", better, test_split="validation")
     folders = [str(tmp_path / name) for name in "abc"]
     assert cli.main(["leoclr", "compare", *folders]) == 0
-    header, row = capsys.readouterr().out.splitlines()
-    for name in "abc":
-        assert f"{name}: pretrained" in header
-    paired, unpaired = row.split("+4.0")[1:]
-    assert paired.split(")")[1].strip().startswith("*")
-    assert "*" not in unpaired and "(+" not in unpaired  # other images: the intervals overlap
+    told = capsys.readouterr().out
+    said, unclear, *table = [line for line in told.splitlines() if line and not line.startswith("- ")]
+    assert said.startswith("b is ahead of a, by 4.0 points in the accuracy of the nearest neighbours (kNN)")
+    assert unclear.startswith("a and c cannot be told apart") and "+4.0 points" in unclear
+    assert "They were measured on different test images." in told
+    assert [line.split("  ")[0] for line in table] == ["measurement", "knn/top1, k 20", "", ""]
+    assert "difference from a: pretrained" in table[0] and "a: pretrained" in table[1]
+    assert "+4.0 (+" in table[2] and table[2].endswith("*")
+    assert table[3].endswith("+4.0")  # other images: the intervals overlap
+
+
+def test_what_is_no_result_of_the_training_is_listed_once(tmp_path):
+    for name, random in (("a", 3), ("b", 3), ("c", 4)):
+        for subject, right in (("raw pixels", 5), ("random", random), ("pretrained", 8)):
+            written(tmp_path / name, subject, np.arange(10) < right)
+    folders = [tmp_path / name for name in "abc"]
+    lines = evaluation.compare(folders, markdown=True).splitlines()
+    shown = [line.split(" | ")[1] for line in lines if line.startswith("| ")][1:]
+    pretrained = ["a: pretrained", "b: pretrained", "c: pretrained"]
+    assert shown == [*pretrained, "raw pixels", "a and b: random", "c: random"]
+    assert "a and c cannot be told apart" in lines[2] and "+0.0 points" in lines[2]
+
+
+def test_two_folders_of_one_name_are_two_runs(tmp_path):
+    for name, right in (("a", 30), ("b", 60)):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name / "run", "pretrained", np.arange(100) < right)
+    folders = [tmp_path / name / "run" for name in "ba"]
+    assert evaluation.compare(folders).startswith("run (1) is ahead of run (2), by 30.0 points")
+
+
+def test_a_run_may_be_ahead_in_one_measure_and_behind_in_another():
+    import pathlib
+
+    from keras_leoclr.evaluation import ahead, result_columns
+
+    def run(name, linear, knn):
+        lines = [
+            {"name": f"{measure}/top1", "value": value, "low": value - 0.02, "high": value + 0.02}
+            for measure, value in (("linear", linear), ("knn", knn))
+        ]
+        return name, pathlib.Path(name), [line | {"subject": "pretrained"} for line in lines]
+
+    found, labels = result_columns.columns([run("a", 0.5, 0.5), run("b", 0.6, 0.4)])
+    (finding,) = ahead.findings(found, result_columns.entries(found, labels))
+    words = (
+        "b is ahead of a in the accuracy of a linear classifier, and behind in the accuracy of the nearest"
+    )
+    assert finding.mark == ahead.OPEN and finding.headline.startswith(words)
+    assert [mark for mark, _ in finding.points] == [ahead.AHEAD, ahead.BEHIND]
+    assert all("(the 95 % intervals of both results do not overlap)" in text for _, text in finding.points)
+    found, labels = result_columns.columns(
+        [
+            run("a", 0.5, 0.5),
+            ("b", pathlib.Path("b"), [{"name": "finetune/top1", "value": 0.5, "subject": "pretrained"}]),
+        ]
+    )
+    (finding,) = ahead.findings(found, result_columns.entries(found, labels))
+    assert "has not been measured" in finding.headline and finding.points == []
 
 
 def test_comparison_of_one_run_has_a_column_for_each_subject(tmp_path, capsys):

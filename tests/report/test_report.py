@@ -132,7 +132,9 @@ def test_several_runs_are_laid_on_top_of_each_other_and_compared(run, tmp_path, 
     assert str(tmp_path / "both.html") in capsys.readouterr().out
     page = (tmp_path / "both.html").read_text()
     elements = Elements(page)
-    assert "differences" in [s["id"] for s in elements.named("section")]
+    assert "differences" == elements.named("section")[0]["id"]
+    assert "run is ahead of other, by 30.0 points in the accuracy of a linear classifier" in elements.text
+    assert elements.text.count("raw pixels") - elements.text.count("than raw pixels") >= 2
     loss = re.search(r'aria-label="Loss, as a share.*?</figure>', page, re.S)[0]
     assert loss.count("<polyline") == 4  # two curves, two keys of the legend
     assert "learning_rate (differs)" in elements.text and "-30.0" in elements.text

@@ -164,6 +164,19 @@ def test_a_phone_scrolls_in_one_direction(opened, size):
     assert page.locator("#map-svg").bounding_box()["width"] <= size
 
 
+@pytest.mark.parametrize("size", [1280, 390])
+def test_the_results_of_several_runs_fit_the_page(browser, run, copy, tmp_path, size):
+    made = report.write_report([run, copy], tmp_path / "both.html")
+    context = browser.new_context(viewport={"width": size, "height": 800})
+    page = context.new_page()
+    page.goto(made.as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= size
+    wide = "[...document.querySelectorAll('#differences .scroll')].filter(e => e.scrollWidth > e.clientWidth)"
+    assert page.evaluate(f"{wide}.length") == 0 and page.locator("#differences table").count() >= 1
+    context.close()
+
+
 # ratio of the luminances of each text and what lies behind it (WCAG 2.2, success criterion 1.4.3)
 CONTRAST = """() => {
   const parse = (text) => {

@@ -1,16 +1,15 @@
-"""What comes first: the verdict, what is missing, and the differences between runs."""
+"""The verdict on each run, and what is missing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras_leoclr.evaluation.comparison import comparison
 from keras_leoclr.evaluation.measures import KINDS, kind_of_results
 from keras_leoclr.report import verdict as judge
 from keras_leoclr.report.accuracies import COLUMNS, rows
 from keras_leoclr.report.reading import RunRecord
-from keras_leoclr.report.tables import Cell, Table, cells
+from keras_leoclr.report.tables import Cell, Table
 
 
 class Mark(NamedTuple):
@@ -76,24 +75,6 @@ def missing(runs: Sequence[RunRecord]) -> list[str]:
     return [
         f"{run.name}: {sentence}" if len(runs) > 1 else sentence for run in runs for sentence in run.missing
     ]
-
-
-def differences(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """Several runs in one table, with the differences from the first."""
-    if len(runs) < 2:
-        return None
-    try:
-        head, *body = comparison([(run.name, run.folder.path, run.results) for run in runs])
-    except ValueError:  # nothing was evaluated
-        return None
-    words = (
-        "Percent, with 95 % intervals; differences are from the first column, and * marks one beyond "
-        "chance (paired bootstrap over the test images where both have judged the same)."
-    )
-    return {
-        "words": words,
-        "table": Table(head, [(first, cells(others)) for first, *others in body], "Results of the runs"),
-    }
 
 
 def _accuracies(run):

@@ -1,0 +1,174 @@
+"""The results of runs by backbone and by measurement, with their differences."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from keras_leoclr.evaluation.measures import is_main, is_share, label_of
+from keras_leoclr.evaluation.pairs import paired_interval
+
+PRETRAINED = "pretrained"
+
+
+class Column(NamedTuple):
+    """The results of one backbone.
+
+    Attributes:
+        title: what tables call it.
+        run: name of its run.
+        subject: what was judged, such as "pretrained".
+        folder: the folder of its run.
+        lines: the last line of results of each measurement, by label.
+    """
+
+    title: str
+    run: str
+    subject: str
+    folder: pathlib.Path
+    lines: dict[str, dict[str, Any]]
+
+
+class Entry(NamedTuple):
+    """One backbone under one measurement.
+
+    Attributes:
+        column: the backbone.
+        line: its result.
+        change: its difference from the first backbone, see `difference_text`; None for the first itself.
+    """
+
+    column: Column
+    line: dict[str, Any]
+    change: dict[str, Any] | None
+
+
+def name_apart(names: Sequence[str]) -> list[str]:
+    """Names of runs, of which equal ones get a number."""
+    return [f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names, 1)]
+
+
+def entries(found: Sequence[Column], labels: Sequence[str]) -> dict[str, list[Entry]]:
+    """For each measurement, by its label, the backbones that have it.
+
+    Args:
+        found: the columns; the first is what the others are compared with.
+        labels: see `columns`.
+    """
+    first = found[0]
+    made: dict[str, list[Entry]] = {}
+    for label in labels:
+        reference = first.lines.get(label)
+        made[label] = [
+            Entry(
+                column,
+                column.lines[label],
+                None
+                if column is first
+                else _change(reference, first.folder, column.lines[label], column.folder),
+            )
+            for column in found
+            if label in column.lines
+        ]
+    return made
+
+
+def columns(
+    runs: Sequence[tuple[str, pathlib.Path, list[dict[str, Any]]]],
+    subjects: Sequence[str] | None = None,
+    only: str = "",
+    everything: bool = False,
+    once: bool = True,
+) -> tuple[list[Column], list[str]]:
+    """The backbones of runs, and the labels of all measurements.
+
+    Args:
+        runs: name, folder and lines of results of each.
+        subjects: see `comparison.compare`.
+        only: see `comparison.compare`.
+        everything: see `comparison.compare`.
+        once: whether a subject other than "pretrained" that has the same values in several runs, such as raw
+            pixels, is one column.
+
+    Raises:
+        ValueError: if nothing is left to compare.
+    """
+    several = len(runs) > 1
+    held = list(dict.fromkeys(line.get("subject", "") for *_, lines in runs for line in lines))
+    if several:
+        held.sort(key=lambda subject: subject != PRETRAINED)  # the rest stays as it is
+    found: list[Column] = []
+    for subject in subjects or held:
+        same: list[Column] = []
+        for name, workdir, lines in runs:
+            chosen = {
+                label_of(line): line
+                for line in lines
+                if line.get("subject", "") == subject
+                and only in line["name"]
+                and (everything or is_main(line["name"]))
+            }
+            if chosen:
+                title = f"{name}: {subject}".rstrip(": ") if several else subject
+                same.append(Column(title, name, subject, workdir, chosen))
+        found += _once(same) if once and several and subject != PRETRAINED else same
+    if not found:
+        raise ValueError(_nothing_left(runs, subjects, only))
+    return found, list(dict.fromkeys(label for column in found for label in column.lines))
+
+
+def _once(same: list[Column]) -> list[Column]:
+    """Columns of one subject, of which those of equal values are one."""
+    groups: list[list[Column]] = []
+    for column in same:
+        home = next((group for group in groups if _agree(group[0], column)), None)
+        if home is None:
+            groups.append([column])
+        else:
+            home.append(column)
+    made = []
+    for group in groups:
+        names = " and ".join(column.run for column in group)
+        title = group[0].subject if len(groups) == 1 else f"{names}: {group[0].subject}"
+        made.append(group[0]._replace(title=title))
+    return made
+
+
+def _agree(one: Column, other: Column) -> bool:
+    return one.lines.keys() == other.lines.keys() and all(
+        line["value"] == other.lines[label]["value"] for label, line in one.lines.items()
+    )
+
+
+def _nothing_left(runs, subjects, only) -> str:
+    names = ", ".join(name for name, *_ in runs)
+    if not any(is_main(line["name"]) for *_, lines in runs for line in lines):
+        held = ", ".join(dict.fromkeys(line["name"] for *_, lines in runs for line in lines))
+        return (
+            "`workdirs` must hold results of an evaluation, such as those that `leoclr evaluate` writes; "
+            f"`everything` shows what was measured during training. Received: {names}, with {held}"
+        )
+    asked = [] if subjects is None else [f"subjects={','.join(subjects)}"]
+    asked += [f"only={only!r}"] if only else []
+    found = ", ".join(dict.fromkeys(line.get("subject", "") for *_, lines in runs for line in lines))
+    return (
+        f"`subjects` and `only` must leave results of {names}, which hold the subjects {found}. "
+        f"Received: {', '.join(asked)}"
+    )
+
+
+def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
+    """The difference of two lines, with its interval and whether it is beyond chance, where that is known."""
+    if reference is None or line is None:
+        return None
+    change = {"value": line["value"] - reference["value"]}
+    if not is_share(line["name"]):
+        return change
+    if (paired := paired_interval(reference, workdir, line, other_workdir)) is not None:
+        low, high = paired
+        return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
+    if "low" in reference and "low" in line:
+        # two intervals that do not touch: a stricter rule than the paired one, which needs the hits
+        change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]
+    return change
