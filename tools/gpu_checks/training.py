@@ -13,7 +13,8 @@ import numpy as np
 import keras_leoclr as kl
 from tools.gpu_checks import cases
 
-CIFAR10 = pathlib.Path(__file__).parents[2] / "shared" / "data" / "cifar10.tar.xz"
+# in the folder of the repository or beside it
+PLACES = [root / "shared" / "data" / "cifar10.tar.xz" for root in pathlib.Path(__file__).parents[2:4]]
 BUNDLED = pathlib.Path(kl.__file__).with_name("data") / "fashion_mnist"
 
 
@@ -24,25 +25,16 @@ def pictures_of(folder, size):
         folder: of CIFAR-10 as JPEG files, or the archive of it; the bundled pictures where it is not there.
         size: of the checks.
     """
-    path = (
-        pathlib.Path(folder)
-        if folder
-        else next(
-            (
-                p
-                for p in (CIFAR10, CIFAR10.parents[2].parent / "shared" / "data" / CIFAR10.name)
-                if p.exists()
-            ),
-            None,
-        )
-    )
-    if size is cases.FULL and path is not None and path.exists():
+    path = pathlib.Path(folder) if folder else next(filter(pathlib.Path.exists, PLACES), None)
+    if folder and not path.exists():
+        raise FileNotFoundError(f"`--cifar10` must be a folder or an archive. Received: {folder}")
+    if path is not None and (folder or size is cases.FULL):
         return "CIFAR-10", *_cifar10(path)
     count = (60000, 10000) if size is cases.FULL else (256, 128)
     sets = []
     for name, most in zip(("train", "test"), count, strict=True):
         with np.load(BUNDLED / f"{name}.npz") as stored:
-            images, labels = (stored[key][:most] for key in ("images", "labels"))
+            images, labels = (stored[key][:most] for key in ("image", "label"))
         images = np.repeat(images.reshape(len(images), 28, 28, 1), 3, axis=3)
         sets.append((images, labels.astype("int64")))
     return "the bundled pictures", *sets
