@@ -1,1 +1,1 @@
-"""Training that goes on where it was interrupted: every number of a model, the way back, and signals."""
+"""Resuming an interrupted training: saving and restoring the whole state, and the handling of signals."""

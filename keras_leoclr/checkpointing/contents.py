@@ -1,4 +1,4 @@
-"""What a checkpoint holds: the numbers of a model, random states, files of the run, and other objects."""
+"""The content of a checkpoint: variables of the model, random states, files of the run and other objects."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from keras_leoclr.runs.files import whole_file
 def collected(
     model: keras.Model, files: Iterable[pathlib.Path], stateful: Mapping[str, Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and state of a checkpoint, as `checkpoint_file.write` takes them.
+    """Collects arrays and state of a checkpoint, as `checkpoint_file.write` takes them.
 
     Args:
         model: a compiled model.
-        files: paths of text files that belong to the run.
-        stateful: objects by name with `state() -> dict` (of NumPy arrays and what JSON can hold).
+        files: paths of text files whose content is saved with the checkpoint; missing ones are left out.
+        stateful: name -> object with a method `state() -> dict` whose values are NumPy arrays or something
+            that JSON can hold.
     """
     generators, random_state = random_states()
     arrays = arrays_of(model) | generators
@@ -43,17 +44,19 @@ def put_back(
     files: Iterable[pathlib.Path],
     stateful: Mapping[str, Any],
 ) -> None:
-    """Brings back what `collected` returned, except metrics, which Keras resets when an epoch begins.
+    """Restores what `collected` returned, except metrics, which Keras resets when an epoch begins.
 
     Args:
-        model: as it was saved, compiled.
+        model: a compiled model of the same architecture.
         arrays: arrays of the checkpoint.
         state: state of the checkpoint.
-        files: paths of the files to write as they were; one that did not exist is deleted.
-        stateful: objects by name with `restore(dict)`; one that was not saved is left as it is.
+        files: paths of the text files to restore; a file that did not exist when the checkpoint was written
+            is deleted.
+        stateful: name -> object with a method `restore(dict)`; an object that the checkpoint does not hold is
+            left unchanged.
 
     Raises:
-        ValueError: if the model has other variables; nothing is changed then.
+        ValueError: if the model has other variables than the checkpoint; nothing is changed then.
     """
     restore(model, arrays, ("model", "optimizer"))
     restore_random_states(arrays, state["random"])

@@ -1,4 +1,4 @@
-"""`model.fit` that begins in the middle of a training."""
+"""`model.fit` for a training that starts in the middle, from a checkpoint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 
 
 class Position(NamedTuple):
-    """Where training goes on: `batch` steps of epoch `epoch` are done, both from 0."""
+    """A position in the training: epochs 0 to `epoch` - 1 and `batch` steps of epoch `epoch` are done."""
 
     epoch: int
     batch: int
@@ -26,20 +26,24 @@ def fit(
     verbose: int,
     distribute: Callable[[Any], Any],
 ) -> keras.callbacks.History:
-    """Trains from a position to the end, which for callbacks is one training.
+    """Trains from a position to the end of the training.
+
+    This may take several calls of `model.fit`, but callbacks see a single training: `on_train_begin` and
+    `on_train_end` are called once, and batches are counted from the beginning of their epoch.
 
     Args:
-        model: a compiled model whose numbers are those of the position.
-        dataset_at: see `callbacks.Checkpoint.fit`.
+        model: a compiled model whose variables have their values at the position.
+        dataset_at: function `(epoch, batch) -> data` from there on, see `callbacks.Checkpoint.fit`.
         epochs: >= 1, number of epochs of the whole training.
-        start: where it goes on.
-        steps: number of batches of an epoch; needed within an epoch, where data of the rest do not tell it.
-        callbacks: in the order in which they are called.
-        verbose: 0 silent, 1 progress bar, 2 one line per epoch.
-        distribute: what becomes of a dataset before `model.fit`.
+        start: position at which the training continues.
+        steps: number of batches of an epoch. It is needed if the training continues within an epoch, because
+            the data of the rest of an epoch do not tell it.
+        callbacks: callbacks, in the order in which they are called.
+        verbose: 0 for no output, 1 for a progress bar, 2 for one line per epoch.
+        distribute: function that is applied to each dataset before `model.fit`.
 
     Returns:
-        The history of the epochs that were trained here.
+        The history of the epochs that were trained by this call.
     """
     dataset = dataset_at(*start)
     steps = steps if start.batch else number_of_batches(dataset)
@@ -75,13 +79,13 @@ def fit(
 
 
 def is_tf_data(dataset: Any) -> bool:
-    """Whether this is a `tf.data.Dataset`; TensorFlow is not imported to find out."""
+    """Whether an object is a `tf.data.Dataset`; this does not import TensorFlow."""
     tensorflow = sys.modules.get("tensorflow")
     return tensorflow is not None and isinstance(dataset, tensorflow.data.Dataset)
 
 
 def number_of_batches(dataset: Any) -> int | None:
-    """Number of batches of a pass; None or a negative number if it is unknown."""
+    """Number of batches of one pass over a dataset; None or a negative number if it is unknown."""
     if is_tf_data(dataset):
         return int(dataset.cardinality())
     if isinstance(dataset, keras.utils.PyDataset):
@@ -90,10 +94,11 @@ def number_of_batches(dataset: Any) -> int | None:
 
 
 def _passes_of_one(dataset, _, start, epochs, steps) -> Iterator[tuple[int, int, Any]]:
-    """First epoch, the one after the last, and data of each call of `fit`.
+    """Yields the first epoch, the epoch after the last one, and the data for each call of `model.fit`.
 
-    Keras takes the number of steps of the first epoch for those of all: within an epoch it takes two calls.
-    Both go through one dataset, which counts its passes.
+    Keras assumes that all epochs of a call have as many steps as the first one. A training that continues
+    within an epoch therefore needs two calls: one for the rest of that epoch, one for the later epochs. Both
+    use the same dataset, which counts its passes and so knows which epoch it is in.
     """
     import tensorflow as tf
 
@@ -121,8 +126,10 @@ def _one_for_each_epoch(dataset, dataset_at, start, epochs, steps) -> Iterator[t
 
 
 class _Batches(keras.utils.PyDataset):
-    """Batches of a sized iterable, in order. Keras takes a list for arrays, and a generator loses batches
-    where JAX looks at the first one to build the model.
+    """Batches of an iterable with a length, in order.
+
+    `fit` cannot be given the iterable itself: Keras takes a list of batches for a list of arrays, and of a
+    generator the first batch is lost on JAX, where Keras uses it up to build the model.
     """
 
     def __init__(self, batches: Iterable):
@@ -139,7 +146,10 @@ class _Batches(keras.utils.PyDataset):
 
 
 class _Callbacks(keras.callbacks.CallbackList):
-    """For several calls of `fit` that are one training: it begins and ends once, and batches count on."""
+    """Callbacks for several calls of `model.fit` that are one training.
+
+    The training begins and ends once, and `offset` is added to the number of each batch.
+    """
 
     offset = 0
 

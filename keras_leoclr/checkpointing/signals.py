@@ -1,4 +1,4 @@
-"""Signals that end a training after its step."""
+"""Signals (SIGTERM, SIGINT) that end a training after the current step."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import threading
 
 
 class Interrupted(SystemExit):
-    """A signal ended the run, which can be resumed; the exit status is 128 + the signal's number."""
+    """A signal has ended the run, which can be resumed; the exit status is 128 + the signal's number."""
 
     def __init__(self, number: int):
         super().__init__(128 + number)
 
 
 class Signals:
-    """Notes the first SIGTERM or SIGINT; the second ends the process at once.
+    """Context in which the first SIGTERM or SIGINT is only noted, and the second ends the process at once.
 
-    Python runs its handlers between two of its own instructions, not within a compiled step. The second
-    signal is therefore read by a thread from a pipe that C code writes to.
+    Python runs a signal handler only between two Python instructions, so it would wait for the end of a
+    compiled step. The signals are therefore read by a thread, from a pipe that Python's C code writes to as
+    soon as a signal arrives.
 
     Attributes:
-        received: number of the signal that was received; 0 for none.
+        received: number of the signal that was received; 0 if none was.
     """
 
     NUMBERS = (signal.SIGTERM, signal.SIGINT)
@@ -33,7 +34,7 @@ class Signals:
     def __enter__(self) -> Signals:
         self._before = None
         if threading.current_thread() is not threading.main_thread():
-            return self  # only the main thread may set handlers
+            return self  # Python allows only the main thread to set signal handlers
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
         self._pipe_before = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
@@ -61,4 +62,4 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._pipe_before)
-        os.close(self._writing)  # ends the thread
+        os.close(self._writing)  # the thread reads the end of the pipe and returns

@@ -1,4 +1,4 @@
-"""Every number of a model in training, and the states of random generators outside of it."""
+"""The state of a training as arrays: all variables of the model, and the global random generators."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from keras_leoclr import distribution
 def _groups(model: keras.Model) -> dict[str, list]:
     if model.optimizer is not None and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    # Reading a metric of several workers is a sum over them, in which all would have to take part.
+    # Reading a metric that several workers share computes a sum over all of them. It would wait for ever
+    # here, because only one worker writes checkpoints.
     alone = not distribution.spans_workers(distribution.strategy_of(model))
     return {
         "model": model.variables,
@@ -24,13 +25,13 @@ def _groups(model: keras.Model) -> dict[str, list]:
 
 
 def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
-    """Every number of a model in training, `{"model/0003/path": array}`.
+    """Returns all variables of a model in training as `{"model/0003/path": array}`.
 
-    Both encoders, BatchNorm's statistics, the queue and its pointer, the optimizer's iterations and slots,
-    the states of seed generators, and the totals of the metrics.
+    These are the weights of both encoders, the moving statistics of BatchNorm, the queue and its pointer, the
+    variables of the optimizer, the states of seed generators, and the totals of the metrics.
     """
     if keras.backend.backend() == "jax":
-        model.jax_state_sync()  # within an epoch, the numbers are not in the variables
+        model.jax_state_sync()  # on JAX, Keras does not keep the variables up to date within an epoch
     return {
         f"{group}/{number:04d}/{variable.path}": np.asarray(keras.ops.convert_to_numpy(variable))
         for group, variables in _groups(model).items()
@@ -39,22 +40,23 @@ def arrays_of(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def restore(model: keras.Model, arrays: dict[str, np.ndarray], groups: tuple[str, ...]) -> None:
-    """Puts the numbers of `arrays_of` back, if all of them fit.
+    """Puts the values that `arrays_of` returned back into the variables, if all of them fit.
 
     Args:
-        model: compiled, of the architecture that was saved.
-        arrays: as `arrays_of` returned them. Whole numbers may have another type than the model's, as other
-            backends and earlier versions keep them, if the model's can hold them.
-        groups: which to restore, of "model", "optimizer" and "metrics".
+        model: compiled model of the architecture that was saved.
+        arrays: what `arrays_of` returned. Integers may have another type than in the model, as other backends
+            and earlier versions save them, if the model's type can hold their values.
+        groups: groups of variables to restore, of "model", "optimizer" and "metrics".
 
     Raises:
-        ValueError: if the model has other variables. It is as it was then.
+        ValueError: if the model has other variables; nothing is changed then.
     """
     pairs = []
     for group, variables in _groups(model).items():
         if group not in groups:
             continue
-        # by number, not by path: Keras counts the names of layers within a process
+        # Variables are matched by number and not by path: Keras numbers the names of layers within a process,
+        # so that the second model of a process has other paths.
         saved = sorted(name for name in arrays if name.startswith(f"{group}/"))
         if len(saved) != len(variables):
             raise ValueError(
@@ -76,7 +78,7 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray], groups: tuple[str
 
 
 def _whole_numbers_as(variable: keras.Variable, array: np.ndarray) -> np.ndarray:
-    """Whole numbers in the integer type of the variable, where it can hold them; all else as it is."""
+    """Converts integers to the integer type of the variable, if it can hold them; else returns the array."""
     wanted = variable.dtype
     if array.dtype.kind not in "iu" or not keras.backend.is_int_dtype(wanted):
         return array
@@ -86,7 +88,7 @@ def _whole_numbers_as(variable: keras.Variable, array: np.ndarray) -> np.ndarray
 
 
 def has_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> bool:
-    """Whether the model has all metrics that were saved; Keras makes some in the first step only."""
+    """Whether the model has all metrics that were saved; Keras makes some of them only in the first step."""
     saved = sum(name.startswith("metrics/") for name in arrays)
     return saved <= len(_groups(model)["metrics"])
 
@@ -95,7 +97,7 @@ def has_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> bool:
 
 
 def random_states() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and JSON of the generators that are not a model's: Python's, NumPy's and torch's global ones."""
+    """Returns the states of the global random generators of Python, NumPy and torch, as arrays and JSON."""
     _, keys, *numpy_rest = np.random.get_state()
     arrays = {"random/numpy": np.asarray(keys)}
     if keras.backend.backend() == "torch":

@@ -1,4 +1,4 @@
-"""The folder of a run: its files, their names, readers and writers. Needs neither Keras nor TensorFlow."""
+"""The folder of a training run and the readers and writers of its files; Keras is not imported here."""
 
 from keras_leoclr import lazy
 

@@ -1,8 +1,8 @@
 """Checkpoint files: written whole or not at all, checked bit by bit, and readable without this library.
 
-A file is a safetensors file (https://github.com/huggingface/safetensors), so nothing in it is code. The
-metadata of its header hold the state of the run as JSON, and the SHA-256 of the whole file, computed with
-zeros in the place of the SHA-256 itself.
+A checkpoint is a safetensors file (https://github.com/huggingface/safetensors), so that loading it cannot run
+code. The metadata in its header hold the state of the run as JSON and the SHA-256 checksum of the whole file.
+The checksum is computed with zeros in the place where the checksum itself is stored.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import safetensors.numpy
 from keras_leoclr.runs.files import TO_HASH, whole_path
 
 NO_DIGEST = "0" * 64
-# Quotes within names and within the state are escaped, so this is found once.
+# Quotes in names and in the state are escaped in JSON, so this pattern can match only the checksum itself.
 DIGEST = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')
-SYSTEM_ERROR = re.compile(r"(?:os error|code:) (\d+)")  # as safetensors writes the number of an OSError
+SYSTEM_ERROR = re.compile(r"(?:os error|code:) (\d+)")  # how safetensors' messages give an OSError's number
 
 
 class DamagedCheckpointError(ValueError):
-    """A file is not what was written."""
+    """The content of a checkpoint file differs from what was written, or the file is incomplete."""
 
 
 def write(path: str | os.PathLike, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
@@ -35,11 +35,11 @@ def write(path: str | os.PathLike, arrays: dict[str, np.ndarray], state: dict[st
 
     Args:
         path: path of the file.
-        arrays: arrays by name, of numbers, bfloat16 included, or of bools.
-        state: anything else that is to come back, as JSON can hold it.
+        arrays: name -> array of numbers (bfloat16 included) or of bools.
+        state: everything else that `read` is to return; it must be something that JSON can hold.
 
     Raises:
-        OSError: with the name of the file, if it cannot be written.
+        OSError: if the file cannot be written; the error names the file.
     """
     metadata = {"sha256": NO_DIGEST, "state": json.dumps(state)}
     with whole_path(path) as partial:
@@ -59,13 +59,13 @@ def write(path: str | os.PathLike, arrays: dict[str, np.ndarray], state: dict[st
 
 
 def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Arrays and state of a checkpoint, exactly as they were written.
+    """Returns the arrays and the state of a checkpoint, exactly as they were written.
 
     Args:
         path: path of the file.
 
     Raises:
-        DamagedCheckpointError: if a single bit is not as it was.
+        DamagedCheckpointError: if the file differs in a single bit from what was written.
     """
     header = _header(path)
     state = _state(header)
@@ -81,16 +81,16 @@ def read(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def read_state(path: str | os.PathLike) -> dict[str, Any]:
-    """The state alone, from the header; the rest of the file is not checked.
+    """Returns the state alone, which stands in the header; the rest of the file is not read or checked.
 
     Raises:
-        DamagedCheckpointError: if there is no header.
+        DamagedCheckpointError: if the header is incomplete or cannot be read.
     """
     return _state(_header(path))
 
 
 def _header(path: str | os.PathLike) -> bytes:
-    """The header, which follows after eight bytes that hold its length."""
+    """Returns the header of the file; the eight bytes before it hold its length."""
     with pathlib.Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
@@ -107,7 +107,7 @@ def _place_of_digest(header: bytes) -> int:
 
 
 def _digest(file, place: int) -> str:
-    """SHA-256 of an open file, with zeros for the SHA-256 in it."""
+    """Returns the SHA-256 of an open file, computed with zeros in the place of the stored checksum."""
     file.seek(0)
     digest = hashlib.sha256(file.read(place))
     file.seek(len(NO_DIGEST), os.SEEK_CUR)

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the newest that is whole, another one, and those that are kept."""
+"""The checkpoint folder of a run: finding the newest undamaged one, writing and deleting."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.checkpoint_file import DamagedCheckpointError
 from keras_leoclr.runs.files import delete_partial
 
-WRITTEN = rf".+{re.escape(checkpoint_paths.SUFFIX)}|model\.keras"  # names of what a run writes here
+WRITTEN = rf".+{re.escape(checkpoint_paths.SUFFIX)}|model\.keras"  # names of the files in this folder
 
 
 def epochs_done(folder: pathlib.Path) -> int:
-    """Epochs that the newest checkpoint has behind it; 0 if there is none that can be read."""
+    """Number of whole epochs that were trained before the newest readable checkpoint; 0 without one."""
     for path in reversed(checkpoint_paths.paths(folder)):
         try:
             return int(checkpoint_file.read_state(path)["position"][0])
@@ -29,15 +29,16 @@ def epochs_done(folder: pathlib.Path) -> int:
 def newest_whole(
     folder: pathlib.Path, writes: bool = True
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Arrays and state of the newest checkpoint that is not damaged; None if there are no checkpoints.
+    """Returns arrays and state of the newest checkpoint that is not damaged; None without any checkpoint.
 
     Args:
         folder: path of the folder.
-        writes: whether to delete what was written in part and to set damaged files aside.
+        writes: whether to delete partly written files and to rename damaged files to "*.damaged"; True by
+            default.
 
     Raises:
-        DamagedCheckpointError: if all checkpoints are damaged. They stay where they are, so that another
-            start does not begin anew.
+        DamagedCheckpointError: if all checkpoints are damaged. They keep their names then, so that starting
+            the run once more fails again instead of training from the beginning.
     """
     if writes:
         delete_partial(folder, WRITTEN, folders=True)
@@ -72,14 +73,14 @@ def write(
     Args:
         folder: path of the folder, which is made if it is missing.
         step: number of training steps that are done.
-        arrays: see `checkpoint_file.write`.
-        state: likewise.
+        arrays: name -> array, see `checkpoint_file.write`.
+        state: what else belongs to the checkpoint, see `checkpoint_file.write`.
 
     Returns:
         Path of the file.
 
     Raises:
-        OSError: if it cannot be written; the checkpoints before are as they were.
+        OSError: if it cannot be written; the earlier checkpoints stay unchanged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = checkpoint_paths.path_of(folder, step)
@@ -97,7 +98,7 @@ def write(
 
 
 def delete_later(folder: pathlib.Path, step: int) -> None:
-    """Deletes the checkpoints after more than so many steps."""
+    """Deletes the checkpoints that were written after more than `step` training steps."""
     last = checkpoint_paths.path_of(folder, step)
     for path in checkpoint_paths.paths(folder):
         if path > last:
@@ -105,11 +106,11 @@ def delete_later(folder: pathlib.Path, step: int) -> None:
 
 
 def delete_old(folder: pathlib.Path, keep: int) -> None:
-    """Deletes all but the newest checkpoints and the one with the largest `value` in its state.
+    """Deletes all checkpoints except the newest ones and the one with the largest `value` in its state.
 
     Args:
         folder: path of the folder.
-        keep: >= 1, number of the newest checkpoints that stay.
+        keep: >= 1, how many of the newest checkpoints stay.
     """
     found = checkpoint_paths.paths(folder)
     values = {}
@@ -117,7 +118,7 @@ def delete_old(folder: pathlib.Path, keep: int) -> None:
         try:
             values[path] = checkpoint_file.read_state(path)["value"]
         except (DamagedCheckpointError, OSError):
-            continue  # `newest_whole` says so, if it comes to that
+            continue  # no warning here: `newest_whole` warns about a damaged file when it reads it
     measured = [path for path in found if values.get(path) is not None]
     best = max(measured, key=lambda path: values[path], default=None)
     for path in found[:-keep]:

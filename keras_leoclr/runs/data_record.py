@@ -1,4 +1,4 @@
-"""The images that a run was trained on, as it noted them, and how those that are there now differ."""
+"""A record of the images that a run was trained on, and how the images of today differ from it."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from typing import Any
 
 from keras_leoclr.runs.files import whole_file
 
-NAMED = 3  # files of each kind of change that are named; the rest is counted
+NAMED = 3  # how many files of each kind of change a message names; the others are only counted
 
 Files = dict[str, list[Any]]  # name -> [size in bytes, time of change in ns, checksum or None]
 
 
 @dataclasses.dataclass
 class DataRecord:
-    """The images of a run by the name of their split.
+    """A record of the images of a run.
 
     Attributes:
-        about: what is known of each split: name of the data set, number of images, checksum of arrays, and of
-            the labels of files that have several.
-        files: the files of each split, by their path below the folder, so that it does not matter where the
-            folder lies or how its path is written; no entry where the images are not files. A few files have
-            a checksum, by which a copy, whose files have other times, is told from other pictures.
+        about: name of a split -> what is known about it: name of the data set, number of images, checksum of
+            images that are arrays, and checksum of the labels where a file has several labels.
+        files: name of a split -> its files, by their path below the folder of the data, so that the folder
+            may be moved. A split whose images are not files has no entry. Some of the files have a checksum:
+            copying files changes their times, and the checksum tells a copy from different pictures.
     """
 
     about: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     files: dict[str, Files] = dataclasses.field(default_factory=dict)
 
     def write_files(self, path: pathlib.Path) -> None:
-        """Writes the files of all splits as packed JSON, whole or not at all."""
+        """Writes the files of all splits as gzipped JSON, whole or not at all."""
         with whole_file(path) as file:
             file.write(gzip.compress(json.dumps(self.files).encode(), mtime=0))
 
     @staticmethod
     def read_files(path: pathlib.Path) -> dict[str, Files]:
-        """What `write_files` has written; {} if it is not there or damaged."""
+        """Reads what `write_files` has written; returns {} if the file is missing or damaged."""
         try:
             return json.loads(gzip.decompress(path.read_bytes()))
         except (OSError, EOFError, ValueError, zlib.error):
@@ -51,9 +51,9 @@ class DataChange:
     """How the images of a split have changed.
 
     Attributes:
-        counts: numbers of images before and now; -1 where it is not known.
-        added, removed, changed: names of files, sorted; None where the images are not files.
-        labels: whether files that have several labels have others.
+        counts: number of images before and now; -1 stands for an unknown number.
+        added, removed, changed: sorted names of files; None where the images are not files.
+        labels: whether the labels have changed of a data set in which a file has several labels.
     """
 
     counts: tuple[int, int]
@@ -63,7 +63,7 @@ class DataChange:
     labels: bool = False
 
     def __str__(self) -> str:
-        """Such as "1 added (a.png), 2 removed (b.png, c.png); 10 images before, 9 now"."""
+        """Returns a text such as "1 added (a.png), 2 removed (b.png, c.png); 10 images before, 9 now"."""
         parts = [
             f"{len(names):,} {word} ({_shown(names)})"
             for word in ("added", "removed", "changed")
@@ -77,12 +77,15 @@ class DataChange:
 def changes(
     before: DataRecord, now: DataRecord, checksum: Callable[[str, str], str | None]
 ) -> dict[str, DataChange]:
-    """How the images have changed, by split; {} if they are the same. Splits that only one has are left out.
+    """Returns how the images of each split have changed; {} if they are the same.
+
+    A split that only one of the two records has is left out.
 
     Args:
-        before: the images that the run began with.
-        now: the images that the source holds now.
-        checksum: `(split, name)` to the checksum that the file has now.
+        before: record of the images that the run began with.
+        now: record of the images that the source holds now.
+        checksum: function `(split, name) -> checksum` which computes the checksum that the file has now, or
+            returns None.
     """
     found = {}
     for split in before.about.keys() & now.about.keys():
@@ -98,7 +101,11 @@ def changes(
 
 
 def nothing_in_common(before: DataRecord, now: DataRecord, split: str) -> bool:
-    """Whether a split is of another data set: none of its files is the same, or what else is known of it."""
+    """Whether a split now comes from another data set.
+
+    This is so if the two records share no file name or, for images that are not files, if the checksum of
+    the images differs (or is unknown, and the name of the data set differs).
+    """
     if split in before.files and split in now.files:
         return not before.files[split].keys() & now.files[split].keys()
     known = [_content(record, split) for record in (before, now)]
@@ -109,11 +116,12 @@ def nothing_in_common(before: DataRecord, now: DataRecord, split: str) -> bool:
 
 
 def _of_files(before: Files, now: Files, checksum: Callable[[str], str | None]) -> tuple[list[str], ...]:
-    """Names that were added, removed and changed.
+    """Returns the names of the files that were added, removed and changed.
 
-    A file of another size has changed. One of another time alone has changed unless its checksum is that of
-    before, or, where none was noted, unless those of all files whose checksum was noted are: files that were
-    copied have other times.
+    A file with another size has changed. A file with the same size but another time needs a closer look,
+    because copying a folder changes the times of its files. If the record holds the file's checksum, the file
+    has changed if its checksum differs now. If the record holds none, the file counts as unchanged if some of
+    the other files with new times have a recorded checksum and all of those checksums still agree.
     """
     common = before.keys() & now.keys()
     changed = {name for name in common if before[name][0] != now[name][0]}

@@ -1,6 +1,6 @@
-"""What a run was made with: versions, backend and devices.
+"""Software and hardware of a run: versions of packages, backend and devices.
 
-The backend is imported where its devices are asked for alone: `leoclr doctor` must answer without.
+Only `devices` imports the backend: `leoclr doctor` must work where the backend cannot be imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ PACKAGES = ("keras-leoclr", "keras", "tensorflow", "jax", "torch", "numpy", "ker
 
 
 def environment(backend: str) -> dict[str, Any]:
-    """Python, packages, backend and devices of this process, as JSON can hold them.
+    """Describes Python, packages, backend and devices of this process, in a form that JSON can hold.
 
     Args:
         backend: name of the Keras backend: tensorflow, jax or torch.
@@ -34,7 +34,7 @@ def environment(backend: str) -> dict[str, Any]:
 
 
 def version_of(name: str) -> str | None:
-    """Version of an installed package; None if it is not there."""
+    """Version of an installed package; None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -42,7 +42,7 @@ def version_of(name: str) -> str | None:
 
 
 def cores() -> int | None:
-    """CPU cores that this process may use."""
+    """Number of CPU cores that this process may use; None if it is unknown."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 

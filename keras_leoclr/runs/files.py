@@ -22,15 +22,17 @@ except ImportError:  # Windows
 
 PARTIAL = ".partial"
 WAIT = 0.2  # seconds between two tries to take a lock
-LOCKED_BYTE = 1 << 30  # Windows keeps others from reading what is locked: a byte behind the holder's name
-TO_HASH = 1 << 20  # bytes that are read at a time
+# On Windows other processes cannot read a locked part of a file. The lock is therefore taken on a byte far
+# behind the name of the holder, which others have to read.
+LOCKED_BYTE = 1 << 30
+TO_HASH = 1 << 20  # bytes that are read at a time when a checksum is computed
 
 
 class LockHeldError(BlockingIOError):
     """Another process holds a lock.
 
     Attributes:
-        holder: such as "process 4314 on host".
+        holder: the process that holds the lock, such as "process 4314 on host".
     """
 
     def __init__(self, path: pathlib.Path, holder: str):
@@ -43,16 +45,17 @@ class LockHeldError(BlockingIOError):
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Any]:
-    """A binary file that appears under its name when the block ends, complete and on the disk.
+    """Opens a binary file for writing that gets its name `path` only when it is complete.
 
-    Until then, and after an error for good, the name holds what it held before. The order is that of POSIX:
-    write beside it, fsync the file, rename, fsync the folder.
+    Until the block ends, and after an error in the block, `path` holds what it held before. The file is
+    written under another name in the same folder, brought to the disk by fsync and renamed; at last the
+    folder is brought to the disk by fsync. POSIX guarantees that such a renaming cannot be seen half done.
 
     Args:
         path: path of the file; its folder must exist.
 
     Raises:
-        OSError: with the name of the file, if it cannot be written.
+        OSError: if the file cannot be written; the error names the file.
     """
     path = pathlib.Path(path)
     with _deleted_after(_beside(path), path) as partial:
@@ -66,16 +69,16 @@ def whole_file(path: str | os.PathLike) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A path for a library that writes by name; what it wrote gets the name `path` when the block ends.
+    """Gives a temporary path to a library that opens files by name, and renames the result to `path` at last.
 
-    Until then it lies, with the same name, in a folder of its own beside `path`. What else the library has
-    written there moves too, before it.
+    Until the block ends, the result lies under its final name in a temporary folder beside `path`. Other
+    files that the library writes into the temporary folder are moved too, and before the result itself.
 
     Args:
-        path: path of a file, or of a folder that does not exist yet; the folder that it is in must exist.
+        path: path of a file, or of a folder that does not exist yet; the folder around it must exist.
 
     Raises:
-        OSError: with the name of the file, if it cannot be written.
+        OSError: if the file cannot be written; the error names the file.
     """
     path = pathlib.Path(path)
     with _deleted_after(_beside(path), path) as folder:
@@ -92,7 +95,7 @@ def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:
-    # with the process's number: several may write the same file of a cache
+    # The name has the number of the process, because several processes may write the same file of a cache.
     return path.with_name(f"{path.name}.{os.getpid()}{PARTIAL}")
 
 
@@ -111,13 +114,12 @@ def _deleted_after(partial: pathlib.Path, path: pathlib.Path) -> Iterator[pathli
 
 
 def delete_partial(folder: str | os.PathLike, names: str, folders: bool = False) -> None:
-    """Deletes what processes that died while they wrote have left in a folder.
+    """Deletes partly written files, which processes leave in a folder if they are killed while they write.
 
     Args:
         folder: path of the folder.
-        names: regular expression of the names of the files that they wrote; what else is called "*.partial"
-            stays.
-        folders: whether what `whole_path` leaves, which are folders, is deleted too.
+        names: regular expression that the final name of the file must match; other files "*.partial" stay.
+        folders: whether to delete the temporary folders of `whole_path` too; False by default.
     """
     leftover = re.compile(rf"(?:{names})\.[0-9]+{re.escape(PARTIAL)}")
     for path in pathlib.Path(folder).glob(f"*{PARTIAL}"):
@@ -134,7 +136,7 @@ def _delete(path: pathlib.Path) -> None:
 
 def _sync_folder(folder: pathlib.Path) -> None:
     if os.name == "nt":
-        return  # Windows opens no folders
+        return  # Windows cannot open a folder, so it cannot be brought to the disk by fsync
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -157,9 +159,9 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 
 class Lock:
-    """A file that one process at a time holds; it names the holder, for people.
+    """A lock that only one process at a time can hold; its file holds the name of that process as text.
 
-    The system frees the lock when the process ends, however it ends. The file stays.
+    The operating system frees the lock when the process ends, also when it is killed. The file stays.
 
     Args:
         path: path of the file; its folder must exist when the lock is taken.
@@ -178,10 +180,11 @@ class Lock:
         """Takes the lock.
 
         Args:
-            wait: whether to wait for another holder.
+            wait: whether to wait until another holder frees the lock; False by default.
 
         Raises:
-            LockHeldError: if another process, or another object of this one, holds it and `wait` is False.
+            LockHeldError: if `wait` is False and another process, or another `Lock` in this process, holds
+                the lock.
         """
         file = self.path.open("a+", encoding="utf-8")
         try:
@@ -199,7 +202,7 @@ class Lock:
         self._file = file
 
     def free(self) -> None:
-        """Lets others in; does nothing if the lock is not held."""
+        """Frees the lock, so that others can take it; does nothing if the lock is not held."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -207,7 +210,7 @@ class Lock:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike) -> Iterator[None]:
-    """Holds the lock of a file for the length of the block, after waiting for it.
+    """Waits for the lock of a file, and holds it until the block ends.
 
     Args:
         path: path of the lock's file; its folder is made if it is missing.

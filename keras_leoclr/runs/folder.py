@@ -1,4 +1,4 @@
-"""The folder of a run: the names of its files stand here and nowhere else."""
+"""The folder of a run; this is the only place where the names of its files are defined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_leoclr.runs.data_record import DataRecord
 from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.results import Results
 
-DRAWN = "drawn"  # `parts` in run.json
+DRAWN = "drawn"  # value of the entry `parts` in run.json, see `draws_parts`
 
 
 class RunFolder:
@@ -23,25 +23,25 @@ class RunFolder:
         path: path of the folder.
 
     Attributes:
-        recipe_file: settings of the run; a folder that has this file holds a run.
-        about_file: what the run was made with, and whether it is finished.
-        data_file: the files that the run was trained on, with their sizes and times.
-        results_file: named results, one a line.
-        history_file: means of every epoch.
-        status_file: where the run is, for `leoclr watch`.
-        lock_file: held by the process that trains.
-        checkpoints: folder of the training's checkpoints.
-        model_file: the pretrained model, as Keras saves it.
-        backbone_file: the backbone, which takes raw images.
-        initial_file: the backbone as the run began with it, where its weights were not random.
-        card_file: the model card of the backbone, for programs.
-        card_page: the model card, for people.
-        views_file: sheet of the views that the run trained on.
-        missed_file: figure of what the crops of a picture miss.
-        report_file: the page that shows the run.
-        skipped_file: pictures that could not be read.
-        features: folder of features that were computed.
-        evaluation: folder of arrays that belong to results.
+        recipe_file: settings of the run as JSON; a folder that has this file holds a run.
+        about_file: software, devices and data of the run, and whether it is finished, as JSON.
+        data_file: the image files that the run was trained on, with their sizes and times, as gzipped JSON.
+        results_file: results of evaluators and callbacks, one JSON object a line.
+        history_file: loss and other means of every epoch, as CSV.
+        status_file: progress of the training, as JSON; `leoclr watch` reads it.
+        lock_file: lock that the training process holds.
+        checkpoints: folder of the checkpoints.
+        model_file: the whole pretrained model, as Keras saves it.
+        backbone_file: the pretrained backbone as a Keras model, which takes raw images.
+        initial_file: the backbone before the training, where its weights were not random.
+        card_file: the model card of the backbone as JSON.
+        card_page: the model card of the backbone as Markdown.
+        views_file: PNG that shows some of the views that the run trained on.
+        missed_file: PNG that shows which parts of a picture its crops miss.
+        report_file: HTML page with the results of the run.
+        skipped_file: list of the pictures that could not be read.
+        features: folder of cached features.
+        evaluation: folder of arrays that belong to results, such as predictions.
         logs: folder of TensorBoard's logs.
     """
 
@@ -73,12 +73,12 @@ class RunFolder:
 
     @property
     def holds_run(self) -> bool:
-        """Whether a run was begun here."""
+        """Whether a run was started in this folder."""
         return self.recipe_file.is_file()
 
     @property
     def trained(self) -> bool:
-        """Whether something was trained here, also where its checkpoints were deleted since.
+        """Whether a model was trained in this folder, even if its checkpoints have been deleted since.
 
         Raises:
             ValueError: if `run.json` is damaged.
@@ -94,7 +94,7 @@ class RunFolder:
         return Results(self.results_file)
 
     def recipe(self) -> dict[str, Any]:
-        """Settings of the run; {} if there are none.
+        """Reads the settings of the run; returns {} if there are none.
 
         Raises:
             ValueError: if the file is damaged.
@@ -102,7 +102,7 @@ class RunFolder:
         return _read(self.recipe_file)
 
     def about(self) -> dict[str, Any]:
-        """What the run was made with: backend, environment, data, whether it is finished; {} if unknown.
+        """Reads backend, environment and data of the run, and whether it is finished; {} if unknown.
 
         Raises:
             ValueError: if the file is damaged.
@@ -110,7 +110,7 @@ class RunFolder:
         return _read(self.about_file)
 
     def data(self) -> DataRecord:
-        """The images that the run was trained on; without any if that was not noted yet.
+        """Reads the record of the images that the run was trained on; it is empty if none was written yet.
 
         Raises:
             ValueError: if `run.json` is damaged.
@@ -119,7 +119,13 @@ class RunFolder:
         return DataRecord(about, DataRecord.read_files(self.data_file) if about else {})
 
     def note_repeated(self, name: str) -> None:
-        """Notes that what failed after the training is done; when nothing is left the run is finished."""
+        """Notes that a step after the training, which had failed, has now succeeded.
+
+        When no failed step is left, the run is marked as finished.
+
+        Args:
+            name: name of the step; nothing happens if it is not among the failed ones.
+        """
         about = self.about()
         if name not in about.get("failed", {}):
             return
@@ -134,14 +140,15 @@ class RunFolder:
         write_json(self.recipe_file, recipe)
 
     def write_about(self, about: dict[str, Any]) -> None:
-        """Writes what the run was made with."""
+        """Writes backend, environment and data of the run, and whether it is finished."""
         write_json(self.about_file, about)
 
 
 def draws_parts(folder: RunFolder) -> bool:
-    """Whether the run draws the images of which it uses a part, as `max_images` and the kNN measurement do.
+    """Whether the run chooses images at random where it uses only a part of them.
 
-    In the runs that version 0.1.0 began these are the first, and stay so.
+    The setting `max_images` and the kNN measurement use a part of the images. Version 0.1.0 took the first
+    images of the data set, and a run that was started with it continues to do so.
     """
     return folder.about().get("parts") == DRAWN
 
@@ -152,15 +159,17 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 # === Folders of runs among pictures ===
 
-OF_A_LOCK, OF_RESULTS = b"process ", b'{"name": "'  # how these files begin
+OF_A_LOCK, OF_RESULTS = b"process ", b'{"name": "'  # the first bytes of a lock file and of a results file
 
 
 def holds_results(folder: str | bytes | os.PathLike, names: Collection[str]) -> bool:
-    """Whether a folder holds a run, a study or results of an evaluation, whose pictures are no data.
+    """Whether a folder holds a run, a study or results of an evaluation.
+
+    The pictures in such a folder are figures of the library, and must not be taken for training images.
 
     Args:
         folder: path of the folder.
-        names: names of what is in it.
+        names: names of the files and folders in it.
     """
     run = RunFolder(os.fsdecode(folder))
     if run.recipe_file.name in names and run.about_file.name in names:
@@ -170,7 +179,7 @@ def holds_results(folder: str | bytes | os.PathLike, names: Collection[str]) -> 
 
 
 def names_in_a_run() -> set[str]:
-    """Names of the files and folders of a run."""
+    """Names of all files and folders that a run can have in its folder."""
     run = RunFolder("")
     return {path.name for name, path in vars(run).items() if name != "path"}
 

@@ -11,10 +11,19 @@ from keras_leoclr.runs.files import write_text
 
 
 class Results:
-    """The file `results.jsonl` of a run; every evaluator and callback writes through this class.
+    """Reader and writer of `results.jsonl` of a run; every evaluator and callback writes through this class.
 
     Args:
-        path: the file; made at the first `write`, appended to if it exists.
+        path: path of the file. The first `write` makes it if it is missing; otherwise lines are appended.
+
+    Example:
+        ```python
+        from keras_leoclr.runs import Results
+
+        results = Results("results.jsonl")
+        results.write("knn/top1", 0.83, split="test", k=20)
+        results.read()  # [{"name": "knn/top1", "value": 0.83, "split": "test", "k": 20}]
+        ```
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -24,24 +33,25 @@ class Results:
         """Appends one result.
 
         Args:
-            name: what was measured, such as "linear/top1".
-            value: its value.
-            **protocol: how it was measured: data, split, epoch, k and so on; anything JSON can hold.
+            name: name of the measured number, such as "linear/top1".
+            value: the measured number.
+            **protocol: how it was measured, such as data, split, epoch or k; anything that JSON can hold.
         """
         line = json.dumps({"name": name, "value": float(value), **protocol})
         with self.path.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
 
     def replace(self, lines: list[dict[str, Any]]) -> None:
-        """Writes these lines in the place of all, whole or not at all."""
+        """Replaces all results by the given ones; the file is written whole or not at all."""
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def read(self, damaged: list[int] | None = None) -> list[dict[str, Any]]:
-        """All results in the order of writing; an empty list if there is no file yet.
+        """Returns all results in the order of writing; an empty list if there is no file yet.
 
         Args:
-            damaged: if given, lines that are no results, such as the last one of a process that was killed,
-                are left out and their numbers, from 1, appended to it.
+            damaged: None (the default) to raise an error at a line that is not a result, such as the half
+                line of a process that was killed. If a list is given, such lines are left out, and their
+                numbers, counted from 1, are appended to the list.
         """
         if not self.path.is_file():
             return []

@@ -1,4 +1,4 @@
-"""How far a run is: what it writes into `progress.json`, and what is found out beside that."""
+"""The progress of a run: the writer and the reader of `progress.json`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from keras_leoclr.runs.files import write_text
 from keras_leoclr.runs.folder import RunFolder
 
 UNDER_WAY = ("starting", "training", "evaluating")
-SILENCE = 120.0  # seconds without news after which a run on another host counts as stale
+SILENCE = 120.0  # seconds without an update after which a run on another host counts as stale
 
 
 class StatusFile:
-    """Writes where a run is, whole or not at all, and not more often than is cheap.
+    """Writes the progress of a run to a file, whole or not at all.
 
-    A write is due after `seconds`, and late enough that all of them take less than 0.5 % of the time by
-    the cost of the last one. A disk that cannot be written does not end a run here: a checkpoint will.
+    Two writes are at least `seconds` apart, and further apart where a write takes long: writing takes less
+    than 0.5 % of the time. If the disk cannot be written, no error is raised here, because the next
+    checkpoint raises one that says what to do.
 
     Args:
-        path: the file; its folder must exist when something is written.
-        seconds: >= 0, from one write to the next.
+        path: path of the file; its folder must exist when something is written.
+        seconds: >= 0, shortest time between two writes in seconds; 5 by default.
     """
 
     SHARE = 0.005
@@ -37,11 +38,11 @@ class StatusFile:
         self._due = -math.inf
 
     def update(self, now: bool = False, **changes: Any) -> None:
-        """Takes over values, and writes all of them if that is due.
+        """Stores new values, and writes all values if enough time has passed since the last write.
 
         Args:
-            now: write in any case.
-            **changes: what JSON can hold; numbers that are not finite become null.
+            now: whether to write in any case; False by default.
+            **changes: new values by name, of types that JSON can hold; NaN and infinity become null.
         """
         self.status |= {name: _finite(value) for name, value in changes.items()}
         began = time.monotonic()
@@ -57,19 +58,20 @@ class StatusFile:
 
 
 def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
-    """Where the run in a folder is.
+    """Reads the progress of the run in a folder.
 
     Args:
-        workdir: folder of a run.
+        workdir: path of the folder of a run.
 
     Returns:
-        What the run wrote, and
-        `state`: starting, training, evaluating; finished, stopped (by a signal, it can go on), failed;
-        killed (its process is not there any more), stale (no news for two minutes from another host), or
-        unknown (it never said);
-        `silent`: seconds since the run wrote, None if it never did;
+        A dictionary with what the run wrote, and these entries:
+        `state`: "starting", "training" or "evaluating" while the run is under way; "finished"; "stopped" if
+        a signal has stopped it, so that it can be resumed; "failed" after an error; "killed" if its process
+        does not exist any more; "stale" if it runs on another host and has not written for two minutes;
+        "unknown" if it has never written its state;
+        `silent`: seconds since the run wrote last, or None if it never did;
         `warning`: the last advice of `callbacks.Health`, or None;
-        `workdir`: the folder.
+        `workdir`: path of the folder.
 
     Raises:
         FileNotFoundError: if the folder holds no run.
@@ -81,7 +83,7 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
     status = {"state": "finished" if about.get("finished") else "unknown", "updated": None}
     status |= _json(run.status_file)
     if about.get("finished") and status["state"] not in UNDER_WAY:
-        status["state"] = "finished"  # also where what had failed was repeated
+        status["state"] = "finished"  # the file may still say "failed" where a failed evaluation was repeated
     updated = status["updated"]
     status["silent"] = None if updated is None else max(0.0, time.time() - updated)
     if status["state"] in UNDER_WAY:
@@ -105,7 +107,7 @@ def _alive(process):
         os.kill(int(process), 0)
     except (ProcessLookupError, TypeError):
         return False
-    except PermissionError:  # of another user, and alive
+    except PermissionError:  # the process belongs to another user, so it exists
         return True
     return True
 
@@ -117,7 +119,7 @@ def _last_warning(path):
             if '"health/' in line:
                 try:
                     warning = json.loads(line).get("advice", warning)
-                except json.JSONDecodeError:  # a line that is being written
+                except json.JSONDecodeError:  # the run is writing this line at the moment
                     continue
     return warning
 

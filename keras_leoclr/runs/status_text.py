@@ -1,4 +1,4 @@
-"""Words and bars for how far a run is."""
+"""Describes the progress of a run in words and with progress bars."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_leoclr.terminal import duration
 
 
 def loss_text(status: dict[str, Any]) -> str:
-    """Such as "loss 5.21 (0.71 of chance)"; empty before the first step."""
+    """Returns the loss as text, such as "loss 5.21 (0.71 of chance)"; "" before the first step."""
     if status.get("loss") is None:
         return ""
     ratio = status.get("loss_to_chance")
@@ -19,13 +19,16 @@ def loss_text(status: dict[str, Any]) -> str:
 
 
 def knn_text(status: dict[str, Any]) -> str:
-    """Such as "kNN 78.3 %", or "kNN mAP 51.0 %" for several labels; empty before it is measured."""
+    """Returns the kNN measurement as text; "" before it is measured.
+
+    The text is "kNN 78.3 %", for example, or "kNN mAP 51.0 %" where an image has several labels.
+    """
     found = knn_of(status)
     return "" if found is None else f"{KNN[found[0]]} {100 * found[1]:.1f} %"
 
 
 def speed_text(status: dict[str, Any]) -> str:
-    """Such as "1,240 images/s, 3 % waiting for input"; empty before it is measured."""
+    """Returns the speed, such as "1,240 images/s, 3 % waiting for input"; "" before it is measured."""
     if status.get("images_per_second") is None:
         return ""
     waiting = status.get("waiting")
@@ -35,18 +38,23 @@ def speed_text(status: dict[str, Any]) -> str:
 
 
 def left_text(status: dict[str, Any]) -> str:
-    """Such as "4 min left", of the training; empty before it is measured."""
+    """Returns the time until the training ends, such as "4 min left"; "" before it can be estimated."""
     return "" if status.get("seconds_left") is None else f"{duration(status['seconds_left'])} left"
 
 
 def bar(share: float, width: int) -> str:
-    """Such as "[####----]", of `width` characters."""
+    """Returns a progress bar such as "[####----]".
+
+    Args:
+        share: part that is done, in [0, 1]; values outside are clipped.
+        width: number of characters of the bar, brackets included.
+    """
     done = round(min(max(share, 0.0), 1.0) * (width - 2))
     return f"[{'#' * done}{'-' * (width - 2 - done)}]"
 
 
 def share_done(status: dict[str, Any]) -> float:
-    """Steps that are done, of all of the training."""
+    """Returns which part of all training steps is done, in [0, 1]; 0 if the number of steps is unknown."""
     steps = status.get("steps") or 0
     total = steps * (status.get("epochs") or 0)
     done = steps * (status.get("epoch", 1) - 1) + status.get("step", 0)
@@ -54,7 +62,7 @@ def share_done(status: dict[str, Any]) -> float:
 
 
 def step_text(status: dict[str, Any]) -> str:
-    """Epoch and step, loss, kNN, speed and time left in one line."""
+    """Returns epoch, step, loss, kNN measurement, speed and remaining time in one line."""
     steps = str(status["steps"])
     head = f"epoch {status['epoch']}/{status['epochs']} step {status['step']:>{len(steps)}}/{steps}"
     texts = [loss_text(status), knn_text(status), speed_text(status), left_text(status)]
@@ -62,11 +70,11 @@ def step_text(status: dict[str, Any]) -> str:
 
 
 def one_line(status: dict[str, Any], width: int = 100) -> str:
-    """The training in one line, with a bar where there is room for one.
+    """Returns the progress of the training in one line, with a progress bar if there is room for it.
 
     Args:
-        status: as `read_status` returns it.
-        width: characters that the line may have.
+        status: status of a run, as `read_status` returns it.
+        width: largest number of characters of the line; 100 by default.
     """
     line = step_text(status)
     room = next((size for size in (22, 12) if size < width - len(line)), 0)
@@ -74,10 +82,10 @@ def one_line(status: dict[str, Any], width: int = 100) -> str:
 
 
 def lines(status: dict[str, Any]) -> list[str]:
-    """All that is known of a run, one thing a line.
+    """Returns everything that is known about the progress of a run, one item a line.
 
     Args:
-        status: as `read_status` returns it.
+        status: status of a run, as `read_status` returns it.
     """
     state, silent = status["state"], status["silent"]
     about = [status.get("method"), status.get("dataset") and f"on {status['dataset']}", status.get("backend")]
