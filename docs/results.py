@@ -132,6 +132,8 @@ def _changes(study):
 
 def _setting(study, recipe):
     data = DATA.get(recipe["dataset"], recipe["dataset"])
+    if len({line["recipe"]["dataset"] for line in study.runs}) > 1:
+        data = "scenes of garments, whose number and size the rows name"
     widths = f" of widths {', '.join(map(str, recipe['widths']))}" if recipe["widths"] else ""
     photometrics = ", ".join(f"{strength:g}" for strength in recipe["color_jitter"])
     machine = study.runs[0]["environment"]
