@@ -118,7 +118,10 @@ def on_tensorflow_device(dataset: Any, device: str) -> Any:
     """
     import tensorflow as tf
 
-    return dataset.apply(tf.data.experimental.prefetch_to_device(device, buffer_size=1))
+    count = dataset.cardinality()
+    made = dataset.apply(tf.data.experimental.prefetch_to_device(device, buffer_size=1))
+    made.cardinality = lambda: count  # `fit` asks for it, and the copy has forgotten it
+    return made
 
 
 def _put_on_torch():
