@@ -116,6 +116,15 @@ def test_the_page_of_recipes_lists_them_as_they_are():
 
 
 @pytest.mark.backend_free
+def test_the_quickstart_quotes_the_figures_of_the_readme():
+    (row,) = re.findall(r"^\| pretrained with MoCo v2 \| (.*) \|$", (ROOT / "README.md").read_text(), re.M)
+    knn, linear, few = row.split(" | ")
+    quoted = f"MoCo v2: kNN {knn}, linear {linear}, few labels {few} %"
+    assert quoted in (ROOT / "Makefile").read_text()
+    assert f"with MoCo v2 {knn} % and\n{linear} %" in RECIPES["fashion_scenes"].__doc__
+
+
+@pytest.mark.backend_free
 def test_presets_of_a_recipe_are_chosen_by_name(capsys):
     module = RECIPES["imagenet"]
     given = read(recipe_flags(module), ["--preset", "100_epochs", "--dataset", "d"])
