@@ -1,4 +1,4 @@
-"""Images to views: what the query encoder and the key encoder see of an image."""
+"""The views of images: what the query encoder and the key encoder are given."""
 
 from keras_leoclr import lazy
 

@@ -1,8 +1,9 @@
-"""Views made where the model is, by keras.ops: matrix products that every backend has and XLA compiles.
+"""Makes views on the device of the model, with keras.ops.
 
-`views_of_rows` does what `host.RandomView` does, with the same parameters. Nothing here is random. A batch is
-worked on as planes (B, V, C, S, S): the first two dimensions are those of batched products, and the last two
-are the rows and columns that resizing and blurring multiply with a matrix of each view.
+All steps are matrix products, which every backend has and which XLA compiles. `views_of_rows` computes what
+`host.RandomView` computes from the same parameters; nothing here is random. Images are held as planes
+(B, V, C, S, S): the first two dimensions are the batch dimensions of the products, and the last two are the
+rows and columns that are multiplied with the resizing and blurring matrices of each view.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from keras import ops
 from keras_leoclr.views import sampling
 from keras_leoclr.views.settings import LUMA, PairSettings, ViewSettings
 
-BLOCK = 32  # pixels that are blurred by one product
+BLOCK = 32  # number of pixels in a line that one matrix product blurs
 _LUMA = LUMA.tolist()
 
 
 class BackendFunctions:
-    """The array functions that `sampling.colour_matrix` needs, by the backend of Keras."""
+    """The array functions that `sampling.colour_matrix` needs, computed by the Keras backend."""
 
     where = staticmethod(ops.where)
     cos = staticmethod(ops.cos)
@@ -28,17 +29,18 @@ class BackendFunctions:
 
     @staticmethod
     def float32(x: Any) -> Any:
-        """A float32 tensor of lists of numbers."""
+        """Converts lists of numbers to a float32 tensor."""
         return _constant(x)
 
 
 def views_of_batch(settings: PairSettings, batch: dict[str, Any], dtype: str = "float32") -> dict[str, Any]:
-    """The query views and the key views of a batch of images.
+    """Makes the query views and the key views of a batch of images.
 
     Args:
-        settings: of query and keys.
-        batch: `"image"`, `"size"`, `"query_parameters"` and `"key_parameters"`, see `sampling.packed_pair`.
-        dtype: of the views; they are computed in float32 and rounded at the end.
+        settings: settings of the query views and of the key views.
+        batch: dictionary with `"image"`, `"size"`, `"query_parameters"` and `"key_parameters"`; see
+            `sampling.packed_pair`.
+        dtype: type of the views; they are computed in float32 and rounded at the end. "float32" by default.
 
     Returns:
         `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`.
@@ -47,29 +49,29 @@ def views_of_batch(settings: PairSettings, batch: dict[str, Any], dtype: str = "
 
 
 def query_of_batch(settings: PairSettings, batch: dict[str, Any], dtype: str = "float32") -> Any:
-    """The query views (B, S, S, 3) of a batch, see `views_of_batch`."""
+    """Makes only the query views (B, S, S, 3) of a batch; see `views_of_batch`."""
     rows = batch["query_parameters"][:, None]
     return views_of_rows(settings.query, batch["image"], batch["size"], rows, dtype)[:, 0]
 
 
 def keys_of_batch(settings: PairSettings, batch: dict[str, Any], dtype: str = "float32") -> Any:
-    """The key views (B, V, S, S, 3) of a batch, see `views_of_batch`."""
+    """Makes only the key views (B, V, S, S, 3) of a batch; see `views_of_batch`."""
     return views_of_rows(settings.keys, batch["image"], batch["size"], batch["key_parameters"], dtype)
 
 
 def views_of_rows(settings: ViewSettings, images: Any, sizes: Any, rows: Any, dtype: str = "float32") -> Any:
-    """V views of each image by given parameters: crop, flip, resize, colour, blur and normalisation.
+    """Makes V views of each image from given parameters: crop, flip, resize, colour, blur and normalisation.
 
-    Positions between pixels are interpolated as by `host.RandomView` in batches of images of one size: a crop
-    that is enlarged takes up to half a pixel beyond its own border, where the image goes on.
+    Pixels are interpolated as in `host.RandomView` for batches of images of one size: a crop that is enlarged
+    is interpolated over up to half a pixel beyond its own border, where the image goes on.
 
     Args:
-        settings: of the views; `num_views` is V.
-        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3; what lies outside of an image's own height
-            and width has no influence.
+        settings: settings of the views; `num_views` is V.
+        images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3. Pixels beyond the height and width
+            given in `sizes` are padding and have no influence.
         sizes: (B, 2) int, height and width of each image in pixels, at most (H, W).
-        rows: (B, V, P) float32, see `sampling.packed`.
-        dtype: of the result.
+        rows: (B, V, P) float32, the parameters of each view; see `sampling.packed`.
+        dtype: type of the result; "float32" by default.
 
     Returns:
         (B, V, S, S, 3), with S = `image_size`. Grey images stay grey.
@@ -88,7 +90,7 @@ def views_of_rows(settings: ViewSettings, images: Any, sizes: Any, rows: Any, dt
 
 
 def _constant(numbers):
-    # of a list: torch.compile cannot look into arrays
+    # The argument is a list of numbers because torch.compile cannot trace through NumPy arrays.
     return ops.convert_to_tensor(numbers, "float32")
 
 
@@ -96,7 +98,7 @@ def _constant(numbers):
 
 
 def _cropped(settings, images, sizes, parameters, count):
-    """(B, H, W, C) -> planes (B, V, C, S, S): two products, along the width and along the height."""
+    """Crops, flips and resizes images (B, H, W, C) to planes (B, V, C, S, S): one product along each side."""
     height, width, channels = images.shape[1:]
     size = settings.image_size
     sizes = ops.cast(sizes, "float32")
@@ -109,7 +111,8 @@ def _cropped(settings, images, sizes, parameters, count):
     flip = ops.reshape(parameters["flip"], (-1, count))
     columns = weights(left, box_width, width, 1, flip)
     lines = weights(top, box_height, height, 0)
-    # The lines of all views of an image are one product, for which the channels lie between its two sides.
+    # One product resizes the rows of all views of an image. It needs H and W as the outer dimensions, so the
+    # channels are moved between them.
     planes = ops.transpose(ops.cast(images, "float32"), (0, 1, 3, 2))
     planes = ops.reshape(planes, (-1, height, channels * width))
     planes = ops.matmul(ops.reshape(lines, (-1, count * size, height)), planes)
@@ -121,19 +124,20 @@ def _cropped(settings, images, sizes, parameters, count):
 def tent_weights(
     start: Any, length: Any, limit: Any, size: int, side: int, antialias: bool, flip: Any = None
 ) -> Any:
-    """The share that each pixel along a side of an image has in each pixel of a resized box.
+    """The weight of each pixel along a side of an image in each pixel of a resized box.
 
-    Bilinear interpolation is a tent, `max(0, 1 - |distance|)`, around the centre of each output pixel, which
-    is kept half a pixel inside of the image. To antialias, the tent is as wide as an output pixel covers.
+    Bilinear interpolation weighs pixels by a tent function, `max(0, 1 - |distance|)`, around the centre of
+    each output pixel; the centre is kept at least half a pixel inside of the image. With antialiasing, the
+    tent is as wide as the part of the image that an output pixel covers.
 
     Args:
         start: (B, V) first pixel of the box.
-        length: (B, V) pixels of the box.
-        limit: (B, 1) pixels of the image; later ones have the weight 0.
-        size: S, output pixels.
-        side: N, pixels of the canvas that the image lies on.
-        antialias: whether boxes that are reduced have a wider tent.
-        flip: (B, V) bool, boxes whose output runs backwards; None for none.
+        length: (B, V) length of the box in pixels.
+        limit: (B, 1) length of the image in pixels; pixels beyond it have the weight 0.
+        size: S, number of output pixels.
+        side: N, length in pixels of the canvas that holds the image.
+        antialias: whether boxes that are reduced get a wider tent.
+        flip: (B, V) bool, whether the output is reversed; None (the default) reverses nothing.
 
     Returns:
         (B, V, S, N) float32; each row sums to 1.
@@ -156,10 +160,10 @@ def tent_weights(
 
 
 def _coloured(views, parameters, count):
-    """Planes (B, V, C, S, S) with all colour operations applied, not yet clipped."""
+    """Applies all colour operations to planes (B, V, C, S, S); the values are not clipped yet."""
     gain, shift = sampling.gain_and_shift(parameters)
     mean = ops.mean(views, axis=(3, 4))
-    if views.shape[2] == 1:  # no chroma: only gain and bias are left
+    if views.shape[2] == 1:  # Grey images have no chroma, so only the gain and the bias apply.
         mean_luma, matrix = mean[:, :, 0], ops.reshape(gain, (-1, count, 1, 1))
     else:
         mean_luma = ops.matmul(mean, _constant(_LUMA))
@@ -175,10 +179,11 @@ def _coloured(views, parameters, count):
 
 
 def _blurred(views, settings, sigma, count):
-    """Planes (B, V, C, S, S) blurred along both sides: a block of pixels is a product with its surroundings.
+    """Blurs planes (B, V, C, S, S) along both sides.
 
-    The weights of a block and of the pixels around it are one banded matrix of each view, for all blocks.
-    With blocks of 32 pixels a blur of radius 6 takes a fifth of the operations of matrices of 224 x 224.
+    Each block of pixels is the product of the block and its surroundings with a banded matrix. A view has one
+    such matrix, which serves all of its blocks. With blocks of 32 pixels, a blur of radius 6 takes a fifth of
+    the operations that a full matrix of 224 x 224 would take.
     """
     size, channels = views.shape[3], views.shape[2]
     radius = min(math.ceil(3.0 * settings.blur_sigma[1]), size - 1)
@@ -187,7 +192,7 @@ def _blurred(views, settings, sigma, count):
     block = min(size, BLOCK)
     weights = ops.reshape(blur_matrices(sigma, radius, block), (-1, count, block + 2 * radius, block))
     upright = ops.transpose(weights, (0, 1, 3, 2))[:, :, None]
-    # first pixel of each block, its pixels, and those of its surroundings; the last block may be smaller
+    # Each entry is the first pixel of a block and its length; the last block may be shorter.
     blocks = [(first, min(block, size - first)) for first in range(0, size, block)]
     blocks = [(first, length, length + 2 * radius) for first, length in blocks]
     lines = _mirrored(ops.reshape(views, (-1, count, channels * size, size)), radius)
@@ -205,18 +210,18 @@ def _blurred(views, settings, sigma, count):
 
 
 def _mirrored(lines, radius):
-    """(..., S) -> (..., S + 2 * radius): the outermost pixels, which are not repeated, are mirrors."""
+    """Pads lines (..., S) to (..., S + 2 * radius) by reflection; the outermost pixels are not repeated."""
     before, behind = lines[..., 1 : radius + 1], lines[..., -radius - 1 : -1]
     return ops.concatenate([ops.flip(before, axis=-1), lines, ops.flip(behind, axis=-1)], axis=-1)
 
 
 def blur_matrices(sigma: Any, radius: int, block: int) -> Any:
-    """The Gaussian of N views as banded matrices, `surroundings @ matrix`.
+    """The Gaussian filters of N views as banded matrices, to be applied as `surroundings @ matrix`.
 
     Args:
-        sigma: (N,) pixels; 0 leaves the pixels as they are.
-        radius: pixels at which the Gaussian is cut.
-        block: output pixels.
+        sigma: (N,) standard deviation in pixels; 0 leaves the pixels unchanged.
+        radius: distance in pixels at which the Gaussian is truncated.
+        block: number of output pixels.
 
     Returns:
         (N, block + 2 * radius, block) float32; each column sums to 1.
@@ -225,7 +230,7 @@ def blur_matrices(sigma: Any, radius: int, block: int) -> Any:
     kernel = ops.exp(-0.5 * ops.square(distances / ops.maximum(sigma, 1e-6)[:, None]))
     kernel = kernel / (2.0 * ops.sum(kernel, axis=1, keepdims=True) - 1.0)  # the weight at distance 0 is 1
     around = block + 2 * radius
-    # in float32: TensorFlow's GPUs compute with whole numbers of 32 bits on the host
+    # The positions are float32 because TensorFlow computes with int32 on the host even if it has a GPU.
     rows, columns = ops.arange(around, dtype="float32"), ops.arange(block, dtype="float32")
     apart = ops.abs(rows[:, None] - radius - columns)
     places = ops.cast(apart == distances[:, None, None], "float32")

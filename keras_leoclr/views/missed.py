@@ -1,4 +1,4 @@
-"""What the crops of a picture show and what they miss: a figure, by Pillow alone."""
+"""A figure of what the crops of a picture show and what they miss, drawn with Pillow only."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from keras_leoclr.runs.files import whole_file
 from keras_leoclr.views.sheet import COLOURS, QUERY_COLOUR, Drawn, font, png
 
 TILE, GAP = 288, 14  # pixels
-SHOWN, MISSED = 0.75, 0.25  # shares of a thing; between the two it is cut
-MARKS = {"shown": "#009e73", "cut": "#e69f00", "missed": "#d55e00"}  # Okabe and Ito
-ABOUT = "about"  # name of the text in the PNG that says what it shows
+SHOWN, MISSED = 0.75, 0.25  # least and largest visible share of a thing that is shown or missed
+MARKS = {"shown": "#009e73", "cut": "#e69f00", "missed": "#d55e00"}  # colours by Okabe and Ito
+ABOUT = "about"  # name of the text chunk in the PNG that holds the numbers of the figure
 FORMAT = 1
 
 
 def share_inside(box: Sequence[float], of: Sequence[float]) -> float:
-    """Share of the area of one box that lies inside of another, in [0, 1].
+    """The share of the area of the box `of` that lies inside of `box`, in [0, 1].
 
     Args:
-        box: (4,) top, left, height, width, what may hold the other.
-        of: (4,) likewise, whose share it is.
+        box: (4,) top, left, height and width of the box that may contain the other one.
+        of: (4,) top, left, height and width of the box whose share is computed.
     """
     sides = [
         max(0.0, min(box[i] + box[i + 2], of[i] + of[i + 2]) - max(box[i], of[i])) / of[i + 2] for i in (0, 1)
@@ -36,16 +36,16 @@ def share_inside(box: Sequence[float], of: Sequence[float]) -> float:
 
 
 def fate(share: float) -> str:
-    """What becomes of a thing of which a view holds a share: "shown", "cut" or "missed"."""
+    """Says whether a thing is "shown", "cut" or "missed" by a view that holds this share of its area."""
     return "shown" if share >= SHOWN else "missed" if share <= MISSED else "cut"
 
 
 def describe(drawn: Drawn) -> dict[str, Any]:
-    """What the views of a picture hold of it, as JSON.
+    """Computes what the views of a picture show of it, as a dictionary that JSON can hold.
 
     Returns:
-        `{"things": [name, ...], "views": [{"name", "crop", "area", "fates": [...]}, ...], "shared": share of
-        the picture that is in all crops}`; the first view is the query.
+        `{"things": [name, ...], "views": [{"name", "crop", "area", "fates": [...]}, ...], "shared": s}`. The
+        first view is the query, and s is the share of the picture that lies in all crops.
     """
     height, width = drawn.picture.shape[:2]
     whole = (0, 0, height, width)
@@ -66,7 +66,7 @@ def describe(drawn: Drawn) -> dict[str, Any]:
 
 
 def differences(drawn: Drawn) -> float:
-    """How many things each crop of a picture misses at least of which another crop shows more, in shares."""
+    """The least number of things that a crop misses and another shows; things that are cut count partly."""
     crops = [box for box in (drawn.boxes["query"], *drawn.boxes["keys"]) if drawn.is_crop(box)]
     if not crops or not drawn.things:
         return 0.0
@@ -75,10 +75,10 @@ def differences(drawn: Drawn) -> float:
 
 
 def figure(drawn: Drawn) -> Image.Image:
-    """The picture with its things, then the same picture for each crop, with what lies outside of it dimmed.
+    """Draws the picture with its things, then the same picture for each crop with the rest dimmed.
 
-    The outline of a thing is whole where the crop shows it, dashed where it cuts it, and crossed where it
-    misses it.
+    The outline of a thing is solid where the crop shows the thing, dashed where the crop cuts it, and crossed
+    out where the crop misses it.
     """
     about = describe(drawn)
     crops = [
@@ -105,14 +105,14 @@ def figure(drawn: Drawn) -> Image.Image:
 
 
 def write_figure(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
-    """Writes the figure of the picture whose crops differ most, with the numbers of all, as a PNG.
+    """Writes the figure of the picture whose crops differ most as a PNG, with the numbers of all pictures.
 
     Args:
-        drawn: at least one.
-        path: of the PNG.
+        drawn: the views of at least one picture.
+        path: path of the PNG file.
     """
     found = [describe(one) for one in drawn]
-    # where two differ alike, and without things, the one whose crops have least in common
+    # If two pictures differ equally or no things are known, the crops with the smallest common part win.
     chosen = max(range(len(drawn)), key=lambda number: (differences(drawn[number]), -found[number]["shared"]))
     about = PngInfo()
     about.add_text(ABOUT, json.dumps({"format": FORMAT, "chosen": chosen, "pictures": found}))
@@ -121,11 +121,11 @@ def write_figure(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
 
 
 def read_figure(path: str | os.PathLike) -> tuple[bytes, dict[str, Any], int]:
-    """The figure as a PNG, the numbers of `describe` of all pictures, and its width in pixels.
+    """Reads the figure as a PNG, the numbers of `describe` for all pictures, and the width in pixels.
 
     Raises:
-        OSError: if the file is missing or no PNG.
-        ValueError: if it does not say what it shows.
+        OSError: if the file is missing or is not a PNG.
+        ValueError: if the file does not hold the numbers.
     """
     with Image.open(path) as image:
         image.load()

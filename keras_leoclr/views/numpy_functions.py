@@ -1,4 +1,4 @@
-"""The array functions of `sampling` by NumPy."""
+"""The array functions that `sampling` needs, by NumPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras_leoclr import philox
 
 
 class NumPyFunctions:
-    """The functions of arrays that drawing needs, by NumPy, in float32."""
+    """The array functions that drawing and computing parameters need, by NumPy, in float32."""
 
     where = staticmethod(np.where)
     sqrt = staticmethod(np.sqrt)
@@ -29,12 +29,12 @@ class NumPyFunctions:
 
     @staticmethod
     def split(seed: Any) -> np.ndarray:
-        """Two seeds (2, 2) from a seed (2,)."""
+        """Derives two seeds (2, 2) from one seed (2,)."""
         return philox.split(np.asarray(seed).astype(np.int32), 2)
 
     @staticmethod
     def unstack(array: np.ndarray, axis: int) -> list[np.ndarray]:
-        """The arrays along an axis."""
+        """Splits an array into the list of its slices along an axis."""
         return list(np.moveaxis(array, axis, 0))
 
     @staticmethod
@@ -44,10 +44,10 @@ class NumPyFunctions:
 
     @staticmethod
     def exp(x: np.ndarray) -> np.ndarray:
-        """The exponential of small numbers, with the bits that TensorFlow's has on x86.
+        """The exponential of small numbers, equal to TensorFlow's on x86 bit by bit.
 
-        np.exp differs from it in the last bit, and a crop would now and then be a pixel larger or smaller.
-        This is Eigen's polynomial (`pexp_float`), whose error is at most one unit in the last place.
+        np.exp differs from it in the last bit, which would sometimes make a crop a pixel larger or smaller.
+        This is the polynomial of Eigen (`pexp_float`); its error is at most one unit in the last place.
         """
         x = np.asarray(x, np.float32)
         power = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
@@ -63,5 +63,5 @@ class NumPyFunctions:
 
     @staticmethod
     def nothing(rows: np.ndarray, length: int) -> np.ndarray:
-        """An array (B, 0, length) without elements, of the number of rows of another one."""
+        """An array (B, 0, length) without elements, where B is the number of rows of `rows`."""
         return np.zeros((len(rows), 0, length), np.uint8)

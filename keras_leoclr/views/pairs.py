@@ -1,6 +1,6 @@
-"""The views of each method: one query view and some key views of each image.
+"""The layers of each method's views: one query view and one or more key views of each image.
 
-Making these layers needs neither TensorFlow nor keras-cv; making views with them does.
+Constructing these layers needs neither TensorFlow nor keras-cv; making views with them does.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from keras_leoclr.views.settings import LAYER_OPTIONS, PairSettings, ViewSetting
 
 
 class _Views(keras.layers.Layer):
-    """What the methods share: one query view and V key views of each image.
+    """The base of all methods: it makes one query view and V key views of each image.
 
     Attributes:
-        settings: what the views are, a `PairSettings`.
-        options: the arguments that the layer was made with.
+        settings: the `PairSettings` that describe the views.
+        options: the arguments that the layer was constructed with.
     """
 
     def __init__(self, method: Callable[..., PairSettings], arguments: dict, options: dict):
         layer_options = {name: value for name, value in options.items() if name in LAYER_OPTIONS}
         photometrics = {name: value for name, value in options.items() if name not in LAYER_OPTIONS}
         super().__init__(**{"dtype": "float32", **layer_options})
-        self._convert_input_args = False  # runs in tf.data, on TensorFlow tensors, under every backend
+        self._convert_input_args = False  # The layer runs on TensorFlow tensors under every Keras backend.
         self._allow_non_tensor_positional_args = True
         self.settings = method(**arguments, photometrics=photometrics)
         self.options = {**arguments, **photometrics}
@@ -73,38 +73,38 @@ class _Views(keras.layers.Layer):
         return {name: keras.ops.convert_to_tensor(view.numpy()) for name, view in views.items()}
 
     def draw(self, count, seed):
-        """All the randomness of the views of `count` images, for `views_of_batch` and `views_of_one`.
+        """Draws all random numbers of the views of images, for `views_of_batch` and `views_of_one`.
 
         Args:
-            count: B.
-            seed: int tensor (2,), as in `call`.
+            count: B, number of images.
+            seed: integer tensor (2,), as in `call`.
 
         Returns:
-            Nested dictionary of tensors; the rows of an image are row i of each.
+            Nested dictionary of tensors; row i of each tensor belongs to image i.
         """
         from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
 
         return sampling.draw_pair(self.settings, count, seed, TensorFlowFunctions)
 
     def draw_arrays(self, count: int, seed: Any) -> dict[str, dict[str, np.ndarray]]:
-        """What `draw` returns, the same bits, as NumPy's arrays; TensorFlow is not needed.
+        """Draws the same numbers as `draw`, bit by bit, as NumPy arrays and without TensorFlow.
 
         Args:
-            count: B.
+            count: B, number of images.
             seed: (2,) int32 or int64 array.
         """
         return sampling.draw_pair(self.settings, count, seed)
 
     def packed(self, draws, height, width):
-        """The parameters of the views as a batch carries them to `LeOCLR(views=...)`, see `views.device`.
+        """Computes the parameters that a batch carries to `LeOCLR(views=...)`; see `views.device`.
 
         Args:
-            draws: the rows of `draw` or of `draw_arrays` that belong to B images.
-            height: (B,) of the images in pixels, or a number where all have one size.
-            width: (B,) or a number.
+            draws: random numbers of B images, taken from the result of `draw` or `draw_arrays`.
+            height: (B,) heights of the images in pixels, or one number if all images have the same size.
+            width: (B,) widths of the images in pixels, or one number.
 
         Returns:
-            See `sampling.packed_pair`; tensors of TensorFlow, or arrays, as the draws are.
+            The dictionary of `sampling.packed_pair`, of TensorFlow tensors or of NumPy arrays as in `draws`.
         """
         if isinstance(draws["query"]["photometric"], np.ndarray):
             return sampling.packed_pair(self.settings, draws, height, width)
@@ -113,11 +113,11 @@ class _Views(keras.layers.Layer):
         return sampling.packed_pair(self.settings, draws, height, width, TensorFlowFunctions)
 
     def views_of_batch(self, images, draws):
-        """The views of images of one size; what `call` makes, or a part of a batch of it.
+        """Makes the views of images of one size, which may be a part of the batch of a `call`.
 
         Args:
-            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
-            draws: the rows of `draw` that belong to these images.
+            images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3.
+            draws: random numbers of these images, taken from the result of `draw`.
 
         Returns:
             `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`.
@@ -134,15 +134,15 @@ class _Views(keras.layers.Layer):
         }
 
     def views_of_one(self, image, draws):
-        """The views of a single image of any size.
+        """Makes the views of a single image of any size.
 
         Args:
-            image: (H, W, C), uint8 or float in [0, 255], C 1 or 3.
-            draws: a row of `draw`.
+            image: (H, W, C), uint8 or float in [0, 255], C is 1 or 3.
+            draws: random numbers of this image: the result of `draw`, each tensor reduced to one row.
 
         Returns:
-            `{"query": (S, S, 3), "keys": (V, S, S, 3)}`: up to the border of enlarged crops what
-            `call` makes of a batch that this image is part of.
+            `{"query": (S, S, 3), "keys": (V, S, S, 3)}`. The pixels are those that `call` makes of a batch
+            with this image, except at the borders of crops that are enlarged.
         """
         return {
             "query": self.query_view.views_of_one(image, draws["query"])[0],
@@ -150,11 +150,11 @@ class _Views(keras.layers.Layer):
         }
 
     def boxes_of_one(self, image, draws):
-        """Where the views of a single image lie in it.
+        """Computes where the views of a single image lie in it.
 
         Args:
             image: (H, W, C).
-            draws: a row of `draw`.
+            draws: random numbers of this image, as in `views_of_one`.
 
         Returns:
             `{"query": (4,), "keys": (V, 4)}`: top, left, height and width in pixels of the image.
@@ -167,10 +167,10 @@ class _Views(keras.layers.Layer):
         return {"query": boxes["query"][0], "keys": boxes["keys"]}
 
     def preprocess(self, images):
-        """Images as evaluation sees them: resized and normalised, nothing random.
+        """Prepares images for evaluation: they are resized and normalised, and nothing is random.
 
         Args:
-            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3.
 
         Returns:
             (B, image_size, image_size, 3) float32 TensorFlow tensor.
@@ -198,19 +198,22 @@ class LeOCLRViews(_Views):
     is only flipped and normalised.
 
     Args:
-        image_size: side of the square views in pixels.
-        crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
-        num_crops: V, crops (key views) of an image.
-        original_photometrics: whether colour jitter, greyscale and blur apply to the original too.
+        image_size: side of the square views in pixels; 224 by default.
+        crop_scale: two numbers, the range of the crops' area as a share of the image, with
+            0 < low <= high <= 1; (0.2, 1.0) by default.
+        num_crops: V, number of crops (key views) of an image; 2 by default.
+        original_photometrics: whether colour jitter, greyscale and blur apply to the original too; true by
+            default.
         antialias_original: whether the original is reduced with an antialiasing filter, as it should be
-            where it is much larger than `image_size`; `benchmarks/views.py` prints what it costs.
+            where it is much larger than `image_size`; false by default. `benchmarks/views.py` prints what it
+            costs.
         **photometrics: settings of all views, MoCo v2's by default, see `settings.ViewSettings`:
             `color_jitter`, `jitter_probability`, `grayscale_probability`, `blur_sigma`, `blur_probability`,
             `flip_probability`, `mean`, `std`, `crop_ratio`, `jit_compile`.
 
     Call arguments:
-        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
-        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+        images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3.
+        seed: integer tensor (2,). The views are a pure function of `(images, seed)`.
 
     Returns:
         `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`, float32, with S = `image_size`.
@@ -243,23 +246,25 @@ class LeOCLRViews(_Views):
 
 @keras.saving.register_keras_serializable("keras_leoclr")
 class CropToOriginalViews(_Views):
-    """LeOCLR's pair the other way round: a random crop as query, the original as its key.
+    """LeOCLR's pair with exchanged parts: a random crop as query, the original as its key.
 
-    This is no paper's method. The pair still shares its content, since the crop lies within the
-    original, but the query encoder, the only one with gradients, sees crops: LeOCLR's never does, and its key
-    encoder, which sees them, is only the average of what was learned from originals. A step costs
-    what MoCo v2's does; `RESULTS.md` compares the three.
+    No paper describes this method. The two views still share content, since the crop lies within the
+    original. The difference lies in what each encoder sees. Only the query encoder gets gradients, and here
+    it sees crops. LeOCLR's query encoder never sees a crop, and its key encoder, which does, is only a
+    moving average of a query encoder that was trained on originals. A step costs what a step of MoCo v2
+    costs; `RESULTS.md` compares the three methods.
 
     Args:
-        image_size: side of the square views in pixels.
-        crop_scale: two numbers, area of the crop as a share of the image, 0 < low <= high <= 1.
+        image_size: side of the square views in pixels; 224 by default.
+        crop_scale: two numbers, the range of the crop's area as a share of the image, with
+            0 < low <= high <= 1; (0.2, 1.0) by default.
         original_photometrics: see `LeOCLRViews`.
         antialias_original: see `LeOCLRViews`.
         **photometrics: options of `RandomView`, see `LeOCLRViews`.
 
     Call arguments:
-        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
-        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+        images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3.
+        seed: integer tensor (2,). The views are a pure function of `(images, seed)`.
 
     Returns:
         `{"query": (B, S, S, 3), "keys": (B, 1, S, S, 3)}`, float32, with S = `image_size`.
@@ -287,13 +292,14 @@ class MoCoV2Views(_Views):
     """MoCo v2's views (arXiv 2003.04297): one random crop as query, another as key.
 
     Args:
-        image_size: side of the square views in pixels.
-        crop_scale: two numbers, area of the crops as a share of the image, 0 < low <= high <= 1.
+        image_size: side of the square views in pixels; 224 by default.
+        crop_scale: two numbers, the range of the crops' area as a share of the image, with
+            0 < low <= high <= 1; (0.2, 1.0) by default.
         **photometrics: options of `RandomView`, see `LeOCLRViews`.
 
     Call arguments:
-        images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
-        seed: int tensor (2,). The views are a pure function of `(images, seed)`.
+        images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3.
+        seed: integer tensor (2,). The views are a pure function of `(images, seed)`.
 
     Returns:
         `{"query": (B, S, S, 3), "keys": (B, 1, S, S, 3)}`, float32, with S = `image_size`.

@@ -1,4 +1,4 @@
-"""Operations on the pixels of views by TensorFlow: colour, blur, normalisation, each on a whole batch."""
+"""Operations on the pixels of a batch of views, by TensorFlow: colour, blur and normalisation."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from keras_leoclr.views.tensorflow_functions import TensorFlowFunctions
 
 
 def adjust_colour(images: tf.Tensor, parameters: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Brightness, contrast, saturation, hue and greyscale, see `sampling.colour_matrix`; clipped to [0, 255].
+    """Applies brightness, contrast, saturation, hue and greyscale; clips the values to [0, 255].
 
     Args:
-        images: (N, S, S, C) float32, C 1 or 3. Grey images stay (N, S, S, 1).
-        parameters: of `sampling.parameters`, N rows.
+        images: (N, S, S, C) float32, C is 1 or 3. Grey images stay (N, S, S, 1).
+        parameters: arrays with N rows, as `sampling.parameters` returns them; `sampling.colour_matrix` says
+            how they are used.
     """
     gain, shift = sampling.gain_and_shift(parameters)
     mean = tf.reduce_mean(images, axis=[1, 2])
     mean_luma = mean[:, 0] if images.shape[-1] == 1 else tf.linalg.matvec(mean, LUMA)
     bias = shift * mean_luma
-    if images.shape[-1] == 1:  # no chroma: only gain and bias are left
+    if images.shape[-1] == 1:  # Grey images have no chroma, so only the gain and the bias apply.
         images = images * gain[:, None, None, None] + bias[:, None, None, None]
         return tf.clip_by_value(images, 0.0, 255.0)
     matrix = sampling.colour_matrix(parameters, TensorFlowFunctions)
@@ -30,17 +31,17 @@ def adjust_colour(images: tf.Tensor, parameters: dict[str, tf.Tensor]) -> tf.Ten
     return tf.reshape(tf.clip_by_value(pixels, 0.0, 255.0), shape)
 
 
-# A Gaussian blur is a sum of shifted rows, then of shifted columns, each weighted. An image is worked on
-# with its pixels in one line per row, so that compiled loops run along the memory.
+# A Gaussian blur is a weighted sum of shifted rows, then a weighted sum of shifted columns. The pixels of a
+# row, with their channels, are laid out in one line so that compiled loops read contiguous memory.
 
 
 def mirror(images: tf.Tensor, radius: int) -> tf.Tensor:
-    """(N, S, S, C) -> (N, S + 2r, S + 2r, C): the image mirrored at its outermost pixels."""
+    """Pads images (N, S, S, C) to (N, S + 2r, S + 2r, C) by reflection at the outermost pixels."""
     return tf.pad(images, [[0, 0], [radius, radius], [radius, radius], [0, 0]], "REFLECT")
 
 
 def blur_columns(padded: tf.Tensor, sigma: tf.Tensor, radius: int) -> tf.Tensor:
-    """(N, S + 2r, S + 2r, C) -> (N, S, S + 2r, C), blurred along the first axis of the image."""
+    """Blurs (N, S + 2r, S + 2r, C) along the first axis of the image, to (N, S, S + 2r, C)."""
     height, width, channels = padded.shape[1:]
     lines = tf.reshape(padded, [-1, height, width * channels])
     kernel = _gaussian_kernel(sigma, radius)
@@ -50,7 +51,7 @@ def blur_columns(padded: tf.Tensor, sigma: tf.Tensor, radius: int) -> tf.Tensor:
 
 
 def blur_rows(padded: tf.Tensor, sigma: tf.Tensor, radius: int) -> tf.Tensor:
-    """(N, S, S + 2r, C) -> (N, S, S, C), blurred along the second axis."""
+    """Blurs (N, S, S + 2r, C) along the second axis of the image, to (N, S, S, C)."""
     size, width, channels = padded.shape[1:]
     lines = tf.reshape(padded, [-1, size, width * channels])
     kernel = _gaussian_kernel(sigma, radius)
@@ -62,14 +63,14 @@ def blur_rows(padded: tf.Tensor, sigma: tf.Tensor, radius: int) -> tf.Tensor:
 
 
 def _gaussian_kernel(sigma, radius):
-    """(N,) -> (N, 2r + 1, 1, 1); a single 1 where sigma is 0."""
+    """The filters (N, 2r + 1, 1, 1) of sigmas (N,); where sigma is 0 all weight lies on the centre."""
     taps = tf.range(-radius, radius + 1, dtype=tf.float32)
     kernel = tf.exp(-0.5 * (taps / tf.maximum(sigma, 1e-6)[:, None]) ** 2)
     return (kernel / tf.reduce_sum(kernel, axis=1, keepdims=True))[:, :, None, None]
 
 
 def normalised(images: tf.Tensor, scale: np.ndarray, offset: np.ndarray) -> tf.Tensor:
-    """`images * scale + offset` with three channels, scale and offset repeated along the line."""
+    """Computes `images * scale + offset` with three channels; both are repeated along each line of pixels."""
     size, channels = images.shape[2:]
     if channels == 1:
         return images * scale + offset

@@ -1,4 +1,4 @@
-"""Images as evaluation sees them: resized and normalised, nothing random."""
+"""How images are prepared for evaluation: they are resized and normalised, and nothing is random."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD, check_std, 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """Size, mean and deviation of the images that a backbone takes: `(resize(x) / 255 - mean) / std`.
+    """Resizes and normalises images to what a backbone takes: `(resize(x) / 255 - mean) / std`.
 
-    It needs no framework until images are preprocessed: `preprocess` uses TensorFlow, `normalise` NumPy.
+    No framework is loaded before images are preprocessed: `preprocess` uses TensorFlow, `normalise` NumPy.
 
     Args:
         image_size: side of the square images in pixels.
-        mean: three numbers, mean of the data in [0, 1] units.
-        std: three numbers, standard deviation of the data in [0, 1] units.
+        mean: three numbers, the mean of each channel with pixels in [0, 1].
+        std: three numbers, the standard deviation of each channel with pixels in [0, 1].
 
     Example:
         ```python
@@ -31,7 +31,7 @@ class Preprocessing:
         ```
     """
 
-    takes_pixels = True  # in [0, 255]: `data.image_batches` looks whether images are
+    takes_pixels = True  # The input must be pixels in [0, 255]; `data.image_batches` checks this.
 
     image_size: int
     mean: Sequence[float] = IMAGENET_MEAN
@@ -44,11 +44,11 @@ class Preprocessing:
 
     @classmethod
     def of(cls, views: Any) -> Preprocessing:
-        """The preprocessing that belongs to some views, as what evaluates a backbone is given.
+        """Returns the preprocessing that belongs to some views.
 
         Args:
             views: a Preprocessing, or views such as `LeOCLRViews`, whose `image_size` and `key_view`
-                tell size, mean and deviation.
+                give the size, the mean and the standard deviation.
 
         Raises:
             TypeError: if it is neither.
@@ -66,10 +66,10 @@ class Preprocessing:
             ) from None
 
     def preprocess(self, images: Any) -> Any:
-        """Images resized and normalised by TensorFlow, eagerly or in tf.data.
+        """Resizes and normalises images with TensorFlow, eagerly or in tf.data.
 
         Args:
-            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3.
+            images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3.
 
         Returns:
             (B, image_size, image_size, 3) float32 TensorFlow tensor. Grey images stay grey.
@@ -82,10 +82,10 @@ class Preprocessing:
         return normalised(images, *self._scale_and_offset())
 
     def normalise(self, images: np.ndarray) -> np.ndarray:
-        """Images of any size normalised by NumPy, where TensorFlow is not installed.
+        """Normalises images of any size with NumPy, where TensorFlow is not installed.
 
         Args:
-            images: (..., H, W, C), uint8 or float in [0, 255], C 1 or 3; they keep their size.
+            images: (..., H, W, C), uint8 or float in [0, 255], C is 1 or 3; they keep their size.
 
         Returns:
             (..., H, W, 3) float32. Grey images stay grey.
@@ -103,10 +103,10 @@ class Preprocessing:
 
 
 def check_images(images: Any) -> Any:
-    """The images as a TensorFlow tensor.
+    """Converts images to a TensorFlow tensor and checks them.
 
     Raises:
-        ValueError: unless they are (B, H, W, C), uint8 or float, C 1 or 3.
+        ValueError: unless they are (B, H, W, C), uint8 or float, and C is 1 or 3.
     """
     from keras_leoclr.tensorflow_host import tf
 
@@ -136,7 +136,7 @@ def _normalised(images, scale, offset):
 
 @functools.cache
 def _compiled():
-    """`_normalised` as one XLA program, for graphs: one function for all sizes, means and deviations."""
+    """`_normalised` as one XLA program for use in graphs; it serves all sizes, means and deviations."""
     from keras_leoclr.tensorflow_host import tf
 
     return tf.function(_normalised, jit_compile=True)

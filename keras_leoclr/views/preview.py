@@ -1,4 +1,4 @@
-"""What views make of the first images of a source, for people to look at; `sheet` lays them out."""
+"""Pictures that show people the views of the first images of a source; `sheet` does the layout."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def draw_views(
     views_on: str = "host",
     canvas: tuple[int, int] | None = None,
 ) -> list[Drawn]:
-    """The views of the first images of a source.
+    """Makes the views of the first images of a source.
 
     Args:
-        views: layer such as `LeOCLRViews`.
-        source: dictionaries with `image`, see `data.load`.
-        count: >= 1, images.
-        seed: of the views.
-        views_on: "host", or "device" for the views that a model makes within its step; boxes and pictures are
-            then those of the canvas.
-        canvas: see `data.view_dataset`.
+        views: a layer such as `LeOCLRViews`.
+        source: dictionaries with the key `image`; see `data.load`.
+        count: number of images, >= 1; 12 by default.
+        seed: seed of the views; 0 by default.
+        views_on: "host" (the default), or "device" for the views that a model makes within its training step.
+            With "device", boxes and pictures are those of the canvas.
+        canvas: height and width in pixels of the canvas; see `data.view_dataset`.
 
     Returns:
-        One for each image, fewer where the source has fewer.
+        One `Drawn` per image; fewer than `count` if the source has fewer images.
     """
     whole_number("count", count, 1)
     canvases.check_place(views_on, views, canvas)
@@ -74,13 +74,13 @@ def write_views(
     views_on: str = "host",
     canvas: tuple[int, int] | None = None,
 ) -> None:
-    """Writes a PNG with a strip for each of the first images, see `sheet`.
+    """Writes a PNG with one strip for each of the first images; see `sheet`.
 
     Args:
-        views: layer such as `LeOCLRViews`.
-        source: dictionaries with `image`.
-        path: of the PNG.
-        count: images shown.
+        views: a layer such as `LeOCLRViews`.
+        source: dictionaries with the key `image`.
+        path: path of the PNG file.
+        count: number of images that are shown; 12 by default.
         views_on: see `draw_views`.
         canvas: see `data.view_dataset`.
     """
@@ -95,13 +95,13 @@ def write_missed(
     views_on: str = "host",
     canvas: tuple[int, int] | None = None,
 ) -> None:
-    """Writes a PNG of what the crops of one of the first images miss, see `missed.write_figure`.
+    """Writes a PNG that shows what the crops of one of the first images miss; see `missed.write_figure`.
 
     Args:
-        views: layer such as `LeOCLRViews`.
-        source: dictionaries with `image`.
-        path: of the PNG.
-        count: images among which the one with the most different crops is chosen.
+        views: a layer such as `LeOCLRViews`.
+        source: dictionaries with the key `image`.
+        path: path of the PNG file.
+        count: number of images from which the one with the most different crops is chosen; 36 by default.
         views_on: see `draw_views`.
         canvas: see `data.view_dataset`.
     """
@@ -109,12 +109,12 @@ def write_missed(
 
 
 def _things(source, row):
-    """Names and boxes of the things in a picture, where they are known."""
+    """The names and boxes of the things in a picture, if they are known."""
     return [] if source.images is None else source.images.things(row)
 
 
 def _scaled(things, before, after):
-    """Boxes of a picture (H, W, C) as those of the same picture in another size."""
+    """Scales boxes from the size `before` of a picture to its size `after`."""
     down, right = after[0] / before[0], after[1] / before[1]
     return [(name, (y * down, x * right, h * down, w * right)) for name, (y, x, h, w) in things]
 
@@ -138,7 +138,7 @@ def _drawn_on_device(views, canvas, picture, draws):
 
 
 def _rows(draws):
-    """The draws of each image, as those of a batch of one."""
+    """Splits the random numbers of a batch into those of batches of one image each."""
     count = len(draws["query"]["photometric"])
     for row in range(count):
         yield {

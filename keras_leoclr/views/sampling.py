@@ -1,9 +1,9 @@
-"""Randomness of the views: from a seed to draws, from draws to the parameters of each view.
+"""The randomness of the views: a seed gives random numbers, and these give the parameters of each view.
 
-Everything that is random about a view is drawn here, a few dozen numbers in [0, 1), and everything else is a
-function of these numbers. Both steps are written once, over the few array functions that `NumPyFunctions`
-lists: NumPy is the default, `TensorFlowFunctions` runs them in the graph of a tf.data pipeline. The
-draws are the same bits in both.
+Everything that is random about a view is drawn here: a few dozen numbers in [0, 1). Everything else is a
+function of these numbers. Both steps are written once, with the few array functions that `NumPyFunctions`
+lists. NumPy is the default; `TensorFlowFunctions` runs them in the graph of a tf.data pipeline. Both give
+the same random numbers bit by bit.
 """
 
 from __future__ import annotations
@@ -16,34 +16,34 @@ import numpy as np
 from keras_leoclr.views.numpy_functions import NumPyFunctions
 from keras_leoclr.views.settings import LUMA, RGB_TO_YIQ, PairSettings, ViewSettings
 
-CROP_TRIES = 10  # as torchvision's RandomResizedCrop
-# the columns of `packed`, and those of them that are 1 or 0
+CROP_TRIES = 10  # as in torchvision's RandomResizedCrop
+# These are the columns of `packed`, followed by the names of those columns that are 1 or 0.
 PACKED = (
     *("top", "left", "height", "width", "flip", "brightness", "contrast", "saturation", "hue"),
     *("grayscale", "sigma"),
 )
 YES_OR_NO = ("flip", "grayscale")
-# The colour matrix of an image is a mix of these three; pixels are row vectors, x @ matrix. The turn
-# goes from red to yellow, as a positive hue shift in HSV.
+# The colour matrix of an image is a weighted sum of these three matrices; pixels are row vectors, x @ matrix.
+# A positive angle turns red towards yellow, as a positive hue shift in HSV does.
 _TO_LUMA = np.outer(LUMA, np.ones(3)).astype("float32")
 _TURN_OF_YIQ = np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]])
-# lists of float32 numbers: torch.compile cannot look into arrays
+# These are lists of float32 numbers because torch.compile cannot trace through NumPy arrays.
 TO_LUMA = _TO_LUMA.tolist()
 CHROMA = (np.eye(3, dtype="float32") - _TO_LUMA).tolist()
 QUARTER_TURN = (RGB_TO_YIQ.T @ _TURN_OF_YIQ @ np.linalg.inv(RGB_TO_YIQ).T).astype("float32").tolist()
 
 
 def draw(settings: ViewSettings, count: Any, seed: Any, functions: Any = NumPyFunctions) -> dict[str, Any]:
-    """Uniform numbers in [0, 1) for `count` views: all the randomness that they have.
+    """Draws uniform numbers in [0, 1) for `count` views; they are all the randomness of the views.
 
     Args:
-        settings: of the views.
+        settings: settings of the views.
         count: number of views.
-        seed: (2,) integers.
-        functions: of arrays.
+        seed: two integers, shape (2,).
+        functions: array functions to compute with; NumPy's by default.
 
     Returns:
-        `{"photometric": (count, 9)}`, and `"box": (count, 4, 10)` where the views are crops, float32.
+        `{"photometric": (count, 9)}`, and `"box": (count, 4, 10)` if the views are crops, both float32.
     """
     seeds = functions.split(seed)
     draws = {"photometric": functions.uniform([count, 9], seeds[0])}
@@ -56,17 +56,17 @@ def draw(settings: ViewSettings, count: Any, seed: Any, functions: Any = NumPyFu
 def draw_pair(
     settings: PairSettings, count: Any, seed: Any, functions: Any = NumPyFunctions
 ) -> dict[str, dict[str, Any]]:
-    """All the randomness of the query views and the key views of `count` images.
+    """Draws all the random numbers of the query views and the key views of `count` images.
 
     Args:
-        settings: of query and keys.
+        settings: settings of the query views and of the key views.
         count: number of images.
-        seed: (2,) integers.
-        functions: of arrays.
+        seed: two integers, shape (2,).
+        functions: array functions to compute with; NumPy's by default.
 
     Returns:
-        `{"query": draws, "keys": draws}`; row i of each array belongs to image i and has a row for each of
-        its views.
+        `{"query": draws, "keys": draws}`, each as `draw` returns it but with one more axis: entry (i, v) of
+        each array belongs to view v of image i.
     """
     seeds = functions.split(seed)
 
@@ -83,19 +83,19 @@ def draw_pair(
 def parameters(
     settings: ViewSettings, draws: dict[str, Any], height: Any, width: Any, functions: Any = NumPyFunctions
 ) -> dict[str, Any]:
-    """Parameters of N views from uniform numbers.
+    """Computes the parameters of N views from uniform numbers.
 
     Args:
-        settings: of the views.
-        draws: N rows of `draw`.
-        height: of the images in pixels, scalar, or (N,) where they differ.
-        width: of the images in pixels, scalar or (N,).
-        functions: of arrays.
+        settings: settings of the views.
+        draws: the result of `draw` for N views.
+        height: height of the images in pixels, a number, or (N,) if the images differ.
+        width: width of the images in pixels, a number, or (N,).
+        functions: array functions to compute with; NumPy's by default.
 
     Returns:
-        Arrays of N rows: `box` (top, left, height, width in pixels of the image), `flip`, `brightness`,
-        `contrast`, `saturation` (factors), `hue` (share of the colour circle), `grayscale`, `sigma`
-        (pixels of the view, 0 where it is not blurred).
+        A dictionary of arrays with N rows: `box` (top, left, height, width in pixels of the image), `flip`,
+        `brightness`, `contrast`, `saturation` (factors), `hue` (share of the colour circle), `grayscale`, and
+        `sigma` (pixels of the view, 0 where it is not blurred).
     """
     where = functions.where
     flip, jitter, gray, blur, sigma, *factors = functions.unstack(draws["photometric"], axis=1)
@@ -120,7 +120,7 @@ def parameters(
 
 
 def _boxes(settings, draws, height, width, functions):
-    # (1, 1) or (N, 1), beside the tries (N, CROP_TRIES)
+    # The sides get the shape (1, 1) or (N, 1), so that they broadcast over the tries (N, CROP_TRIES).
     height, width = (functions.reshape(functions.float32(side), [-1, 1]) for side in (height, width))
     if settings.crop_scale is None:
         zero = 0.0 * draws["photometric"][:, 0]
@@ -130,14 +130,14 @@ def _boxes(settings, draws, height, width, functions):
     area = height * width * (low + u_area * (high - low))
     log_low, log_high = (math.log(ratio) for ratio in settings.crop_ratio)
     ratio = functions.exp(log_low + u_ratio * (log_high - log_low))
-    # Whole pixels, as torchvision; the first try that fits wins.
+    # Sides are rounded to whole pixels as in torchvision, and the first try that fits is used.
     w = functions.round(functions.sqrt(area * ratio))
     h = functions.round(functions.sqrt(area / ratio))
     fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     top = functions.floor(u_top * (height - h + 1.0))
     left = functions.floor(u_left * (width - w + 1.0))
     drawn = functions.pick(functions.stack([top, left, h, w], axis=2), functions.argmax(fits, axis=1))
-    # None fits: the largest centred crop with a ratio in the range.
+    # If no try fits, the largest centred crop with a ratio in the range is used.
     w = functions.minimum(width, functions.round(height * settings.crop_ratio[1]))
     h = functions.minimum(height, functions.round(width / settings.crop_ratio[0]))
     sides = [functions.floor((height - h) / 2.0), functions.floor((width - w) / 2.0), h, w]
@@ -149,9 +149,9 @@ def _boxes(settings, draws, height, width, functions):
 
 
 def packed(parameters: dict[str, Any], functions: Any = NumPyFunctions) -> Any:
-    """The parameters of N views as rows of P = 11 numbers, in which they travel to a device with the images.
+    """Packs the parameters of N views into rows of P = 11 numbers, which travel to a device with the images.
 
-    Nothing is rounded: `unpacked` returns the same bits. The columns are
+    Nothing is rounded: `unpacked` returns the same numbers bit by bit. The columns are
 
     - 0 to 3: `box`, its top, left, height and width in pixels of the image;
     - 4: `flip`, 1 or 0;
@@ -161,8 +161,8 @@ def packed(parameters: dict[str, Any], functions: Any = NumPyFunctions) -> Any:
     - 10: `sigma` of the blur in pixels of the view, 0 where it is not blurred.
 
     Args:
-        parameters: of `parameters`, N rows.
-        functions: of arrays.
+        parameters: arrays with N rows, as `parameters` returns them.
+        functions: array functions to compute with; NumPy's by default.
 
     Returns:
         (N, 11) float32.
@@ -175,13 +175,13 @@ def packed(parameters: dict[str, Any], functions: Any = NumPyFunctions) -> Any:
 
 
 def unpacked(rows: Any) -> dict[str, Any]:
-    """The parameters of N views from rows that `packed` made.
+    """Restores the parameters of N views from the rows that `packed` made.
 
     Args:
         rows: (N, 11) array or tensor.
 
     Returns:
-        Arrays of N rows, see `parameters`.
+        A dictionary of arrays with N rows; see `parameters`.
     """
     if rows.shape[-1] != len(PACKED):
         raise ValueError(
@@ -200,24 +200,24 @@ def packed_pair(
     width: Any,
     functions: Any = NumPyFunctions,
 ) -> dict[str, Any]:
-    """The parameters of the query views and the key views of B images, as a batch for a model carries them.
+    """Packs the parameters of the query views and the key views of B images for a batch of a model.
 
     Args:
-        settings: of query and keys.
-        draws: B rows of `draw_pair`.
-        height: of the images in pixels, scalar, or (B,) where they differ.
-        width: of the images in pixels, scalar or (B,).
-        functions: of arrays.
+        settings: settings of the query views and of the key views.
+        draws: the result of `draw_pair` for B images.
+        height: height of the images in pixels, a number, or (B,) if the images differ.
+        width: width of the images in pixels, a number, or (B,).
+        functions: array functions to compute with; NumPy's by default.
 
     Returns:
-        `{"query_parameters": (B, P), "key_parameters": (B, V, P)}` float32, see `packed`, and `"made_for"`:
-        (B, 0, `settings.number`), which has no elements. Its shape tells a model, before anything is
-        computed, whether the parameters were drawn for its settings. The number is small because tf.data
-        takes memory for such arrays as well.
+        `{"query_parameters": (B, P), "key_parameters": (B, V, P)}` float32, see `packed`, and `"made_for"`,
+        an array (B, 0, `settings.number`) without elements. Its shape tells a model, before anything is
+        computed, whether the parameters were drawn for the model's own settings. The number is kept small
+        because tf.data takes memory for such arrays although they are empty.
     """
 
     def rows(view, drawn):
-        # one size for each view of each image, (B, V)
+        # The size of an image is repeated for each of its views, (B, V).
         nothing = 0.0 * drawn["photometric"][:, :, 0]
         sides = [nothing + functions.reshape(functions.float32(side), [-1, 1]) for side in (height, width)]
         flat = {name: functions.reshape(value, [-1, *value.shape[2:]]) for name, value in drawn.items()}
@@ -239,14 +239,14 @@ def gain_and_shift(parameters: dict[str, Any]) -> tuple[Any, Any]:
     """Brightness and contrast of N views: `x' = gain * x + shift * m`, with m the mean luma of the view.
 
     Returns:
-        Two arrays (N,).
+        `gain` and `shift`, two arrays (N,).
     """
     brightness, contrast = parameters["brightness"], parameters["contrast"]
     return brightness * contrast, brightness * (1.0 - contrast)
 
 
 def colour_matrix(parameters: dict[str, Any], functions: Any = NumPyFunctions) -> Any:
-    """All colour operations of N views on pixels x, but for the shift: `x' = x @ matrix + shift * m`.
+    """The matrix of all colour operations but the shift on pixels x: `x' = x @ matrix + shift * m`.
 
     With Y the luma of a pixel, R(a) the rotation of the chroma by the hue angle a, b the brightness, c the
     contrast and s the saturation, which is 0 where greyscale is drawn:

@@ -1,4 +1,4 @@
-"""What a view of an image is, as checked numbers; no framework is needed to read or to check them."""
+"""The settings of views, as checked numbers; reading and checking them needs no framework."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from keras_leoclr.checks import whole_number
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-# ITU-R BT.601: the weights of Pillow's "L" mode, which torchvision's colour operations use as well.
+# These are the weights of ITU-R BT.601, as in Pillow's mode "L" and in torchvision's colour operations.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-# Rows Y, I, Q (NTSC). Y is LUMA, so a rotation in the I-Q plane changes hue and leaves luma alone.
+# The rows are Y, I and Q (NTSC). Y is LUMA, so a rotation in the I-Q plane changes the hue but not the luma.
 RGB_TO_YIQ = np.array(
     [[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]]
 )
 
-# Options that the views of all methods share, without those of the crop.
+# These settings are shared by the views of all methods; those of the crop are not among them.
 PHOTOMETRICS = (
     "color_jitter",
     "jitter_probability",
@@ -35,32 +35,36 @@ PHOTOMETRICS = (
     "std",
 )
 LAYER_OPTIONS = ("name", "dtype", "trainable")  # options of a Keras layer that the layers of views pass on
-# No colour operation and no blur; the flip is left.
+# These settings switch off the colour operations and the blur; the flip remains.
 CLEAN = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 
 
 @dataclasses.dataclass(frozen=True)
 class ViewSettings:
-    """The settings of one kind of view, checked; `RandomView` describes what they do.
+    """The checked settings of one kind of view; `RandomView` describes what they do.
 
     The defaults are MoCo v2's augmentation (arXiv 2003.04297, section 3; SimCLR's appendix A).
 
     Args:
-        image_size: side of the square view in pixels.
+        image_size: side of the square view in pixels; 224 by default.
         crop_scale: two numbers, the range of the crop's area as a share of the image's, with
-            0 < low <= high <= 1; `None` for the whole image.
-        crop_ratio: two numbers, the range of the crop's width / height.
-        num_views: views per image.
-        color_jitter: strengths of brightness, contrast and saturation (>= 0) and hue (0 to 0.5).
-        jitter_probability: in [0, 1].
-        grayscale_probability: in [0, 1].
-        blur_sigma: two numbers, range of the Gaussian's sigma in pixels.
-        blur_probability: in [0, 1].
-        flip_probability: in [0, 1].
-        mean: three numbers, mean of the data in [0, 1] units.
-        std: three numbers, standard deviation of the data in [0, 1] units.
-        antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter.
-        jit_compile: whether XLA compiles the colour operations, the blur and the normalisation in tf.data.
+            0 < low <= high <= 1; (0.2, 1.0) by default. `None` takes the whole image.
+        crop_ratio: two numbers, the range of the crop's width / height; (3/4, 4/3) by default.
+        num_views: number of views per image; 1 by default.
+        color_jitter: strengths of brightness, contrast and saturation (>= 0) and of hue (0 to 0.5);
+            (0.4, 0.4, 0.4, 0.1) by default.
+        jitter_probability: probability of the colour jitter, in [0, 1]; 0.8 by default.
+        grayscale_probability: probability of a grey view, in [0, 1]; 0.2 by default.
+        blur_sigma: two numbers, the range of the Gaussian's sigma in pixels; (0.1, 2.0) by default.
+        blur_probability: probability of the blur, in [0, 1]; 0.5 by default.
+        flip_probability: probability of the horizontal flip, in [0, 1]; 0.5 by default.
+        mean: three numbers, the mean of each channel with pixels in [0, 1]; ImageNet's by default.
+        std: three numbers, the standard deviation of each channel with pixels in [0, 1]; ImageNet's by
+            default.
+        antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter; false by
+            default.
+        jit_compile: whether XLA compiles the colour operations, the blur and the normalisation in tf.data;
+            true by default.
     """
 
     image_size: int = 224
@@ -106,11 +110,11 @@ class ViewSettings:
 
 @dataclasses.dataclass(frozen=True)
 class PairSettings:
-    """What the encoders see of an image: one query view, and as many key views as `keys.num_views`.
+    """The settings of the views of an image: one query view and `keys.num_views` key views.
 
     Args:
-        query: of the query view.
-        keys: of the key views.
+        query: settings of the query view.
+        keys: settings of the key views.
     """
 
     query: ViewSettings
@@ -118,16 +122,16 @@ class PairSettings:
 
     @functools.cached_property
     def number(self) -> int:
-        """A number from 1 to 4093 that other settings have with a chance of 1 in 4093 (from CRC-32)."""
+        """A checksum from 1 to 4093 (from CRC-32); different settings share it with a chance of 1 in 4093."""
         fields = [dataclasses.asdict(view) for view in (self.query, self.keys)]
         text = json.dumps([{**view, "jit_compile": None} for view in fields], sort_keys=True)
         return 1 + zlib.crc32(text.encode()) % 4093
 
     @property
     def least_pixels(self) -> int | None:
-        """Pixels that an image must keep for its smallest crop to be as large as the view.
+        """The number of pixels that an image needs so that its smallest crop is as large as the view.
 
-        None where no view is a crop.
+        It is None if no view is a crop.
         """
         needed = [
             view.image_size**2 * max(view.crop_ratio[1], 1 / view.crop_ratio[0]) / view.crop_scale[0]
@@ -148,7 +152,7 @@ def leoclr(
     antialias_original: bool,
     photometrics: dict[str, Any],
 ) -> PairSettings:
-    """The original as query, crops of it as keys; `LeOCLRViews` describes the arguments."""
+    """The settings of LeOCLR: the original as query, crops as keys; `LeOCLRViews` describes the arguments."""
     whole_number("num_crops", num_crops, 1)
     original = _original(image_size, original_photometrics, antialias_original, photometrics)
     return PairSettings(original, _crop(image_size, crop_scale, photometrics, num_crops))
@@ -161,20 +165,20 @@ def crop_to_original(
     antialias_original: bool,
     photometrics: dict[str, Any],
 ) -> PairSettings:
-    """A crop as query, the original as key; `CropToOriginalViews` describes the arguments."""
+    """The settings for a crop as query, the original as key; see `CropToOriginalViews` for the arguments."""
     crop = _crop(image_size, crop_scale, photometrics)
     return PairSettings(crop, _original(image_size, original_photometrics, antialias_original, photometrics))
 
 
 def moco_v2(image_size: int, crop_scale: Sequence[float], photometrics: dict[str, Any]) -> PairSettings:
-    """A crop as query, another as key; `MoCoV2Views` describes the arguments."""
+    """The settings of MoCo v2: a crop as query, another as key; `MoCoV2Views` describes the arguments."""
     crop = _crop(image_size, crop_scale, photometrics)
     return PairSettings(crop, crop)
 
 
 def _crop(image_size, crop_scale, photometrics, number=1):
     _check_photometrics(photometrics)
-    crop_scale = check_crop_scale(crop_scale)  # None is no crop
+    crop_scale = check_crop_scale(crop_scale)  # A crop needs a range: None, for the whole image, is refused.
     return ViewSettings(image_size, crop_scale, num_views=number, **photometrics)
 
 
@@ -197,7 +201,7 @@ def _check_photometrics(options: dict[str, Any]) -> None:
 
 
 def check_range(name: str, value: Any, high: float | None = None) -> tuple[float, ...]:
-    """The value as two floats with 0 < low <= high, and at most `high` where it is given."""
+    """Returns the value as two floats with 0 < low <= high, and high at most `high` if it is given."""
     rule = "two numbers with 0 < low <= high" + ("" if high is None else f" <= {high:g}")
     numbers = _numbers(name, value, 2, rule)
     if not 0 < numbers[0] <= numbers[1] or (high is not None and numbers[1] > high):
@@ -206,17 +210,17 @@ def check_range(name: str, value: Any, high: float | None = None) -> tuple[float
 
 
 def check_crop_scale(value: Any) -> tuple[float, ...]:
-    """The value as a range of shares of an image's area."""
+    """Returns the value as a range of shares of an image's area."""
     return check_range("crop_scale", value, high=1.0)
 
 
 def check_three(name: str, value: Any) -> tuple[float, ...]:
-    """The value as three floats."""
+    """Returns the value as three floats."""
     return _numbers(name, value, 3, "three numbers, one per channel")
 
 
 def check_std(value: Any) -> tuple[float, ...]:
-    """The value as three floats > 0."""
+    """Returns the value as three floats > 0."""
     numbers = check_three("std", value)
     if min(numbers) <= 0:
         raise ValueError(f"`std` must be three numbers > 0. Received: std={value}")
@@ -224,7 +228,7 @@ def check_std(value: Any) -> tuple[float, ...]:
 
 
 def check_color_jitter(value: Any) -> tuple[float, ...]:
-    """The value as strengths of brightness, contrast, saturation and hue."""
+    """Returns the value as strengths of brightness, contrast, saturation and hue."""
     rule = "four strengths, brightness, contrast and saturation >= 0 and hue in [0, 0.5]"
     numbers = _numbers("color_jitter", value, 4, rule)
     if min(numbers) < 0 or numbers[3] > 0.5:
@@ -233,7 +237,7 @@ def check_color_jitter(value: Any) -> tuple[float, ...]:
 
 
 def check_probability(name: str, value: Any) -> float:
-    """The value as a float in [0, 1]."""
+    """Returns the value as a float in [0, 1]."""
     (number,) = _numbers(name, [value], 1, "in [0, 1]")
     if not 0 <= number <= 1:
         raise ValueError(f"`{name}` must be in [0, 1]. Received: {name}={value}")

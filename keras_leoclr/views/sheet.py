@@ -1,4 +1,4 @@
-"""Sheets of views, by Pillow alone: the picture with the boxes of its crops, then what the encoders see."""
+"""Sheets of views, drawn with Pillow only: each picture with the boxes of its crops, and its views."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from PIL.PngImagePlugin import PngInfo
 
 from keras_leoclr.runs.files import whole_file
 
-TILE = 112  # pixels
+TILE = 112  # side of a tile in pixels
 GAP = 6
 FRAME = 3
 HEADER = 18
-# Legible on light and dark; the numbers beside the boxes say the same as the colours (Okabe and Ito).
+# The colours are legible on light and dark pages (Okabe and Ito); numbers beside the boxes say the same.
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 QUERY_COLOUR = "#808080"
-SETTINGS = (  # of a recipe that its views depend on
+SETTINGS = (  # names of the settings of a recipe that its views depend on
     *("method", "image_size", "crop_scale", "num_crops", "color_jitter", "jitter_probability"),
     *("grayscale_probability", "blur_probability", "blur_sigma", "flip_probability", "seed", "views_on"),
 )
-STRIPS = "strips"  # name of the text in the PNG that says where its strips lie
+STRIPS = "strips"  # name of the text chunk in the PNG that says where its strips lie
 
 
 class Drawn(NamedTuple):
     """The views of one picture.
 
     Attributes:
-        picture: (H, W, 3) uint8, as it came.
-        boxes: `{"query": (4,), "keys": (V, 4)}`, top, left, height, width in pixels of the picture.
-        query: (S, S, 3) uint8.
-        keys: (V, S, S, 3) uint8.
-        things: name and box, top, left, height, width in pixels, of each thing in the picture, where known.
+        picture: (H, W, 3) uint8, the unchanged picture.
+        boxes: `{"query": (4,), "keys": (V, 4)}`, top, left, height and width in pixels of the picture.
+        query: (S, S, 3) uint8, the query view.
+        keys: (V, S, S, 3) uint8, the key views.
+        things: name and box (top, left, height, width in pixels) of each thing in the picture; empty if they
+            are not known.
     """
 
     picture: np.ndarray
@@ -49,7 +50,7 @@ class Drawn(NamedTuple):
 
     @property
     def query_is_crop(self) -> bool:
-        """Whether the query shows only a part of the picture, as MoCo v2's does."""
+        """Whether the query shows only a part of the picture, as in MoCo v2."""
         return self.is_crop(self.boxes["query"])
 
     def is_crop(self, box: np.ndarray) -> bool:
@@ -58,7 +59,7 @@ class Drawn(NamedTuple):
 
 
 def strip(drawn: Drawn) -> Image.Image:
-    """The picture with its boxes, the query and the keys in one row, on a transparent ground."""
+    """Draws the picture with its boxes, the query and the keys in one row, on a transparent background."""
     number = len(drawn.keys)
     image = Image.new("RGBA", (_left(number + 2) - GAP, TILE), (0, 0, 0, 0))
     image.paste(_with_boxes(drawn), (0, 0))
@@ -72,10 +73,10 @@ def strip(drawn: Drawn) -> Image.Image:
 
 
 def sheet(drawn: Sequence[Drawn]) -> Image.Image:
-    """All strips below a header; in two columns where there are more than six and they are short.
+    """Draws all strips below a header, in two columns if there are more than six short strips.
 
     Args:
-        drawn: at least one.
+        drawn: the views of at least one picture.
     """
     strips = [strip(one) for one in drawn]
     columns = 2 if len(strips) > 6 and len(drawn[0].keys) <= 3 else 1
@@ -98,14 +99,14 @@ def sheet(drawn: Sequence[Drawn]) -> Image.Image:
 
 
 def headings(drawn: Drawn) -> list[str]:
-    """What stands above the tiles of a strip."""
+    """The headings above the tiles of a strip."""
     query = "query: crop q" if drawn.query_is_crop else "query: original"
     keys = enumerate(drawn.boxes["keys"], 1)
     return ["picture", query, *(f"key: {'crop' if drawn.is_crop(b) else 'original'} {n}" for n, b in keys)]
 
 
 def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
-    """Writes `sheet(drawn)` as a PNG that knows where its strips lie, whole or not at all."""
+    """Writes `sheet(drawn)` as a PNG that records where its strips lie. No incomplete file is ever left."""
     image = sheet(drawn)
     about = PngInfo()
     about.add_text(STRIPS, json.dumps({**json.loads(image.info[STRIPS]), "headings": headings(drawn[0])}))
@@ -114,12 +115,13 @@ def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
 
 
 def read_strips(path: str | os.PathLike) -> tuple[list[bytes], list[str]]:
-    """The strips of a PNG of `write_sheet`, each as a PNG, and the headings of their tiles.
+    """Reads the strips of a PNG of `write_sheet`, each as a PNG, and the headings of their tiles.
 
-    A PNG that does not know its strips is one strip without headings. What lies between tiles is transparent.
+    A PNG without a record of its strips is returned as one strip without headings. The gaps between tiles are
+    made transparent.
 
     Raises:
-        OSError: if the file is missing or no PNG.
+        OSError: if the file is missing or is not a PNG.
     """
     with Image.open(path) as image:
         image.load()
@@ -131,7 +133,7 @@ def read_strips(path: str | os.PathLike) -> tuple[list[bytes], list[str]]:
         except (AttributeError, KeyError, TypeError, ValueError):
             boxes, names = [(0, 0, *image.size)], []
         strips = [image.crop(box).convert("RGBA") for box in boxes]
-        for one in strips if names else ():  # the ground of a page may be dark
+        for one in strips if names else ():  # The gaps become transparent since a page may be dark.
             for tile in range(1, len(names)):
                 one.paste((0, 0, 0, 0), (_left(tile) - GAP, 0, _left(tile), one.height))
         return [png(one) for one in strips], names
@@ -152,13 +154,13 @@ def _left(tile):
 
 
 def font(size: int) -> Any:
-    """Pillow's own font."""
+    """The default font of Pillow in this size."""
     return ImageFont.load_default(size)
 
 
 def _tile(pixels, size=(TILE, TILE)):
     image = Image.fromarray(pixels)
-    enlarged = size[0] >= image.width  # show pixels as they are
+    enlarged = size[0] >= image.width  # Enlarged views keep sharp pixels, so that one sees them as they are.
     return image.resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
 
 
@@ -175,12 +177,12 @@ def _with_boxes(drawn):
         boxes.insert(0, ("q", drawn.boxes["query"], QUERY_COLOUR))
     for place, (name, (top, left, h, w), colour) in enumerate(boxes):
         x, y = offset[0] + left * scale, offset[1] + top * scale
-        # a pixel further in each: boxes of one place stay visible
+        # Each box is drawn a pixel further inside, so that boxes at the same place stay visible.
         inset = min(place, 2)
         corners = [x + inset, y + inset, x + w * scale - 1 - inset, y + h * scale - 1 - inset]
         draw.rectangle(corners, outline="white", width=FRAME + 1)
         draw.rectangle(corners, outline=colour, width=FRAME - 1)
-        # names in corners of their own
+        # The names are put into different corners, so that they do not cover each other.
         right, low = place in (1, 2), place in (1, 3)
         _label(
             draw,

@@ -1,4 +1,4 @@
-"""LeOCLR's views from the layers that keras-cv has, for comparison."""
+"""LeOCLR's views built from the layers of keras-cv, for comparison."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ def keras_cv_views(
 ) -> Callable[[Any], dict[str, tf.Tensor]]:
     """LeOCLR's views built from stock keras-cv layers, to compare with and to extend.
 
-    keras-cv draws from generators with a state, so these views differ from call to call and a run
-    that uses them cannot be repeated exactly; they are also much slower than `LeOCLRViews`. Its
-    brightness is added to the values instead of multiplied, and its blur pads with black.
+    The layers of keras-cv draw from generators with a state, so these views differ from call to call and a
+    run that uses them cannot be repeated exactly. They are also much slower than `LeOCLRViews`. Their
+    brightness is added to the values instead of multiplied, and their blur pads with black.
 
     Args:
-        image_size: side of the square views in pixels.
-        crop_scale: area of the crops as a share of the image.
-        num_crops: V, crops of an image.
-        color_jitter: strengths of brightness, contrast, saturation and hue.
-        jitter_probability: in [0, 1].
-        grayscale_probability: in [0, 1].
-        blur_sigma: largest sigma of the blur in pixels; keras-cv draws U(0, `blur_sigma`).
-        blur_probability: in [0, 1].
-        flip_probability: in [0, 1].
-        mean: three numbers, in [0, 1] units.
-        std: three numbers, in [0, 1] units.
+        image_size: side of the square views in pixels; 224 by default.
+        crop_scale: two numbers, the range of the crops' area as a share of the image; (0.2, 1.0) by default.
+        num_crops: V, number of crops of an image; 2 by default.
+        color_jitter: strengths of brightness, contrast, saturation and hue; (0.4, 0.4, 0.4, 0.1) by default.
+        jitter_probability: probability of the colour jitter, in [0, 1]; 0.8 by default.
+        grayscale_probability: probability of a grey view, in [0, 1]; 0.2 by default.
+        blur_sigma: largest sigma of the blur in pixels, 2.0 by default; keras-cv draws U(0, `blur_sigma`).
+        blur_probability: probability of the blur, in [0, 1]; 0.5 by default.
+        flip_probability: probability of the horizontal flip, in [0, 1]; 0.5 by default.
+        mean: three numbers, the mean of each channel with pixels in [0, 1]; ImageNet's by default.
+        std: three numbers, the standard deviation of each channel likewise; ImageNet's by default.
 
     Returns:
-        A function of images (B, H, W, C) in [0, 255], and an ignored seed, that returns the same
+        A function of images (B, H, W, C) in [0, 255] and a seed, which is ignored. It returns the same
         dictionary as `LeOCLRViews`.
     """
     layers = keras_cv.layers
@@ -75,7 +75,7 @@ def keras_cv_views(
                 value_range=(0, 255),
                 brightness_factor=brightness,
                 contrast_factor=contrast,
-                # keras-cv maps a factor f in [0, 1] to the strength f / (1 - f), and halves the hue
+                # keras-cv maps a factor f in [0, 1] to the strength f / (1 - f), and it halves the hue.
                 saturation_factor=tuple(s / (1 + s) for s in (max(0.0, 1 - saturation), 1 + saturation)),
                 hue_factor=min(1.0, 2 * hue),
             ),

@@ -1,4 +1,4 @@
-"""The array functions of `sampling` by TensorFlow, for the graph of a tf.data pipeline."""
+"""The array functions that `sampling` needs, by TensorFlow, for the graph of a tf.data pipeline."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keras_leoclr.tensorflow_host import tf
 
 
 class TensorFlowFunctions:
-    """What `NumPyFunctions` has, for tensors."""
+    """The functions of `NumPyFunctions` for TensorFlow tensors."""
 
     where = staticmethod(tf.where)
     exp = staticmethod(tf.exp)
@@ -27,12 +27,12 @@ class TensorFlowFunctions:
 
     @staticmethod
     def float32(x: Any) -> tf.Tensor:
-        """A float32 scalar."""
+        """Converts a number to a float32 scalar."""
         return tf.cast(x, tf.float32)
 
     @staticmethod
     def argmax(x: tf.Tensor, axis: int) -> tf.Tensor:
-        """Place of the first largest value along an axis."""
+        """The index of the first largest value along an axis."""
         return tf.argmax(x, axis, output_type=tf.int32)
 
     @staticmethod
@@ -42,11 +42,11 @@ class TensorFlowFunctions:
 
     @staticmethod
     def split(seed: Any) -> tf.Tensor:
-        """Two seeds (2, 2) from a seed (2,)."""
+        """Derives two seeds (2, 2) from one seed (2,)."""
         return tf.random.split(tf.cast(seed, tf.int32), 2)
 
     @staticmethod
     def nothing(rows: tf.Tensor, length: int) -> tf.Tensor:
-        """A tensor (B, 0, length) without elements, of the number of rows of another one."""
+        """A tensor (B, 0, length) without elements, where B is the number of rows of `rows`."""
         empty = tf.zeros([tf.shape(rows)[0], 0, length], tf.uint8)
         return tf.ensure_shape(empty, [rows.shape[0], 0, length])
