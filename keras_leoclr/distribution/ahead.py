@@ -1,4 +1,4 @@
-"""The next batch on its way to the device while a step runs."""
+"""Prefetching: the next batch is copied to the device while a training step runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from keras_leoclr.distribution.groups import data_axis
 
 
 def ahead(dataset: Any) -> Any:
-    """A dataset whose batches are put onto the device one ahead, as `fit` takes it.
+    """Returns a dataset for `fit` that copies each batch to the device one step before it is needed.
 
-    - TensorFlow, one GPU: `prefetch_to_device`; a `tf.distribute` strategy does it by itself.
-    - torch: through pinned memory, on a stream of its own.
-    - JAX: by `device_put`, which returns at once; divided among the devices where they share a batch.
+    - TensorFlow on one GPU uses `prefetch_to_device`; a `tf.distribute` strategy prefetches by itself.
+    - torch copies through pinned memory, on a CUDA stream of its own.
+    - JAX uses `device_put`, which returns before the copy has ended. Where several devices share a batch,
+      each of them gets its part.
 
-    On CPUs the dataset is returned as it is: there is nothing to put. So is one of several processes.
+    On CPUs nothing has to be copied, so the dataset is returned unchanged. It is returned unchanged too where
+    several JAX processes train together.
 
     Args:
-        dataset: a `tf.data.Dataset` of a known number of batches or a `keras.utils.PyDataset`; others are
-            returned.
+        dataset: a `tf.data.Dataset` with a known number of batches, or a `keras.utils.PyDataset`. Other
+            datasets are returned unchanged.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -34,11 +36,12 @@ def ahead(dataset: Any) -> Any:
 
 
 def one_ahead(batches: Iterable, put: Callable[[Any], Callable[[], Any]]) -> Iterator[Any]:
-    """The batches in order; the next one is put on its way before one is given out.
+    """Yields the batches in order, and starts copying the next batch before it yields one.
 
     Args:
-        batches: any number of them.
-        put: begins to put a batch onto the device; what it returns gives the batch when it is needed.
+        batches: the batches; any number of them.
+        put: function that starts copying a batch to the device. It returns a function without arguments,
+            which gives the copied batch when it is needed.
     """
     waiting = None
     for batch in batches:
@@ -51,11 +54,13 @@ def one_ahead(batches: Iterable, put: Callable[[Any], Callable[[], Any]]) -> Ite
 
 
 class BatchesAhead(keras.utils.PyDataset):
-    """Batches of a dataset in their order, each pass from its beginning, one ahead on the device.
+    """The batches of a dataset in order, each copied to the device one step before it is needed.
+
+    Every pass starts from the first batch.
 
     Args:
-        dataset: a `tf.data.Dataset` or a `keras.utils.PyDataset`.
-        put: see `one_ahead`.
+        dataset: a `tf.data.Dataset` or a `keras.utils.PyDataset` with a known number of batches.
+        put: function that starts copying a batch, see `one_ahead`.
     """
 
     def __init__(self, dataset: Any, put: Callable[[Any], Callable[[], Any]]):
@@ -76,7 +81,7 @@ class BatchesAhead(keras.utils.PyDataset):
             self.dataset.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        self._batches = iter(())  # frees a batch that nobody asked for
+        self._batches = iter(())  # frees the device memory of a batch that was copied and never used
         if isinstance(self.dataset, keras.utils.PyDataset):
             self.dataset.on_epoch_end()
 
@@ -90,7 +95,7 @@ class BatchesAhead(keras.utils.PyDataset):
 
 
 def number_of_batches(dataset: Any) -> int | None:
-    """Number of batches of a `tf.data.Dataset` or a `PyDataset`; None of others, or where it is not known."""
+    """Number of batches of a `tf.data.Dataset` or a `PyDataset`; None if unknown, or for other objects."""
     tensorflow = sys.modules.get("tensorflow")
     if isinstance(dataset, keras.utils.PyDataset):
         return dataset.num_batches
@@ -110,11 +115,13 @@ def _on_one_tensorflow_gpu(dataset):
 
 
 def on_tensorflow_device(dataset: Any, device: str) -> Any:
-    """The dataset with its next batch on a device; nothing of tf.data may follow.
+    """Returns the dataset with its next batch prefetched to a device.
+
+    This must be the last operation of tf.data in the pipeline: TensorFlow does not allow others after it.
 
     Args:
         dataset: a `tf.data.Dataset`.
-        device: name of the device.
+        device: name of the device, such as "/device:GPU:0".
     """
     import tensorflow as tf
 
@@ -141,7 +148,8 @@ def _put_on_torch():
         def ready():
             current = torch.cuda.current_stream()
             current.wait_event(copied)
-            # memory of one stream is not given to others before the step has read it
+            # Tells torch that the current stream reads this memory, which belongs to the copying stream.
+            # Otherwise torch could use the memory for the next copy before the step has read it.
             _each(tensors, lambda part: part.record_stream(current))
             return tensors
 
@@ -159,7 +167,7 @@ def _put_on_jax():
 
 
 def put_by_jax(batch: Any) -> Callable[[], Any]:
-    """Begins to put a batch onto JAX's device, or its parts onto the devices that share it."""
+    """Starts copying a batch to JAX's device, or its parts to the devices that share a batch."""
     import jax
 
     divided = None

@@ -1,4 +1,4 @@
-"""Views that are made within the step, from batches of images and of their views' parameters."""
+"""Views that are made on the device within the training step, from images and parameters of their views."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ def check_views(views: Any) -> None:
 
 
 def views_of(views: Any, batch: Any, dtype: str) -> dict[str, Any]:
-    """The views of a batch: those that it has, or those that are made of its images.
+    """Returns the views of a batch: the views that it holds, or views that are made of its images here.
 
-    The key views are made in the order of `"permutation"` where a batch has one, of the images of all
-    replicas: these are exchanged as they are, uint8, so that every replica encodes what a host would hand it.
+    A batch with `"permutation"` has its key views shuffled over all replicas. The replicas then exchange the
+    uint8 images and each makes the key views that it has to encode, so that it encodes the same views as if
+    they had been made on the host.
 
     Args:
-        views: a layer such as `LeOCLRViews`, or None.
-        batch: of views, or of images and parameters, see `LeOCLR`.
-        dtype: of views that are made.
+        views: a layer such as `LeOCLRViews`, or None where batches hold views.
+        batch: dictionary of views, or of images and parameters of views, see `LeOCLR`.
+        dtype: type of the views that are made, such as "float32".
 
     Returns:
         `{"query": (B, S, S, 3), "keys": (B, V, S, S, 3)}`, and `"permutation"` (B,) where the batch has it.
 
     Raises:
-        ValueError: if the batch is neither, or its parameters are those of other views.
+        ValueError: if the batch holds neither, or its parameters were drawn for other views.
     """
     if not _has_images(views, batch):
         batch_of_views(batch)
@@ -60,7 +61,7 @@ def views_of(views: Any, batch: Any, dtype: str) -> dict[str, Any]:
 
 
 def query_of(views: Any, inputs: Any, dtype: str) -> Any:
-    """The query views (B, S, S, 3) of a batch, as in `views_of`; images that are no dictionary themselves."""
+    """Returns the query views (B, S, S, 3) of a batch, see `views_of`; an array is returned as it is."""
     if not isinstance(inputs, dict):
         return inputs
     if not _has_images(views, inputs):
@@ -71,7 +72,7 @@ def query_of(views: Any, inputs: Any, dtype: str) -> Any:
 
 
 def _has_images(views, batch):
-    """Whether views have to be made of a batch; ValueError where that is not possible."""
+    """Whether the views of a batch have to be made of its images; raises ValueError if they cannot be."""
     names = set(batch) if isinstance(batch, dict) else set()
     if {"query", "keys"} <= names:
         return False
@@ -94,7 +95,7 @@ def _has_images(views, batch):
 
 
 def _check_batch(settings, batch):
-    """ValueError if the shapes of a batch are not those that belong to the settings."""
+    """Raises ValueError if the shapes of a batch do not fit the settings of the views."""
     image, size, query, keys = (tuple(batch[name].shape) for name in ENTRIES)
     columns, count = len(PACKED), settings.keys.num_views
     if len(image) != 4 or image[3] not in (1, 3) or size[1:] != (2,):
@@ -116,7 +117,7 @@ def _check_batch(settings, batch):
 
 
 def _permuted(values, permutation):
-    """The rows of all replicas' values that belong to this replica's key views."""
+    """Gathers the values of all replicas and returns the rows that belong to this replica's key views."""
     are_bytes = keras.backend.standardize_dtype(values.dtype) == "uint8"
     if not are_bytes or keras.backend.backend() != "tensorflow":
         return ops.take(step.gather(values), permutation, axis=0)
@@ -124,9 +125,10 @@ def _permuted(values, permutation):
 
 
 def _in_words(values):
-    """(B, ...) uint8 -> (B, N) float32 with the same bits, four bytes in each.
+    """Packs (B, ...) uint8 into (B, N) float32 with the same bits, four bytes in each number.
 
-    On GPUs TensorFlow neither gathers nor exchanges uint8, and pads whole numbers of 32 bits on the host.
+    On GPUs, TensorFlow can neither gather uint8 values nor exchange them between replicas; and for int32 it
+    pads on the host. With float32 all of this stays on the GPU.
     """
     import tensorflow as tf
 
@@ -138,7 +140,7 @@ def _in_words(values):
 
 
 def _from_words(words, shape):
-    """What `_in_words` made of (B, *shape)."""
+    """Unpacks what `_in_words` made of an array (B, *shape)."""
     import tensorflow as tf
 
     length = math.prod(shape)

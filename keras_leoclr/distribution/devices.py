@@ -1,4 +1,4 @@
-"""Devices and machines that a training is distributed over, and the engine that distributes it."""
+"""Finds the devices and machines that a training is distributed over, and the engine that distributes it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,24 @@ from keras_leoclr.nvidia import is_hidden, unused_gpu
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """What a run is distributed over; made by `connect`.
+    """The devices and workers that a training is distributed over; `connect` makes this object.
 
     Attributes:
         strategy: "none", "mirrored", "multi_worker" or "data_parallel".
-        replicas: devices that a batch is divided among, of all workers.
-        workers: processes.
-        worker: number of this process; 0 is the one that writes files.
-        engine: the `tf.distribute.Strategy` or `keras.distribution.Distribution`, None for one device.
+        replicas: number of devices that a batch is divided among, counted over all workers.
+        workers: number of processes that train together.
+        worker: number of this process, from 0; worker 0 writes the files.
+        engine: the `tf.distribute.Strategy` or `keras.distribution.Distribution`; None for one device.
+
+    Example:
+        ```python
+        import keras_leoclr as kl
+
+        with kl.distribution.connect("auto") as devices:
+            print(devices.describe(batch_size=256))
+            with devices.scope():
+                backbone = kl.backbones.resnet18((32, 32, 3), stem="cifar")
+        ```
     """
 
     strategy: str = "none"
@@ -47,7 +57,7 @@ class Devices:
 
     @contextlib.contextmanager
     def scope(self):
-        """Variables made within belong to all devices."""
+        """Context in which the variables of a model are made for all devices."""
         with self.engine.scope() if self.engine is not None else contextlib.nullcontext():
             yield
 
@@ -55,12 +65,12 @@ class Devices:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends what `connect` has set for the whole of Keras."""
+        """Removes the distribution that `connect` has set for the whole of Keras on JAX."""
         if self.strategy == "data_parallel":
             keras.distribution.set_distribution(None)
 
     def meet(self) -> None:
-        """Returns when all workers have come here."""
+        """Waits until all workers have called this method."""
         if self.strategy == "data_parallel" and self.workers > 1:
             from jax.experimental import multihost_utils
 
@@ -75,9 +85,9 @@ class Devices:
 
     @contextlib.contextmanager
     def together(self):
-        """Training within ends with `WorkerLostError` where another worker is gone.
+        """Context for the training, in which the loss of another worker raises `WorkerLostError`.
 
-        Errors of GPUs have a note that says what to do, from Python 3.11 on.
+        Errors of GPUs get a note that says what to do (from Python 3.11 on).
         """
         try:
             yield
@@ -105,14 +115,15 @@ class Devices:
         return self.worker, self.workers
 
     def distribute(self, dataset: Any, batch_size: int) -> Any:
-        """A dataset of this worker's part of the batches, as `fit` takes it; on GPUs one batch ahead.
+        """Returns a dataset for `fit`, from the batches of this worker; on GPUs one batch is prefetched.
 
         Args:
-            dataset: tf.data of batches, `view_dataset(..., shard=devices.shard)`.
-            batch_size: images per step, of all replicas.
+            dataset: dataset of this worker's part of every batch, as `view_dataset(..., shard=devices.shard)`
+                makes it.
+            batch_size: number of images per step, counted over all replicas.
         """
         if self.strategy == "mirrored":
-            return dataset  # tf.distribute puts batches onto its devices ahead
+            return dataset  # tf.distribute prefetches batches to its devices by itself
         if self.strategy != "multi_worker":
             return ahead(dataset)
         if self.replicas > self.workers:
@@ -120,7 +131,7 @@ class Devices:
         return self.engine.distribute_datasets_from_function(lambda context: dataset)
 
     def describe(self, batch_size: int) -> str:
-        """One line for the start of a run."""
+        """Describes devices and batch size in one line, which a run prints when it starts."""
         each = f"{batch_size // self.replicas} images each"
         if self.replicas == 1:
             return f"One device, {batch_size} images a step."
@@ -136,32 +147,32 @@ def gpus() -> tuple[str, ...]:
         return tuple(f"cuda:{i}" for i in range(torch.cuda.device_count()))
     try:
         return tuple(keras.distribution.list_devices("gpu"))
-    except RuntimeError:  # JAX, where there is none
+    except RuntimeError:  # JAX raises this error if there is no GPU
         return ()
 
 
 def connect(strategy: str = "auto", timeout: float = 300.0) -> Devices:
-    """Finds the devices, and the other workers where there are any.
+    """Finds the devices of this process, and connects to the other workers if there are any.
 
-    TensorFlow's workers are named in the environment variable TF_CONFIG, JAX's in
-    KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID,
-    see `keras.distribution.initialize`. To be called before anything is computed. On JAX the
-    distribution is made the global one of Keras.
+    On TensorFlow the environment variable TF_CONFIG names the workers. On JAX the environment variables
+    KERAS_DISTRIBUTION_JOB_ADDRESSES, KERAS_DISTRIBUTION_NUM_PROCESSES and KERAS_DISTRIBUTION_PROCESS_ID name
+    them, see `keras.distribution.initialize`. Call this function before anything is computed. On JAX it
+    makes the distribution the global one of Keras.
 
     Args:
-        strategy: "none" for one device; "mirrored" (TensorFlow) for all GPUs of this machine, or all
-            its logical CPUs where it has no GPU; "multi_worker" (TensorFlow) for the workers of TF_CONFIG;
-            "data_parallel" (JAX) for all devices of all processes. "auto" takes those where there is
-            more than one GPU or worker, else "none".
-        timeout: seconds to wait for the other workers.
+        strategy: "none" for one device; "mirrored" (TensorFlow) for all GPUs of this machine, or all its
+            logical CPUs if it has no GPU; "multi_worker" (TensorFlow) for the workers that TF_CONFIG names;
+            "data_parallel" (JAX) for all devices of all processes. "auto", the default, chooses the strategy
+            of the backend if there is more than one GPU or worker, else "none".
+        timeout: how many seconds to wait for the other workers; 300 by default.
 
     Raises:
-        ValueError: if the backend does not have the strategy, there is but one CPU to divide a batch
-            among, or the workers are not named as they should be.
-        TimeoutError: if a worker does not come; its address is named.
+        ValueError: if the backend does not have the strategy, if there is only one CPU to divide a batch
+            among, or if an environment variable does not name the workers correctly.
+        TimeoutError: if a worker does not answer in time; the message names its address.
 
     Warns:
-        UserWarning: if there is an NVIDIA GPU which the backend does not see, with what to install.
+        UserWarning: if the machine has an NVIDIA GPU that the backend does not see; it says what to install.
     """
     backend = keras.backend.backend()
     known = STRATEGIES[backend]
@@ -180,7 +191,8 @@ def connect(strategy: str = "auto", timeout: float = 300.0) -> Devices:
 
 
 def _connect_tensorflow(strategy, timeout):
-    from keras_leoclr.tensorflow_host import tf  # before TensorFlow takes all memory of the GPUs
+    # This import sets memory growth, and so must come before TensorFlow reserves all memory of the GPUs.
+    from keras_leoclr.tensorflow_host import tf
 
     cluster = tensorflow_workers() if strategy in ("auto", "multi_worker") else None
     if strategy == "multi_worker" and cluster is None:
@@ -230,7 +242,7 @@ def _connect_jax(strategy, timeout):
         return Devices()
     if len(devices) == 1 and devices[0].platform == "cpu":
         raise ValueError(_one_cpu(strategy, "jax"))
-    # every worker makes its own part of the batches, see Devices.dataset
+    # No automatic sharding of the data set: every worker makes only its own part of each batch already.
     engine = keras.distribution.DataParallel(auto_shard_dataset=False)
     keras.distribution.set_distribution(engine)
     return Devices("data_parallel", len(devices), jax.process_count(), jax.process_index(), engine)
@@ -257,14 +269,14 @@ def _connect_torch(strategy, timeout):
 
 @contextlib.contextmanager
 def on_one_device(model: keras.Model, copied: Callable[[keras.Model], keras.Model] = copy_of):
-    """The model for use by this process alone: a copy on one device where the model is on many.
+    """Gives a model that this process can use alone: a copy on one device if the model is distributed.
 
-    Every worker has to take part in what a distributed model computes, and `predict` hands a batch to
-    each replica. Evaluation by one worker needs neither.
+    What a distributed model computes needs all workers, and `predict` divides batches among the replicas. An
+    evaluation that only one worker runs would therefore wait for the others for ever.
 
     Args:
-        model: built, of layers that can be cloned.
-        copied: makes the copy, or has one already.
+        model: a built model of layers that can be cloned. It is given as it is if it is not distributed.
+        copied: function that makes the copy; `copy_of` by default.
     """
     if strategy_of(model) is None and data_axis() is None:
         yield model

@@ -1,4 +1,4 @@
-"""BatchNorm's statistics over parts of a batch, on one device or on each device's own part."""
+"""BatchNorm with statistics over groups of a batch instead of the whole batch, on one or several devices."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from keras_leoclr.backbones.norm_kernels import groups_of_images
 
 
 def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
-    """What a model returns in training mode, with BatchNorm's statistics over equal parts of the batch.
+    """Computes a model's outputs in training mode, with BatchNorm's statistics over groups of the batch.
 
     Args:
-        model: built; its moving statistics change once per part.
-        images: (B, H, W, C). Where the batch is divided among JAX devices, every device divides its share.
-        groups: number of parts, >= 1.
+        model: a built model; its moving statistics change once per group.
+        images: (B, H, W, C) tensor. Where JAX divides the batch among devices, every device divides its own
+            part into groups.
+        groups: >= 1, number of groups; all have the same size.
 
     Returns:
-        (B, ...), in the order of the images.
+        (B, ...) tensor of outputs, in the order of the images.
 
     Raises:
         ValueError: if `groups` does not divide the batch size.
@@ -55,10 +56,10 @@ def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
 
 
 def in_one_pass() -> bool:
-    """Whether groups are encoded in one pass over the whole batch, in which BatchNorm alone sees them.
+    """Whether all groups are encoded in one pass over the whole batch, in which only BatchNorm knows groups.
 
-    So it is on GPUs, which large products keep busier and which get fewer operations. On CPUs each group has
-    a pass of its own, which needs no copies into groups and out of them.
+    One pass is faster on GPUs, because it has fewer and larger operations. On CPUs each group gets a pass of
+    its own, which avoids copying the activations into groups and back.
     """
     if ONE_PASS is not None:
         return ONE_PASS
@@ -76,28 +77,28 @@ def in_one_pass() -> bool:
     return jax.devices()[0].platform != "cpu"
 
 
-ONE_PASS: bool | None = None  # for tests and benchmarks: whatever the device
+ONE_PASS: bool | None = None  # tests and benchmarks set it to choose the way for any device
 
 
 def keys_of_views(
     encode: Callable[..., Any], encoder: keras.Model, faster: keras.Model, keys: Any, training: bool
 ) -> list[Any]:
-    """What an encoder makes of each key view, in one pass for all of them where that is the faster way.
+    """Encodes each key view, with one pass for all views where that is faster.
 
-    The views are then groups of one batch, each with statistics of its own, as in passes of their own.
-    Without a gradient nothing is kept of a pass, so that V views at once need less memory than the queries'
-    pass with its gradient, which follows when that memory is free again.
+    In one pass, the views are groups of a batch, so that BatchNorm has the same statistics for each view as
+    in separate passes. Keys need no gradient, so no activations are kept. One pass over V views therefore
+    needs less memory than the pass of the queries, which keeps them and runs when this memory is free again.
 
     Args:
-        encode: `(encoder, images, training, views) -> outputs`; the images are those of so many views, one
-            view after the other.
+        encode: function `(encoder, images, training, views) -> outputs`; `images` holds the images of `views`
+            views, one view after the other.
         encoder: the key encoder.
-        faster: the same encoder in the form that is trained.
-        keys: (B, V, H, W, C).
-        training: whether BatchNorm takes statistics of the batch.
+        faster: the same encoder in the form with fast kernels, which is trained.
+        keys: (B, V, H, W, C) tensor.
+        training: whether BatchNorm uses the statistics of the batch.
 
     Returns:
-        V outputs, B rows each.
+        A list of V outputs with B rows each.
     """
     views = [keys[:, number] for number in range(keys.shape[1])]
     together = len(views) > 1 and training and data_axis() is None and in_one_pass()
@@ -120,10 +121,13 @@ def _check_parts(images, groups):
 
 
 class SynchronizedNorms:
-    """Warns once where shuffled keys and BatchNorm over all devices do not go together.
+    """Warns once if keys are shuffled although BatchNorm is synchronized over all devices.
+
+    Shuffling the keys is to give queries and keys different statistics. It has no effect if the statistics
+    are those of all devices.
 
     Args:
-        model: whose BatchNorm layers are looked at.
+        model: the model whose BatchNorm layers are checked.
     """
 
     def __init__(self, model: keras.Model):
@@ -144,7 +148,7 @@ class SynchronizedNorms:
 
 
 def data_axis() -> tuple[Any, str] | None:
-    """JAX' mesh and the name of its batch axis where a batch is divided among devices, else None."""
+    """Returns JAX' device mesh and its batch axis' name if batches are divided among devices, else None."""
     if keras.backend.backend() != "jax":
         return None
     current = keras.distribution.distribution()
@@ -156,13 +160,17 @@ def data_axis() -> tuple[Any, str] | None:
 def per_device(function: Callable, model: keras.Model, images: Any) -> Any:
     """Runs `function(trainable, non_trainable, images)` on every device's part of the images (JAX).
 
-    What the model's layers take statistics of are then the images of one device, as under tf.distribute.
-    The non-trainable values that it changes, BatchNorm's moving statistics, become the devices' means.
+    Layers such as BatchNorm then take their statistics over the images of one device, as they do under
+    tf.distribute. Each non-trainable value that the function changes, such as the moving statistics of
+    BatchNorm, becomes the mean over the devices.
 
     Args:
-        function: returns outputs, one row per image, and the new non-trainable values.
-        model: whose variables are passed to it.
-        images: (B, ...), divided among the devices.
+        function: function that returns the outputs, one row per image, and the new non-trainable values.
+        model: the model whose variables are passed to the function.
+        images: (B, ...) tensor, divided among the devices.
+
+    Returns:
+        (B, ...) tensor of outputs.
     """
     import jax
     from jax.sharding import PartitionSpec

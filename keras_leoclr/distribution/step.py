@@ -1,4 +1,4 @@
-"""Within a step: the devices that it runs on, and the state that JAX passes through it."""
+"""Helpers for the training step: communication between replicas, and the state that JAX passes through it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 
 
 def on_tensorflow_cpu() -> bool:
-    """Whether TensorFlow computes, and on CPUs."""
+    """Whether the backend is TensorFlow and has no GPU."""
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
@@ -19,12 +19,12 @@ def on_tensorflow_cpu() -> bool:
 
 
 def assign_rows(variable: keras.Variable, rows: Any, values: Any) -> None:
-    """Overwrites rows of a TensorFlow variable in its own memory; of several replicas, this one's alone.
+    """Overwrites rows of a TensorFlow variable in place; with several replicas, only in this replica's copy.
 
     Args:
-        variable: (K, ...), made without an aggregation.
-        rows: (N,) int tensor, numbers of the rows, each once.
-        values: (N, ...), what they become.
+        variable: (K, ...) variable that was made without an aggregation.
+        rows: (N,) int tensor, numbers of the rows; none may occur twice.
+        values: (N, ...) tensor, the new values of the rows.
     """
     import tensorflow as tf
 
@@ -32,19 +32,19 @@ def assign_rows(variable: keras.Variable, rows: Any, values: Any) -> None:
 
 
 def strategy_of(model: keras.Model) -> Any:
-    """The tf.distribute strategy that a model's variables belong to; None if there is none."""
+    """Returns the tf.distribute strategy that a model's variables belong to; None if there is none."""
     if keras.backend.backend() != "tensorflow" or not model.variables:
         return None
     return getattr(model.variables[0].value, "distribute_strategy", None)
 
 
 def scope_of(strategy: Any) -> contextlib.AbstractContextManager:
-    """The scope of a tf.distribute strategy; without a strategy, one that does nothing."""
+    """Returns the scope of a tf.distribute strategy; for None, a context that does nothing."""
     return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def in_scope() -> bool:
-    """Whether a tf.distribute strategy is in force."""
+    """Whether the caller is inside the scope of a tf.distribute strategy."""
     import tensorflow as tf
 
     return tf.distribute.has_strategy()
@@ -62,7 +62,8 @@ def spans_workers(strategy: Any) -> bool:
 def check_made_outside(strategy: Any) -> None:
     """Raises ValueError if a model for several workers is being made inside the scope of its strategy.
 
-    `fit` of such a model takes the mean of the first batch over the workers, and fails.
+    Without this check, `fit` of such a model would fail with an error that does not name the cause: Keras
+    would try to take the mean of the first batch over the workers.
     """
     if spans_workers(strategy) and in_scope():
         raise ValueError(
@@ -72,19 +73,19 @@ def check_made_outside(strategy: Any) -> None:
 
 
 def jit_compile_of(asked: bool | str, strategy: Any) -> bool | str:
-    """What `compile` of Keras is given as `jit_compile`.
+    """Returns the value of `jit_compile` that is passed to `compile` of Keras.
 
     Args:
-        asked: True, False or "auto".
-        strategy: of `tf.distribute`, or None.
+        asked: True, False or "auto", as the user chose it.
+        strategy: a `tf.distribute` strategy, or None.
 
     Returns:
-        `asked`, but False for "auto" on CPUs of TensorFlow, where XLA's convolutions are slower, and with a
-        strategy, as Keras does itself for a model that is made inside the scope.
+        False if `asked` is "auto" and TensorFlow runs on CPUs, where XLA's convolutions are slower, or with a
+        strategy (Keras itself does so only for a model that is made inside the scope); otherwise `asked`.
 
     Raises:
-        ValueError: for True with a strategy: XLA compiles one device's step, and does not know the operations
-            by which replicas exchange their keys and gradients.
+        ValueError: if `asked` is True and there is a strategy. XLA compiles the step of one device, and has
+            no operations by which replicas exchange their keys and gradients.
     """
     if asked == "auto" and (strategy is not None or on_tensorflow_cpu()):
         return False
@@ -100,7 +101,8 @@ def jit_compile_of(asked: bool | str, strategy: Any) -> bool | str:
 def check_optimizer(optimizer: keras.optimizers.Optimizer, strategy: Any) -> None:
     """Raises ValueError if an optimizer does not work with the strategy of the backbone."""
     if strategy is not None and optimizer.gradient_accumulation_steps:
-        # Keras would end the first step with "merge_call called while defining a new graph"
+        # Without this check, Keras would fail in the first step with an error that does not name the cause:
+        # "merge_call called while defining a new graph".
         raise ValueError(
             "`gradient_accumulation_steps` must be None with a tf.distribute strategy: Keras decides within "
             "the step whether the weights change, and TensorFlow sums no gradients over replicas in such a "
@@ -118,7 +120,7 @@ def check_optimizer(optimizer: keras.optimizers.Optimizer, strategy: Any) -> Non
 
 def _replicas() -> int:
     if keras.backend.backend() != "tensorflow":
-        return 1  # JAX sees the global batch in one program
+        return 1  # on JAX, one program computes the step of all devices, with the whole batch
     import tensorflow as tf
 
     return tf.distribute.get_strategy().num_replicas_in_sync
@@ -127,14 +129,14 @@ def _replicas() -> int:
 def scale_loss(loss: Any) -> Any:
     """Divides a replica's mean loss by the number of replicas.
 
-    tf.distribute sums gradients over replicas; Keras scales for that only losses of its own classes.
+    tf.distribute sums gradients over the replicas. Keras corrects for that only in losses of its own classes.
     """
     replicas = _replicas()
     return loss if replicas == 1 else loss / replicas
 
 
 def gather(values: Any) -> Any:
-    """Concatenates the values of all replicas along axis 0, in the same order on each."""
+    """Concatenates the values of all replicas along axis 0, in the same order on every replica."""
     if _replicas() == 1:
         return values
     import tensorflow as tf
@@ -144,14 +146,14 @@ def gather(values: Any) -> Any:
 
 
 def after(done: Any, values: Any) -> Any:
-    """The values, once `done` is computed.
+    """Returns `values`, which TensorFlow then makes available only after `done` has been computed.
 
-    TensorFlow runs what does not depend on each other at the same time, and then holds the intermediate
-    results of both in memory; the other backends compute in the order of the code.
+    TensorFlow runs operations that do not depend on each other at the same time, so that the intermediate
+    results of both are in memory. The other backends compute in the order of the code.
 
     Args:
-        done: a tensor.
-        values: a tensor.
+        done: a tensor that is computed first.
+        values: the tensor that is returned.
     """
     if keras.backend.backend() != "tensorflow":
         return values
@@ -162,10 +164,14 @@ def after(done: Any, values: Any) -> Any:
 
 
 def first_row(local: Any, gathered: Any) -> Any:
-    """Row of `gathered` where this replica's values begin.
+    """Returns the number of the row of `gathered` where this replica's values begin.
+
+    Args:
+        local: (B, ...) tensor, the values of this replica.
+        gathered: (R * B, ...) tensor, the values of all R replicas, as `gather` returns them.
 
     Raises:
-        InvalidArgumentError: within the step, if the replicas' batches differ in size.
+        InvalidArgumentError: when the step runs, if the batches of the replicas differ in size.
     """
     replicas = _replicas()
     if replicas == 1:
@@ -190,14 +196,17 @@ def own_rows(local: Any, gathered: Any) -> Any:
 
 
 def run(model: keras.Model, state: list, function: Callable, *args: Any) -> tuple[Any, list]:
-    """Calls a function that changes variables; on JAX, on a state that is passed and returned.
+    """Calls a function that changes variables of a model, also on JAX.
+
+    Within a step of JAX, variables cannot be changed in place: their values are passed in as `state`, and the
+    changed values are returned.
 
     Args:
-        model: whose variables these are.
-        state: [(trainable, non-trainable, ...)] on JAX, the values of the variables as `train_step` and
-            `test_step` take them; [] on the other backends, whose variables hold their values.
-        function: what to call.
-        *args: its arguments.
+        model: the model whose variables the function changes.
+        state: on JAX [(trainable, non-trainable, ...)], the values of the variables as `train_step` and
+            `test_step` take them; [] on the other backends.
+        function: the function to call.
+        *args: arguments of the function.
 
     Returns:
         What the function returns, and the new state.
@@ -219,7 +228,7 @@ def run(model: keras.Model, state: list, function: Callable, *args: Any) -> tupl
 
 
 def logs_and_state(results: Any) -> tuple[Any, list]:
-    """What Keras' own `train_step` or `test_step` returned, as logs and a state for `run`."""
+    """Splits what Keras' own `train_step` or `test_step` returned into logs and a state for `run`."""
     if keras.backend.backend() == "jax":
         logs, state = results
         return logs, [state]
@@ -227,13 +236,13 @@ def logs_and_state(results: Any) -> tuple[Any, list]:
 
 
 def results_of(logs: dict[str, Any], state: list, strategy: Any) -> Any:
-    """What a `train_step` or `test_step` returns to `fit`, from logs and the state of `run`.
+    """Combines logs and state into what a `train_step` or `test_step` has to return to `fit`.
 
     Args:
-        logs: a scalar by name.
-        state: see `run`.
-        strategy: of `tf.distribute`, or None. Keras takes the mean over axis 0 of the logs of several
-            workers, which scalars do not have.
+        logs: name -> scalar tensor.
+        state: state of the step, see `run`.
+        strategy: a `tf.distribute` strategy, or None. For several workers the logs get shape (1,), because
+            Keras then takes their mean over axis 0, which scalars do not have.
     """
     if spans_workers(strategy):
         logs = {name: keras.ops.reshape(value, (1,)) for name, value in logs.items()}
@@ -241,9 +250,10 @@ def results_of(logs: dict[str, Any], state: list, strategy: Any) -> Any:
 
 
 def no_gradient() -> contextlib.AbstractContextManager:
-    """A context within which nothing is recorded for a gradient.
+    """Context in which torch records nothing for the gradient.
 
-    Only torch needs it: TensorFlow's tape is not open yet where it is used, and JAX differentiates functions.
+    The other backends do not need it. TensorFlow's gradient tape is not open yet where this is used, and JAX
+    differentiates only the function that it is given.
     """
     if keras.backend.backend() == "torch":
         import torch

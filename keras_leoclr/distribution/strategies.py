@@ -1,4 +1,4 @@
-"""Names of the strategies of each backend, for those who only list or check them: no Keras is needed."""
+"""Names of the strategies of each backend; in a module of its own, so that listing them loads no Keras."""
 
 STRATEGIES = {
     "tensorflow": ("auto", "none", "mirrored", "multi_worker"),

@@ -1,4 +1,4 @@
-"""Several workers: how they are named, how they find each other, and how the loss of one shows."""
+"""Training on several workers: their addresses, waiting for them, and noticing that one has stopped."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import time
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker stopped, so that this one cannot go on."""
+    """Another worker has stopped, so this one cannot continue the training."""
 
 
 def tensorflow_workers() -> tuple[list[str], int] | None:
-    """Addresses of all workers and the number of this one, from TF_CONFIG; None without it."""
+    """Reads the addresses of all workers and the number of this one from TF_CONFIG; None if it is not set."""
     text = os.environ.get("TF_CONFIG", "")
     if not text.strip():
         return None
@@ -43,10 +43,14 @@ def tensorflow_workers() -> tuple[list[str], int] | None:
 
 
 def checked_address(address: str, source: str) -> str:
-    """The address without spaces around it.
+    """Checks an address and returns it without spaces around it.
+
+    Args:
+        address: address of a worker, "host:port".
+        source: name of the environment variable that the address comes from, for the message.
 
     Raises:
-        ValueError: unless it is host:port; `source` names the environment variable that it comes from.
+        ValueError: if the address is not "host:port".
     """
     host, _, port = str(address).strip().rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -55,21 +59,23 @@ def checked_address(address: str, source: str) -> str:
 
 
 def wait_for_workers(addresses: list[str], worker: int | None, timeout: float) -> None:
-    """Returns as soon as every other worker has been reached.
+    """Waits until every other worker has answered.
 
-    The engines themselves wait for a missing worker without saying which one it is.
+    TensorFlow and JAX wait for a missing worker too, but do not say which one is missing.
 
     Args:
         addresses: "host:port" of every worker that can be reached, in the order of their numbers.
-        worker: number of this one, whose port is opened meanwhile; None if it is not among them.
-        timeout: seconds.
+        worker: number of this worker, whose port is opened in the meantime; None if its address is not in
+            the list.
+        timeout: how many seconds to wait.
 
     Raises:
-        TimeoutError: naming the addresses that did not answer.
-        OSError: if the own port is in use.
+        TimeoutError: if workers do not answer in time; the message names their addresses.
+        OSError: if the port of this worker is already in use.
     """
     others = [number for number in range(len(addresses)) if number != worker]
-    # Whoever has been reached by all others and has reached them may go: none of them still looks for it.
+    # This worker may return when it has reached all others and all others have reached it. If it closed its
+    # port earlier, a worker that starts later would wait for it in vain.
     to_reach, to_hear = set(others), set(others if worker is not None else ())
     done = threading.Event()
     with contextlib.ExitStack() as stack:
@@ -120,7 +126,7 @@ def _reach(address, worker):
 
 
 def says_that_a_worker_is_gone(error: Exception) -> bool:
-    """Whether an error of TensorFlow or JAX means that another worker cannot be reached any more."""
+    """Whether an error of TensorFlow or JAX means that another worker can no longer be reached."""
     name, text = type(error).__name__, str(error)
     if name in ("UnavailableError", "AbortedError", "CancelledError", "DeadlineExceededError"):
         return True
