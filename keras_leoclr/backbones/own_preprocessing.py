@@ -88,7 +88,7 @@ def rebuilt(backbone: keras.Model, images: Any, call: Callable) -> keras.Model:
 
 def functional(backbone: keras.Model) -> keras.Model:
     """The model itself, or a functional one of the layers of a Sequential model."""
-    if isinstance(backbone, keras.Sequential) and backbone.inputs:
+    if isinstance(backbone, keras.Sequential) and backbone.built and backbone.inputs:
         return keras.Model(backbone.inputs, backbone.outputs, name=backbone.name)
     return backbone
 
