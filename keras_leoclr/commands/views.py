@@ -17,7 +17,8 @@ TEXT = """leoclr views RECIPE [--output FILE.png|FILE.html] [--images N] [--FIEL
 
 Draws the views of some pictures at the recipe's settings: the picture with the boxes of its crops, then what
 the encoders see, that is, what will be pulled together. Any field of the recipe is a flag, as in
-`leoclr pretrain`."""
+`leoclr pretrain`. With `--compare 1000` it also says how much more the original and a crop of a
+picture have in common than two crops, which hints at the method to take."""
 SUFFIXES = (".png", ".html")
 
 
@@ -63,6 +64,12 @@ def _run(module: ModuleType, given: Given) -> int:
         recipe, _ = settle(recipe)
     write(recipe, output, given["images"])
     print(output)
+    if given["compare"]:
+        from keras_leoclr.training.crop_agreement import crop_agreement, told
+        from keras_leoclr.training.sources import open_split
+
+        source = open_split(recipe, recipe.train_split)
+        print(told(crop_agreement(source, recipe.crop_scale, given["compare"])))
     return 0
 
 
@@ -78,6 +85,7 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
         *others,
         Flag("output", str, "views.png", "the file: a PNG, or a page", "views"),
         Flag("images", int, 12, "pictures drawn, of the training split", "views", low=1),
+        Flag("compare", int, 0, "pictures of which is said how much crops lose; 0 for none", "views", low=0),
     )
     return COMMAND.but(run=functools.partial(_run, module), flags=declared), arguments[1:]
 
