@@ -1,4 +1,4 @@
-"""Callbacks for `LeOCLR.fit`, imported when they are first used; `TensorBoard` alone needs TensorFlow."""
+"""Callbacks for `LeOCLR.fit`. Each is imported when it is first used; only `TensorBoard` needs TensorFlow."""
 
 from keras_leoclr import lazy
 

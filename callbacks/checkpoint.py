@@ -1,4 +1,4 @@
-"""Checkpoints of a run, and going on from them; long for the documentation of one class."""
+"""Writing checkpoints of a run and resuming from them; this file is long because one class is documented."""
 
 from __future__ import annotations
 
@@ -23,50 +23,58 @@ __all__ = ["Checkpoint", "Interrupted", "Position"]
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Writes the whole state of training, and brings it back to the bit.
+    """Saves the whole state of a training, and restores it exactly, bit for bit.
 
-    Kept are all variables (weights, BatchNorm's statistics, queue and pointer), the optimizer's, the
-    metrics' totals in the middle of an epoch, the global random states of Python, NumPy and torch, and the
-    contents of `files`. The totals of metrics that Keras makes in a first step only (those of several losses
-    and of `compile(metrics=...)`, on TensorFlow) begin anew, with a warning. A file is written whole or not
-    at all and carries its SHA-256; of a damaged one the file before it is taken, with a warning.
+    A checkpoint holds all variables of the model (weights, BatchNorm's statistics, queue and pointer) and of
+    the optimizer, the totals of the metrics in the middle of an epoch, the global random states of Python,
+    NumPy and torch, and the contents of `files`. Some metrics exist only after the first step (on TensorFlow
+    those of several losses and of `compile(metrics=...)`); their totals start from zero, with a warning. A
+    file is written whole or not at all, and holds its SHA-256 checksum. If it is damaged, the checkpoint
+    before it is used, with a warning.
 
-    `fit` does all of it: it restores, goes on in the middle of an epoch if need be, and answers SIGTERM and
-    SIGINT after the step with a checkpoint and `Interrupted`; a second signal stops at once. In a
-    `model.fit` of your own, call `restore` and put the callback last, after those that write files:
+    The method `fit` restores the newest checkpoint and continues from there, also in the middle of an epoch.
+    After SIGTERM or SIGINT it finishes the current step, writes a checkpoint and raises `Interrupted`; a
+    second signal ends the process at once. If you call `model.fit` yourself, call `restore` before it, and
+    put this callback last, after the callbacks that write files:
 
         start = checkpoint.restore(model)
         model.fit(dataset, initial_epoch=start.epoch, epochs=100, callbacks=[..., checkpoint])
 
-    There, with `start.batch > 0` (only where `minutes` are given), the rest of the epoch needs a `fit` of
-    its own, with `epochs=start.epoch + 1`: Keras takes the steps of the first epoch for those of all.
+    If `start.batch` is not 0 (which happens only with `minutes`), train the rest of that epoch by a separate
+    call of `model.fit` with `epochs=start.epoch + 1`. Keras assumes that all epochs of a call have as many
+    steps as the first one, so a single call would make every epoch that short.
 
-    What Keras' own callbacks lack for that: `BackupAndRestore` overwrites its file in place, so a kill while
-    it writes leaves none (`double_checkpoint` keeps a second one, which is used for an `OSError` only, and
-    weights and epoch number are two files that may not belong together); nothing is checked or brought to
-    the disk with fsync; it resumes at whole epochs although it saves within them, has no metrics, no random
-    state and no log files, and answers no signal. `OrbaxCheckpoint` saves more and in the background, but
-    needs another package, restores nothing by itself, keeps neither position in an epoch nor log files, and
-    names mid-epoch files by a count of batches that starts anew in each process unless the optimizer's is
-    there.
+    Keras' own callbacks do not do all this. `BackupAndRestore` overwrites its file in place, so a process
+    that is killed while it writes leaves no backup. (`double_checkpoint` keeps a second file, which is used only
+    after an `OSError`; and weights and epoch number are in two files, which may not belong together.) It
+    checks no file and does not use fsync. It saves within epochs but resumes only at their beginning, does
+    not save metrics, random states or log files, and does not handle signals. `OrbaxCheckpoint` saves more,
+    and in the background. But it needs another package, restores nothing by itself, saves neither the
+    position in an epoch nor log files, and names files within an epoch by a count of batches that starts
+    from zero in each process unless the optimizer's count is available.
 
-    Checkpoints are due at the end of each epoch, and within an epoch after `minutes`; they are left out
-    while they would take more than the share `budget` of the time, by the cost of the last one. So the
-    epochs of a very short kind are not all saved. The first one, before the first step, which shows early
-    whether the disk can be written, and the last one are always written.
+    A checkpoint is due at the end of each epoch, and within an epoch after `minutes`. It is skipped if
+    checkpoints would take more than the share `budget` of the time, estimated from the last one; very short
+    epochs are therefore not all saved. Two checkpoints are always written: one before the first step, which
+    shows at once whether the disk can be written, and one at the end.
 
     Args:
-        folder: of the checkpoints; made if it is missing.
-        minutes: >= 0, from one checkpoint to the next within an epoch; None for ends of epochs only.
-        keep: >= 1, newest checkpoints that are kept.
-        budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
-        monitor: the checkpoint with the largest value of this entry of an epoch's logs is kept too; of
-            several names the first that is among the logs. By default the kNN measurement of `KNNMonitor`.
-        files: paths of text files that belong to the run, such as a CSVLogger's (with `append=True`):
-            `restore` puts them back to what they were, so that no line is lost or there twice.
-        stateful: objects by name with `state() -> dict` (of NumPy arrays and what JSON can hold) and
-            `restore(dict)`, such as `Health`.
-        writes: whether this process writes. Of several workers one does; all restore from the same folder.
+        folder: path of the folder of the checkpoints; it is made if it is missing.
+        minutes: >= 0, minutes between two checkpoints within an epoch, 10 by default; None to save only at
+            the end of epochs.
+        keep: >= 1, how many of the newest checkpoints are kept; 3 by default.
+        budget: in (0, 1], largest share of the time that checkpoints may take, 0.02 by default; 1 for no
+            limit.
+        monitor: name of an entry in the logs of an epoch; the checkpoint with its largest value is kept too.
+            Of several names, the first one that is in the logs counts. By default the kNN measurement of
+            `KNNMonitor`; None for no such checkpoint.
+        files: paths of text files that belong to the run, such as the file of a CSVLogger (which needs
+            `append=True`). `restore` resets them to their content at the checkpoint, so that no line is
+            missing and none occurs twice.
+        stateful: name -> object with the methods `state() -> dict` (values are NumPy arrays or something that
+            JSON can hold) and `restore(dict)`, such as `Health`.
+        writes: whether this process writes checkpoints; True by default. Of several workers only one may, and
+            all restore from the same folder.
     """
 
     def __init__(
@@ -108,11 +116,11 @@ class Checkpoint(keras.callbacks.Callback):
         self._position = None
         self._restored = self._moved = False
         self._last_cost = 0.0
-        self._began = self._last = time.monotonic()  # no clock that can be set back
+        self._began = self._last = time.monotonic()  # the time of day could be set back during a run
 
     @property
     def position(self) -> Position | None:
-        """Where training goes on from the newest checkpoint; None if there is none yet."""
+        """Position at which training continues from the newest checkpoint; None if there is none yet."""
         return self._position
 
     @property
@@ -123,17 +131,18 @@ class Checkpoint(keras.callbacks.Callback):
     # === Restoring ===
 
     def restore(self, model: keras.Model, steps: int | None = None) -> Position:
-        """Puts the newest whole checkpoint into a compiled model.
+        """Restores a compiled model from the newest checkpoint that is not damaged.
 
         Args:
-            model: of the architecture that was saved, compiled with the same optimizer.
-            steps: number of batches of an epoch, where it may be another than when the checkpoint was
-                written, because there are more or fewer images now. Training then goes on at the same share
-                of the epoch, and the optimizer counts its steps from there, so that schedules that were made
-                for epochs of `steps` batches end with the training.
+            model: a model of the architecture that was saved, compiled with the same optimizer.
+            steps: number of batches of an epoch now. Give it if it may have changed since the checkpoint was
+                written, because there are more or fewer images now. Training then continues at the same
+                fraction of the epoch, and the optimizer's count of steps is adapted, so that a learning rate
+                schedule for epochs of `steps` batches ends with the training. None, the default, for the
+                number in the checkpoint.
 
         Returns:
-            Where to go on; `(0, 0)` if there is no checkpoint yet.
+            The position at which training continues; `(0, 0)` if there is no checkpoint yet.
 
         Raises:
             DamagedCheckpointError: if there are checkpoints and all of them are damaged.
@@ -149,7 +158,8 @@ class Checkpoint(keras.callbacks.Callback):
         self._start, self._steps = Position(*state["position"]), state["steps"]
         if steps is not None and self._steps not in (None, steps):
             self._start = _at_same_share(self._start, self._steps, steps)
-            # counts batches, also where several make one update and `iterations` counts updates
+            # `_iterations` counts batches, as schedules need it. The public `iterations` counts updates, and
+            # with gradient accumulation several batches make one update.
             model.optimizer._iterations.assign(self._start.epoch * steps + self._start.batch)
             self._steps, self._moved = steps, True
         self._position = self._start
@@ -165,11 +175,14 @@ class Checkpoint(keras.callbacks.Callback):
         """Writes a checkpoint now.
 
         Args:
-            position: where training goes on from it.
-            value: of the `monitor`, if it was measured with these weights.
+            position: the position at which training continues from this checkpoint.
+            value: value of `monitor`, if it was measured with these weights; None by default.
+
+        Returns:
+            Path of the file; None if this process does not write.
 
         Raises:
-            OSError: if it cannot be written; the checkpoints before are as they were.
+            OSError: if it cannot be written; the earlier checkpoints stay unchanged.
         """
         if not self.writes:
             return None
@@ -180,7 +193,8 @@ class Checkpoint(keras.callbacks.Callback):
         state |= {"position": position, "steps": self._steps, "value": value}
         step = int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
         path = checkpoint_folder.write(self.folder, step, arrays, state)
-        if self._moved:  # those of longer epochs have higher numbers, and would be taken for newer ones
+        # Checkpoints from longer epochs have higher numbers of steps, and would be taken for newer ones.
+        if self._moved:
             checkpoint_folder.delete_later(self.folder, step)
             self._moved = False
         checkpoint_folder.delete_old(self.folder, self.keep)
@@ -193,7 +207,10 @@ class Checkpoint(keras.callbacks.Callback):
         return path
 
     def _put_what_waits(self, arrays, state):
-        """Puts restored values that only take effect when training goes on into the state that is saved."""
+        """Puts restored values that are not in use yet into the state that is saved.
+
+        These are metrics and random states, which only come into use when the training continues.
+        """
         if self._metrics is not None:
             _replace_group(arrays, self._metrics, "metrics/")
         if self._random is not None:
@@ -201,13 +218,13 @@ class Checkpoint(keras.callbacks.Callback):
             _replace_group(arrays, restored, "random/")
 
     def _affordable(self):
-        # twice: the last checkpoint of the run has to be paid for as well
+        # Twice the cost, because the last checkpoint of the run is written in any case and counts too.
         share = self.seconds + 2 * self._last_cost
         return self.budget == 1 or share <= self.budget * (time.monotonic() - self._began)
 
     @property
     def share(self) -> float:
-        """Share of the time since training began that checkpoints took."""
+        """Share of the time since training began that was spent in writing checkpoints, in [0, 1]."""
         return self.seconds / max(time.monotonic() - self._began, 1e-9)
 
     def on_train_begin(self, logs=None):
@@ -238,7 +255,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore_random_states()
 
     def on_train_batch_begin(self, batch, logs=None):
-        # torch's loaders draw a number when an epoch begins; in its middle that is done already
+        # Within an epoch the states are restored here and not when the epoch begins: a loader of torch draws a
+        # random number at that moment, and the saved state already includes this draw.
         self._restore_random_states()
 
     def _restore_random_states(self):
@@ -253,7 +271,7 @@ class Checkpoint(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         done = batch + 1 + (self._offset if self._epoch == self._start.epoch else 0)
         if self._steps is None or done >= self._steps:
-            return  # the end of the epoch is at hand, with its logs
+            return  # `on_epoch_end` follows at once, and saves with the logs of the epoch
         stop = self._ends
         due = self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes
         if stop or (due and self._affordable()):
@@ -269,7 +287,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._obey()
 
     def stop(self, error: Exception) -> None:
-        """Has the training end after the step that is under way, with a checkpoint and then this error."""
+        """Ends the training after the current step: writes a checkpoint and then raises this error."""
         self._error = self._error or error
 
     @property
@@ -294,25 +312,27 @@ class Checkpoint(keras.callbacks.Callback):
         verbose: int = 1,
         distribute: Callable[[Any], Any] = lambda dataset: dataset,
     ) -> keras.callbacks.History:
-        """`model.fit` from the newest checkpoint on, or from the start.
+        """Trains like `model.fit`, from the newest checkpoint on or, without any, from the beginning.
 
-        What `restore` returned is where it starts, if that was called before.
+        If `restore` was called before, training starts at the position that it returned.
 
         Args:
-            model: compiled.
-            dataset_at: `(epoch, batch) -> data` that begin there. A `tf.data.Dataset` is asked for once: its
-                first pass starts there, and its later passes are the epochs that follow, such as those of
-                `view_dataset(..., initial_epoch=epoch, initial_batch=batch)`. A `keras.utils.PyDataset`, or
-                batches of NumPy arrays in a list or in another iterable that has a length, is asked for once
-                for each epoch, and holds the batches of that epoch after the first `batch`. The number of
-                batches of an epoch must be known.
-            epochs: >= 1, of the whole run.
-            callbacks: others; they come before this one.
-            verbose: 0 silent, 1 progress bar, 2 one line per epoch.
-            distribute: what becomes of a dataset before `model.fit`, such as `Devices.distribute`.
+            model: a compiled model.
+            dataset_at: function `(epoch, batch) -> data` which returns the data from that position on; the
+                number of batches of an epoch must be known. If it returns a `tf.data.Dataset`, it is called
+                once: the first pass over the dataset starts at the position, and its later passes are the
+                following epochs, as those of `view_dataset(..., initial_epoch=epoch, initial_batch=batch)`.
+                If it returns a `keras.utils.PyDataset`, or batches of NumPy arrays in a list or in another
+                iterable with a length, it is called once for each epoch, and returns the batches of that
+                epoch without the first `batch` ones.
+            epochs: >= 1, number of epochs of the whole run.
+            callbacks: other callbacks; they are called before this one.
+            verbose: 0 for no output, 1 (the default) for a progress bar, 2 for one line per epoch.
+            distribute: function that is applied to each dataset before `model.fit`, such as
+                `Devices.distribute`; by default the dataset stays unchanged.
 
         Returns:
-            The history of the epochs that were trained here.
+            The history of the epochs that were trained by this call.
 
         Raises:
             Interrupted: after a signal.
@@ -326,24 +346,24 @@ class Checkpoint(keras.callbacks.Callback):
         """
         whole_number("epochs", epochs, 1)
         start = self._start if self._restored else self.restore(model)
-        self._offset = 0  # the list of callbacks counts for all of them
+        self._offset = 0  # `checkpointing.fit` adds the offset to the number of the batch for all callbacks
         chosen = [*callbacks, self]
         try:
             with Signals() as self._signals:
                 return fit.fit(model, dataset_at, epochs, start, self._steps, chosen, verbose, distribute)
         finally:
             self._signals = None
-            self._restored = False  # another call begins with the newest checkpoint
+            self._restored = False  # so that another call of `fit` restores the newest checkpoint
 
 
 def _replace_group(arrays: dict[str, Any], others: dict[str, Any], prefix: str) -> None:
-    """Puts the arrays of others whose names begin so in the place of those that are there."""
+    """Replaces the entries of `arrays` whose names begin with `prefix` by those of `others`."""
     for name in [name for name in arrays if name.startswith(prefix)]:
         del arrays[name]
     arrays |= {name: array for name, array in others.items() if name.startswith(prefix)}
 
 
 def _at_same_share(position: Position, before: int, now: int) -> Position:
-    """The position at the same share of an epoch that has another number of batches."""
+    """Returns the position at the same fraction of an epoch which has `now` instead of `before` batches."""
     batch = round(position.batch * now / before)
     return Position(position.epoch, batch) if batch < now else Position(position.epoch + 1, 0)

@@ -1,4 +1,4 @@
-"""A callback of the user's own, whose errors end a run without the loss of a step."""
+"""Callbacks of users: an error in one of them ends the run only after a checkpoint was written."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ HOOKS = tuple(
         *("test_batch_begin", "test_batch_end", "predict_batch_begin", "predict_batch_end"),
     )
 )
-AT_ONCE = ("on_train_begin", "on_train_end")  # no step is at stake here
+AT_ONCE = ("on_train_begin", "on_train_end")  # no training step can be lost here
 
 
 class CallbackError(RuntimeError):
-    """A callback of the user's own has raised an error; the message names the callback and the hook."""
+    """A callback of the user has raised an error; the message names the callback and the hook."""
 
 
 class Guarded(keras.callbacks.Callback):
-    """Passes every hook on to a callback, and has the training end orderly where that raises an error.
+    """Calls a callback in every hook, and ends the training with a checkpoint if that raises an error.
 
-    An error before the first step or after the last one is raised at once. After any other, the callback is
-    not called again, the step that is under way is finished, a checkpoint is written, and the error is raised
-    then: the same run, started again, goes on with the next step.
+    An error in `on_train_begin` or `on_train_end` is raised at once. After an error in another hook, the
+    callback is not called again, the current step is finished, a checkpoint is written, and only then is the
+    error raised. If the same run is started again, it continues with the next step.
 
     Args:
-        callback: of Keras.
-        stop: takes the error; the training ends with it after the next checkpoint, see `Checkpoint.stop`.
+        callback: a Keras callback.
+        stop: function that is given the error and ends the training with it after the next checkpoint, see
+            `Checkpoint.stop`.
     """
 
     def __init__(self, callback: keras.callbacks.Callback, stop: Callable[[Exception], None]):
@@ -80,20 +81,20 @@ for _name in HOOKS:
 def guarded(
     callbacks: Iterable[keras.callbacks.Callback], stop: Callable[[Exception], None]
 ) -> list[keras.callbacks.Callback]:
-    """Callbacks of the user's own, each guarded.
+    """Wraps each callback of the user into a `Guarded`.
 
     Args:
-        callbacks: of Keras.
-        stop: see `Guarded`.
+        callbacks: Keras callbacks.
+        stop: function that ends the training with an error, see `Guarded`.
     """
     return [Guarded(each, stop) for each in callbacks]
 
 
 def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
-    """What was given as callbacks, as a list.
+    """Checks callbacks that a user has given, and returns them as a list.
 
     Raises:
-        ValueError: if it is no list of callbacks of Keras.
+        ValueError: if they are not a list of Keras callbacks.
     """
     wrong = callbacks if isinstance(callbacks, (str, keras.callbacks.Callback, type)) else None
     if wrong is None:

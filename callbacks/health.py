@@ -1,4 +1,4 @@
-"""Says what is wrong with a run, while it can still be helped."""
+"""Detects problems of a training while it runs."""
 
 from __future__ import annotations
 
@@ -16,40 +16,45 @@ from keras_leoclr.runs.results import Results
 
 
 class NonFiniteLossError(ArithmeticError):
-    """The loss became NaN or infinite."""
+    """The loss has become NaN or infinite."""
 
 
 class HealthWarning(UserWarning):
-    """A run goes on, but something suggests that it will not learn."""
+    """The training continues, but a measurement suggests that the model does not learn."""
 
 
 class Health(keras.callbacks.Callback):
-    """Stops at a loss that is not finite, and warns once of each other problem.
+    """Stops the training if the loss is not finite, and warns once of each other problem.
 
-    - **A loss that is not finite** raises `NonFiniteLossError` out of `fit` at its step, before any
-      checkpoint of it is written.
-    - **collapse**: `feature_std` under `collapse` / sqrt(D) for `patience` steps in a row, where 1/sqrt(D) is
-      that of directions spread evenly and 0 that of a collapsed encoder (arXiv 2011.10566, section 4.1).
-    - **chance**: `loss_to_chance` above 0.99 for `patience` steps in a row.
-    - **queue**: two rules. (1) A key lies in the queue for `age` = K / (keys per step) steps, while the key
-      encoder forgets its weights in 1 / (1 - momentum) steps. `age * (1 - momentum)` > 10 warns. With MoCo's
-      K = 65536 and B = 256 (arXiv 1911.05722, section 4.1, table of momentum) it is 0.26 at momentum 0.999
-      (59.0 % top-1), 2.6 at 0.99 (57.8 %), 26 at 0.9 (55.2 %) and 256 at 0, which did not train. (2) K larger
-      than the keys of an epoch warns: every image then meets its own key of the epoch before as a negative.
-    - **starved**: more than the share `starved` of an epoch's time is spent in waiting for data. The
-      first step of a process, which compiles, does not count.
+    - **Loss that is not finite**: `fit` ends with `NonFiniteLossError` at the step where it happens, before
+      this state is saved in a checkpoint.
+    - **collapse**: warns if `feature_std` is below `collapse` / sqrt(D) for `patience` steps in a row. The
+      value is 1/sqrt(D) for evenly spread directions, and 0 for a collapsed encoder, which gives all images
+      the same output (arXiv 2011.10566, section 4.1).
+    - **chance**: warns if `loss_to_chance` is above 0.99 for `patience` steps in a row: the loss is then that
+      of guessing.
+    - **queue**: there are two rules. (1) A key stays in the queue for `age` = K / (keys per step) steps,
+      while the weights of the key encoder are a moving average over about 1 / (1 - momentum) steps. A warning
+      is given if `age * (1 - momentum)` > 10. For MoCo's K = 65536 and B = 256 (arXiv 1911.05722, section
+      4.1, table of momentum) this number is 0.26 at momentum 0.999 (59.0 % top-1), 2.6 at 0.99 (57.8 %), 26
+      at 0.9 (55.2 %) and 256 at momentum 0, which did not train. (2) A warning is given if K is larger than
+      the number of keys of an epoch: the queue then holds an older key of every image, which is used as a
+      negative of the same image.
+    - **starved**: warns if more than the share `starved` of an epoch's time is spent in waiting for data. The
+      first step of a process does not count, because it compiles the model.
 
-    With `feed`, an epoch's logs get `images_per_second` and `waiting`, the share of its time spent in waiting
-    for data. With `results`, each finding is a line "health/NAME" and each epoch gives
-    "speed/images_per_second" and "speed/waiting_share". These times are all that two runs of one seed do not
-    share.
+    With `feed`, the logs of an epoch get `images_per_second` and `waiting`, the share of the time that was
+    spent in waiting for data. With `results`, each warning is written as a result "health/NAME", and each
+    epoch gives the results "speed/images_per_second" and "speed/waiting_share". Only these times differ
+    between two runs with the same seed.
 
     Args:
-        feed: for the rules queue and starved and for speeds; without it these are silent.
-        results: where to write.
-        collapse: in (0, 1), share of 1/sqrt(D).
-        patience: >= 1, steps in a row.
-        starved: in (0, 1].
+        feed: description of the data; without it (None, the default) the rules queue and starved are not
+            checked, and no speed is measured.
+        results: writer of the results; None by default.
+        collapse: in (0, 1], limit of `feature_std` as a multiple of 1/sqrt(D); 0.1 by default.
+        patience: >= 1, number of steps in a row before a warning; 1000 by default.
+        starved: in (0, 1], largest share of the time that may be spent in waiting; 0.2 by default.
     """
 
     def __init__(
@@ -73,17 +78,18 @@ class Health(keras.callbacks.Callback):
         self.warned: list[str] = []
         self._in_a_row = {"collapse": 0, "chance": 0}
         self._means: dict[str, float] = {}
-        self._timed = self._first = 0  # steps of this epoch in this process, and those of its first execution
-        self._begun: int | None = None  # steps of the epoch before those that are running
+        # Steps of this epoch that this process has run, and how many of them its first execution contained.
+        self._timed = self._first = 0
+        self._begun: int | None = None  # number of the epoch's steps before the ones that are running
 
     # === State, for an exact resume ===
 
     def state(self) -> dict[str, Any]:
-        """What the rules remember."""
+        """Returns the state of the rules, as `Checkpoint` saves it."""
         return {"warned": self.warned, "in_a_row": self._in_a_row, "means": self._means}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Puts back what `state` returned."""
+        """Restores what `state` returned."""
         self.warned = list(state["warned"])
         self._in_a_row = dict(state["in_a_row"])
         self._means = dict(state["means"])
@@ -120,11 +126,12 @@ class Health(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         logs = logs or {}
-        # several steps may be one execution, of which Keras tells the last, also where the epoch is shorter
+        # With `steps_per_execution`, several steps are one execution. Keras gives the number of its last
+        # step, which can lie behind the end of the epoch.
         done = min(batch + 1, (self.params or {}).get("steps") or batch + 1)
         before = batch if self._begun is None else self._begun
         self._begun = None
-        # `loss` is the mean over the epoch's steps so far: not finite from the first bad step on
+        # `loss` is the mean over the steps of the epoch so far: it is not finite from the first bad step on.
         loss = float(np.asarray(logs.get("loss", 0.0)))
         if not math.isfinite(loss):
             at = f"step {done}" if done - before == 1 else f"one of the steps {before + 1} to {done}"
@@ -155,7 +162,7 @@ class Health(keras.callbacks.Callback):
         self._time(done - before)
 
     def _of_these_steps(self, name, before, done, logs):
-        """The mean of the steps that have just run; the logs hold means since the epoch began."""
+        """Returns the mean over the steps that have just run; the logs hold means since the epoch began."""
         if name not in logs:
             return None
         mean = float(np.asarray(logs[name]))

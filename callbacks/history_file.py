@@ -1,4 +1,4 @@
-"""`history.csv`, which goes on where it was."""
+"""`history.csv`: the logs of every epoch, to which a resumed run appends."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ TIMES = ("images_per_second", "waiting")  # columns that two runs of one seed do
 
 
 class HistoryFile(keras.callbacks.CSVLogger):
-    """A `CSVLogger` that appends to the columns that a file has already.
+    """A `CSVLogger` that keeps the columns of an existing file when it appends to it.
 
-    With `append=True`, Keras takes the columns from the first epoch of each process: after a restart in an
-    epoch whose logs hold another name, values would stand under the wrong one; and a name that the first
-    epoch lacks, such as `knn_top1` measured every second epoch, would never be written.
+    Keras' `CSVLogger(append=True)` takes the columns from the first epoch of each process. If the logs of
+    that epoch hold other names than the file, values are written into the wrong columns. And a name that this
+    epoch lacks, such as `knn_top1` if it is measured every second epoch, is never written.
 
-    `learning_rate`, that of the epoch's last step, is a column too.
+    The column `learning_rate` holds the learning rate of the last step of the epoch.
 
     Args:
-        path: the file; its folder is made if it is missing.
-        columns: names that later epochs may have; "NA" stands where one is missing.
+        path: path of the CSV file; its folder is made if it is missing.
+        columns: names that only later epochs have in their logs; () by default. Where an epoch has no value,
+            "NA" is written.
     """
 
     def __init__(self, path: str | pathlib.Path, columns: Sequence[str] = ()):
@@ -48,7 +49,7 @@ class HistoryFile(keras.callbacks.CSVLogger):
 
 
 def without_times(path: str | pathlib.Path) -> list[list[str]]:
-    """The lines of a history, without the columns that differ from run to run."""
+    """Reads the lines of a history file, without the columns of times, which differ from run to run."""
     with pathlib.Path(path).open(newline="", encoding="utf-8") as file:
         lines = list(csv.reader(file))
     kept = [column for column, name in enumerate(lines[0] if lines else ()) if name not in TIMES]

@@ -1,4 +1,4 @@
-"""kNN accuracy while training."""
+"""kNN accuracy of the backbone's features during the training."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from keras_leoclr.runs.results import Results
 class KNNMonitor(keras.callbacks.Callback):
     """Adds `knn_top1`, the kNN accuracy of the backbone's features, to the logs of an epoch.
 
-    Images whose label is negative have none and are left out; images of a single class are not measured. With
-    several labels per image it is `knn_map`, the mean average precision of the kNN's votes.
+    With several labels per image, it adds `knn_map` instead, the mean average precision of the kNN's votes. A
+    negative label means that the label is unknown; such images are left out. If all images are of one class,
+    nothing is measured, with a warning.
 
-    Take both datasets from the training images: whoever stops or picks a run by this number must not
-    have seen the test set.
+    Take both datasets from the training images: this number is used to stop a run or to choose between runs,
+    and the test images must not take part in such choices.
 
     Args:
-        bank: batches `(images, labels)` whose labels vote, see `data.image_batches`.
-        queries: batches `(images, labels)` to classify.
-        k: neighbours that vote, at most the size of the bank.
-        temperature: of the votes' weights, > 0.
-        every: epochs from one measurement to the next.
-        results: where to write each measurement as well.
+        bank: batches `(images, labels)` of the images among which neighbours are searched, see
+            `data.image_batches`.
+        queries: batches `(images, labels)` of the images that are classified.
+        k: number of neighbours that vote, at most the number of images in `bank`; 200 by default.
+        temperature: > 0, temperature of the weights exp(similarity / temperature) of the votes; 0.07 by
+            default.
+        every: >= 1, number of epochs between two measurements; 1 by default.
+        results: writer of results, which gets each measurement as well; None by default.
     """
 
     def __init__(
@@ -52,24 +55,24 @@ class KNNMonitor(keras.callbacks.Callback):
         self._features = None
 
     def due(self, epoch: int) -> bool:
-        """Whether the end of an epoch, counted from 0, is measured."""
+        """Whether there is a measurement at the end of this epoch; epochs count from 0."""
         return (epoch + 1) % self.every == 0
 
     def query_features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features (Q, F) and labels of labelled queries at the end of an epoch, computed once."""
+        """Features (Q, F) and labels of the labelled queries at the end of an epoch, computed only once."""
         if self._features is None:
             self._features = _labelled(*extract_features(self.model.backbone, self.queries))
         return self._features
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._features = None  # the backbone moves on
+        self._features = None  # the features change, as the backbone is trained
 
     def on_epoch_end(self, epoch, logs=None):
         if not self.due(epoch):
             return
         bank, queries = _labelled(*extract_features(self.model.backbone, self.bank)), self.query_features()
         kind = kind_of(bank[1], queries[1])
-        if not kind.can_be_judged(bank[1], queries[1]):  # no reason to stop a run
+        if not kind.can_be_judged(bank[1], queries[1]):  # a warning is enough: the training can continue
             classes = len(kind.counts(bank[1])[0])
             warnings.warn(
                 f"kNN is not measured: the {len(bank[1])} images of `bank` that have a label are of "

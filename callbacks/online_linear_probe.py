@@ -1,4 +1,4 @@
-"""Linear accuracy while training."""
+"""Accuracy of a linear classifier on the backbone's features during the training."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.runs.results import Results
 
 MOMENTUM = 0.9
-ARRAYS = ("weights", "velocity", "mean", "square")  # what has been learned
+ARRAYS = ("weights", "velocity", "mean", "square")  # the state of the classifier, which checkpoints hold
 
 
 class OnlineLinearProbe(keras.callbacks.Callback):
     """Adds `online_linear_top1`, the accuracy of a linear classifier trained alongside, to the logs.
 
-    With several labels per image the classifier has a sigmoid for each class, and `probe_map`, its mean
-    average precision, is added.
+    With several labels per image, the classifier has a sigmoid for each class, and its mean average precision
+    is added as `probe_map` instead.
 
-    Every `every` steps the classifier takes one step of SGD on the clean features of a batch, in
-    inference mode; at the end of an epoch it is judged on the queries, unless it has learned nothing yet or
-    the queries are of a single class. It lives outside of the model: no
-    gradient reaches the backbone, whose weights are the same to the bit with and without it. The
-    features move while the backbone learns and the classifier lags behind: a curve to watch, below what
-    `evaluation.linear_probe` finds at the end.
+    Every `every` steps the classifier takes one step of SGD on the features of a batch of unaugmented images,
+    which the backbone computes in inference mode. At the end of an epoch its accuracy on the queries is
+    measured, unless it was not trained yet or all queries are of one class. The classifier is not part of the
+    model: no gradient reaches the backbone, whose weights are bit for bit the same with and without it.
+    Because the features change while the backbone is trained, the classifier is always a little behind. Its
+    accuracy shows the trend, and is lower than what `evaluation.linear_probe` finds at the end.
 
-    Take both datasets from the training images: whoever stops or picks a run by this number must not
-    have seen the test set. For models on one device.
+    Take both datasets from the training images: this number is used to stop a run or to choose between runs,
+    and the test images must not take part in such choices. The model must be on one device.
 
-    It goes on where it was if a `Checkpoint` has it among its `stateful`.
+    A resumed run continues with the same classifier if this object is in `stateful` of `Checkpoint`.
 
     Args:
-        images: batches `(images, labels)` to learn from, repeated when they end; see
-            `data.image_batches`. Small batches are cheap: 64 images every 20 steps.
-        queries: batches `(images, labels)` to classify; or a `KNNMonitor`, whose queries are taken, in the
-            epochs that it measures, without computing their features again.
-        classes: C, number of classes; None for those that were seen so far, where images with a label < 0
-            are left out.
-        every: steps from one of the classifier's steps to the next.
-        learning_rate: of the classifier, for standardised features, > 0.
-        results: where to write each measurement as well.
+        images: batches `(images, labels)` that the classifier is trained on, repeated when they end; see
+            `data.image_batches`. Small batches are cheap, such as 64 images every 20 steps.
+        queries: batches `(images, labels)` that are classified; or a `KNNMonitor`, whose queries and features
+            are then used in the epochs in which it measures.
+        classes: C, number of classes. None, the default, for the number of classes seen so far; images with a
+            negative label are then left out.
+        every: >= 1, number of training steps between two steps of the classifier; 20 by default.
+        learning_rate: > 0, learning rate of the classifier, for standardised features; 0.1 by default.
+        results: writer of results, which gets each measurement as well; None by default.
     """
 
     def __init__(
@@ -68,17 +68,18 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         self.every = whole_number("every", every, 1)
         self.learning_rate = learning_rate
         self.results = results
-        self._batches, self._drawn = iter(()), 0  # batches of this pass
+        # The remaining batches of this pass over `images`, and how many were taken from it.
+        self._batches, self._drawn = iter(()), 0
         self._weights = self._velocity = self._mean = self._square = None
         self._epoch = self._turn = 0
 
     def state(self) -> dict[str, Any]:
-        """What `Checkpoint` keeps."""
+        """Returns the state of the classifier, as `Checkpoint` saves it."""
         arrays = {name: getattr(self, f"_{name}") for name in ARRAYS if self._weights is not None}
         return {"drawn": self._drawn, "turn": self._turn, **arrays}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned, with the batch that would have come next."""
+        """Restores what `state` returned; the next batch is the one that would have come next."""
         self._drawn, self._turn = state["drawn"], state["turn"]
         self._batches = itertools.islice(iter(self.images), self._drawn, None)
         for name in ARRAYS:
@@ -88,13 +89,13 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        # by the number of the step, as several may run in one execution
+        # Computed from the number of the step, and not by counting calls: several steps may be one execution.
         turn = (self._epoch * (self.params.get("steps") or 0) + batch + 1) // self.every
         if turn == self._turn:
             return
         self._turn = turn
         if keras.backend.backend() == "jax":
-            self.model.jax_state_sync()  # the weights are elsewhere while JAX trains
+            self.model.jax_state_sync()  # on JAX, Keras does not update the variables within an epoch
         images, labels = self._next()
         if len(labels):
             features = self.model.backbone.predict_on_batch(images)
@@ -149,7 +150,7 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         self._weights, self._velocity = (
             np.pad(a, ((0, 0), (0, new))) for a in (self._weights, self._velocity)
         )
-        # as BatchNorm does it: the features move
+        # Moving averages as in BatchNorm, because the features change while the backbone is trained.
         self._mean = MOMENTUM * self._mean + (1 - MOMENTUM) * mean
         self._square = MOMENTUM * self._square + (1 - MOMENTUM) * square
         logits = self._logits(features)

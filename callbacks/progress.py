@@ -1,4 +1,4 @@
-"""What a run says while it trains."""
+"""The progress of a training on the terminal and in the status file."""
 
 from __future__ import annotations
 
@@ -15,27 +15,30 @@ from keras_leoclr.runs.monitored import KNN, knn_of
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.terminal import Live
 
-WINDOW = 30.0  # seconds that the speed is a mean of
-DRAWN = 0.2  # seconds from one look at the numbers to the next
+WINDOW = 30.0  # seconds over which the speed is averaged
+DRAWN = 0.2  # shortest time between two updates of the line on the terminal, in seconds
 
 
 class Progress(keras.callbacks.Callback):
-    """Shows loss against chance, kNN accuracy, images/s, the share of time spent waiting for input, and the
-    time that is left of the whole training.
+    """Shows the progress of the training on the terminal.
 
-    On a terminal a line that changes, and one line for each epoch that stays; elsewhere, such as in a log
-    file, the lines of the epochs alone. Put it after the callbacks that add to the logs of an epoch, and
-    give `fit` `verbose=0`.
+    It shows the loss (also as a fraction of the loss of guessing), the kNN accuracy, the images per second,
+    the share of the time spent in waiting for input, and the remaining time of the whole training.
 
-    Speed and waiting are those of the last 30 seconds within an epoch; the first step of a process,
-    which compiles, does not count. The time left counts what an epoch costs besides its steps, as the last
-    one did, but not the evaluation after the training.
+    On a terminal there is one line that changes, and one line that stays for each epoch. If the output is not
+    a terminal, such as a log file, only the lines of the epochs are written. Put this callback after the
+    callbacks that add to the logs of an epoch, and call `fit` with `verbose=0`.
+
+    Speed and waiting are means over the last 30 seconds within an epoch. The first step of a process does not
+    count, because it compiles the model. The remaining time includes what the last epoch has needed besides
+    its steps, such as a kNN measurement, but not the evaluation after the training.
 
     Args:
-        feed: what a step is fed with.
-        file: where `leoclr watch` reads the same, or None.
-        verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
-        stream: where to write; standard output by default.
+        feed: description of the data, for the speed.
+        file: writer of the status file, which `leoclr watch` reads; None, the default, for no file.
+        verbose: 0 for no output, 1 (the default) for a line that changes, on a terminal, 2 for one line per
+            epoch.
+        stream: text stream to write to; standard output by default.
     """
 
     def __init__(
@@ -62,20 +65,21 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._marks.clear()
         self.status |= {"epoch": epoch + 1, "step": 0}
-        if self._ended is not None:  # not the first epoch of this process, whose first step compiles
+        if self._ended is not None:  # the first epoch of a process is left out, as its first step compiles
             now = time.monotonic()
             self._between = now - self._ended
             self._mark(now, 0)
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
-        done = min(batch + 1, self.feed.steps)  # the last of several steps that run at once may be beyond
+        # If several steps are one execution, the number of its last step can lie behind the end of the epoch.
+        done = min(batch + 1, self.feed.steps)
         last = done == self.feed.steps
         if self._marks and not last and now - self._looked < DRAWN:
             return
         self._looked = now
         self._mark(now, done)
-        if last:  # what follows until the next epoch, such as kNN, is no training
+        if last:  # the time from here to the next epoch, such as that of a kNN measurement, is not training
             self._ended = now
         self._tell(step=done, seconds_left=self._seconds_left(done), **_numbers(logs))
         if self.verbose == 1:
@@ -90,11 +94,11 @@ class Progress(keras.callbacks.Callback):
             self.live.say(self._line(numbers))
 
     def close(self) -> None:
-        """Ends the line that changes, so that what is said next stands on its own; also after an error."""
+        """Ends the line that changes, so that later output starts on a new line; call it after errors too."""
         self.live.close(keep=True)
 
     def _line(self, numbers):
-        """Of an epoch: what the changing line shows, then the other logs by name."""
+        """Returns the line of an epoch: what the changing line shows, then the other logs by name."""
         shown = ("loss", "loss_to_chance", *KNN, "images_per_second", "waiting")
         texts = [status_text.loss_text(self.status)]
         texts += [status_text.knn_text(numbers)] if knn_of(numbers) is not None else []

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run."""
+"""Logs for TensorBoard: curves, the sheet of views, and features for the embedding projector."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ from keras_leoclr.runs.files import whole_path
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.preprocessing import Preprocessing
 
-THUMBNAIL = 48  # largest side in its sprite, pixels: 32 x 48 is far below the 8192 that it can show
+# Largest side of an image in the projector's sprite, in pixels. The projector shows sprites of up to 8192
+# pixels a side; a sprite of 1000 images has 32 x 48 = 1536.
+THUMBNAIL = 48
 INSTALL = 'TensorBoard is missing: pip install "keras-leoclr[tensorboard]"'
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' callback with what a contrastive run has to show.
+    """Keras' `TensorBoard` callback, extended for contrastive pretraining.
 
-    - scalars `epoch_NAME` of the logs of each epoch and of the learning rate, in `train/`;
-    - the sheet of views, at step 0;
-    - when training ends, the features of some images for the embedding projector: `features.tsv`,
-      `metadata.tsv` (labels), `sprite.png`, `projector_config.pbtxt`.
+    It writes:
 
-    A run that is resumed adds to the existing files. The old scalars of epochs that it trains again are
-    removed first, so that no scalar is written twice. Put it after the callbacks that add to the logs.
+    - the scalars `epoch_NAME`, from the logs of each epoch, and the learning rate, in `train/`;
+    - the sheet of views as an image, at step 0;
+    - when the training ends, the features of some images for the embedding projector: `features.tsv`,
+      `metadata.tsv` (labels), `sprite.png` (thumbnails) and `projector_config.pbtxt`.
+
+    A resumed run adds to the existing files. It first removes the scalars of epochs that it trains again, so
+    that no scalar is written twice. Put this callback after the callbacks that add to the logs.
 
     Args:
-        folder: where to write; `tensorboard --logdir` shows it.
-        sheet: PNG to show as an image, or None.
-        source: dictionaries `{"image", "label"}` for the projector, labels if there are any; or None.
-        views: layer whose size, mean and deviation the images of `source` get.
+        folder: path of the folder to write to; `tensorboard --logdir FOLDER` shows it.
+        sheet: path of a PNG that is shown as an image; None by default.
+        source: images for the projector, as dictionaries `{"image", "label"}` or, without labels,
+            `{"image"}`; None, the default, for no projector.
+        views: layer of views, whose image size, mean and standard deviation are applied to the images of
+            `source`; needed with `source`.
 
     Raises:
         ImportError: if the package tensorboard is missing, which `tf.summary` needs.
@@ -59,7 +65,10 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     @staticmethod
     def wanted(setting: str) -> bool:
-        """Whether to write, for "on", "off", or "auto": if the package tensorboard is there.
+        """Whether logs for TensorBoard are to be written.
+
+        Args:
+            setting: "on", "off", or "auto" to write them if the package tensorboard is installed.
 
         Raises:
             ImportError: for "on" without the package.
@@ -89,7 +98,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def on_epoch_end(self, epoch, logs=None):
         super().on_epoch_end(epoch, logs)
-        self._train_writer.flush()  # a kill loses nothing that a checkpoint counts as done
+        # The scalars of an epoch must be on the disk before a checkpoint counts the epoch as done: otherwise
+        # a killed run would lose them.
+        self._train_writer.flush()
 
     def on_train_end(self, logs=None):
         super().on_train_end(logs)
@@ -97,7 +108,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
             self.write_projector()
 
     def write_projector(self) -> None:
-        """Writes the features of the images of `source`, now."""
+        """Computes the features of the images of `source`, and writes them for the embedding projector."""
         source, labelled = self.source, self.source.labelled
         if not labelled:
             source = source.map(lambda element: {"image": element["image"], "label": -1})
@@ -121,13 +132,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
 
 def sprite(images: np.ndarray) -> np.ndarray:
-    """Images row by row in a square sheet, as the embedding projector reads them.
+    """Puts images row by row into a square sheet, as the embedding projector reads them.
 
     Args:
-        images: (N, S, S, 3).
+        images: (N, S, S, 3) array.
 
     Returns:
-        (R * S, R * S, 3), R = ceil(sqrt(N)); unused places are 0.
+        (R * S, R * S, 3) array with R = ceil(sqrt(N)); unused places are 0.
     """
     count, side = images.shape[:2]
     per_row = math.ceil(math.sqrt(count))
@@ -138,11 +149,11 @@ def sprite(images: np.ndarray) -> np.ndarray:
 
 
 def take_out(path: pathlib.Path, step: int) -> None:
-    """Takes the events of a step and later ones out of an event file, and a half last one.
+    """Removes the scalars of a step and of later steps from an event file, and an incomplete last record.
 
     Args:
-        path: of the file.
-        step: >= 0.
+        path: path of the event file.
+        step: >= 0, first step that is removed.
     """
     kept, left_out = [], 0
     records = iter(tf.data.TFRecordDataset(str(path)))
