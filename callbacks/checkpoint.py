@@ -45,8 +45,8 @@ class Checkpoint(keras.callbacks.Callback):
     steps as the first one, so a single call would make every epoch that short.
 
     Keras' own callbacks do not do all this. `BackupAndRestore` overwrites its file in place, so a process
-    that is killed while it writes leaves no backup. (`double_checkpoint` keeps a second file, which is used only
-    after an `OSError`; and weights and epoch number are in two files, which may not belong together.) It
+    that is killed while it writes leaves no backup. (`double_checkpoint` keeps a second file, which is used
+    only after an `OSError`; and weights and epoch number are in two files, which may not belong together.) It
     checks no file and does not use fsync. It saves within epochs but resumes only at their beginning, does
     not save metrics, random states or log files, and does not handle signals. `OrbaxCheckpoint` saves more,
     and in the background. But it needs another package, restores nothing by itself, saves neither the
@@ -255,8 +255,8 @@ class Checkpoint(keras.callbacks.Callback):
             self._restore_random_states()
 
     def on_train_batch_begin(self, batch, logs=None):
-        # Within an epoch the states are restored here and not when the epoch begins: a loader of torch draws a
-        # random number at that moment, and the saved state already includes this draw.
+        # Within an epoch the states are restored here and not when the epoch begins: a loader of torch draws
+        # a random number at that moment, and the saved state already includes this draw.
         self._restore_random_states()
 
     def _restore_random_states(self):
