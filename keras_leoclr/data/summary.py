@@ -100,7 +100,7 @@ def describe(
             lines["levels"] = levels.text()
         of_source, labels = of_labels(source, verify)
         lines |= of_source
-        lines["would skip"] = _skipped(source.failures, verify)
+        lines["unreadable"] = _skipped(source.failures, verify)
     return Description(lines, count, source.failures, labels)
 
 
@@ -188,13 +188,13 @@ def _of_headers(headers: Iterable[decode.Header]) -> dict[str, str]:
         "height": f"min {least[1]}, median {middle[1]}, max {most[1]}",
         "formats": _counts(h.format for h in headers),
         "modes": _counts(h.mode for h in headers),
-        "turned": f"{sum(h.orientation > 1 for h in headers):,} by their EXIF orientation",
+        "rotated": f"{sum(h.orientation > 1 for h in headers):,}, as their EXIF orientation says",
     }
 
 
 def _skipped(failures: Failures, verify: bool) -> str:
     if not failures.count:
-        return "nothing" + ("" if verify else ", by the headers; --verify decodes every picture")
+        return "none" + ("" if verify else " by their headers; --verify decodes every picture")
     items = failures.items()
     lines = [f"{failures.count:,}", *(f"  {shown(path)}: {reason}" for path, reason in items[:LISTED])]
     if len(items) > LISTED:

@@ -38,12 +38,14 @@ class Chart(NamedTuple):
         drawing: the curves.
         legend: (piece of the curve, label) of each curve; empty where there is only one.
         numbers: the table that opens below.
+        about: a sentence on what is shown; "" for none.
     """
 
     title: str
     drawing: Markup
     legend: list[tuple[Markup, str]]
     numbers: Table
+    about: str = ""
 
 
 def chart(
@@ -54,6 +56,7 @@ def chart(
     level: tuple[float, str] | None = None,
     marks: Sequence[float] = (),
     gap: float | None = None,
+    about: str = "",
 ) -> Chart:
     """Draws curves.
 
@@ -65,6 +68,7 @@ def chart(
         level: a value that a line is drawn at, and its name.
         marks: places on the horizontal axis with a dashed line, such as where the run was resumed.
         gap: points that lie further apart are not joined.
+        about: a sentence on what is shown, below the caption.
     """
     lines = [line for line in lines if line.points]
     show = (lambda value: f"{100 * value:.4g} %") if percent else (lambda value: f"{value:.4g}")
@@ -78,7 +82,7 @@ def chart(
     for line in lines:
         _curve(plot, line, show, gap)
     legend = [(key(line.kind).embedded(), line.label) for line in lines] if len(lines) > 1 else []
-    return Chart(title, drawing.embedded(), legend, _numbers(title, lines, x_label, show))
+    return Chart(title, drawing.embedded(), legend, _numbers(title, lines, x_label, show), about)
 
 
 def _axes(drawing, lines, x_label, percent, level, marks):

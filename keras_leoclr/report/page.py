@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.result_columns import name_apart
+from keras_leoclr.report import explanations
 from keras_leoclr.report.reading import RunRecord, read_run
 from keras_leoclr.report.rendering import page
 from keras_leoclr.report.sections import (
@@ -89,7 +90,13 @@ def write_report(
     content = {section.name: section.make(runs) for section in SECTIONS}
     content["missing"] = summary.missing(runs)  # while the others were made, more may have turned out so
     shown = [
-        {"name": section.name, "heading": section.heading, "template": section.template, "content": found}
+        {
+            "name": section.name,
+            "heading": section.heading,
+            "about": explanations.SECTIONS.get(section.name, ""),
+            "template": section.template,
+            "content": found,
+        }
         for section in SECTIONS
         if (found := content[section.name])
     ]

@@ -21,6 +21,7 @@ OTHERS = {
     "raw pixels": "raw pixels",
 }
 MEASURES = {"linear": "linear", "knn": "kNN"}
+MONITORED = {name: f"kNN {kind}" for name, kind in zip(KNN, KINDS.values(), strict=True)}
 
 
 class Point(NamedTuple):
@@ -90,13 +91,13 @@ def _loss(run):
     if not values:
         return
     (_, first), (epoch, last) = values[0], values[-1]
-    where = f"{last:.2f} of that of guessing in epoch {epoch:g}"
+    where = f"{last:.2f} times that of guessing in epoch {epoch:g}"
     if last > 0.99:
         yield Point(NO, f"The loss is {where}: the training task is not being solved.")
     elif len(values) > 1 and last > first:
-        yield Point(OPEN, f"The loss is {where}, more than the {first:.2f} it began with.")
+        yield Point(OPEN, f"The loss is {where}, higher than in the first epoch ({first:.2f}).")
     else:
-        yield Point(YES, f"The loss is {where} (first epoch {first:.2f}; 1 is guessing).")
+        yield Point(YES, f"The loss is {where}; it was {first:.2f} times in the first epoch.")
 
 
 def _spread(run):
@@ -104,10 +105,11 @@ def _spread(run):
     if not values or not isinstance(width, int) or width < 1:
         return
     share = values[-1][1] * math.sqrt(width)
+    how = f"their standard deviation is {share:.0%} of the largest possible"
     if share < 0.1:
-        yield Point(NO, f"The queries have collapsed: their spread is {share:.0%} of the largest possible.")
+        yield Point(NO, f"The queries have collapsed: different images have nearly the same, {how}.")
     else:
-        yield Point(YES, f"The queries are spread out: {share:.0%} of the largest possible deviation.")
+        yield Point(YES, f"Different images have different queries: {how}.")
 
 
 def _monitor(run):
@@ -116,18 +118,21 @@ def _monitor(run):
     if not values or len(values) < 2:
         return
     (start, first), (epoch, last) = values[0], values[-1]
-    text = f"{KNN[column]} on held-out training images went from {first:.1%} to {last:.1%} in epoch {epoch:g}"
+    text = (
+        f"{MONITORED[column]} on held-out training images went from {first:.1%} in epoch {start:g} "
+        f"to {last:.1%} in epoch {epoch:g}"
+    )
     half = _half_width(run, column, (start, first), (epoch, last))
     if half is None:
         yield Point(OPEN, f"{text}.")
         return
-    chance = f"the ± {100 * half:.1f} points that chance makes"
+    chance = f"the ± {100 * half:.1f} points that the choice of the images can make"
     if last - first > half:
-        yield Point(YES, f"{text}, more than {chance}.")
+        yield Point(YES, f"{text}: it rose by more than {chance}.")
     elif first - last > half:
-        yield Point(NO, f"{text}: it fell, by more than {chance}.")
+        yield Point(NO, f"{text}: it fell by more than {chance}.")
     else:
-        yield Point(OPEN, f"{text}, within {chance}.")
+        yield Point(OPEN, f"{text}: the change is within {chance}.")
 
 
 def _half_width(run, column, *points):
@@ -150,7 +155,8 @@ def _chance(run):
     level, how = level
     words = f"{words} {KINDS[kind_of_results([line])]}"
     text = (
-        f"{words} {line['value']:.1%} ({line['low']:.1%} to {line['high']:.1%}) against {level:.1%} of {how}."
+        f"{words} is {line['value']:.1%} (95 % interval {line['low']:.1%} to {line['high']:.1%}); "
+        f"{how} reaches {level:.1%}."
     )
     return [Point(YES if line["low"] > level else NO, _sentence(text))]
 
@@ -167,10 +173,14 @@ def _against(run, other):
             continue
         change, low, high = (100 * value for value in found)
         measure = f"{words} {KINDS[kind_of_results([mine])]}"
-        text = f"{measure} {change:+.1f} points against {name} ({low:+.1f} to {high:+.1f}): "
         mark = YES if low > 0 else NO if high < 0 else OPEN
-        text += {YES: "better.", NO: "worse.", OPEN: "not to be told apart."}[mark]
-        points.append(Point(mark, _sentence(text)))
+        if mark == OPEN:
+            text = f"is not clearly different from that of {name}: {change:+.1f} points"
+            ends = f"{low:+.1f} to {high:+.1f}"
+        else:
+            text = f"is {abs(change):.1f} points {'higher' if mark == YES else 'lower'} than that of {name}"
+            ends = " to ".join(f"{end:.1f}" for end in sorted((abs(low), abs(high))))
+        points.append(Point(mark, _sentence(f"{measure} {text} (95 % interval {ends}).")))
     return points
 
 
@@ -187,11 +197,17 @@ def _headline(training, chance, compared):
     if not marks["random"]:
         signs = {point.mark for point in training}
         if YES in signs and NO not in signs:
-            return OPEN, "The training goes as it should; what it is worth has not been measured."
-        return OPEN, "Whether it is learning cannot be told from what is there."
+            return (
+                OPEN,
+                "The training task is being learned; how good the features are has not been measured.",
+            )
+        return OPEN, "Whether it is learning cannot be said: what would show it was not measured."
     if NO in marks["random"]:
         if YES in marks["random"]:
-            return OPEN, "Better than a random backbone in one measure and worse in the other."
+            return (
+                OPEN,
+                "The pretrained backbone is better than a random one in one measure and worse in the other.",
+            )
         return NO, "The pretrained backbone is worse than a random one."
     if YES not in marks["random"]:
         return NO, "No sign of learning: the pretrained backbone is not better than a random one."
@@ -208,7 +224,10 @@ def _headline(training, chance, compared):
 def _headline_after(marks):
     """The headline on a training that began with weights of a file."""
     if {YES, NO} <= marks:
-        return OPEN, "Better than the weights that it began with in one measure and worse in the other."
+        return (
+            OPEN,
+            "In one measure better than the weights that it began with, and in the other worse.",
+        )
     if NO in marks:
         return NO, "The pretrained backbone is worse than the weights that it began with."
     if YES in marks:

@@ -64,7 +64,7 @@ def test_a_folder_of_turned_pictures_is_upright_in_pixels_sizes_and_words(tmp_pa
         difference = np.abs(element["image"].astype(int) - expected[name])
         assert difference.max() <= (BLOCKS if name.startswith("JPEG") else 0), name
     text, _ = summarize(str(tmp_path))
-    assert f"turned      {7 * len(KINDS)} by their" in text
+    assert f"rotated     {7 * len(KINDS)}, as their" in text
     assert "width       min 37, median 45, max 53" in text and "height      min 37, median 45" in text
 
 

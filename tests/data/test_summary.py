@@ -35,16 +35,16 @@ def test_command_describes_a_folder(many, capsys):
         r"modes       RGB 100, L 1",
         r"classes     4; smallest class0 (25 pictures), largest class1 (26 pictures)",
         r"ignored     1 file: .txt 1",
-        r"would skip  nothing, by the headers",
+        r"unreadable  none by their headers",
     ):
         assert line in out
 
 
 def test_command_names_what_would_be_skipped(with_bad, capsys):
     status, out, _ = said(capsys, with_bad)
-    assert status == 1 and "would skip  1\n" in out and "empty.jpg: empty, 0 bytes" in out
+    assert status == 1 and "unreadable  1\n" in out and "empty.jpg: empty, 0 bytes" in out
     status, out, _ = said(capsys, with_bad, "--verify")
-    assert status == 1 and "would skip  2\n" in out and "cut.jpg: damaged: " in out
+    assert status == 1 and "unreadable  2\n" in out and "cut.jpg: damaged: " in out
 
 
 def test_command_describes_other_sources(tmp_path, own_data_set, capsys):

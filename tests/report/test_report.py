@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from keras_leoclr import cli, report
+from keras_leoclr.report import explanations
+from keras_leoclr.report.page import SECTIONS
 from keras_leoclr.report.reading import read_run
 from keras_leoclr.report.sections.embedding import EXPLAINED, maps, neighbours
 from keras_leoclr.report.sections.method import _of_all, _of_one
@@ -68,6 +70,15 @@ def test_things_that_crops_miss_are_named():
         "In 1 pictures, a crop misses 67% of the things on average, and in 1 of them the crops have no thing "
         "in common that all of them show."
     ]
+
+
+def test_sections_and_curves_say_what_their_words_mean(run):
+    text = Elements(page_of(run)).text
+    shown = {section.name for section in SECTIONS} & set(explanations.SECTIONS)
+    assert shown == set(explanations.SECTIONS) and all(explanations.SECTIONS[name] in text for name in shown)
+    for column in read_run(run).history:
+        title, about = explanations.CURVES[column]
+        assert title in text and about in text
 
 
 def test_every_picture_has_a_text_and_nothing_comes_from_outside(run):
@@ -135,7 +146,7 @@ def test_several_runs_are_laid_on_top_of_each_other_and_compared(run, tmp_path, 
     assert "differences" == elements.named("section")[0]["id"]
     assert "run is ahead of other, by 30.0 points in the accuracy of a linear classifier" in elements.text
     assert elements.text.count("raw pixels") - elements.text.count("than raw pixels") >= 2
-    loss = re.search(r'aria-label="Loss, as a share.*?</figure>', page, re.S)[0]
+    loss = re.search(r'aria-label="Loss divided by.*?</figure>', page, re.S)[0]
     assert loss.count("<polyline") == 4  # two curves, two keys of the legend
     assert "learning_rate (differs)" in elements.text and "-30.0" in elements.text
     data = json.loads(re.search(r'id="map-data">(.*?)</script>', page, re.S)[1])

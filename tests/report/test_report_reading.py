@@ -51,7 +51,7 @@ def test_a_folder_with_a_history_alone_is_a_run_in_progress(tmp_path):
     write_history(tmp_path, range(2))
     text = say_missing(tmp_path)
     assert "Training" in text and "recipe.json is missing" in text
-    assert "what it is worth has not been measured" in text
+    assert "how good the features are has not been measured" in text
 
 
 def test_results_cannot_name_files_outside_of_the_folder(copy):
@@ -67,9 +67,9 @@ def test_results_cannot_name_files_outside_of_the_folder(copy):
 def test_a_gap_and_a_resume_are_shown(copy):
     write_history(copy, [0, 1, 4, 5])
     page = page_of(copy)
-    first = re.search(r'aria-label="Loss, as a share.*?</svg>', page, re.S)[0]
+    first = re.search(r'aria-label="Loss divided by.*?</svg>', page, re.S)[0]
     assert first.count("<polyline") == 2 and first.count('class="mark"') == 1
-    assert "the run was resumed there" in page and "resumed in epoch" in page
+    assert "shows where the run was resumed" in page and "resumed in epoch" in page
 
 
 def test_history_counts_epochs_from_one(run):

@@ -49,7 +49,10 @@ def test_a_run_that_solves_nothing_or_collapses_is_not_learning(tmp_path, loss, 
 def test_chance_is_the_most_frequent_class(copy):
     for file in copy.glob("evaluation/*confusion*"):
         np.save(file, np.array([[80, 10], [5, 5]]))
-    assert any("against 90.0% of always" in point.text for point in verdict(read_run(copy)).points)
+    assert any(
+        "always naming the most frequent class reaches 90.0%" in point.text
+        for point in verdict(read_run(copy)).points
+    )
     assert any(point.mark == "no" and "90.0%" in point.text for point in verdict(read_run(copy)).points)
 
 

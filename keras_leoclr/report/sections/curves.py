@@ -8,30 +8,15 @@ from typing import Any
 
 from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results
 from keras_leoclr.report.charts import Line, chart
+from keras_leoclr.report.explanations import CURVES
 from keras_leoclr.report.reading import RunRecord
 
-HISTORY = {
-    "loss_to_chance": "Loss, as a share of that of guessing",
-    "loss": "Loss",
-    "knn_top1": "kNN accuracy on held-out training images, %",
-    "knn_map": "Mean average precision of kNN on held-out training images, %",
-    "online_linear_top1": "Linear accuracy there, of a classifier trained alongside, %",
-    "probe_map": "Mean average precision there, of a linear classifier trained alongside, %",
-    "positive_similarity": "Cosine of a query and its keys",
-    "negative_similarity": "Cosine of a query and the negatives",
-    "feature_std": "Deviation of the queries",
-    "contrast_accuracy": "Keys found among the negatives, %",
-    "learning_rate": "Learning rate",
-    "momentum": "Momentum of the key encoder",
-    "images_per_second": "Images per second",
-    "waiting": "Time spent waiting for data, %",
-}
 IN_PERCENT = ("knn_top1", "knn_map", "online_linear_top1", "probe_map", "contrast_accuracy", "waiting")
 CHANGES = {  # title, and what the strength of the change is
     "centre_crop": ("Centre crop", "share of the area that is left"),
     "random_crop": ("Random crop", "share of the area that is left"),
-    "shrink": ("Smaller picture", "share of the area that is left"),
-    "occlusion": ("Covered", "share of the area that is covered"),
+    "shrink": ("Made smaller", "share of the area that is left"),
+    "occlusion": ("Partly covered", "share of the area that is covered"),
 }
 ROBUSTNESS = either("robustness/knn")
 
@@ -39,9 +24,9 @@ ROBUSTNESS = either("robustness/knn")
 def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     """Curves over the epochs; of several runs on top of each other."""
     known = [name for run in runs for name in run.history]
-    others = [name for name in dict.fromkeys(known) if name not in HISTORY and not name.startswith("val_")]
+    others = [name for name in dict.fromkeys(known) if name not in CURVES and not name.startswith("val_")]
     charts = []
-    for name, title in {**HISTORY, **{name: name for name in others}}.items():
+    for name, (title, about) in {**CURVES, **{name: (name, "") for name in others}}.items():
         lines = [
             Line(run.name, run.history[name], number)
             for number, run in enumerate(runs)
@@ -53,9 +38,9 @@ def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
         steps = [b[0] - a[0] for line in lines for a, b in itertools.pairwise(line.points)]
         level = (1.0, "guessing") if name == "loss_to_chance" else None
         gap = 1.5 * max(min(steps, default=1), 1)
-        charts.append(chart(title, lines, "epoch", name in IN_PERCENT, level, resumed, gap))
+        charts.append(chart(title, lines, "epoch", name in IN_PERCENT, level, resumed, gap, about))
     stopped = any(run.resumed for run in runs)
-    words = "A dashed vertical line: the run was resumed there." if stopped else ""
+    words = "A dashed vertical line shows where the run was resumed." if stopped else ""
     return {"words": words, "charts": charts} if charts else None
 
 
@@ -71,7 +56,7 @@ def retrieval(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
         return None
     counts = {r.get("images") for run in runs for r in run.results if r["name"].startswith("retrieval/")}
     among = " or ".join(map(str, sorted(filter(None, counts))))
-    return {"words": f"Among {among} images.", "charts": charts}
+    return {"words": f"The crops were compared with the originals of {among} images.", "charts": charts}
 
 
 def robustness(runs: Sequence[RunRecord]) -> dict[str, Any] | None:

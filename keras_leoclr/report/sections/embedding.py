@@ -55,10 +55,12 @@ def _map(run, line):
     if sheet is not None and isinstance(tile, int) and isinstance(columns, int) and tile > 0 and columns > 0:
         used = math.ceil(count / columns) * tile  # what the neighbours take below is shown by themselves
         made |= {"tile": tile, "columns": columns, "sheet": _encoded(sheet.crop((0, 0, sheet.width, used)))}
-    explained = f"{line['value']:.0%} of the variance lies in the two directions with the largest variance"
+    share = f"{line['value']:.0%} of their variance"
     about = {
-        "pca": f"Directions: principal components; {explained}.",
-        "umap": f"Projection: UMAP; {explained}.",
+        "pca": "The axes are the two directions in which the features vary most (principal components); "
+        f"they hold {share}.",
+        "umap": "The places are those of UMAP, which keeps neighbours together; how far groups lie apart "
+        f"says nothing. The two directions in which the features vary most hold {share}.",
     }
     made["note"] = f"{count} pictures. {about.get(line.get('projection'), '')}"
     if any(len(label) > 1 for label in made.get("labels", [])):
