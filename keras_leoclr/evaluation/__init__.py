@@ -1,7 +1,7 @@
-"""What was learned, judged on frozen features, by fine-tuning and on changed images.
+"""Evaluation of backbones: on frozen features, by fine-tuning, and on changed images.
 
-Names are imported when they are first used: what judges features works without TensorFlow, what reads images
-needs it.
+Names are imported when they are first used: evaluators of features work without TensorFlow, evaluators that
+read images need it.
 """
 
 from keras_leoclr import lazy

@@ -1,4 +1,4 @@
-"""Which of several pretrained backbones is ahead, in sentences."""
+"""Sentences that say which of several pretrained backbones is ahead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results, on_same_images
 
 AHEAD, BEHIND, OPEN = "ahead", "behind", "open"
-# what the sentences are about, in this order
+# The measures that the sentences are about, in this order.
 MEASURES = {
     "linear": "{kind} of a linear classifier",
     "knn": "{kind} of the nearest neighbours (kNN)",
@@ -20,9 +20,9 @@ class Finding(NamedTuple):
     """Whether one pretrained backbone is ahead of the first one.
 
     Attributes:
-        mark: "ahead", "behind", or "open" where neither is.
+        mark: "ahead", "behind", or "open" if neither is shown.
         headline: a sentence with the difference and its interval.
-        points: (mark, sentence) of each measure that the headline does not speak of.
+        points: (mark, sentence) of each measure that the headline does not mention.
     """
 
     mark: str
@@ -31,14 +31,14 @@ class Finding(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """Two results of one measure.
+    """The results of two backbones by one measure.
 
     Attributes:
-        mark: "ahead" if the other is ahead of the first.
-        measure: its name in a sentence.
-        change: the other minus the first, in points.
-        reason: interval of the difference in words, or what is known in its place.
-        note: a sentence, or "".
+        mark: "ahead" if the other backbone is ahead of the first, or "behind", or "open".
+        measure: name of the measure as it stands in a sentence.
+        change: the other result minus the first, in percentage points.
+        reason: the interval of the difference in words, or what is known instead.
+        note: a further sentence, or "".
     """
 
     mark: str
@@ -49,11 +49,12 @@ class _Pair(NamedTuple):
 
 
 def findings(columns: Sequence[Any], entries: Mapping[str, Sequence[Any]]) -> list[Finding]:
-    """One for each further run that has a pretrained backbone.
+    """Compares each further run that has a pretrained backbone with the first run.
 
     Args:
-        columns: see `result_columns.columns`; nothing is found unless the first is a pretrained backbone.
-        entries: see `result_columns.entries`.
+        columns: the backbones, see `result_columns.columns`. The result is empty unless the first of them is
+            a pretrained backbone.
+        entries: their results, see `result_columns.entries`.
     """
     first, *others = columns
     if first.subject != "pretrained":
@@ -89,7 +90,7 @@ def _finding(entries, first, other):
 
 
 def _pair(entries, first, other, stem):
-    """The two results of a measure; None if one of them was not measured. Of kNN, that of k = 20 counts."""
+    """The two results of a measure; None if one of them was not measured. For kNN, k = 20 is used."""
     found = []
     for listed in entries.values():
         by_title = {entry.column.title: entry for entry in listed}

@@ -1,4 +1,4 @@
-"""Average precision, for pictures with several labels: the measure, and its interval by the bootstrap."""
+"""Average precision, the measure for pictures with several labels, and its interval by the bootstrap."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from keras_leoclr.evaluation.statistics import CONFIDENCE
 
-MOST_DRAWS, FEWEST_DRAWS = 1000, 200  # of the bootstrap
-WORK = 400_000_000  # scores that all draws together look at, unless the draws were fewer than FEWEST_DRAWS
-BLOCK = 250_000  # counts of drawn images held at a time: they stay in the cache
+MOST_DRAWS, FEWEST_DRAWS = 1000, 200  # limits of the number of draws of the bootstrap
+WORK = 400_000_000  # limit of the scores that all draws together visit, unless FEWEST_DRAWS exceeds it
+BLOCK = 250_000  # counts of drawn images that are held at a time, few enough for the processor's cache
 
 
 def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -34,27 +34,27 @@ def average_precisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def mean_average_precision(scores: np.ndarray, labels: np.ndarray, judged: np.ndarray | None = None) -> float:
-    """Mean of the classes' average precisions; NaN if there is nothing to take the mean of.
+    """Mean of the average precisions of the classes; NaN if no class counts.
 
     Args:
-        scores: (M, C).
+        scores: (M, C) scores of the test images.
         labels: (M, C), zeros and ones.
-        judged: (C,) bool, the classes that count; those without a positive image never do.
+        judged: (C,) bool, the classes that count, all by default; classes without a positive image never do.
     """
     return _mean(average_precisions(scores, labels)[None], judged)[0]
 
 
 def bootstrap(scores: np.ndarray, labels: np.ndarray, seed: int = 0, draws: int | None = None) -> np.ndarray:
-    """Average precisions on images that are drawn anew, with repetition, from those that were judged.
+    """Average precisions on bootstrap samples: images drawn with replacement from the test images.
 
-    The draws depend on the number of images and on the seed alone: those of two results on the same images
-    are pairs.
+    The draws depend only on the number of images and on the seed, so the draws for two results on the same
+    images are paired.
 
     Args:
-        scores: (M, C).
+        scores: (M, C) scores of the test images.
         labels: (M, C), zeros and ones.
-        seed: of the draws.
-        draws: how many; None for `number_of_draws`.
+        seed: seed of the draws; 0 by default.
+        draws: number of draws; None (the default) takes `number_of_draws`.
 
     Returns:
         (draws, C) float64; NaN where a draw holds no image of a class.
@@ -69,10 +69,10 @@ def bootstrap(scores: np.ndarray, labels: np.ndarray, seed: int = 0, draws: int 
 
 
 def number_of_draws(count: int, classes: int) -> int:
-    """Draws of the bootstrap: 1,000, and fewer, but at least 200, for very many images and classes.
+    """Number of draws of the bootstrap: 1,000, or fewer for many images and classes, but at least 200.
 
     Args:
-        count: of the images.
+        count: number of images.
         classes: number of classes.
     """
     return int(np.clip(WORK // max(1, count * classes), FEWEST_DRAWS, MOST_DRAWS))
@@ -81,12 +81,12 @@ def number_of_draws(count: int, classes: int) -> int:
 def interval(drawn: np.ndarray, value: float) -> tuple[float, float] | None:
     """95 % interval of a value by the percentiles of its bootstrap draws; None if no draw has a value.
 
-    An average precision of few images is too high in the mean, and one of images that are drawn from them
-    is so a second time. The draws are therefore moved until their mean is the value.
+    The average precision of a sample is biased upwards if the sample is small, and a bootstrap sample adds
+    this bias a second time. The draws are therefore shifted so that their mean is the value.
 
     Args:
-        drawn: (draws,); NaN for a draw without a value.
-        value: of the images themselves.
+        drawn: (draws,) values of the draws; NaN for a draw without a value.
+        value: value on the images themselves.
     """
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
@@ -100,7 +100,7 @@ def class_intervals(scores: np.ndarray, labels: np.ndarray) -> list[tuple[float,
     """95 % interval of the average precision of each class; None for a class that no image has.
 
     Args:
-        scores: (M, C).
+        scores: (M, C) scores of the test images.
         labels: (M, C), zeros and ones.
     """
     values, drawn = average_precisions(scores, labels), bootstrap(scores, labels)
@@ -113,11 +113,11 @@ def mean_interval(
     """95 % interval of the mean average precision, by the bootstrap over the images.
 
     Args:
-        scores: (M, C).
+        scores: (M, C) scores of the test images.
         labels: (M, C), zeros and ones.
-        judged: (C,) bool, the classes that count. In a draw without an image of a class the mean is of the
-            others.
-        draws: see `bootstrap`.
+        judged: (C,) bool, the classes that count, all by default. In a draw without an image of some class,
+            the mean is taken over the other classes.
+        draws: number of draws, see `bootstrap`.
     """
     value = mean_average_precision(scores, labels, judged)
     return _within(interval(_mean(bootstrap(scores, labels, draws=draws), judged), value))
@@ -132,13 +132,13 @@ def paired_interval(
     """95 % interval of the difference of two mean average precisions on the same images.
 
     Args:
-        scores: (M, C), of the first.
-        others: (M, C), of the second.
+        scores: (M, C), scores of the first classifier.
+        others: (M, C), scores of the second classifier.
         labels: (M, C), zeros and ones.
         judged: (C,) bool for each of the two, the classes that count.
 
     Returns:
-        Low and high end of the second less the first; None if nothing can be judged.
+        Low and high end of the second value minus the first; None if no class can be judged.
     """
     pair = list(zip((scores, others), judged, strict=True))
     first, second = (mean_average_precision(one, labels, counts) for one, counts in pair)
@@ -147,12 +147,12 @@ def paired_interval(
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
-    """Scores as whole numbers that order the images of each class alike, equal scores included.
+    """Ranks of the scores: whole numbers that order the images of each class alike, with equal ties.
 
-    Average precisions depend on the order alone, so these numbers are all that has to be kept.
+    Average precision depends on this order alone, so the ranks are all that has to be kept.
 
     Args:
-        scores: (M, C).
+        scores: (M, C) scores of the test images.
 
     Returns:
         (M, C) uint16, or uint32 for more than 65,536 images.
@@ -163,7 +163,7 @@ def ranks(scores: np.ndarray) -> np.ndarray:
 
 
 def _mean(values, judged):
-    """Means over the classes of (draws, C); NaN where no class has a value."""
+    """Means over the classes of values (draws, C); NaN where no class has a value."""
     if judged is not None:
         values = values[:, judged]
     known = ~np.isnan(values)
@@ -186,7 +186,7 @@ def _columns(scores, labels):
 
 
 def _drawn(count, total, seed) -> Iterator[np.ndarray]:
-    """How many times each image is drawn: (M, draws) in blocks, columns that sum to M."""
+    """Yields blocks of counts (M, draws), how often each image is drawn; each column sums to M."""
     rng = np.random.default_rng(seed)
     block = max(1, BLOCK // count)
     for first in range(0, total, block):
@@ -199,18 +199,18 @@ class _Ranked:
     """The images of one class in the order of their scores.
 
     Args:
-        scores: (M,).
+        scores: (M,) scores of the images for this class.
         labels: (M,), zeros and ones.
     """
 
     def __init__(self, scores, labels):
         self.order = np.argsort(-scores.astype("float64"), kind="stable")
         ordered = scores[self.order]
-        self.positive = np.flatnonzero(labels[self.order])  # places in the order
-        # the last place with the same score: what lies up to there passes the threshold together
+        self.positive = np.flatnonzero(labels[self.order])  # positions in the order
+        # The last position with the same score: images of equal score pass the threshold together.
         last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
         self.last = last[np.searchsorted(last, self.positive)]
-        self.among = np.searchsorted(self.positive, self.last, side="right") - 1  # place among the positives
+        self.among = np.searchsorted(self.positive, self.last, side="right") - 1  # position among positives
 
     def value(self) -> float:
         """Average precision of the images."""
@@ -219,7 +219,7 @@ class _Ranked:
         return float(np.mean((self.among + 1) / (self.last + 1)))
 
     def values(self, times: np.ndarray) -> np.ndarray:
-        """Average precisions (draws,) where the images count `times` (M, draws) times."""
+        """Average precisions (draws,) if the images count `times` (M, draws) times in each draw."""
         if not len(self.positive):
             return np.full(times.shape[1], np.nan)
         ordered = times[self.order]

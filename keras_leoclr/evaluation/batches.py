@@ -1,4 +1,4 @@
-"""Labelled images for evaluation: parts of a source, its identity, and batches of them."""
+"""Labelled images for evaluation: the identity of a source, batches of its images, and duplicate images."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from keras_leoclr.views.host import RandomView
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.settings import CLEAN
 
-STREAM_BUFFER = 10_000  # images of a source without numbers that are shuffled at a time
+STREAM_BUFFER = 10_000  # images that are shuffled at a time if the source cannot be read by number
 
 
 def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
-    """What a cache of features is bound to, besides the backbone.
+    """The identity of the data that a cache of features belongs to, besides the backbone.
 
-    Arrays are known by their content, pictures of a folder by path, size and time of change, and several
-    labels per picture, which its path does not tell, by these; others by name, split and number alone.
+    Arrays are identified by their content. Pictures of a folder are identified by path, size and time of
+    change, and by their labels if they have several, since the path does not contain these. Other sources
+    are identified by name, split and number of images alone.
 
     Args:
-        source: of `data.load`.
-        name: as `data.load` takes it.
-        split: as `data.load` takes it.
+        source: a source, as `data.load` returns it.
+        name: name of the data set, as `data.load` takes it.
+        split: name of the split, as `data.load` takes it.
     """
     source = as_source(source)
     about = {"dataset": str(name), "split": split, "count": -1 if source.count is None else source.count}
@@ -53,19 +54,19 @@ def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
 
 
 def features_identity(source: Source, name: str, split: str, views: Any) -> dict[str, Any]:
-    """What a cache of the features of a source is bound to: the images and how they are preprocessed.
+    """The identity of the features of a source, which a cache depends on: the images and their preprocessing.
 
     Args:
-        source: of `data.load`.
-        name: as `data.load` takes it.
-        split: as `data.load` takes it.
+        source: a source, as `data.load` returns it.
+        name: name of the data set, as `data.load` takes it.
+        split: name of the split, as `data.load` takes it.
         views: a `Preprocessing`, or views such as `LeOCLRViews`.
     """
     made = Preprocessing.of(views)
     about = {"size": made.image_size, "mean": list(made.mean), "std": list(made.std)}
     source = as_source(source)
     found = data_identity(source, name, split)
-    if source.part and "content" not in found:  # parts of the same number are told apart
+    if source.part and "content" not in found:  # Two parts with equally many images must not be confused.
         about["part"] = source.part
     return found | about
 
@@ -77,20 +78,21 @@ def labelled_batches(
     seed: int = 0,
     epochs: int = 0,
 ) -> tf.data.Dataset:
-    """Batches of changed images with their labels; a pure function of the arguments.
+    """Batches of augmented or changed images with their labels; a pure function of the arguments.
 
     Args:
-        source: dictionaries `{"image": (H, W, C), "label": ()}`, see `data.load`; of any sizes.
-        view: (images (B, H, W, C), seed (2,)) -> (B, S, S, 3); called with one image at a time where
-            images are of many sizes.
-        batch_size: B.
-        seed: of the views and of the order.
-        epochs: 0: the images once, in their order, the last batch may be smaller. Otherwise so many
-            passes, each shuffled anew; a last, smaller batch of a pass is dropped unless it is the only
-            one. Sources without numbers are shuffled in a buffer of 10,000 images.
+        source: dictionaries `{"image": (H, W, C), "label": ()}`, see `data.load`; the sizes may differ.
+        view: function (images (B, H, W, C), seed (2,)) -> (B, S, S, 3). If the sizes of the images differ, it
+            is called with one image at a time.
+        batch_size: B; 256 by default.
+        seed: seed of the views and of the order; 0 by default.
+        epochs: 0 (the default) yields the images once, in their order, and the last batch may be smaller.
+            A larger number yields so many passes, each shuffled anew; a smaller last batch of a pass is
+            dropped unless it is the only one. Sources that cannot be read by number are shuffled in a buffer
+            of 10,000 images.
 
     Returns:
-        tf.data of `(images (B, S, S, 3), labels (B,))`.
+        tf.data data set of `(images (B, S, S, 3), labels (B,))`.
     """
     source = as_source(source)
     source.check_labelled()
@@ -131,7 +133,7 @@ def labelled_batches(
 
 
 def image_hashes(batches: Iterable) -> np.ndarray:
-    """(N,) 64-bit hashes of the images of batches `(images, labels)`."""
+    """Computes 64-bit hashes (N,) of the images in batches `(images, labels)`."""
     hashes = []
     for images, _ in batches:
         for image in np.asarray(images):
@@ -141,10 +143,10 @@ def image_hashes(batches: Iterable) -> np.ndarray:
 
 
 def shared_images(train: Iterable, test: Iterable) -> int:
-    """How many images of the test set are, to the bit, in the training set.
+    """Counts the images of the test set that are also, bit by bit, in the training set.
 
     Args:
-        train: batches `(images, labels)`, preprocessed alike.
+        train: batches `(images, labels)`, preprocessed as those of `test`.
         test: batches `(images, labels)`.
     """
     return int(np.isin(image_hashes(test), image_hashes(train)).sum())
@@ -156,13 +158,14 @@ def clean_view(
     flip_probability: float = 0.0,
     normalised: bool = True,
 ) -> Callable[[Any, Any], Any]:
-    """Crop and flip alone, with the size and the normalisation of `views`, for `labelled_batches`.
+    """A view that only crops and flips, with the size and normalisation of `views`, for `labelled_batches`.
 
     Args:
         views: a Preprocessing, or views such as `LeOCLRViews`.
-        crop_scale: see `RandomView`; None for the whole image.
-        flip_probability: in [0, 1].
-        normalised: False leaves the values in [0, 255].
+        crop_scale: two numbers, the range of the crop's area, see `RandomView`; None (the default) takes the
+            whole image.
+        flip_probability: probability of a horizontal flip, in [0, 1]; 0 by default.
+        normalised: whether values are normalised; false leaves them in [0, 255].
     """
     preprocessing = Preprocessing.of(views)
     view = RandomView(

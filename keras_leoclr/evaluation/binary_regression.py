@@ -22,26 +22,27 @@ def decay_path(
 ) -> Iterator[np.ndarray]:
     """Minimises `mean binary cross-entropy + decay / 2 * sum(weights ** 2)` for each decay.
 
-    The cross-entropies are summed over the classes and their mean is over the images, so that each class is a
-    logistic regression of its own, and all of them are fitted in one pass. L-BFGS starts from the classes'
-    log-odds, and from the diagonal of the curvature there; each decay starts from the solution of the one
-    before. The bias does not decay.
+    The cross-entropy is summed over the classes and averaged over the images. Each class is thus a logistic
+    regression of its own, and all of them are fitted in one pass. L-BFGS starts from the log-odds of the
+    classes and uses the diagonal of the curvature there; each further decay starts from the solution of the
+    decay before. The bias is not penalised.
 
     Args:
         inputs: (N, R) float32, in the coordinates of `principal_directions`.
-        variances: (R,), of the columns of `inputs`.
+        variances: (R,), variances of the columns of `inputs`.
         labels: (N, C), zeros and ones.
         classes: C.
-        decays: >= 0, from the largest on for good starts.
-        start: (R + 1, C); by default zeros, and the log-odds as the bias.
-        max_steps: of L-BFGS, per decay.
-        tolerance: largest entry of the gradient at which to stop.
+        decays: weight decays >= 0; in falling order each is a good start for the next.
+        start: (R + 1, C) initial weights; by default zeros, with the log-odds as the bias.
+        max_steps: most steps of L-BFGS for each decay; 300 by default.
+        tolerance: L-BFGS stops when no entry of the gradient is larger; 1e-4 by default.
 
     Yields:
-        (R + 1, C) float32 for each decay, the bias last.
+        (R + 1, C) float32 weights for each decay; the last row is the bias.
     """
     count = len(inputs)
-    # half an image more on either side: the log-odds of a class that no image has, or all have, are finite
+    # Half an image is added on either side, so that the log-odds stay finite if no image or every image has a
+    # class.
     shares = (np.sum(labels, axis=0) + 0.5) / (count + 1)
     weights = start
     if start is None:
@@ -62,14 +63,14 @@ def decay_path(
 
 
 def _loss(weights, inputs, labels, decay):
-    """Loss and gradient."""
+    """Returns the loss and its gradient."""
     gradient = np.zeros_like(weights)
     total = 0.0
     rows = max(1, BLOCK // weights.shape[1])
     for first in range(0, len(inputs), rows):
         x, y = inputs[first : first + rows], labels[first : first + rows]
         logits = x @ weights[:-1] + weights[-1]
-        # log(1 + exp(z)) - y z, and 1 / (1 + exp(-z)), without an overflow at large z
+        # These are log(1 + exp(z)) - y z and 1 / (1 + exp(-z)), written so that large z does not overflow.
         small = np.exp(-np.abs(logits))
         total += float(np.log1p(small).sum(dtype="float64") + np.maximum(logits, 0).sum(dtype="float64"))
         total -= float(np.vdot(y, logits))

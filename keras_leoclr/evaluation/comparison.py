@@ -1,4 +1,4 @@
-"""Results of several backbones in one table, with their differences."""
+"""A table of the results of several backbones and of their differences."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ def compare(
     everything: bool = False,
     markdown: bool = False,
 ) -> str:
-    """One table of `results.jsonl` of runs; accuracies in percent.
+    """Writes a table of the results in `results.jsonl` of one or more runs; accuracies are in percent.
 
-    Of several runs, sentences come first which say whether the pretrained backbone of each further run is
+    With several runs, sentences come first. They say whether the pretrained backbone of each further run is
     ahead of that of the first run, by how many points, and with which interval. The table below has, for each
-    measurement, one row for each backbone: first the pretrained ones, then what is no result of the training,
-    such as raw pixels, which is listed once where the runs agree on it. Of a single run, each subject has a
-    column.
+    measurement, one row for each backbone: first the pretrained ones, then the baselines that no training
+    produced, such as raw pixels, which are listed once if the runs agree on them. With a single run, each
+    subject has a column.
 
-    All differences are from the backbone that comes first. Where both have the hits of the same test images,
-    or the ranks of their scores for mean average precision, the interval of the difference comes from a
-    paired bootstrap over the images: how often do they agree matters, not only how often they are right. A
-    difference whose 95 % interval does not hold 0 is marked with `*`. Of several lines of one measurement the
-    last counts.
+    All differences are relative to the backbone that comes first. If both results hold which test images were
+    classified correctly, or the ranks of their scores for mean average precision, the interval of the
+    difference comes from a paired bootstrap over the images, which takes into account how often the two agree
+    and not only how often each is right. A difference whose 95 % interval does not contain 0 is marked with
+    `*`. If a measurement has several lines, the last one counts.
 
     Args:
         workdirs: folders with `results.jsonl`.
-        subjects: which of the subjects that a run evaluated ("pretrained", "random", ...), in this order;
-            all by default.
-        only: names that contain this, such as "linear".
-        everything: also single classes, seeds and severities, and what was measured during training.
-        markdown: whether to write a Markdown table.
+        subjects: subjects to show, of those that a run evaluated ("pretrained", "random", ...), in this
+            order; all by default.
+        only: shows only names that contain this text, such as "linear"; all by default.
+        everything: whether to show results of single classes, seeds and severities, and those measured during
+            training, too; false by default.
+        markdown: whether to write a Markdown table; false by default.
 
     Raises:
         FileNotFoundError: if a folder has no results.
@@ -61,19 +62,20 @@ def compare_rows(
     only: str = "",
     everything: bool = False,
 ) -> list[dict[str, Any]]:
-    """What `compare` shows, as numbers.
+    """The content of the table of `compare`, as numbers.
 
     Args:
-        workdirs: see `compare`, as the others.
-        subjects: which subjects.
-        only: part of the names.
-        everything: also single classes, seeds and severities.
+        workdirs: see `compare`.
+        subjects: see `compare`.
+        only: see `compare`.
+        everything: see `compare`.
 
     Returns:
-        For each measurement `{"measurement", "values", "differences"}`; both hold, by column,
-        `{"value"}` and, where they are known, `"low"` and `"high"` of the 95 % interval; differences also
-        `"beyond_chance"` where that is known. The first column is what the others are compared with; of
-        several runs it is the pretrained backbone of the first. Each run has columns of its own.
+        For each measurement `{"measurement", "values", "differences"}`. Both `values` and `differences` hold,
+        for each column, `{"value"}` and, if they are known, `"low"` and `"high"` of the 95 % interval;
+        differences also hold `"beyond_chance"` if that is known. The others are compared with the first
+        column, which is the pretrained backbone of the first run if there are several runs. Each run has its
+        own columns.
     """
     found, labels = columns(_runs(workdirs), subjects, only, everything, once=False)
     rows = []
@@ -90,7 +92,7 @@ def compare_rows(
 
 
 def _side_by_side(found, labels):
-    """A column for each backbone, the header first."""
+    """A table with one column for each backbone; its first row is the header."""
     first, *others = found
     header = ["measurement", first.title]
     for column in others:
@@ -108,7 +110,7 @@ def _side_by_side(found, labels):
 
 
 def _below_each_other(found, labels):
-    """A row for each backbone and measurement, the header first."""
+    """A table with one row for each backbone and measurement; its first row is the header."""
     rows = [["measurement", "backbone", "result", f"difference from {found[0].title}"]]
     for label, listed in entries(found, labels).items():
         for number, entry in enumerate(listed):
@@ -123,7 +125,7 @@ def _texts(entry):
 
 
 def _runs(workdirs):
-    """Name, folder and lines of results of each."""
+    """Reads the name, the folder and the lines of results of each run."""
     runs = []
     folders = list(map(pathlib.Path, workdirs))
     for name, workdir in zip(name_apart([folder.resolve().name for folder in folders]), folders, strict=True):
@@ -135,12 +137,12 @@ def _runs(workdirs):
 
 
 def text_table(rows: Sequence[Sequence[str]], markdown: bool = False, left: int = 1) -> str:
-    """Rows of equal length, the first of them the head, as plain text or Markdown.
+    """Formats rows of equal length as plain text or Markdown; the first row is the header.
 
     Args:
-        rows: cells.
-        markdown: whether it is Markdown.
-        left: number of columns, from the first, that are flush left in plain text.
+        rows: the cells of each row.
+        markdown: whether to write Markdown; false by default.
+        left: number of columns, counted from the first, that plain text aligns to the left; 1 by default.
     """
     if markdown:
         lines = ["| " + " | ".join(row) + " |" for row in rows]

@@ -1,4 +1,4 @@
-"""Damaged pictures, in TensorFlow: six of ImageNet-C's corruptions, occlusion, and objects shown smaller.
+"""Changes of pictures, in TensorFlow: six of ImageNet-C's corruptions, occlusion, and shrunken images.
 
 The corruptions follow arXiv 1903.12261 (section 3 and its code) with that code's strengths for ImageNet
 at sizes above 64 pixels and for CIFAR below. Differences: the blur is truncated at four standard
@@ -14,16 +14,16 @@ from typing import Any
 
 from keras_leoclr.tensorflow_host import tf
 
-SMALL = 64  # pixels; up to there the strengths are CIFAR-C's
+SMALL = 64  # largest side in pixels at which the strengths of CIFAR-C are used
 
-# Strengths of severity 1 to 5.
+# The strengths of the severities 1 to 5.
 IMAGENET = {
     "gaussian_noise": (0.08, 0.12, 0.18, 0.26, 0.38),  # standard deviation
     "shot_noise": (60, 25, 12, 5, 3),  # photons at white
-    "gaussian_blur": (1, 2, 3, 4, 6),  # standard deviation, pixels
+    "gaussian_blur": (1, 2, 3, 4, 6),  # standard deviation in pixels
     "contrast": (0.4, 0.3, 0.2, 0.1, 0.05),  # factor
-    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),  # added to the value of HSV
-    "jpeg": (25, 18, 15, 10, 7),  # quality
+    "brightness": (0.1, 0.2, 0.3, 0.4, 0.5),  # amount added to the value of HSV
+    "jpeg": (25, 18, 15, 10, 7),  # quality of the JPEG encoder
 }
 CIFAR = {
     "gaussian_noise": (0.04, 0.06, 0.08, 0.09, 0.10),
@@ -36,12 +36,12 @@ CIFAR = {
 
 
 def strengths(image_size: int) -> dict[str, tuple[float, ...]]:
-    """The strengths of severity 1 to 5 of each corruption, for images of this side in pixels."""
+    """The strengths of the severities 1 to 5 of each corruption; `image_size` is the side in pixels."""
     return CIFAR if image_size <= SMALL else IMAGENET
 
 
 def corrupt(pixels: Any, corruption: str, strength: float, seed: Any) -> tf.Tensor:
-    """One of the corruptions of `strengths`, rounded to whole values as in a picture file."""
+    """Applies one of the corruptions of `strengths`; values are rounded to integers, as in a picture file."""
     damaged = _CORRUPTIONS[corruption](pixels / 255.0, strength, seed)
     return tf.round(tf.clip_by_value(damaged, 0.0, 1.0) * 255.0)
 
@@ -64,7 +64,7 @@ def _gaussian_blur(images, strength, seed):
     shape = tf.shape(images)
     for axis, taps in ((1, kernel), (2, tf.transpose(kernel, [1, 0, 2, 3]))):
         places = tf.clip_by_value(tf.range(-radius, shape[axis] + radius), 0, shape[axis] - 1)
-        images = tf.gather(images, places, axis=axis)  # repeats the border
+        images = tf.gather(images, places, axis=axis)  # This repeats the border.
         images = tf.nn.depthwise_conv2d(images, taps, [1, 1, 1, 1], "VALID")
     return images
 
@@ -102,13 +102,13 @@ _CORRUPTIONS = {
 
 
 def occlude(pixels: Any, area: float, seed: Any, fill: Any) -> tf.Tensor:
-    """A square of the given share of the area, somewhere within each image, is filled.
+    """Fills a square of the given area at a random place within each image.
 
     Args:
-        pixels: (B, S, S, 3).
-        area: in (0, 1).
-        seed: (2,).
-        fill: (3,), in [0, 255].
+        pixels: (B, S, S, 3) float32 in [0, 255].
+        area: area of the square as a share of the image, in (0, 1).
+        seed: seed of the places, shape (2,).
+        fill: (3,), colour of the square in [0, 255].
     """
     shape = tf.shape(pixels)
     count, side = shape[0], shape[1]
@@ -121,7 +121,7 @@ def occlude(pixels: Any, area: float, seed: Any, fill: Any) -> tf.Tensor:
 
 
 def centre_crop(pixels: Any, area: float) -> tf.Tensor:
-    """The centre with the given share of the area, resized to the whole."""
+    """Cuts out the centre with the given share of the area and resizes it to the size of the image."""
     side = tf.shape(pixels)[1]
     kept = tf.maximum(1, tf.cast(tf.round(tf.cast(side, tf.float32) * area**0.5), tf.int32))
     first = (side - kept) // 2
@@ -129,7 +129,7 @@ def centre_crop(pixels: Any, area: float) -> tf.Tensor:
 
 
 def shrink(pixels: Any, area: float, fill: Any) -> tf.Tensor:
-    """The whole image on the given share of the area, in the middle, the rest filled."""
+    """Shrinks the image to the given share of the area in the middle and fills the rest with `fill`."""
     side = tf.shape(pixels)[1]
     small = tf.maximum(1, tf.cast(tf.round(tf.cast(side, tf.float32) * area**0.5), tf.int32))
     before = (side - small) // 2

@@ -12,13 +12,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Objects:
-    """The objects of one picture, true or detected, in its pixels.
+    """The objects of one picture, either true or detected.
 
     Attributes:
-        boxes: (N, 4) top, left, bottom, right, pixels.
-        classes: (N,) int.
-        scores: (N,) of detections; None for true objects.
-        difficult: (N,) bool, true objects that are not judged; None for none.
+        boxes: (N, 4) top, left, bottom and right in pixels of the picture.
+        classes: (N,) int, class numbers.
+        scores: (N,) scores of detections; None for true objects.
+        difficult: (N,) bool, true objects that are not judged; None if all are.
     """
 
     boxes: np.ndarray
@@ -33,18 +33,19 @@ def average_precision(
     """COCO's average precision, computed by pycocotools.
 
     Args:
-        truth: objects of each picture. Difficult ones are COCO's crowd regions: finding them is neither
-            right nor wrong.
-        detected: detections in the same pictures, at most 100 each are judged.
+        truth: true objects of each picture. Difficult ones are treated as COCO's crowd regions: detecting
+            them counts neither as right nor as wrong.
+        detected: detections in the same pictures; the best 100 of each picture are judged.
         class_names: names of the classes.
 
     Returns:
-        `{"AP", "AP50", "AP75"}` in [0, 1], the means over the classes that occur, for overlaps of 0.50 to
-        0.95, 0.50 and 0.75; and "AP NAME" for each of these classes.
+        `{"AP", "AP50", "AP75"}` in [0, 1], means over the classes that occur. AP is averaged over the
+        overlaps 0.50 to 0.95; AP50 and AP75 are for the overlaps 0.50 and 0.75. `"AP NAME"` is the AP of each
+        of these classes.
 
     Raises:
         ImportError: if pycocotools is not installed.
-        ValueError: if there is no object to be found.
+        ValueError: if no true object exists.
     """
     try:
         from pycocotools.coco import COCO
@@ -71,7 +72,7 @@ def average_precision(
         "categories": [{"id": number, "name": name} for number, name in enumerate(class_names)],
         "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, 1)],
     }
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports every step
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints every step.
         known.createIndex()
         scores = {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
         if not found:
@@ -81,7 +82,7 @@ def average_precision(
         judge.accumulate()
         judge.summarize()
     scores |= dict(zip(scores, map(float, judge.stats[:3]), strict=True))
-    precision = judge.eval["precision"][:, :, :, 0, -1]  # overlap, recall, class; all sizes, 100 detections
+    precision = judge.eval["precision"][:, :, :, 0, -1]  # (overlap, recall, class), all sizes, 100 detections
     for number, name in enumerate(class_names):
         of_class = precision[:, :, number]
         if (of_class > -1).any():
@@ -117,20 +118,20 @@ def _xywh(box: np.ndarray) -> list[float]:
 
 
 class MeanIoU:
-    """Intersection over union per class, over the pixels of all pictures together, as VOC counts it.
+    """Intersection over union of each class, summed over the pixels of all pictures as in VOC.
 
     Args:
         class_names: names of the classes.
-        void: number in the masks that is not judged.
+        void: number in the masks that marks pixels that are not judged; 255 by default.
     """
 
     def __init__(self, class_names: Sequence[str], void: int = 255):
         self.class_names = tuple(class_names)
         self.void = void
-        self.counts = np.zeros((len(self.class_names),) * 2, np.int64)  # true class, predicted class
+        self.counts = np.zeros((len(self.class_names),) * 2, np.int64)  # rows: true class; columns: predicted
 
     def add(self, truth: np.ndarray, predicted: np.ndarray) -> None:
-        """Counts the pixels of one picture: two (H, W) arrays of class numbers."""
+        """Counts the pixels of one picture; both arguments are (H, W) arrays of class numbers."""
         classes = len(self.class_names)
         judged = truth != self.void
         pairs = truth[judged].astype(np.int64) * classes + predicted[judged]

@@ -1,4 +1,4 @@
-"""Where images lie in the space of the features, and what lies next to them."""
+"""A map of images by their features, and the nearest neighbours of images."""
 
 from __future__ import annotations
 
@@ -22,44 +22,50 @@ from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.tensorflow_host import tf
 
 PROJECTIONS = ("pca", "umap")
-LARGEST_TILE = 48  # side of a picture in the sheet, pixels
+LARGEST_TILE = 48  # side in pixels of a picture in the sheet of small pictures
 NEAR = 5
 
 
 class Embedding:
     """A map of images by their features, and the nearest neighbours of some of them.
 
-    Labels are not needed. Where there are any, they are written down beside the kNN's answer; images with the
-    label -1 have none, and do not vote. With several labels per image the answer is the class with the
-    largest share of the votes.
+    Labels are not needed. If there are labels, they are recorded beside the prediction of the kNN
+    classifier; images with the label -1 are unlabelled and do not vote. With several labels per image, the
+    prediction is the class with the largest share of the votes.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
-        bank: source of the images that neighbours are looked for in, see `data.load`.
-        queries: source of the images on the map; None for images of `bank`, which are left out of it.
+        bank: source of the images in which neighbours are searched, see `data.load`.
+        queries: source of the images on the map. None takes images of `bank`, and neighbours are then
+            searched among the other images.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        images: >= 2, most images on the map, drawn by `seed`.
-        bank_images: >= 1, most images of the bank, drawn by `seed`.
-        examples: >= 1, images on the map whose neighbours in the bank are listed, of as many classes as
-            possible.
-        neighbours: >= 1, listed for each of them.
-        projection: "pca", the two directions of the largest variance of the unit features, or "umap"
-            (arXiv 1802.03426, the package umap-learn, cosine).
-        k: neighbours that vote.
-        temperature: of the votes.
-        batch_size: images per call of the backbone.
-        seed: of the draws.
+        images: most images on the map, >= 2, drawn by `seed`; 600 by default.
+        bank_images: most images of the bank, >= 1, drawn by `seed`; 5000 by default.
+        examples: number of images on the map whose neighbours are listed, >= 1, of as many classes as
+            possible; 12 by default.
+        neighbours: number of neighbours listed for each example, >= 1; 6 by default.
+        projection: "pca" (the default), the two directions of largest variance of the unit features, or
+            "umap" (arXiv 1802.03426, package umap-learn, with cosine distance).
+        k: number of neighbours that vote; 20 by default.
+        temperature: temperature of the votes; 0.07 by default.
+        batch_size: images per call of the backbone; 256 by default.
+        seed: seed of the draws; 0 by default.
         bank_set: features (N, F) and labels (N,) or (N, C) of all images of `bank`, as `extract_features`
             returns them; by default the features of the images that are used are computed.
-        query_set: the same of `queries`.
+        query_set: features and labels of all images of `queries`, likewise.
 
     `run` yields embedding/explained, the share of the variance that lies in the first two principal
-    directions. With it lie the arrays `coordinates` (N, 2); `rows` (N,), numbers of the images among the
-    queries; `near` (N, 5), the nearest among the N; `examples` (E,), which of the N; `neighbours` and
-    `similarities` (E, `neighbours`), numbers in the bank and cosines; `labels`, `predicted` (N,) and
-    `neighbour_labels` where there are labels, with one more axis (C,) for several of them; and `pictures`, a
-    sheet of small pictures: the N, then the neighbours of each example, `tile` pixels wide, `columns` in a
-    row.
+    directions. Its arrays are, for N images on the map and E examples:
+
+    - `coordinates` (N, 2), the points of the map;
+    - `rows` (N,), the numbers of the images among the queries;
+    - `near` (N, 5), the nearest images among the N;
+    - `examples` (E,), the numbers of the examples among the N;
+    - `neighbours` and `similarities` (E, `neighbours`), numbers in the bank and cosines;
+    - if there are labels, `labels` and `predicted` (N,), and `neighbour_labels`; labels have one more axis
+      (C,) if an image has several;
+    - `pictures`, a sheet of small pictures, first the N images and then the neighbours of each example.
+      The protocol has the side `tile` of a picture in pixels and the number `columns` of pictures in a row.
 
     Raises:
         ImportError: if `projection` is "umap" and umap-learn is not installed.
@@ -92,7 +98,7 @@ class Embedding:
                 f"`projection` must be one of {', '.join(PROJECTIONS)}. Received: projection={projection!r}"
             )
         if projection == "umap":
-            _umap()  # at once, not after the features
+            _umap()  # A missing package is reported at once, not after the features were computed.
         self.projection = projection
         self.backbone, self.views = backbone, views
         self.bank = as_source(bank, "bank")
@@ -146,7 +152,7 @@ class Embedding:
         )
 
     def _rows(self):
-        """Numbers of the images on the map and in the bank."""
+        """The numbers of the images that are on the map and in the bank."""
         rng = np.random.default_rng(self.seed)
         count = self.bank.count
         if self.queries is None:
@@ -171,7 +177,7 @@ class Embedding:
         return features, labels
 
     def _tiles(self, source, rows):
-        """(N, side, side, 3) uint8."""
+        """Small pictures (N, side, side, 3) uint8 of images."""
         side = min(self.views.image_size, LARGEST_TILE)
         view = clean_view(self.views, normalised=False)
         tiles = []
@@ -183,28 +189,28 @@ class Embedding:
 
 
 def _labelled(source):
-    """Sources without labels get the label 0, so that they can be batched as the others."""
+    """Gives the label 0 to images of sources without labels, so that they can be batched as others."""
     if source.labelled:
         return source
     return source.map(lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)})
 
 
 def project(features: np.ndarray, projection: str = "pca", seed: int = 0) -> tuple[np.ndarray, float]:
-    """Features as points of the plane.
+    """Projects features to points of the plane.
 
     Args:
-        features: (N, F), N >= 2, scaled to length 1 here.
-        projection: "pca" or "umap".
-        seed: of UMAP.
+        features: (N, F), N >= 2; they are scaled to length 1 here.
+        projection: "pca" (the default) or "umap".
+        seed: seed of UMAP; 0 by default.
 
     Returns:
-        (N, 2), and the share of the variance in the first two principal directions, in [0, 1].
+        Points (N, 2), and the share of the variance in the first two principal directions, in [0, 1].
     """
     centred = unit_rows(features).astype("float64")
     centred -= centred.mean(axis=0)
     left, scales, right = np.linalg.svd(centred, full_matrices=False)
     two = np.zeros((len(centred), 2))
-    # the largest weight of a direction is positive: the sign is not left to chance
+    # The sign of a principal direction is arbitrary. It is fixed by making the largest weight positive.
     signs = np.sign(np.take_along_axis(right[:2], np.abs(right[:2]).argmax(axis=1)[:, None], 1))[:, 0]
     two[:, : len(signs)] = left[:, :2] * scales[:2] * np.where(signs == 0, 1, signs)
     total = float((scales**2).sum())
@@ -227,13 +233,13 @@ def _umap():
 
 
 def spread(labels: np.ndarray, count: int) -> np.ndarray:
-    """Numbers of `count` images, taken from the classes in turn, ascending within a class.
+    """Selects `count` images, taking one from each class in turn; within a class, numbers ascend.
 
     Args:
-        labels: (N,).
-        count: as many as there are, at most N.
+        labels: (N,) labels of the images.
+        count: number of images, at most N.
     """
-    turn = np.zeros(len(labels), int)  # how many of its class come before an image
+    turn = np.zeros(len(labels), int)  # number of images of the same class that come before an image
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
         turn[own] = np.arange(len(own))
@@ -241,7 +247,7 @@ def spread(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def contact_sheet(tiles: np.ndarray, columns: int) -> np.ndarray:
-    """Tiles (N, s, s, 3) as one picture (rows * s, columns * s, 3), row by row; the rest is black."""
+    """Puts tiles (N, s, s, 3) into one picture (rows * s, columns * s, 3), row by row, on black."""
     count, side = tiles.shape[:2]
     rows = -(-count // columns)
     whole = np.zeros((rows * columns, *tiles.shape[1:]), tiles.dtype)

@@ -8,14 +8,14 @@ from keras_leoclr.evaluation.labels import kind_of
 
 
 def check_features(train_features, train_labels, test_features, test_labels) -> None:
-    """Checks four arrays that a classifier is fitted to and judged by.
+    """Checks the features and labels that a classifier is fitted to and judged by.
 
-    Warns of classes that only the test set has: with one label per image, their images count as wrong; with
-    several, they are left out of the mean average precision.
+    Warns of classes that occur only in the test set: with one label per image, their images count as wrong;
+    with several labels, the classes are left out of the mean average precision.
 
     Raises:
-        ValueError: unless features are finite (N, F), labels are integers (N,) >= 0, or zeros and ones
-            (N, C), and there are classes to tell apart.
+        ValueError: unless features are finite (N, F), labels are integers (N,) >= 0 or zeros and ones
+            (N, C), and there are at least two classes to tell apart.
     """
     kind = kind_of(train_labels, test_labels)
     for name, features, labels in (
@@ -35,8 +35,9 @@ def check_features(train_features, train_labels, test_features, test_labels) -> 
 
 
 def check_finite(name: str, features: np.ndarray) -> None:
-    """Raises ValueError at NaN or infinity, with the number of rows."""
-    # min and max pass a NaN on: no array of booleans as large as the features is made
+    """Raises ValueError if a feature is NaN or infinite, with the number of such rows."""
+    # The minimum and the maximum are NaN if any value is. This avoids a boolean array as large as the
+    # features.
     if not (np.isfinite(np.min(features)) and np.isfinite(np.max(features))):
         bad = int((~np.isfinite(features)).any(axis=1).sum())
         raise ValueError(f"`{name}` must be finite. Received: {bad} rows with NaN or infinity")

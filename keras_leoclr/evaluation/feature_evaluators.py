@@ -1,4 +1,4 @@
-"""Evaluators of frozen features: kNN, linear, linear with few labels."""
+"""Evaluators of frozen features: kNN, a linear classifier, and a linear classifier with few labels."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from keras_leoclr.evaluation.statistics import mean_of_runs
 
 @dataclasses.dataclass(eq=False, repr=False)
 class FeatureEvaluator:
-    """What the evaluators of features are given first, in this order, and check.
+    """The base of the evaluators of features: it holds and checks their first four arguments.
 
     Args:
-        train_features: (N, F).
+        train_features: (N, F) features of the training images.
         train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
-        test_features: (M, F).
-        test_labels: (M,), or (M, C), as the training labels.
+        test_features: (M, F) features of the test images.
+        test_labels: (M,), or (M, C), of the same kind as the training labels.
     """
 
     train_features: np.ndarray
@@ -37,31 +37,31 @@ class FeatureEvaluator:
 
     @property
     def sets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The four arrays."""
+        """The four arrays, in the order of the arguments."""
         return self.train_features, self.train_labels, self.test_features, self.test_labels
 
     @property
     def kind(self) -> LabelKind:
-        """Whether images have one label or several, and what follows from it."""
+        """The kind of the labels, one or several per image, with the methods that depend on it."""
         return kind_of(self.train_labels)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class KNN(FeatureEvaluator):
-    """kNN accuracy, see `evaluation.knn`.
+    """Accuracy of a kNN classifier, see `evaluation.knn`.
 
     Args:
-        train_features: (N, F); these four arrays as in `FeatureEvaluator`.
+        train_features: (N, F); these four arrays are described in `FeatureEvaluator`.
         train_labels: (N,).
         test_features: (M, F).
         test_labels: (M,).
-        k: numbers of neighbours, all judged in one pass; those above N are clipped, and both numbers
-            written down.
-        temperature: of the votes' weights, > 0.
-        leave_one_out: judge the training images too, each by the others.
+        k: numbers of neighbours, all judged in one pass; (20,) by default. Numbers above N are clipped, and
+            both numbers are recorded.
+        temperature: temperature of the weights of the votes, > 0; 0.07 by default.
+        leave_one_out: whether the training images are judged too, each by the others; false by default.
 
-    `run` yields knn/top1 and knn/top5, for leave-one-out knn_train/top1 and knn_train/top5, by k; with
-    several labels per image knn/map and knn_train/map.
+    `run` yields knn/top1 and knn/top5 for each k, and knn_train/top1 and knn_train/top5 for the training
+    images. With several labels per image it yields knn/map and knn_train/map.
     """
 
     k: Sequence[int] = (20,)
@@ -85,18 +85,18 @@ class KNN(FeatureEvaluator):
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Linear(FeatureEvaluator):
-    """Accuracy of a linear classifier of all features at once, see `evaluation.fit_linear`.
+    """Accuracy of a linear classifier that is fitted to all features at once, see `evaluation.fit_linear`.
 
-    The weight decay is chosen on held-out training images. `LinearProbe` is the protocol of MoCo and the
-    paper instead: a head that SGD trains on random crops of the images.
+    The weight decay is chosen on held-out training images. The protocol of MoCo and of LeOCLR's paper, a head
+    that SGD trains on random crops of the images, is `LinearProbe`.
 
     Args:
-        train_features: (N, F); these four arrays as in `FeatureEvaluator`.
+        train_features: (N, F); these four arrays are described in `FeatureEvaluator`.
         train_labels: (N,).
         test_features: (M, F).
         test_labels: (M,).
-        weight_decays: candidates.
-        seed: of the held-out part.
+        weight_decays: candidates for the weight decay; 1 to 1e-6 by default.
+        seed: seed of the held-out part; 0 by default.
 
     `run` yields linear/top1, linear/top5 and linear/mean_per_class; with several labels per image linear/map.
     """
@@ -125,15 +125,15 @@ class FewLabels(FeatureEvaluator):
     """Linear accuracy with a few labelled images per class, see `evaluation.linear_probe_few_labels`.
 
     Args:
-        train_features: (N, F); these four arrays as in `FeatureEvaluator`.
+        train_features: (N, F); these four arrays are described in `FeatureEvaluator`.
         train_labels: (N,).
         test_features: (M, F).
         test_labels: (M,).
-        per_class: labelled images of each class.
-        draws: how many times they are drawn.
-        seed: of the draws.
+        per_class: number of labelled images of each class; 10 by default.
+        draws: number of times that labelled images are drawn; 5 by default.
+        seed: seed of the draws; 0 by default.
 
-    `run` yields linear_few/top1 and linear_few/top5, means over the draws; the interval is of that mean. With
+    `run` yields linear_few/top1 and linear_few/top5, means over the draws with the interval of the mean. With
     several labels per image it yields linear_few/map.
     """
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from keras_leoclr.evaluation.neighbour_search import unit_rows
 
-CHUNK = 1024  # rows whose distances to the others are held at a time
+CHUNK = 1024  # number of rows whose distances to the others are held at a time
 
 
 def alignment(features: np.ndarray, others: np.ndarray, alpha: float = 2.0) -> float:
@@ -14,11 +14,11 @@ def alignment(features: np.ndarray, others: np.ndarray, alpha: float = 2.0) -> f
 
     Args:
         features: (N, F), scaled to length 1 here.
-        others: (N, F), row i of the same image as row i of `features`.
-        alpha: > 0.
+        others: (N, F); row i is of the same image as row i of `features`. Scaled to length 1 here.
+        alpha: exponent, > 0; 2 by default.
 
     Returns:
-        In [0, 2 ** alpha]; 0 if both views of each image have the same features.
+        A number in [0, 2 ** alpha]; 0 if both views of each image have the same features.
     """
     distances = np.linalg.norm(unit_rows(features) - unit_rows(others), axis=1)
     return float(np.mean(distances**alpha))
@@ -29,16 +29,16 @@ def uniformity(features: np.ndarray, t: float = 2.0) -> float:
 
     Args:
         features: (N, F), N >= 2, scaled to length 1 here.
-        t: > 0.
+        t: factor of the squared distance, > 0; 2 by default.
 
     Returns:
-        In [-4 t, 0]; 0 for collapsed features.
+        A number in [-4 t, 0]; 0 for collapsed features.
     """
     features = unit_rows(features)
     count, total = len(features), 0.0
     for first in range(0, count, CHUNK):
         part = features[first : first + CHUNK]
-        # |x - y|^2 = 2 - 2 x.y; each chunk with itself and with what follows
+        # |x - y|^2 = 2 - 2 x.y; each chunk is compared with itself and with the rows that follow it.
         pairs = np.exp(2 * t * (part @ features[first:].T - 1.0))
         own = pairs[:, : len(part)]
         total += np.triu(own, 1).sum(dtype="float64") + pairs[:, len(part) :].sum(dtype="float64")
@@ -51,10 +51,10 @@ def rankme(features: np.ndarray) -> float:
     `exp(-sum_i p_i log p_i)` with `p_i = s_i / sum(s) + 1e-7`, s the singular values.
 
     Args:
-        features: (N, F), as they are: not centred, not scaled.
+        features: (N, F); they are neither centred nor scaled.
 
     Returns:
-        About 1 for collapsed features, at most min(N, F).
+        A number of about 1 for collapsed features, at most min(N, F).
     """
     values = np.linalg.svd(np.asarray(features, "float64"), compute_uv=False)
     shares = values / max(values.sum(), 1e-30) + 1e-7

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once."""
+"""Computes the features of a frozen backbone once and keeps them in a cache."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from keras_leoclr.runs.files import locked, whole_path, write_json
 from keras_leoclr.terminal import Bar
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-FILES = ("features", "labels")  # of a cache
-SAVE_EVERY = 20  # batches after which what was computed is safe
+FILES = ("features", "labels")  # names of the files of a cache
+SAVE_EVERY = 20  # batches after which the features so far are saved
 
 
 def extract_features(
@@ -39,32 +39,33 @@ def extract_features(
     precision: str | None = None,
     devices: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Features of every image, with BatchNorm in inference mode.
+    """Computes the features of every image, with BatchNorm in inference mode.
 
-    With `cache` they are kept in a folder whose name is a checksum of the backbone (configuration and
-    weights), of `identity` and of the precision: asked for again, they are mapped from there. Interrupted
-    in the middle, the next call goes on after the last batch that was saved. The folder appears under
-    its name only when it is complete.
+    With `cache` the features are kept in a folder whose name is a checksum of the backbone (configuration and
+    weights), of `identity` and of the precision. A second call with the same arguments maps them from there.
+    After an interruption, the next call continues after the last batch that was saved. The folder gets its
+    name only when it is complete.
 
     Args:
         backbone: (B, H, W, C) -> (B, F), or feature maps, which are averaged.
-        dataset: batches `(images, labels)`, see `data.image_batches`; the same at every pass. Raw images for
-            a backbone that normalises them itself, pixels in [0, 255], see `backbones.with_normalization`.
-        verbose: whether to show a progress bar.
-        cache: folder of caches; None keeps nothing.
-        identity: what `dataset` is made of, anything JSON can hold: the data's identity, see
-            `evaluation.data_identity`, the split, size, mean and deviation. Needed with `cache`.
-        precision: policy that the backbone computes in, such as "mixed_bfloat16"; None for its own.
-        devices: names as `keras.device` takes them, such as ("gpu:0", "gpu:1"); batches go to them
-            in turn, each has a copy of the backbone. None for all GPUs that the backend sees.
+        dataset: batches `(images, labels)`, see `data.image_batches`; every pass must yield the same. The
+            images are normalised, unless the backbone normalises them itself; it then takes raw pixels in
+            [0, 255], see `backbones.with_normalization`.
+        verbose: whether to show a progress bar; false by default.
+        cache: folder of caches; None (the default) keeps nothing.
+        identity: identity of `dataset`, anything that JSON can hold: that of the data, see
+            `evaluation.data_identity`, the split, the size, the mean and the deviation. Needed with `cache`.
+        precision: dtype policy that the backbone computes in, such as "mixed_bfloat16"; None for its own.
+        devices: names as `keras.device` takes them, such as ("gpu:0", "gpu:1"). Each device has a copy of the
+            backbone, and batches go to them in turn. None for all GPUs that the backend sees.
 
     Returns:
-        features (N, F) float32 and labels (N,) int64, or (N, C) uint8 for several labels per image; mapped
-        from files, read-only, with `cache`.
+        Features (N, F) float32 and labels (N,) int64, or (N, C) uint8 for several labels per image. With
+        `cache` they are mapped from files and read-only.
 
     Raises:
         ValueError: if the dataset is empty, the images do not fit the backbone, a value is not finite, or the
-            backbone normalises images and these are no pixels in [0, 255], as normalised ones are.
+            backbone normalises images itself and these are not pixels in [0, 255].
     """
     devices = gpus() if devices is None else tuple(devices)
     with predicting(backbone, _checked(precision), devices) as (backbone, predictors):
@@ -83,7 +84,7 @@ def _extract(backbone, dataset, verbose, cache, identity, predictors):
     folder = pathlib.Path(cache) / key
     if not folder.is_dir():
         with locked(folder.with_suffix(".lock")):
-            if not folder.is_dir():  # another process may have made it meanwhile
+            if not folder.is_dir():  # Another process may have made the folder in the meantime.
                 _fill(folder, backbone, dataset, verbose, about, predictors)
     return tuple(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in FILES)
 
@@ -91,7 +92,7 @@ def _extract(backbone, dataset, verbose, cache, identity, predictors):
 def checksum(backbone: keras.Model) -> str:
     """SHA-256 of a model's configuration and weights; equal only if they are equal to the bit.
 
-    Names, which Keras numbers through, do not count, nor does whether layers are trained.
+    Names, which Keras numbers as it creates layers, do not count, nor does whether layers are trainable.
     """
     config = backbone.get_config()
     names = {}
@@ -116,7 +117,7 @@ def _collect_names(config: Any, names: dict[str, str]) -> None:
 
 
 def _renamed(config: Any, names: dict[str, str]) -> Any:
-    """The configuration with layers called by their number, also where they are wired together."""
+    """The configuration with layers named by their number, also where the connections name them."""
     if isinstance(config, dict):
         return {key: _renamed(value, names) for key, value in config.items() if key != "trainable"}
     if isinstance(config, (list, tuple)):
@@ -125,11 +126,11 @@ def _renamed(config: Any, names: dict[str, str]) -> Any:
 
 
 def in_precision(backbone: keras.Model, precision: str | None) -> keras.Model:
-    """The backbone itself, or a copy of it whose layers compute in another precision.
+    """Returns the backbone itself, or a copy of it whose layers compute in another precision.
 
     Args:
         backbone: any Keras model.
-        precision: "float32", "mixed_bfloat16", "mixed_float16" or None for the backbone's own.
+        precision: "float32", "mixed_bfloat16", "mixed_float16", or None for the backbone's own precision.
     """
     return backbone if _checked(precision) is None else copy_of(backbone, dtype=precision)
 
@@ -143,7 +144,7 @@ def _checked(precision):
 def _feature_batches(
     backbone, dataset, verbose, predictors, skip=0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Features and labels of each batch after the first `skip`."""
+    """Yields the features and labels of each batch after the first `skip` batches."""
     check_channels_last(backbone)
     raw = takes_raw(backbone)
     target = getattr(dataset, "cardinality", None)
@@ -156,7 +157,7 @@ def _feature_batches(
         for number, (images, labels) in enumerate(dataset, 1):
             _check_size(images, backbone.input_shape[1:])
             if number > skip:
-                images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend
+                images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend.
                 finite("dataset", images, rows)
                 if raw and images.min() < 0:
                     raise ValueError(
@@ -189,7 +190,7 @@ def _check_size(images, expected):
 
 
 def _fill(folder, backbone, dataset, verbose, about, predictors):
-    """Makes the folder: raw rows and a count of them while it grows, .npy files at the end."""
+    """Fills the folder: raw rows and a count of them while it grows, .npy files when it is complete."""
     partial = folder.with_suffix(".partial")
     partial.mkdir(parents=True, exist_ok=True)
     progress = partial / "done.json"
@@ -200,7 +201,7 @@ def _fill(folder, backbone, dataset, verbose, about, predictors):
     width = backbone.output_shape[-1]
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context((partial / f"{name}.raw").open("ab")) for name in FILES}
-        for name, file in files.items():  # without rows that were written after the last count
+        for name, file in files.items():  # Rows that were written after the last count are cut off.
             dtype, shape = _layout(name, rows, width, classes)
             file.truncate(np.dtype(dtype).itemsize * math.prod(shape))
         for features, labels in _feature_batches(backbone, dataset, verbose, predictors, skip=number):
@@ -228,7 +229,7 @@ def _fill(folder, backbone, dataset, verbose, about, predictors):
 
 
 def _layout(name, rows, width, classes):
-    """Type and shape of the numbers of a file; `classes` is None for one label per image."""
+    """Type and shape of the numbers in a file; `classes` is None for one label per image."""
     if name == "features":
         return "float32", (rows, width)
     return ("int64", (rows,)) if classes is None else ("uint8", (rows, classes))

@@ -17,7 +17,7 @@ from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.evaluation.statistics import mean_of_runs
 from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
 
-# Data sets of TensorFlow Datasets whose training split is the published list (arXiv 2002.05709).
+# Data sets of TensorFlow Datasets whose training split is the published list of labels (arXiv 2002.05709).
 PUBLISHED = {
     ("tfds:imagenet2012", 0.01): "tfds:imagenet2012_subset/1pct",
     ("tfds:imagenet2012", 0.1): "tfds:imagenet2012_subset/10pct",
@@ -25,42 +25,44 @@ PUBLISHED = {
 
 
 def published_list(dataset: str, fraction: float) -> str | None:
-    """The data set that holds the published list of labelled images, if there is one.
+    """Returns the data set that holds the published list of labelled images, or None if there is none.
 
     Args:
-        dataset: as `data.load` takes it.
-        fraction: share of the labels.
+        dataset: name of the data set, as `data.load` takes it.
+        fraction: share of the labels, in (0, 1].
     """
     return PUBLISHED.get((dataset, fraction))
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Finetune(TrainedOnImages):
-    """Accuracy after training backbone and head together on a part of the labels.
+    """Accuracy after training the backbone and a head together on a fraction of the labels.
 
-    SGD with momentum 0.9 and no weight decay, random resized crops and flips, rates times 0.2 at 60 %
-    and 80 % of the epochs. The defaults are SwAV's for 1 % of the labels (arXiv 2006.09882, its code:
-    20 epochs, batch 256, 0.02 for the backbone, 5 for the head); for 10 % they are 0.01 and 0.2. Test
-    images are resized as a whole.
+    Training uses SGD with momentum 0.9 and no weight decay, random resized crops and flips; the learning
+    rates are multiplied by 0.2 at 60 % and 80 % of the epochs. The defaults are SwAV's for 1 % of the labels
+    (arXiv 2006.09882 and its code: 20 epochs, batch size 256, 0.02 for the backbone, 5 for the head); its
+    rates for 10 % are 0.01 and 0.2. Test images are resized as a whole.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; copies of it are trained.
         train: source of images and labels, see `data.load`.
         test: source of images and labels.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        fraction: share of each class's labels that is used, in (0, 1]; 1 for a published list. With several
-            labels per image it is about that share, see `label_draws.labelled_fraction`.
-        seeds: one run each; they draw the labels, the head, the order and the crops.
-        epochs: passes over the labelled images.
-        batch_size: images per step, at most as many as there are.
-        backbone_rate: learning rate of the backbone, > 0.
-        head_rate: learning rate of the head, > 0.
-        crop_scale: area of the training crops, share of the image.
-        verbose: whether to show progress bars.
+        fraction: share of the labels of each class that is used, in (0, 1]; 0.01 by default, and 1 for a
+            published list. With several labels per image it is about that share, see
+            `label_draws.labelled_fraction`.
+        seeds: one training for each seed, (0, 1, 2) by default. A seed determines the labelled images, the
+            head, the order and the crops.
+        epochs: passes over the labelled images; 20 by default.
+        batch_size: images per step, at most as many as are labelled; 256 by default.
+        backbone_rate: learning rate of the backbone, > 0; 0.02 by default.
+        head_rate: learning rate of the head, > 0; 5 by default.
+        crop_scale: range of the area of the training crops as a share of the image; (0.08, 1) by default.
+        verbose: whether to show progress bars; false by default.
 
-    `run` yields finetune/top1 and finetune/top5: means over the seeds, with the deviation `top1_std` and
-    the interval of the mean; and finetune_run/top1 for each seed. With several labels per image it yields
-    finetune/map and finetune_run/map, of a head with a sigmoid and binary cross-entropy for each class.
+    `run` yields finetune/top1 and finetune/top5, means over the seeds with the standard deviation `top1_std`
+    and the interval of the mean, and finetune_run/top1 for each seed. With several labels per image it yields
+    finetune/map and finetune_run/map, and the head has a sigmoid and binary cross-entropy for each class.
     """
 
     fraction: float = 0.01
@@ -97,7 +99,7 @@ class Finetune(TrainedOnImages):
         how |= {"epochs": self.epochs, "batch_size": self.batch_size, "crop_scale": self.crop_scale}
         runs = []
         for seed, rows in parts.items():
-            keras.utils.set_random_seed(seed)  # of layers such as dropout
+            keras.utils.set_random_seed(seed)  # This seeds layers such as dropout.
             _, classifier = classifier_on(self.backbone, classes, False, 0.01, seed)
             train_classifier(
                 classifier,
@@ -117,7 +119,7 @@ class Finetune(TrainedOnImages):
             one = next(
                 iter(kind.scores("finetune_run", answers, test_labels, labels, seed=seed, **how, **rates))
             )
-            one.interval = None  # it is of the images, and the one of finetune/ is of the seeds
+            one.interval = None  # It would be over the images, while that of finetune/ is over the seeds.
             yield one
         how |= {"seeds": self.seeds, **rates, **kind.notes(of_test, labels)}
         for name in kind.measures:

@@ -1,4 +1,4 @@
-"""What evaluators that read images are given first, in this order, and how it is read."""
+"""The first arguments of evaluators that read images, and their checks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from keras_leoclr.views.preprocessing import Preprocessing
 
 @dataclasses.dataclass(eq=False, repr=False)
 class TrainedOnImages:
-    """Evaluators that train on images: a backbone, two sources, and the preprocessing.
+    """The base of evaluators that train on images: a backbone, two sources and the preprocessing.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; copies of it are used.
-        train: source of images and labels, see `data.load`. Images with the label -1 have none and are left
-            out, of both sources.
-        test: source of images and labels that accuracies are of.
+        train: source of training images and labels, see `data.load`. Images with the label -1 are unlabelled;
+            they are left out of both sources.
+        test: source of test images and labels, which accuracies are measured on.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
     """
 
@@ -36,12 +36,12 @@ class TrainedOnImages:
 
 @dataclasses.dataclass(eq=False, repr=False)
 class FittedToFeatures:
-    """Evaluators of test images by classifiers that are fitted to clean training features.
+    """The base of evaluators that judge test images by classifiers fitted to clean training features.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
-        train_features: (N, F), clean.
-        train_labels: (N,).
+        train_features: (N, F) features of unchanged training images.
+        train_labels: (N,), or (N, C) for several labels per image.
         test: source of images and labels, see `data.load`.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
     """

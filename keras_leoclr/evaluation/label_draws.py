@@ -1,8 +1,8 @@
-"""Which images are held out or labelled: random parts with the same classes as the whole.
+"""Draws the images that are held out or labelled: random parts with the same classes as the whole.
 
-With several labels per image no part has exactly a share of every class. There the images are divided by
-iterative stratification (Sechidis et al., 2011): of the class with the fewest images that are not divided
-yet, as many of these go to the part as it still lacks of the class, and the others stay outside.
+With several labels per image, no part has exactly a given share of every class. There the images are divided
+by iterative stratification (Sechidis et al., 2011). In each step it takes the class with the fewest undivided
+images, moves as many of them to the part as the part still lacks of this class, and leaves the others out.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import numpy as np
 def of_each_class(
     labels: np.ndarray, counts: Iterable[tuple[int, int]], rng: np.random.Generator
 ) -> np.ndarray:
-    """Numbers of images with one label each, class by class.
+    """Draws numbers of images with one label each, class by class.
 
     Args:
-        labels: (N,).
-        counts: pairs of a class and how many of its images are drawn.
-        rng: draws them.
+        labels: (N,) labels of the images.
+        counts: pairs of a class and the number of its images to draw.
+        rng: random generator of the draw.
     """
     rows = [rng.choice(np.flatnonzero(labels == label), count, replace=False) for label, count in counts]
     return np.concatenate(rows)
 
 
 def share_of_each_class(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Boolean mask of `share` of every class, at least one image of each class with two or more.
+    """Boolean mask of a share of every class, at least one image of each class with two or more.
 
     Args:
-        labels: (N,).
-        share: in (0, 1).
-        rng: draws them.
+        labels: (N,) labels of the images.
+        share: share of the images, in (0, 1).
+        rng: random generator of the draw.
     """
     mask = np.zeros(len(labels), bool)
     for label in np.unique(labels):
@@ -43,15 +43,15 @@ def share_of_each_class(labels: np.ndarray, share: float, rng: np.random.Generat
 
 
 def at_least_of_each_label(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Numbers of a few images, ascending, of which at least `count` have each label that occurs.
+    """Draws a few images, in ascending order, so that each label that occurs has at least `count` of them.
 
-    The labels are taken from the rarest to the most frequent. For each of them, images that have it are drawn
-    until `count` of the drawn images do; those that were drawn for an earlier label count.
+    Labels are processed from the rarest to the most frequent. For each label, images that have it are drawn
+    until `count` of the drawn images do; images that were drawn for an earlier label count.
 
     Args:
         labels: (N, C), zeros and ones.
-        count: at most as many as have the rarest of the labels that occur.
-        rng: draws them.
+        count: number of images for each label, at most as many as have the rarest label that occurs.
+        rng: random generator of the draw.
     """
     has = np.asarray(labels, bool)
     sums = has.sum(axis=0)
@@ -64,12 +64,12 @@ def at_least_of_each_label(labels: np.ndarray, count: int, rng: np.random.Genera
 
 
 def share_of_each_label(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Boolean mask of about `share` of the images and of those with each label, at least one of two or more.
+    """Boolean mask of about a share of the images with each label, at least one of two or more.
 
     Args:
         labels: (N, C), zeros and ones.
-        share: in (0, 1).
-        rng: draws them.
+        share: share of the images, in (0, 1).
+        rng: random generator of the draw.
     """
     has = np.asarray(labels, bool)
     sums = has.sum(axis=0)
@@ -81,21 +81,21 @@ def share_of_each_label(labels: np.ndarray, share: float, rng: np.random.Generat
         lacking = int(np.clip(wanted[label] - (part & has[:, label]).sum(), 0, len(rows)))
         part[rng.choice(rows, lacking, replace=False)] = True
         left[rows] = False
-    rows = np.flatnonzero(left)  # without any label
+    rows = np.flatnonzero(left)  # images without any label
     part[rng.choice(rows, round(share * len(rows)), replace=False)] = True
     return part
 
 
 def labelled_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Numbers of a random part of the images with `fraction` of each class, rounded.
+    """Draws a random part of the images with the given fraction of each class, rounded.
 
-    With several labels per image it is about that much of each class, at least one image, and the same
+    With several labels per image it is about that fraction of each class, at least one image, and the same
     fraction of the images without any label.
 
     Args:
         labels: (N,), or (N, C) of zeros and ones.
-        fraction: in (0, 1].
-        seed: of the draw.
+        fraction: fraction of each class, in (0, 1].
+        seed: seed of the draw.
 
     Raises:
         ValueError: if a class would be left without an image.

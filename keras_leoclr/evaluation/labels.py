@@ -1,7 +1,7 @@
-"""The one place that tells one label per image from several.
+"""Distinguishes one label per image from several; this is the only place that does.
 
-Evaluators ask `kind_of(labels)` for the measures, votes, loss and draws of their labels: accuracy and softmax
-for labels (N,); mean average precision and one sigmoid for each class for labels (N, C).
+Evaluators call `kind_of(labels)` to get the measures, votes, losses and draws for their labels: accuracy and
+softmax for labels (N,), mean average precision and one sigmoid for each class for labels (N, C).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ ONE, SEVERAL = OneLabel(), SeveralLabels()
 
 
 def kind_of(*labels: Any) -> LabelKind:
-    """The kind of labels: of one label per image for (N,), of several for (N, C).
+    """The kind of some labels: one label per image for (N,), several for (N, C).
 
     Args:
         *labels: arrays that belong together, such as those of the training and of the test images.
 
     Raises:
-        ValueError: if they are of different kinds, or of several labels and of unequal width.
+        ValueError: if they are of different kinds, or have several labels and a different number of classes.
     """
     shapes = [np.shape(each) for each in labels]
     several = {len(shape) == 2 for shape in shapes}
@@ -39,10 +39,10 @@ def kind_of(*labels: Any) -> LabelKind:
 
 
 def kind_of_one(label: Any) -> LabelKind:
-    """The kind of the label of a single image, a number or a row (C,).
+    """The kind of the label of a single image.
 
     Args:
-        label: an element or a row of `labels`.
+        label: a number, or a row (C,) of zeros and ones.
     """
     return SEVERAL if np.ndim(label) == 1 else ONE
 
@@ -51,16 +51,16 @@ def kind_of_source(source: Any) -> LabelKind:
     """The kind of the labels of a source.
 
     Args:
-        source: see `data.load`.
+        source: a source, as `data.load` returns it.
     """
     return SEVERAL if source.several_labels else ONE
 
 
 def as_labels(labels: Sequence | np.ndarray) -> np.ndarray:
-    """Labels as evaluators keep them: (N,) int64, or (N, C) uint8.
+    """Converts labels to the types that evaluators use: (N,) int64, or (N, C) uint8.
 
     Args:
-        labels: of a batch, or of all images.
+        labels: labels of a batch or of all images.
     """
     labels = np.asarray(labels)
     return labels.astype("uint8" if labels.ndim == 2 else "int64")

@@ -19,14 +19,15 @@ def minimise(
     """Minimises a function by L-BFGS (Nocedal and Wright, Numerical Optimization, algorithm 7.5).
 
     Args:
-        function: weights (R, C) to loss and gradient (R, C).
-        weights: (R, C) float32, where it starts.
-        curvature: (R, C), or (R, 1) for equal columns; diagonal of the second derivative at the start, > 0.
-        max_steps: most steps.
-        tolerance: largest entry of the gradient at which to stop.
+        function: computes the loss and the gradient (R, C) from weights (R, C).
+        weights: (R, C) float32, the start.
+        curvature: (R, C), or (R, 1) if all columns are equal; diagonal of the second derivative at the start,
+            > 0.
+        max_steps: largest number of steps.
+        tolerance: stops when no entry of the gradient is larger.
 
     Returns:
-        (R, C) float32.
+        (R, C) float32, the weights at the minimum.
     """
     loss, gradient = function(weights)
     pairs = []  # (step, change of the gradient, 1 / their product)
@@ -35,7 +36,7 @@ def minimise(
             break
         direction = -_inverse_curvature_times(gradient, pairs, curvature)
         slope = dot(direction, gradient)
-        if slope >= 0:  # rounding: nothing is left to gain
+        if slope >= 0:  # Only rounding errors remain, so no step can reduce the loss.
             break
         rate = 1.0
         while True:
@@ -55,7 +56,7 @@ def minimise(
 
 
 def _inverse_curvature_times(gradient, pairs, curvature):
-    """L-BFGS's two loops."""
+    """Multiplies the gradient with the inverse curvature by the two loops of L-BFGS."""
     result = gradient.copy()
     factors = []
     for step, change, inverse in reversed(pairs):

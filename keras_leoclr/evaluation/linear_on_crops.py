@@ -1,4 +1,4 @@
-"""The linear protocol of MoCo and the paper: a head trained on crops of images."""
+"""The linear protocol of MoCo and of LeOCLR's paper: a head trained on random crops of images."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logi
 class LinearProbe(TrainedOnImages):
     """A linear head on a frozen backbone, trained on random crops.
 
-    MoCo's protocol (arXiv 1911.05722, section 4.1): SGD with momentum 0.9, no weight decay, 100 epochs,
-    batch 256, learning rate 30, times 0.1 at epochs 60 and 80, weights of the head from N(0, 0.01),
-    random resized crops and flips, BatchNorm in inference mode. Differences: test images are resized as
-    a whole, not cropped at the centre; of several learning rates the best is chosen on a part held out
-    of the training set, then the head is trained on all of it. `Linear` and `linear_probe` are the fast
-    alternative: softmax regression on the features of the whole images, all at once.
+    This is MoCo's protocol (arXiv 1911.05722, section 4.1): SGD with momentum 0.9, no weight decay, 100
+    epochs, batch size 256, learning rate 30, multiplied by 0.1 at epochs 60 and 80, weights of the head from
+    N(0, 0.01), random resized crops and flips, BatchNorm in inference mode. There are two differences: test
+    images are resized as a whole instead of cropped at the centre, and the best of several learning rates is
+    chosen on a held-out part of the training set before the head is trained on all of it. `Linear` and
+    `linear_probe` are the fast alternative: softmax regression on the features of whole images.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; a copy of it is used.
-        train: source of images and labels, see `data.load`.
-        test: source of images and labels.
+        train: source of training images and labels, see `data.load`.
+        test: source of test images and labels.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        learning_rates: candidates, > 0.
-        epochs: passes over the training images; the milestones are at 60 % and 80 % of them.
-        batch_size: images per step.
-        crop_scale: area of the training crops, share of the image.
-        held_out: share of the training images that chooses the learning rate, in (0, 1).
-        seed: of head, order, crops and held-out part.
-        verbose: whether to show progress bars.
+        learning_rates: candidates for the learning rate, > 0; (30,) by default.
+        epochs: passes over the training images, 100 by default; the learning rate falls at 60 % and 80 %.
+        batch_size: images per step; 256 by default.
+        crop_scale: range of the area of the training crops as a share of the image; (0.08, 1) by default.
+        held_out: share of the training images that the learning rate is chosen on, in (0, 1); 0.1 by default.
+        seed: seed of the head, the order, the crops and the held-out part; 0 by default.
+        verbose: whether to show progress bars; false by default.
 
-    `run` yields linear_sgd/top1, linear_sgd/top5 and linear_sgd/mean_per_class; with several labels per image
-    linear_sgd/map, of a head that is trained with a sigmoid and binary cross-entropy for each class. It
-    raises RuntimeError if a single bit of the backbone's weights changed.
+    `run` yields linear_sgd/top1, linear_sgd/top5 and linear_sgd/mean_per_class. With several labels per image
+    it yields linear_sgd/map, and the head is trained with a sigmoid and binary cross-entropy for each class.
+    It raises RuntimeError if any bit of the backbone's weights has changed.
     """
 
     learning_rates: Sequence[float] = (30.0,)
@@ -109,5 +109,5 @@ class LinearProbe(TrainedOnImages):
 
 
 def milestones(epochs: int, shares: Sequence[float]) -> tuple[int, ...]:
-    """Epochs at which a rate falls; none at the very start."""
+    """Epochs at which the learning rate falls, given as shares of all epochs; none is the first epoch."""
     return tuple(sorted({round(share * epochs) for share in shares} - {0, epochs}))

@@ -1,6 +1,6 @@
 """Linear classification of frozen features, fitted to all of them at once: `linear_probe`, `fit_linear`.
 
-The protocol of MoCo and the paper, a head trained by SGD on crops of images, is in `linear_on_crops`.
+The protocol of MoCo and of LeOCLR's paper, a head trained by SGD on crops, is in `linear_on_crops`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.softmax_regression import principal_directions
 from keras_leoclr.evaluation.statistics import best_classes, mean_of_runs
 
-# 1 to 1e-6 in steps of the square root of 10
+# The candidates go from 1 down to 1e-6 in steps of the square root of 10.
 WEIGHT_DECAYS = tuple(float(f"{10 ** (-half / 2):.3g}") for half in range(13))
-PATIENCE = 3  # decays in a row that bring nothing end the search: the smaller, the slower
+PATIENCE = 3  # The search ends after so many decays without a gain, since smaller decays take longer.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +26,12 @@ class LinearClassifier:
     """A linear classifier of standardised features.
 
     Attributes:
-        mean: (F,), of the training features.
-        std: (F,), their standard deviation.
-        weights: (F, C), for standardised features.
-        bias: (C,).
-        weight_decay: the one that was chosen.
-        held_out: `measure` in [0, 1] on the held-out part that it was chosen by; -1 if there was no choice.
+        mean: (F,), mean of the training features.
+        std: (F,), standard deviation of the training features.
+        weights: (F, C), weights for standardised features.
+        bias: (C,), bias of each class.
+        weight_decay: the weight decay that was chosen.
+        held_out: value of `measure` in [0, 1] on the held-out part; -1 if there was no choice to make.
         measure: "top1", or "map" for several labels per image.
     """
 
@@ -45,11 +45,11 @@ class LinearClassifier:
 
     @property
     def choice(self) -> dict[str, float]:
-        """What was chosen, and `held_out_top1` or `held_out_map`, the measure that it was chosen by."""
+        """The chosen weight decay, and `held_out_top1` or `held_out_map`, the value it was chosen by."""
         return {"weight_decay": self.weight_decay, f"held_out_{self.measure}": self.held_out}
 
     def scores(self, features: np.ndarray) -> np.ndarray:
-        """Logits (M, C) of features (M, F)."""
+        """Computes logits (M, C) of features (M, F)."""
         return (features - self.mean) / self.std @ self.weights + self.bias
 
     def ranking(self, features: np.ndarray) -> np.ndarray:
@@ -69,22 +69,23 @@ def linear_probe(
 ) -> dict[str, float]:
     """Accuracy of a linear classifier that is fitted to all features at once, see `fit_linear`.
 
-    `LinearProbe` is the protocol of MoCo and the paper instead: a head trained by SGD on crops of images.
+    The protocol of MoCo and of LeOCLR's paper, a head trained by SGD on crops, is `LinearProbe`.
 
     Args:
-        train_features: (N, F).
+        train_features: (N, F) features of the training images.
         train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
-        test_features: (M, F).
-        test_labels: (M,), or (M, C), as the training labels.
-        weight_decays: candidates, >= 0.
-        folds: how many times a part is held out for the choice; more for small training sets.
-        held_out: share of each class that is held out, in (0, 1).
-        seed: of the held-out parts.
+        test_features: (M, F) features of the test images.
+        test_labels: (M,), or (M, C), of the same kind as the training labels.
+        weight_decays: candidates for the weight decay, >= 0; 1 to 1e-6 by default.
+        folds: number of times that a part is held out for the choice, 1 by default; use more for small sets.
+        held_out: share of each class that is held out, in (0, 1); 0.2 by default.
+        seed: seed of the held-out parts; 0 by default.
 
     Returns:
-        `{"top1", "top5", "learning_rate", "weight_decay", "held_out_top1"}`; accuracies in [0, 1]. The
-        learning rate is that of L-BFGS's full step, 1: there is none to choose. With several labels per image
-        `{"map", "average_precision", "left_out"}`, see `knn`, and the last three with `held_out_map`.
+        `{"top1", "top5", "learning_rate", "weight_decay", "held_out_top1"}`; accuracies are in [0, 1]. The
+        learning rate is always 1, the full step of L-BFGS. With several labels per image
+        `{"map", "average_precision", "left_out", "learning_rate", "weight_decay", "held_out_map"}`; see `knn`
+        for the first three.
     """
     check_features(train_features, train_labels, test_features, test_labels)
     classifier = fit_linear(train_features, train_labels, weight_decays, folds, held_out, seed)
@@ -101,28 +102,28 @@ def fit_linear(
     held_out: float = 0.2,
     seed: int = 0,
 ) -> LinearClassifier:
-    """Fits a linear classifier to standardised features, its weight decay chosen on a held-out part.
+    """Fits a linear classifier to standardised features; its weight decay is chosen on a held-out part.
 
-    Features are standardised with their mean and deviation. For every weight decay,
+    Features are standardised with their mean and standard deviation. For every weight decay,
 
         mean cross-entropy + weight_decay / 2 * sum(weights ** 2)
 
-    is minimised on all but a class-balanced part of the training set; the decay with the best accuracy
-    there, of equal ones the largest, is used on all of it; three in a row that are no better end the
-    search, which goes from the largest down. This is scikit-learn's `LogisticRegression`
-    with `C = 1 / (weight_decay * N)`.
+    is minimised on the training set without a held-out, class-balanced part. The decay with the best accuracy
+    on that part, the largest of equal ones, is then used on the whole training set. The search goes from the
+    largest decay down and ends after three decays in a row without a gain. The classifier is that of
+    scikit-learn's `LogisticRegression` with `C = 1 / (weight_decay * N)`.
 
-    With several labels per image the cross-entropy is the sum of the classes' binary ones: each class is a
-    logistic regression, with one weight decay for all, which has the best mean average precision on the
-    held-out part.
+    With several labels per image, the cross-entropy is the sum of the binary cross-entropies of the classes:
+    each class is a logistic regression. All share one weight decay, the one with the best mean average
+    precision on the held-out part.
 
     Args:
-        features: (N, F).
+        features: (N, F) features of the training images.
         labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
-        weight_decays: candidates, >= 0.
-        folds: how many times a part is held out for the choice.
-        held_out: share of each class that is held out, in (0, 1).
-        seed: of the held-out parts.
+        weight_decays: candidates for the weight decay, >= 0; 1 to 1e-6 by default.
+        folds: number of times that a part is held out for the choice; 1 by default.
+        held_out: share of each class that is held out, in (0, 1); 0.2 by default.
+        seed: seed of the held-out parts; 0 by default.
     """
     if len(weight_decays) == 0 or min(weight_decays) < 0:
         raise ValueError(f"`weight_decays` must be numbers >= 0. Received: {weight_decays}")
@@ -165,25 +166,26 @@ def linear_probe_few_labels(
     draws: int = 5,
     seed: int = 0,
 ) -> dict[str, float]:
-    """`linear_probe` on a few labelled images per class, mean over random draws of them.
+    """Runs `linear_probe` on a few labelled images per class and averages over random draws of them.
 
-    With several labels per image, classes are taken from the rarest to the most frequent; for each, images
-    that have it are drawn until `per_class` of the drawn images do. Those that were drawn for an earlier
-    class count, so a class has `per_class` positive images or more. All labels of a drawn image are used.
+    With several labels per image, classes are processed from the rarest to the most frequent; for each,
+    images that have it are drawn until `per_class` of the drawn images do. Images that were drawn for an
+    earlier class count, so a class has `per_class` positive images or more. All labels of a drawn image are
+    used.
 
     Args:
-        train_features: (N, F).
+        train_features: (N, F) features of the training images.
         train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
-        test_features: (M, F).
-        test_labels: (M,), or (M, C), as the training labels.
-        per_class: labelled images of each class, at most as many as the smallest class has.
-        draws: how many times they are drawn.
-        seed: of the draws.
+        test_features: (M, F) features of the test images.
+        test_labels: (M,), or (M, C), of the same kind as the training labels.
+        per_class: labelled images of each class, at most as many as the smallest class has; 10 by default.
+        draws: number of times that labelled images are drawn; 5 by default.
+        seed: seed of the draws; 0 by default.
 
     Returns:
         `{"top1", "top5", "top1_std", "top1_draws", "labelled_images"}`: means over the draws, the standard
         deviation of `top1`, `top1` of each draw, and the mean number of labelled images. With several labels
-        per image `map` stands in the place of `top1` and `top5`.
+        per image, `map` replaces `top1` and `top5`.
     """
     check_features(train_features, train_labels, test_features, test_labels)
     kind = kind_of(train_labels)

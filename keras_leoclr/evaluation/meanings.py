@@ -1,8 +1,8 @@
-"""What a measure says, in one or two sentences, for tables that are read without the documents."""
+"""Explains each measure in one or two sentences, for tables that are read without the documentation."""
 
 from __future__ import annotations
 
-# The longest beginning of a name that is listed here counts.
+# The longest entry that a name begins with applies.
 BEGINNINGS = {
     "knn/": "A vote of the k most similar training images names the class of an image (kNN).",
     "knn_train/": "As kNN, for training images, each among the others.",
@@ -28,10 +28,10 @@ ENDINGS = {
 
 
 def meaning_of(name: str) -> str:
-    """Sentences on what a measure says; "" for one that is not known.
+    """Sentences that explain a measure; "" if it is not known.
 
     Args:
-        name: such as "knn/top1".
+        name: name of the measure, such as "knn/top1".
     """
     found = max((known for known in BEGINNINGS if name.startswith(known)), key=len, default="")
     ending = next((text for end, text in ENDINGS.items() if name.endswith(end)), "")

@@ -1,7 +1,7 @@
-"""What is known of a measure by its name: title, unit, whether it is a main result, and how it is shown.
+"""The properties of a measure by its name: title, unit, whether it is a main result, and its format.
 
 Results are lines of `results.jsonl`: dictionaries with a `name`, a `value` and the protocol of the
-measurement. Comparison, report and model card ask this module what the name of a line means.
+measurement. The comparison, the report and the model card use this module to interpret the name of a line.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ SHARE, NUMBER = "share", "number"
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """What is known of the measures of one name.
+    """The properties of the measures of one name.
 
     Attributes:
-        title: what tables and pictures call it.
+        title: the name in tables and pictures.
         unit: "share" for accuracies and other shares in [0, 1], which are shown in percent; "number" for all
             others.
-        main: whether it is a main result. Results of a single class, seed or severity and what is measured
-            during training are not.
+        main: whether it is a main result. Results of a single class, seed or severity, and results measured
+            during training, are not.
     """
 
     title: str
@@ -31,9 +31,9 @@ class Measure:
     main: bool = True
 
 
-# The main measures: of one label per image, and of several.
+# The main measure for one label per image, and the main measure for several.
 KINDS = {"top1": "accuracy", "map": "mean average precision"}
-# The longest beginning of a name that is listed here counts.
+# The longest entry that a name begins with applies.
 MEASURES = {
     "finetune_run/": Measure("fine-tuned, one seed", main=False),
     "retrieval/recall@1": Measure("crop to original, recall@1"),
@@ -62,19 +62,19 @@ for _kind, _suffix in {"top1": "", "map": ", mAP"}.items():
         f"robustness/linear/{_kind}": Measure(f"linear, changed images{_suffix}", main=False),
     }
 
-# The settings that tell two measurements of one name apart, in the order in which they are shown. The rest
-# of a protocol says how a measurement came about and may differ between runs, such as the weight decay that
-# was chosen.
+# These settings distinguish measurements of one name, and they are shown in this order. The rest of a
+# protocol says how a measurement was made and may differ between runs, such as the weight decay that was
+# chosen.
 SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
-# Two lines that agree in these were measured on the same images.
+# Two lines with equal values of these entries were measured on the same images.
 SAME_IMAGES = ("dataset", "test_split", "images", "test_content", "test_part")
 
 
 def either(stem: str) -> tuple[str, ...]:
-    """The names that a main measure has: with one label per image, and with several.
+    """The two names of a main measure: with one label per image, and with several.
 
     Args:
-        stem: such as "knn", for "knn/top1" and "knn/map".
+        stem: first part of the name, such as "knn" for "knn/top1" and "knn/map".
     """
     return tuple(f"{stem}/{kind}" for kind in KINDS)
 
@@ -83,36 +83,36 @@ def kind_of_results(lines: Iterable[dict[str, Any]]) -> str:
     """The main measure of a run, "top1" or "map".
 
     Args:
-        lines: of `results.jsonl`.
+        lines: lines of `results.jsonl`.
     """
     return next((kind for line in lines for kind in KINDS if line["name"].endswith(f"/{kind}")), "top1")
 
 
 def measure_of(name: str) -> Measure:
-    """What is known of a measure; a name that is not listed is a main result and a share.
+    """The properties of a measure; a name that is not listed is a main result and a share.
 
     Args:
-        name: such as "knn/top1".
+        name: name of the measure, such as "knn/top1".
     """
     found = max((known for known in MEASURES if name.startswith(known)), key=len, default=None)
     return Measure(name) if found is None else MEASURES[found]
 
 
 def is_main(name: str) -> bool:
-    """Whether a result is neither of a single class, seed or severity nor of the time of training."""
+    """Whether a result is a main result: not of one class, seed or severity, nor measured in training."""
     return measure_of(name).main
 
 
 def is_share(name: str) -> bool:
-    """Whether a value lies in [0, 1] and is shown in percent, as an accuracy is."""
+    """Whether a value lies in [0, 1] and is shown in percent, as accuracies are."""
     return measure_of(name).unit == SHARE
 
 
 def label_of(line: dict[str, Any]) -> str:
-    """The name of a result with the settings that tell it from others of its name.
+    """The name of a result, with the settings that distinguish it from others of the same name.
 
     Args:
-        line: of `results.jsonl`.
+        line: a line of `results.jsonl`.
     """
     settings = [f"{key} {_setting(line[key])}" for key in SETTINGS if key in line]
     return ", ".join([line["name"], *settings])
@@ -130,10 +130,10 @@ def on_same_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def value_text(line: dict[str, Any] | None) -> str:
-    """A value as it is shown: a share in percent, with its interval if it has one; "-" for None.
+    """Formats a value: a share in percent, with its interval if it has one; "-" for None.
 
     Args:
-        line: of `results.jsonl`.
+        line: a line of `results.jsonl`, or None.
     """
     if line is None:
         return "-"
@@ -144,11 +144,11 @@ def value_text(line: dict[str, Any] | None) -> str:
 
 
 def difference_text(line: dict[str, Any] | None, change: dict[str, Any] | None) -> str:
-    """A difference as it is shown: of shares in points, with its interval, and `*` where it is beyond chance.
+    """Formats a difference: shares in percentage points, with the interval, and `*` if it is beyond chance.
 
     Args:
-        line: of `results.jsonl`, for its name.
-        change: `{"value"}` and, where they are known, "low", "high" and "beyond_chance"; "-" for None.
+        line: a line of `results.jsonl`, whose name gives the unit.
+        change: `{"value"}` and, if they are known, "low", "high" and "beyond_chance"; None gives "-".
     """
     if line is None or change is None:
         return "-"

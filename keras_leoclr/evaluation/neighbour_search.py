@@ -1,4 +1,4 @@
-"""Nearest neighbours by cosine, exact, within a limit of memory."""
+"""Exact search for the nearest neighbours by cosine, with limited memory."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Iterator
 
 import numpy as np
 
-MEMORY = 2**27  # bytes of similarities held at a time
+MEMORY = 2**27  # bytes of similarities that are held at a time
 BLOCKS_PER_NEIGHBOUR = 8
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1, float32; zero rows stay zero."""
+    """Scales rows to length 1, as float32; rows of zeros stay zero."""
     features = np.asarray(features, "float32")
-    lengths = np.sqrt(np.einsum("nf,nf->n", features, features))  # without an array of squares
+    lengths = np.sqrt(np.einsum("nf,nf->n", features, features))  # einsum avoids an array of squares.
     return features / np.maximum(lengths, 1e-12)[:, None]
 
 
 def nearest(
     bank: np.ndarray, queries: np.ndarray | None, k: int, memory: int = MEMORY
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """The `k` rows of `bank` with the largest cosine to each query, nearest first.
+    """Yields the `k` rows of `bank` with the largest cosine to each query, nearest first.
 
     Args:
-        bank: (N, F).
-        queries: (M, F); None for the rows of `bank`, each without itself.
-        k: in [1, N], or [1, N - 1] without queries.
+        bank: (N, F) features to search in.
+        queries: (M, F) features; None takes the rows of `bank`, and a row is not its own neighbour.
+        k: number of neighbours, in [1, N], or [1, N - 1] if `queries` is None.
         memory: bytes for a chunk of the (M, N) similarities, besides a copy of `bank`; at least one
-            row is held.
+            row is held. 2**27 by default.
 
     Yields:
-        slice of the queries (m of them), similarities (m, k) float32, numbers of the neighbours (m, k).
-        Of equal similarities the lower number comes first.
+        The slice of the queries (m of them), their similarities (m, k) float32, and the numbers of the
+        neighbours (m, k). Of equal similarities the lower number comes first.
     """
     own = queries is None
     queries = bank if own else queries
@@ -48,14 +48,14 @@ def nearest(
 
 
 def _largest(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k largest of each row, in order, and their columns.
+    """Returns the k largest values of each row, in order, and their columns.
 
-    The k-th largest of the maxima of blocks is a lower bound of the k-th largest value, since k blocks
-    have a value that large: only what reaches the bound is sorted. The maxima are one vectorised pass,
-    where a partition of the row would be a slow one.
+    The k-th largest of the maxima of blocks is a lower bound of the k-th largest value, because k blocks
+    each have a value that large. Only values that reach this bound are sorted. Computing the maxima is one
+    fast vectorised pass, whereas partitioning whole rows would be slow.
     """
     columns = values.shape[1]
-    # A block holds columns that lie far apart: neighbours often belong to one class.
+    # A block consists of columns that lie far apart, because adjacent rows of the bank often share a class.
     blocks = max(BLOCKS_PER_NEIGHBOUR * k, 256)
     depth = columns // blocks
     if depth > 1:

@@ -1,4 +1,4 @@
-"""Weighted nearest-neighbour classification."""
+"""Weighted kNN classification."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ def knn(
     temperature: float = 0.07,
     memory: int = MEMORY,
 ) -> dict:
-    """Accuracy of a weighted kNN vote, the usual protocol (arXiv 1805.01978, section 3.4).
+    """Accuracy of a weighted kNN classifier by the usual protocol (arXiv 1805.01978, section 3.4).
 
-    Each of the `k` most similar training features votes for its label with `exp(cosine / T)`. With several
-    labels per image, it votes for all of its labels: the score of a class is the share of the votes' weight
-    that comes from neighbours which have it, and the measure is mean average precision.
+    Each of the `k` most similar training features votes for its label with the weight `exp(cosine / T)`. With
+    several labels per image, a neighbour votes for all of its labels: the score of a class is the share of
+    the total weight that comes from neighbours with this label, and the measure is mean average precision.
 
     Args:
-        train_features: (N, F).
+        train_features: (N, F) features of the training images.
         train_labels: (N,), integers >= 0; or (N, C), zeros and ones, for several labels per image.
-        test_features: (M, F).
-        test_labels: (M,), or (M, C), as the training labels.
-        k: neighbours that vote, at most N of them; or several such numbers, judged in one pass.
-        temperature: T > 0.
-        memory: bytes for similarities held at a time, besides a copy of the training features.
+        test_features: (M, F) features of the test images.
+        test_labels: (M,), or (M, C), of the same kind as the training labels.
+        k: number of neighbours that vote, or several such numbers, which are judged in one pass; 200 by
+            default. Numbers above N are reduced to N.
+        temperature: T > 0; 0.07 by default.
+        memory: bytes of similarities held at a time, besides a copy of the training features.
 
     Returns:
-        `{"top1", "top5"}`, shares of the test images in [0, 1] whose label has the most votes, or is
+        `{"top1", "top5"}`, the shares in [0, 1] of the test images whose label has the most votes, or is
         among the five labels with the most. With several labels per image `{"map", "average_precision",
-        "left_out"}`: mean average precision in [0, 1], that of each class, and the numbers of the classes
-        that no training or no test image has, which are left out of the mean. For several `k` a dictionary of
-        these by `k`.
+        "left_out"}`: the mean average precision in [0, 1], the average precision of each class, and the
+        numbers of the classes that no training image or no test image has, which are left out of the mean.
+        For several `k`, a dictionary from each `k` to such a result.
 
     Raises:
         ValueError: if the features, the labels or an option cannot be used.
@@ -57,17 +58,17 @@ def knn_leave_one_out(
     temperature: float = 0.07,
     memory: int = MEMORY,
 ) -> dict:
-    """Accuracy of the kNN vote on the training images themselves, each classified by the others.
+    """Accuracy of the kNN classifier on the training images themselves, each classified by the others.
 
     Args:
-        features: (N, F), N >= 2.
+        features: (N, F), N >= 2, features of the training images.
         labels: (N,), integers >= 0; or (N, C), zeros and ones.
-        k: see `knn`; at most N - 1 vote.
+        k: see `knn`; at most N - 1 neighbours vote.
         temperature: see `knn`.
         memory: see `knn`.
 
     Returns:
-        As `knn`.
+        The result of `knn`.
     """
     check_features(features, labels, features, labels)
     return _judged(features, labels, None, labels, k, temperature, memory)
@@ -92,16 +93,16 @@ def knn_answers(
     """The votes for each test image: the five classes with the most, or the scores of several labels.
 
     Args:
-        train_features: (N, F).
+        train_features: (N, F) features of the training images.
         train_labels: (N,), integers >= 0; or (N, C), zeros and ones.
-        test_features: (M, F); None for the training images, each classified by the others.
+        test_features: (M, F); None takes the training images, each classified by the others.
         ks: numbers of neighbours that vote.
-        temperature: T > 0.
+        temperature: T > 0; 0.07 by default.
         memory: see `knn`.
 
     Returns:
         `{k: (M, min(5, classes)) int64}`, the class with the most votes first; with several labels per image
-        `{k: (M, C) float32}`, the share of each class in the weight of the votes.
+        `{k: (M, C) float32}`, the share of the total weight of the votes that each class has.
     """
     if not temperature > 0:
         raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
@@ -112,7 +113,7 @@ def knn_answers(
     kind = kind_of(train_labels)
     parts = {k: [] for k in ks}
     for _, similarity, neighbours in nearest(train_features, test_features, max(used.values()), memory):
-        # the largest weight is 1: exp(1 / T) itself may overflow
+        # The largest weight is scaled to 1, because exp(1 / T) may overflow.
         weights = np.exp((similarity - similarity[:, :1]) / np.float32(temperature))
         for k, count in used.items():
             votes = kind.votes(neighbours[:, :count], weights[:, :count], train_labels)

@@ -1,4 +1,4 @@
-"""One label per image: accuracy, softmax and cross-entropy."""
+"""One label per image: it is judged by accuracy and learned with softmax and cross-entropy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_FREQUENT = "always naming the most frequent class"
 
 
 class OneLabel(LabelKind):
-    """Labels (N,): accuracy of the best class and of the five best, softmax and cross-entropy."""
+    """Labels (N,): accuracy of the best class and of the five best classes, softmax and cross-entropy."""
 
     measures = ("top1", "top5")
     probe = "online_linear_top1"
@@ -121,7 +121,7 @@ class OneLabel(LabelKind):
         return {"confusion": cells.reshape(classes, classes)}
 
     def chance(self, labels):
-        labels = labels[labels >= 0]  # -1 stands for none
+        labels = labels[labels >= 0]  # -1 marks an image without a label.
         if not len(labels):
             return None
         return float(np.bincount(labels).max() / len(labels)), MOST_FREQUENT
@@ -137,6 +137,6 @@ class OneLabel(LabelKind):
         return label_draws.of_each_class(labels, counts, rng)
 
     def keras_loss(self):
-        import keras  # what judges features does without it
+        import keras  # It is imported here because evaluating features does not need Keras.
 
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)

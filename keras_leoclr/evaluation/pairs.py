@@ -16,19 +16,20 @@ from keras_leoclr.evaluation.statistics import paired_bootstrap
 def paired_interval(
     line: dict[str, Any], workdir: pathlib.Path, other: dict[str, Any], other_workdir: pathlib.Path
 ) -> tuple[float, float] | None:
-    """95 % interval of a difference, from a paired bootstrap over the images.
+    """95 % interval of a difference of two results, from a paired bootstrap over the images.
 
-    For accuracies it needs the hits of both, for mean average precisions the ranks of their scores.
+    For accuracies it needs to know which images each result classified correctly, for mean average precisions
+    the ranks of their scores.
 
     Args:
-        line: of `results.jsonl`, the result that is subtracted.
-        workdir: its folder.
-        other: of `results.jsonl`, the result that it is subtracted from.
-        other_workdir: its folder.
+        line: line of `results.jsonl` with the result that is subtracted.
+        workdir: folder of that result.
+        other: line of `results.jsonl` with the result that it is subtracted from.
+        other_workdir: folder of the other result.
 
     Returns:
-        Low and high end; None if they were not measured on the same images, or if what was kept of the single
-        images is not there.
+        Low and high end; None if the two were not measured on the same images, or if the files with the
+        results of single images are missing.
     """
     if not on_same_images(line, other):
         return None
@@ -38,7 +39,7 @@ def paired_interval(
     rankings = [read_ranking(line, workdir), read_ranking(other, other_workdir)]
     if any(found is None for found in rankings):
         return None
-    if not np.array_equal(rankings[0][1], rankings[1][1]):  # other labels: not the same images after all
+    if not np.array_equal(rankings[0][1], rankings[1][1]):  # Other labels show that the images differ.
         return None
     judged = [_judged(found[1], each) for found, each in zip(rankings, (line, other), strict=True)]
     (ranks, labels), (others, _) = rankings

@@ -1,4 +1,4 @@
-"""What computes features: models and their compiled functions, kept from one pass over images to the next."""
+"""Models and compiled functions that compute features, kept from one pass over images to the next."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Predictor = Callable[[np.ndarray], np.ndarray]
 def predicting(
     backbone: keras.Model, precision: str | None = None, devices: Sequence[str] = ()
 ) -> Iterator[tuple[keras.Model, list[Predictor]]]:
-    """A backbone for use by this process, and a function from images to features for each device.
+    """A backbone for use by this process, and one function from images to features for each device.
 
-    What is compiled for it stays with the backbone: the next time, copies on other devices, in another
-    precision or outside of a strategy only get its weights of then.
+    Compiled functions are kept with the backbone. In a later call, copies on other devices, in another
+    precision or outside of a distribution strategy are reused and only get the current weights.
 
     Args:
         backbone: (B, H, W, C) -> (B, F), or feature maps, which are averaged.
-        precision: policy that it computes in; None for its own.
-        devices: names as `keras.device` takes them; none or one for the current device.
+        precision: dtype policy that it computes in; None (the default) for its own.
+        devices: names as `keras.device` takes them; with none or one, the current device is used.
 
     Yields:
         The model that computes the features, and the functions (B, H, W, C) -> (B, F).
@@ -39,7 +39,7 @@ def predicting(
     pooled = kept.model("pooled", lambda: with_pooled_features(backbone))
     with on_one_device(pooled, lambda model: kept.model("single", lambda: copy_of(model), model)) as model:
         if precision is not None:
-            copy = model  # the name within the function would be that of what it makes
+            copy = model  # The lambda runs later, when the name `model` would mean its own result.
             model = kept.model(precision, lambda: copy_of(copy, dtype=precision), copy)
         yield model, kept.predictors(model, precision, tuple(devices))
 
@@ -47,10 +47,10 @@ def predicting(
 def in_turn(
     predictors: Sequence[Predictor], batches: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Features and labels in the order of the batches, of which each predictor has one at a time.
+    """Yields features and labels in the order of the batches; each predictor works on one batch at a time.
 
-    A batch that is smaller than one before, as the last one may be, is filled up with copies of its last
-    image, whose features are dropped: functions are compiled for the shapes of their arguments.
+    A batch that is smaller than an earlier one, as the last batch may be, is padded with copies of its last
+    image, and their features are dropped. Otherwise the functions would be compiled again for its shape.
     """
     size = 0
 
@@ -77,7 +77,7 @@ def in_turn(
 
 
 class _Kept:
-    """The models that were made for the features of a backbone."""
+    """The models that were made to compute features of one backbone."""
 
     def __init__(self):
         self._models: dict[object, keras.Model] = {}
@@ -85,7 +85,7 @@ class _Kept:
     def model(
         self, key: object, make: Callable[[], keras.Model], source: keras.Model | None = None
     ) -> keras.Model:
-        """The model of a key, made once; a copy of `source` gets its weights again."""
+        """The model for a key. It is made once; a copy of `source` gets its current weights each time."""
         if key not in self._models:
             self._models[key] = make()
         elif source is not None:
@@ -94,9 +94,9 @@ class _Kept:
 
     def predictors(self, model, precision, devices) -> list[Predictor]:
         if len(devices) < 2:
-            if keras.backend.backend() != "torch":  # of the kernels, only torch's differ in inference
+            if keras.backend.backend() != "torch":  # Only torch has faster kernels for inference.
                 return [model.predict_on_batch]
-            # its layers are those of the model
+            # The faster model shares its layers with the model, so no weights have to be copied.
             faster = self.model(("faster", id(model)), lambda: with_fast_kernels(model))
             return [faster.predict_on_batch]
         return [self._on(device, number, model, precision) for number, device in enumerate(devices)]
@@ -115,6 +115,6 @@ class _Kept:
 def _kept_of(backbone: keras.Model) -> _Kept:
     name = "_kept_for_features"
     if name not in backbone.__dict__:
-        # past Keras, which would track, list and save these models as parts of the backbone
+        # A plain attribute would make Keras track these models and save them as parts of the backbone.
         object.__setattr__(backbone, name, _Kept())
     return backbone.__dict__[name]

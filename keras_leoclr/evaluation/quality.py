@@ -1,4 +1,4 @@
-"""What features look like: alignment, uniformity, rank, classes that are confused, neighbours."""
+"""Properties of features: alignment, uniformity, rank, confused classes and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -19,38 +19,39 @@ from keras_leoclr.evaluation.neighbour_search import nearest
 from keras_leoclr.evaluation.neighbour_votes import knn_answers
 from keras_leoclr.evaluation.scores import Score
 
-RANKED = 25_600  # images whose features RankMe ranks: as many as its paper finds enough
+RANKED = 25_600  # images whose features RankMe uses, the number that its paper finds sufficient
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Quality(FittedToFeatures):
-    """Measures that need no classifier, and which classes and images lie together.
+    """Measures of features that need no classifier, and the classes and images that lie close together.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
-        train_features: (N, F), clean.
-        train_labels: (N,), -1 for an image without a label, which does not vote; or (N, C).
-        test: source of images and labels, see `data.load`. Images with the label -1 have none; they count in
-            all but the accuracies of classes and the confusion.
+        train_features: (N, F) features of unchanged training images.
+        train_labels: (N,), or (N, C). An image with the label -1 is unlabelled and does not vote.
+        test: source of test images and labels, see `data.load`. Images with the label -1 are unlabelled; they
+            count for all results but the accuracies of classes and the confusion matrix.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        crop_scale: area of the random crops whose alignment is measured, share of the image.
-        k: neighbours that vote for the per-class accuracies and the confusion matrix.
-        temperature: of the votes.
-        neighbours: training images listed for each test image.
-        seed: of the crops.
+        crop_scale: range of the area of the random crops for the alignment, as a share of the image; (0.2, 1)
+            by default.
+        k: neighbours that vote for the accuracies of classes and the confusion matrix; 20 by default.
+        temperature: temperature of the votes; 0.07 by default.
+        neighbours: number of training images listed for each test image; 10 by default.
+        seed: seed of the crops; 0 by default.
         test_set: features (M, F) and labels (M,) or (M, C) of `test`, as `extract_features` returns them;
             computed by default.
 
     `run` yields
     - quality/alignment between two random crops of each test image, and quality/alignment_original
-      between each test image and a random crop of it: LeOCLR's own pairs;
-    - quality/uniformity and quality/rankme of the clean test features, RankMe of at most 25,600 of them,
-      which the seed draws;
-    - quality/class_accuracy for each class, with `class`, and quality/worst_class, by kNN; that is
-      `worst`. With it lie the arrays `confusion` (C, C), rows the true classes, and `neighbours`
-      (M, `neighbours`), numbers of training images, nearest first. These are left out where no image
-      has a label. With several labels per image the scores of the classes are quality/average_precision, with
-      intervals, and there is no confusion matrix.
+      between each test image and a random crop of it, which is LeOCLR's pair;
+    - quality/uniformity and quality/rankme of the features of unchanged test images; RankMe uses at most
+      25,600 of them, which the seed draws;
+    - quality/class_accuracy by kNN for each class, with `class`, and quality/worst_class, whose class is
+      `worst`. The latter has the arrays `confusion` (C, C), where rows are the true classes, and `neighbours`
+      (M, `neighbours`), the numbers of the nearest training images, nearest first. These are left out if no
+      image has a label. With several labels per image, the scores of the classes are
+      quality/average_precision with intervals, and there is no confusion matrix.
     """
 
     crop_scale: tuple[float, float] = (0.2, 1.0)
@@ -78,7 +79,7 @@ class Quality(FittedToFeatures):
         yield Score("quality/alignment_original", alignment(clean, first), **crops)
         yield Score("quality/uniformity", uniformity(clean), t=2, images=len(clean))
         used = clean
-        if len(clean) > RANKED:  # drawn: the first may be of a few classes
+        if len(clean) > RANKED:  # They are drawn, because the first ones may belong to a few classes.
             used = clean[np.random.default_rng(self.seed).permutation(len(clean))[:RANKED]]
         yield Score("quality/rankme", rankme(used), images=len(used), features=clean.shape[1])
         yield from self._classes(clean, labels)
@@ -98,7 +99,7 @@ class Quality(FittedToFeatures):
             if worst is None or score.value < worst.value:
                 worst = score
             yield score
-        if worst is None:  # no class that training and test images have
+        if worst is None:  # No class has both training and test images.
             return
         arrays = {**kind.confusion(answers, labels, of_voters), "neighbours": lists}
         how["worst"] = worst.protocol["class"]

@@ -1,4 +1,4 @@
-"""The results of runs by backbone and by measurement, with their differences."""
+"""The results of runs, ordered by backbone and by measurement, with their differences."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Column(NamedTuple):
     """The results of one backbone.
 
     Attributes:
-        title: what tables call it.
-        run: name of its run.
-        subject: what was judged, such as "pretrained".
-        folder: the folder of its run.
+        title: name in tables.
+        run: name of the run.
+        subject: name of what was judged, such as "pretrained".
+        folder: folder of the run.
         lines: the last line of results of each measurement, by label.
     """
 
@@ -31,12 +31,12 @@ class Column(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One backbone under one measurement.
+    """The result of one backbone for one measurement.
 
     Attributes:
         column: the backbone.
         line: its result.
-        change: its difference from the first backbone, see `difference_text`; None for the first itself.
+        change: the difference from the first backbone, see `difference_text`; None for the first itself.
     """
 
     column: Column
@@ -45,16 +45,16 @@ class Entry(NamedTuple):
 
 
 def name_apart(names: Sequence[str]) -> list[str]:
-    """Names of runs, of which equal ones get a number."""
+    """The names of runs; runs with equal names get a number."""
     return [f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names, 1)]
 
 
 def entries(found: Sequence[Column], labels: Sequence[str]) -> dict[str, list[Entry]]:
-    """For each measurement, by its label, the backbones that have it.
+    """Returns the backbones that have a result, for each measurement by its label.
 
     Args:
-        found: the columns; the first is what the others are compared with.
-        labels: see `columns`.
+        found: the columns; the others are compared with the first.
+        labels: labels of the measurements, see `columns`.
     """
     first = found[0]
     made: dict[str, list[Entry]] = {}
@@ -81,15 +81,15 @@ def columns(
     everything: bool = False,
     once: bool = True,
 ) -> tuple[list[Column], list[str]]:
-    """The backbones of runs, and the labels of all measurements.
+    """Returns the backbones of runs as columns, and the labels of all measurements.
 
     Args:
-        runs: name, folder and lines of results of each.
+        runs: name, folder and lines of results of each run.
         subjects: see `comparison.compare`.
         only: see `comparison.compare`.
         everything: see `comparison.compare`.
         once: whether a subject other than "pretrained" that has the same values in several runs, such as raw
-            pixels, is one column.
+            pixels, becomes a single column; true by default.
 
     Raises:
         ValueError: if nothing is left to compare.
@@ -97,7 +97,7 @@ def columns(
     several = len(runs) > 1
     held = list(dict.fromkeys(line.get("subject", "") for *_, lines in runs for line in lines))
     if several:
-        held.sort(key=lambda subject: subject != PRETRAINED)  # the rest stays as it is
+        held.sort(key=lambda subject: subject != PRETRAINED)  # The others keep their order.
     found: list[Column] = []
     for subject in subjects or held:
         same: list[Column] = []
@@ -119,7 +119,7 @@ def columns(
 
 
 def _once(same: list[Column]) -> list[Column]:
-    """Columns of one subject, of which those of equal values are one."""
+    """Merges the columns of one subject that have equal values."""
     groups: list[list[Column]] = []
     for column in same:
         home = next((group for group in groups if _agree(group[0], column)), None)
@@ -159,7 +159,7 @@ def _nothing_left(runs, subjects, only) -> str:
 
 
 def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
-    """The difference of two lines, with its interval and whether it is beyond chance, where that is known."""
+    """The difference of two lines, with its interval and whether it is beyond chance, if they are known."""
     if reference is None or line is None:
         return None
     change = {"value": line["value"] - reference["value"]}
@@ -169,6 +169,7 @@ def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
         low, high = paired
         return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
     if "low" in reference and "low" in line:
-        # two intervals that do not touch: a stricter rule than the paired one, which needs the hits
+        # Two intervals that do not overlap are a stricter criterion than the paired interval, which needs to
+        # know the images that each classified correctly.
         change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]
     return change

@@ -1,4 +1,4 @@
-"""From a crop to the image that it was cut from: what LeOCLR is trained for, measured."""
+"""Retrieval of an image by one of its crops, which is what LeOCLR is trained for."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ CROP_SCALES = (0.08, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
 class Retrieval:
-    """Recall of the original among N images, given a random crop of it.
+    """Recall of the original image among N images, given a random crop of it.
 
-    LeOCLR (arXiv 2403.06813) pulls the features of a crop towards those of its original; this counts
-    how often the original is the nearest image to its crop, by cosine.
+    LeOCLR (arXiv 2403.06813) pulls the features of a crop towards those of its original. This evaluator
+    counts how often the original is the nearest image to its crop, by cosine.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
-        source: images, see `data.load`; labels are not used.
+        source: source of images, see `data.load`; labels are not used.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        crop_scales: areas of the crops, shares of the image in (0, 1]; aspect ratio 3/4 to 4/3
-            where it fits. 1 is the whole image, a check: all but equal images are found.
-        batch_size: images per call of the backbone.
-        seed: of the crops.
-        verbose: whether to show progress bars.
+        crop_scales: areas of the crops as shares of the image, in (0, 1]; the aspect ratio is 3/4 to 4/3
+            if it fits. 1 is the whole image and serves as a check: all images without duplicates are found.
+        batch_size: images per call of the backbone; 256 by default.
+        seed: seed of the crops; 0 by default.
+        verbose: whether to show progress bars; false by default.
         originals: features (N, F) of the whole images; computed by default.
 
     `run` yields retrieval/recall@1 and retrieval/recall@5 for each crop scale, with `crop_scale` and
-    `images`, N; by chance they are 1 / N and 5 / N.
+    `images`, which is N. A random choice would reach 1 / N and 5 / N.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Accuracy on changed test images: cropped, shrunk, occluded, corrupted."""
+"""Accuracy on changed test images: cropped, shrunk, occluded or corrupted."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.tensorflow_host import tf
 
 SHARES = {
-    "centre_crop": (0.75, 0.5, 0.25, 0.1),  # of the image's area
+    "centre_crop": (0.75, 0.5, 0.25, 0.1),  # share of the image's area that is left
     "random_crop": (0.75, 0.5, 0.25, 0.1),
     "shrink": (0.75, 0.5, 0.25, 0.1),
-    "occlusion": (0.05, 0.1, 0.2, 0.4, 0.6),  # of the image's area, covered
+    "occlusion": (0.05, 0.1, 0.2, 0.4, 0.6),  # share of the image's area that is covered
 }
 
 
 @dataclasses.dataclass(eq=False, repr=False)
 class Robustness(FittedToFeatures):
-    """Curves of kNN and linear accuracy over the strength of a change to the test images.
+    """Accuracy of kNN and linear classifiers as a function of the strength of a change to the test images.
 
-    Both classifiers are fitted to clean training features.
+    Both classifiers are fitted to features of unchanged training images.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
-        train_features: (N, F), clean.
-        train_labels: (N,), or (N, C).
-        test: source of images and labels, see `data.load`.
+        train_features: (N, F) features of unchanged training images.
+        train_labels: (N,), or (N, C) for several labels per image.
+        test: source of test images and labels, see `data.load`.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        changes: some of centre_crop, random_crop, shrink, occlusion and, see
-            `evaluation.corruptions`, gaussian_noise, shot_noise, gaussian_blur, contrast, brightness,
-            jpeg; None for all.
-        k: neighbours that vote.
-        temperature: of the votes.
-        batch_size: images per call of the backbone.
-        seed: of crops, patches and noise, and of the linear classifier's held-out part.
-        verbose: whether to show progress bars.
-        test_set: features (M, F) and labels (M,) or (M, C) of the clean images of `test`, as
+        changes: any of centre_crop, random_crop, shrink, occlusion and, see `evaluation.corruptions`,
+            gaussian_noise, shot_noise, gaussian_blur, contrast, brightness, jpeg; None (the default) for all.
+        k: number of neighbours that vote; 20 by default.
+        temperature: temperature of the votes; 0.07 by default.
+        batch_size: images per call of the backbone; 256 by default.
+        seed: seed of the crops, patches and noise, and of the linear classifier's held-out part; 0 by
+            default.
+        verbose: whether to show progress bars; false by default.
+        test_set: features (M, F) and labels (M,) or (M, C) of the unchanged images of `test`, as
             `extract_features` returns them; computed by default.
 
-    `run` yields robustness/knn/top1 and robustness/linear/top1: for the clean images, with `change`
-    "none", and for each change with `change`, `strength`, `severity` (1 the weakest) and `clean`, the
-    value of the clean images; then robustness/knn/mean and robustness/linear/mean over its strengths. With
-    several labels per image, mean average precision stands in the place of accuracy: robustness/knn/map and
-    robustness/linear/map.
+    `run` yields robustness/knn/top1 and robustness/linear/top1. Those of the unchanged images have the
+    `change` "none". Those of each change have `change`, `strength`, `severity` (1 is the weakest) and
+    `clean`, the value for unchanged images. robustness/knn/mean and robustness/linear/mean follow, the means
+    over its strengths. With several labels per image, mean average precision replaces accuracy:
+    robustness/knn/map and robustness/linear/map.
     """
 
     changes: Sequence[str] | None = None
@@ -100,7 +100,7 @@ class Robustness(FittedToFeatures):
 
     @staticmethod
     def _known(features, labels):
-        """Those of the images that have a label."""
+        """The features and labels of the images that have a label."""
         known = has_label(labels)
         return (features, labels) if known.all() else (features[known], labels[known])
 
@@ -119,7 +119,7 @@ class Robustness(FittedToFeatures):
         yield from kind.curve("robustness/linear", answers, labels, self.train_labels, **of_linear, **how)
 
     def _view(self, change, strength):
-        """What makes changed images: resize to pixels, change, normalise."""
+        """A function that makes changed images: it resizes to pixels, applies the change and normalises."""
         if change == "random_crop":
             return clean_view(self.views, (strength, strength))
         mean, std = (255.0 * np.array(three) for three in (self.views.mean, self.views.std))

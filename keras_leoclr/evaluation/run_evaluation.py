@@ -1,4 +1,4 @@
-"""The suite for the folder of a run: its backbone, data and normalisation, unless others are named."""
+"""Evaluates the backbone of a run's folder on the run's data, unless other ones are named."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class SettingError(ValueError):
 
 
 class Subject(NamedTuple):
-    """A backbone that is judged.
+    """A backbone to be judged.
 
     Attributes:
-        backbone: takes normalised images.
-        name: what results call it.
-        epoch: after which it was saved; None if that is not known.
+        backbone: the model; it takes normalised images.
+        name: its name in the results.
+        epoch: epoch after which it was saved; None if that is not known.
         normalization: mean and deviation that its file normalises images with; None if it does not.
     """
 
@@ -45,24 +45,24 @@ class Subject(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class RunEvaluation:
-    """What is judged, and on which images. Settings that are None are those of the run's recipe.
+    """Which backbone is judged, and on which images. Settings that are None are taken from the run's recipe.
 
     Attributes:
-        workdir: folder of a run, or for the results alone.
-        backbone: path of a .keras file; a Keras model; or "random": the backbone of the folder, or
-            `architecture`, with new weights. None for the backbone of the folder.
-        architecture: such as "resnet18", for new weights in a folder without a backbone.
-        subject: what the results call the backbone; None for pretrained, random or the name of the file.
-        dataset: name or path, see `data.load`.
-        data_dir: where TensorFlow Datasets keeps its files.
+        workdir: folder of a run, or an empty folder that only gets the results.
+        backbone: path of a .keras file, or a Keras model, or "random" for new weights of the folder's
+            backbone or of `architecture`. None takes the backbone of the folder.
+        architecture: name such as "resnet18", for new weights in a folder without a backbone.
+        subject: name of the backbone in the results; None takes "pretrained", "random" or the file's name.
+        dataset: name or path of the data, see `data.load`.
+        data_dir: folder where TensorFlow Datasets keeps its files.
         train_split: split that classifiers are fitted to.
         test_split: split that they are judged on.
-        max_images: so many images of each split are used, which are drawn (see `part_of`); 0 for as many as
-            the recipe says. In a run that version 0.1.0 began they are the first.
-        image_size: side of the images in pixels; None for the backbone's.
-        mean: of the data per channel, in [0, 1].
-        std: standard deviation of the data per channel, in [0, 1].
-        images: the images, where they are given as objects; `dataset` is then not needed.
+        max_images: number of images of each split that are drawn and used (see `part_of`); 0 takes as many as
+            the recipe says. In a run that version 0.1.0 began, the first images are used instead.
+        image_size: side of the images in pixels; None takes that of the backbone.
+        mean: mean of each channel, with pixels in [0, 1].
+        std: standard deviation of each channel, with pixels in [0, 1].
+        images: the images, if they are given as objects; `dataset` is then not needed.
 
     Example:
         ```python
@@ -94,10 +94,10 @@ class RunEvaluation:
         """The suite that writes to the results of the folder.
 
         Args:
-            options: settings of the evaluators.
-            images: whether data are loaded; False is enough for transfer alone.
-            cache: whether features are kept in the folder.
-            verbose: whether to print scores and show progress.
+            options: settings of the evaluators; the defaults of `SuiteOptions` if None.
+            images: whether data are loaded, true by default; the evaluator transfer alone does not need them.
+            cache: whether features are kept in the folder; true by default.
+            verbose: whether to print scores and show progress; false by default.
 
         Raises:
             SettingError: if a setting is missing or cannot be used.
@@ -120,7 +120,7 @@ class RunEvaluation:
             splits = [about["train_split"], about["test_split"]]
             if self._lacks_test_split(recipe, about, data_dir):
                 splits.pop()
-                about["test_split"] = about["train_split"]  # what can be judged is judged on these images
+                about["test_split"] = about["train_split"]  # Without a test set, these images are judged.
             for number, split in enumerate(splits):
                 if self.images is None:
                     source = data.load(about["dataset"], split, data_dir, **_reading(recipe))
@@ -158,13 +158,13 @@ class RunEvaluation:
         if not dataset:
             raise SettingError("`dataset` must name a data set, a folder or a file. Received: none")
         if isinstance(dataset, os.PathLike):
-            dataset = os.fspath(dataset)  # results are JSON
+            dataset = os.fspath(dataset)  # Results are written as JSON, which holds no paths.
         labelled = recipe.get("probe_split") or recipe.get("train_split", "train")
         splits = {"train_split": self.train_split or labelled}
         return {"dataset": dataset, **splits, "test_split": self._setting("test_split", recipe, "test")}
 
     def _lacks_test_split(self, recipe, about, data_dir) -> bool:
-        """Whether the run was not judged, on data without the test split that its recipe names."""
+        """Whether the data lack the test split that the recipe of a run names, and the run was not judged."""
         if self.test_split or self.dataset or self.images or recipe.get("evaluate", True):
             return False
         try:
@@ -198,7 +198,7 @@ class RunEvaluation:
                 f"`{given[0]}` cannot be given for a backbone that normalises images itself. "
                 f"Received: {path}, with mean {normalization[0]} and std {normalization[1]}"
             )
-        # The preprocessing alone normalises: features are those of the backbone as it was trained.
+        # Only the preprocessing normalises, so that features are those of the backbone as it was trained.
         loaded = backbones.without_normalization(loaded)
         if self.backbone == RANDOM:
             return Subject(copy_of(loaded, weights=False), self.subject or RANDOM, 0, normalization)
@@ -207,7 +207,7 @@ class RunEvaluation:
         return Subject(loaded, self.subject or name, epoch, normalization)
 
     def _of_model(self, model) -> Subject:
-        model = getattr(model, "backbone", model)  # of a LeOCLR
+        model = getattr(model, "backbone", model)  # A LeOCLR model is judged by its backbone.
         plain = backbones.without_normalization(model)
         return Subject(plain, self.subject or model.name, None, backbones.normalization_of(model))
 
@@ -223,5 +223,5 @@ class RunEvaluation:
 
 
 def _reading(recipe: dict[str, Any]) -> dict[str, Any]:
-    """What the run did at pictures that cannot be read, as arguments of `load`."""
+    """How the run treated pictures that cannot be read, as arguments of `load`."""
     return {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}

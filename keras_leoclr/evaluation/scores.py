@@ -1,4 +1,4 @@
-"""A measured value with its confidence interval and its protocol, and how it is written down."""
+"""A measured value with its confidence interval and its protocol, and the files that it is written to."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from keras_leoclr.evaluation.statistics import CONFIDENCE, wilson
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 
-PICTURES = "pictures"  # the name of arrays (H, W, 3) uint8 that are kept as a PNG or JPEG
+PICTURES = "pictures"  # name of arrays (H, W, 3) uint8 that are saved as a PNG or JPEG
 SUFFIXES = (".npy", ".png", ".jpg")
 
 
 class Score(tuple):
-    """The pair (name, value), with how it was measured.
+    """The pair (name, value), with the details of the measurement.
 
     Attributes:
-        name: such as "knn/top1".
-        value: its value.
-        protocol: whatever JSON can hold: k, temperature, crop scale and so on.
+        name: name of the measure, such as "knn/top1".
+        value: the measured value.
+        protocol: anything that JSON can hold: k, temperature, crop scale and so on.
         interval: (low, high) of the 95 % confidence interval, or None.
         hits: (M,) bool, which test images are classified correctly, or None.
-        arrays: further arrays by name, to be kept in files of their own.
+        arrays: further arrays by name, each of which is saved in a file.
     """
 
     def __new__(
@@ -50,14 +50,14 @@ class Score(tuple):
 def accuracy_scores(
     name: str, ranked: np.ndarray, labels: np.ndarray, top: Sequence[int] = (1, 5), /, **protocol: Any
 ) -> Iterable[Score]:
-    """`name/top1` and so on, with Wilson's intervals and the hits of each image.
+    """Yields the scores `name/top1` and so on, with Wilson's intervals and the hits of each image.
 
     Args:
-        name: of the classifier, such as "knn".
-        ranked: (M, R), classes, best first.
-        labels: (M,).
-        top: ranks that count, such as 1 and 5.
-        **protocol: how it was measured.
+        name: name of the classifier, such as "knn".
+        ranked: (M, R), classes of each image, best first.
+        labels: (M,) true classes.
+        top: numbers of best classes among which the label may be, (1, 5) by default.
+        **protocol: how the scores were measured.
     """
     found = ranked == np.asarray(labels)[:, None]
     for rank in top:
@@ -68,33 +68,33 @@ def accuracy_scores(
 
 
 def ranking_arrays(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """What is kept of the scores of several labels per image, so that two results can be compared.
+    """What is kept of the scores of images with several labels, so that two results can be compared.
 
     Args:
-        scores: (M, C).
+        scores: (M, C) scores of the test images.
         labels: (M, C), zeros and ones.
 
     Returns:
-        `ranks` (M, C), which order the images of a class as the scores do, and `positives`, the labels, eight
-        a byte.
+        `ranks` (M, C), which order the images of a class as the scores do, and `positives`, the labels,
+        eight per byte.
     """
     return {"ranks": ranks(scores), "positives": np.packbits(np.asarray(labels, bool))}
 
 
 def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) -> dict[str, float]:
-    """Writes scores as they come, one line each, and the hits of the images beside them.
+    """Writes scores as they are computed, one line each, and their arrays into files.
 
-    Hits are packed, eight images a byte, in `evaluation/` next to the file of results; their line names
-    the file. Lines that differ in their protocol have hits of their own. Further arrays are files too; one
-    called "pictures", (H, W, 3) uint8, is a PNG if it is grey and otherwise a JPEG.
+    Hits are packed, eight images per byte, in `evaluation/` next to the file of results; their line names
+    the file. Lines that differ in their protocol have separate hits. Further arrays are files too; one
+    named "pictures", (H, W, 3) uint8, is a PNG if it is grey and a JPEG otherwise.
 
     Args:
-        scores: of an evaluator's `run()`.
-        results: where to.
-        **protocol: what all of them share: subject, data, splits, epoch.
+        scores: the scores that an evaluator's `run()` yields.
+        results: the file to write to.
+        **protocol: entries that all lines share: subject, data, splits, epoch.
 
     Returns:
-        Values by name.
+        The values by name.
     """
     folder = RunFolder(results.path.parent).evaluation
     values = {}
@@ -123,10 +123,10 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
 
 
 def drop_unnamed(results: Results) -> None:
-    """Deletes the files in `evaluation/` that no line of results names, such as those of lines that are gone.
+    """Deletes the files in `evaluation/` that no line of results names, for instance because it was removed.
 
     Args:
-        results: whose folder.
+        results: the file of results; its folder is cleaned.
     """
     named = {
         pathlib.PurePosixPath(value).name
@@ -140,10 +140,10 @@ def drop_unnamed(results: Results) -> None:
 
 
 def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
-    """(M,) bool, the hits that belong to a line of results; None if it has none.
+    """Reads the hits (M,) bool that belong to a line of results; None if it has none.
 
     Raises:
-        ValueError: if the file is not what was written.
+        ValueError: if the file does not hold what was written.
     """
     if "hits_file" not in line:
         return None
@@ -157,10 +157,10 @@ def read_hits(line: dict[str, Any], workdir: pathlib.Path) -> np.ndarray | None:
 
 
 def read_ranking(line: dict[str, Any], workdir: pathlib.Path) -> tuple[np.ndarray, np.ndarray] | None:
-    """Ranks and labels (M, C) that belong to a line of results; None if it has none, see `ranking_arrays`.
+    """Reads the ranks and labels (M, C) of a line of results, see `ranking_arrays`; None if it has none.
 
     Raises:
-        ValueError: if the files are not what was written.
+        ValueError: if the files do not hold what was written.
     """
     if "ranks_file" not in line or "positives_file" not in line:
         return None
@@ -178,13 +178,14 @@ def read_ranking(line: dict[str, Any], workdir: pathlib.Path) -> tuple[np.ndarra
 
 
 def _write_picture(path: pathlib.Path, array: np.ndarray) -> pathlib.Path:
-    """Grey pictures keep their pixels; those in colour would be several times as large as PNG."""
+    """Saves grey pictures as PNG and colour pictures as JPEG, whose PNG would be several times as large."""
     grey = bool((array == array[..., :1]).all())
     path = path.with_suffix(".png" if grey else ".jpg")
     if grey:
         Image.fromarray(array[..., 0]).save(path, optimize=True)
     else:
-        # not `optimize`: Pillow then needs room for the whole file, and leaves a byte per pixel
+        # With `optimize`, Pillow would need a buffer for the whole file and would fail with one that is too
+        # small.
         Image.fromarray(array).save(path, quality=85, subsampling=0)
     return path
 

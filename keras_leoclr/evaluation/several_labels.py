@@ -1,4 +1,4 @@
-"""Several labels per image: mean average precision, and a classifier of its own for each class."""
+"""Several labels per image: mean average precision, and a separate classifier for each class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keras_leoclr.evaluation.scores import Score, ranking_arrays
 class SeveralLabels(LabelKind):
     """Labels (N, C): mean average precision, one sigmoid and binary cross-entropy for each class.
 
-    A class that no training image or no test image has is left out of the mean; scores name it.
+    A class that no training image or no test image has is left out of the mean, and the scores list it.
     """
 
     measures = ("map",)
@@ -54,7 +54,7 @@ class SeveralLabels(LabelKind):
             )
 
     def left_out(self, *labels: np.ndarray) -> np.ndarray:
-        """Numbers of the classes that no image of one of some labels (N, C) has."""
+        """The numbers of the classes that are missing in at least one of the arrays of labels (N, C)."""
         return np.flatnonzero(~np.all([np.any(each, axis=0) for each in labels], axis=0))
 
     def can_be_judged(self, train_labels, test_labels):
@@ -72,7 +72,8 @@ class SeveralLabels(LabelKind):
         weights = np.asarray(weights, "float64")
         shares = weights / weights.sum(axis=1, keepdims=True)
         matrix = csr_matrix((shares.ravel(), neighbours.ravel(), starts), (len(weights), len(labels)))
-        # equal shares must not differ by rounding errors: images with equal scores are judged together
+        # Equal shares must not differ by rounding errors, because images with equal scores are judged
+        # together.
         return np.round(matrix @ np.asarray(labels, "float64"), 9).astype("float32")
 
     def answers(self, scores):
@@ -111,7 +112,7 @@ class SeveralLabels(LabelKind):
         yield self._score(name, answers, labels, train_labels, None, how)
 
     def mean_scores(self, name, answers, labels, train_labels, /, **how):
-        return iter(())  # mean average precision is the mean over the classes
+        return iter(())  # Mean average precision already is the mean over the classes.
 
     def class_scores(self, answers, labels, train_labels, /, **how):
         each = average_precision.average_precisions(answers, labels)
@@ -121,7 +122,7 @@ class SeveralLabels(LabelKind):
             yield Score("quality/average_precision", each[label], intervals[label], **how, **own)
 
     def confusion(self, answers, labels, train_labels):
-        return {}  # an image that has two classes is no confusion of them
+        return {}  # With several labels, an image of two classes does not mean that they are confused.
 
     def chance(self, labels):
         shares = np.mean(labels, axis=0)
@@ -136,7 +137,7 @@ class SeveralLabels(LabelKind):
         return label_draws.at_least_of_each_label(labels, per_class, rng)
 
     def keras_loss(self):
-        import keras  # what judges features does without it
+        import keras  # It is imported here because evaluating features does not need Keras.
 
         def summed_binary_crossentropy(labels, logits):
             each = keras.ops.binary_crossentropy(labels, logits, from_logits=True)

@@ -8,19 +8,19 @@ import numpy as np
 
 from keras_leoclr.evaluation.lbfgs import dot, minimise
 
-BLOCK = 2**19  # logits computed at a time; they stay in the cache
-SMALLEST = 1e-7  # share of the largest variance below which a direction is rounding error
+BLOCK = 2**19  # logits that are computed at a time, few enough for the processor's cache
+SMALLEST = 1e-7  # Directions with less than this share of the largest variance are rounding errors.
 
 
 def principal_directions(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Directions in which features vary, and their variances.
+    """The directions in which features vary, and the variances along them.
 
-    Softmax regression with an L2 penalty has its solution in the span of the centred features and does
-    not change under rotation: in these coordinates it is the same problem, no wider than the features'
-    rank, and its curvature is nearly diagonal.
+    The solution of softmax regression with an L2 penalty lies in the span of the centred features, and it
+    does not change under rotation. In these coordinates the problem is therefore the same, it is no wider
+    than the rank of the features, and its curvature is nearly diagonal.
 
     Args:
-        features: (N, F), centred.
+        features: (N, F), centred features.
 
     Returns:
         (F, R) orthonormal columns float32 and variances (R,) float32, R <= min(N, F).
@@ -48,21 +48,21 @@ def decay_path(
 ) -> Iterator[np.ndarray]:
     """Minimises `mean cross-entropy + decay / 2 * sum(weights ** 2)` for each decay.
 
-    L-BFGS starts from the diagonal of the curvature at zero weights; each decay starts from the solution of
-    the one before. The bias does not decay.
+    L-BFGS uses the diagonal of the curvature at zero weights; each decay starts from the solution of
+    the one before. The bias is not penalised.
 
     Args:
         inputs: (N, R) float32, in the coordinates of `principal_directions`.
-        variances: (R,), of the columns of `inputs`.
+        variances: (R,), variances of the columns of `inputs`.
         labels: (N,), in [0, classes).
         classes: C.
-        decays: >= 0, from the largest on for good starts.
-        start: (R + 1, C); zeros by default.
-        max_steps: of L-BFGS, per decay.
-        tolerance: largest entry of the gradient at which to stop.
+        decays: weight decays >= 0; in falling order each is a good start for the next.
+        start: (R + 1, C) initial weights; zeros by default.
+        max_steps: most steps of L-BFGS for each decay; 300 by default.
+        tolerance: L-BFGS stops when no entry of the gradient is larger; 1e-4 by default.
 
     Yields:
-        (R + 1, C) float32 for each decay, the bias last.
+        (R + 1, C) float32 weights for each decay; the last row is the bias.
     """
     weights = np.zeros((inputs.shape[1] + 1, classes), "float32") if start is None else start.copy()
     for decay in decays:
@@ -74,7 +74,7 @@ def decay_path(
 
 
 def _loss(weights, inputs, labels, decay):
-    """Loss and gradient."""
+    """Returns the loss and its gradient."""
     gradient = np.zeros_like(weights)
     total = 0.0
     rows = max(1, BLOCK // weights.shape[1])

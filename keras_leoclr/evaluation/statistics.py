@@ -1,4 +1,4 @@
-"""Accuracies and their uncertainty: intervals, means over classes and runs, the paired bootstrap."""
+"""Accuracies and their uncertainty: intervals, means over classes and runs, and the paired bootstrap."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 Z = 1.959964  # quantile of the normal distribution for a two-sided interval of this confidence
-RESAMPLES = 10_000  # draws of the bootstrap
+RESAMPLES = 10_000  # number of draws of the bootstrap
 
 
 def best_classes(scores: np.ndarray) -> np.ndarray:
     """The five classes with the highest scores, best first.
 
     Args:
-        scores: (M, C); equal scores are ordered by class.
+        scores: (M, C) scores of the images; equal scores are ordered by class.
 
     Returns:
         (M, min(5, C)) int64.
@@ -26,22 +26,22 @@ def best_classes(scores: np.ndarray) -> np.ndarray:
 
 
 def accuracies(ranked: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """`{"top1", "top5"}`: shares of the labels that come first, and anywhere, in their row.
+    """`{"top1", "top5"}`: the shares of images whose label is the best class, or among all of the row.
 
     Args:
-        ranked: (M, R) classes, best first.
-        labels: (M,).
+        ranked: (M, R) classes of each image, best first.
+        labels: (M,) true classes.
     """
     hits = ranked == np.asarray(labels)[:, None]
     return {"top1": float(hits[:, 0].mean()), "top5": float(hits.any(axis=1).mean())}
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95 % confidence interval of a share (Wilson, 1927): unlike the normal one it stays in [0, 1].
+    """95 % confidence interval of a share (Wilson, 1927); unlike the normal interval, it stays in [0, 1].
 
     Args:
-        hits: in [0, count].
-        count: >= 1.
+        hits: number of successes, in [0, count].
+        count: number of trials, >= 1.
     """
     share, spread = hits / count, Z * Z / count
     centre = (share + spread / 2) / (1 + spread)
@@ -54,7 +54,7 @@ def per_class(hits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     Args:
         hits: (M,) bool, which images are classified correctly.
-        labels: (M,).
+        labels: (M,) true classes.
     """
     counts = np.bincount(labels)
     with np.errstate(invalid="ignore"):
@@ -62,15 +62,15 @@ def per_class(hits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def mean_per_class(hits: np.ndarray, labels: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """Mean of the classes' accuracies, and its 95 % interval by the normal approximation.
+    """Mean of the accuracies of the classes, and its 95 % interval by the normal approximation.
 
     Args:
         hits: (M,) bool, which images are classified correctly.
-        labels: (M,); classes without an image do not count.
+        labels: (M,) true classes; classes without an image do not count.
     """
     accuracy, counts = per_class(hits, labels)
     accuracy, counts = accuracy[counts > 0], counts[counts > 0]
-    # (h + 1) / (n + 2) keeps the variance of a class above 0 where all or none of its images are hit
+    # (h + 1) / (n + 2) keeps the variance of a class above 0 if all or none of its images are correct.
     smooth = (accuracy * counts + 1) / (counts + 2)
     half = Z * math.sqrt((smooth * (1 - smooth) / counts).sum()) / len(counts)
     mean = float(accuracy.mean())
@@ -81,10 +81,10 @@ def student_interval(values: Sequence[float]) -> tuple[float, float] | None:
     """95 % interval of the mean of independent values, by Student's t distribution.
 
     Args:
-        values: such as the accuracies, or differences of accuracies, of runs with several seeds.
+        values: accuracies, or differences of accuracies, of runs with several seeds.
 
     Returns:
-        Low and high end, not limited to [0, 1]; None for a single value.
+        Low and high end, which may lie outside of [0, 1]; None for a single value.
     """
     if len(values) < 2:
         return None
@@ -95,10 +95,10 @@ def student_interval(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def mean_of_runs(values: Sequence[float]) -> tuple[float, float, tuple[float, float] | None]:
-    """Mean, standard deviation and Student's 95 % interval of the mean, of accuracies of repeated runs.
+    """Mean, standard deviation and Student's 95 % interval of the mean of accuracies of repeated runs.
 
     Args:
-        values: one accuracy for each run. The deviation of one run is 0 and it has no interval.
+        values: one accuracy for each run. A single run has the deviation 0 and no interval.
     """
     mean, interval = float(np.mean(values)), student_interval(values)
     if interval is None:
@@ -109,14 +109,14 @@ def mean_of_runs(values: Sequence[float]) -> tuple[float, float, tuple[float, fl
 def paired_bootstrap(hits: np.ndarray, others: np.ndarray, seed: int = 0) -> tuple[float, float]:
     """95 % interval of the difference of two accuracies on the same images.
 
-    The images are drawn anew, with repetition, 10,000 times. All that matters of an image is which of the
-    two classifies it correctly, so a draw of the images is a draw of three counts from a multinomial
+    The images are drawn with replacement 10,000 times. All that matters of an image is which of the two
+    classifies it correctly, so drawing the images amounts to drawing three counts from a multinomial
     distribution.
 
     Args:
         hits: (M,) bool, images that the first classifies correctly.
         others: (M,) bool, images that the second classifies correctly.
-        seed: of the draws.
+        seed: seed of the draws; 0 by default.
 
     Returns:
         Low and high end of `others.mean() - hits.mean()`.

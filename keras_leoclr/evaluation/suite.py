@@ -1,4 +1,4 @@
-"""The one place that puts evaluators together: what each is given, what they share, what is written down."""
+"""Runs several evaluators on one backbone: it gives them their data, shares features, and writes results."""
 
 from __future__ import annotations
 
@@ -22,28 +22,29 @@ __all__ = ["ALL", "EVALUATORS", "Suite", "SuiteOptions"]
 ON_ALL_FEATURES = ("knn", "linear", "few", "quality", "robustness")
 WITHOUT_TEST = ("embedding", "transfer")
 ON_LABELS = ("knn", "linear", "few", "robustness", "linear_paper", "finetune")
-ON_PIXELS = ("knn", "linear", "few")  # these judge raw pixels, too
-OF_DATA = ("dataset", "train_split", "test_split")  # entries of `about` that transfer has its own of
+ON_PIXELS = ("knn", "linear", "few")  # evaluators that can judge raw pixels, too
+OF_DATA = ("dataset", "train_split", "test_split")  # entries of `about` that transfer replaces by its own
 SHOWN = ("k", "crop_scale", "change", "strength", "class", "metric", "seed", "weight_decay", "learning_rate")
 
 
 class Suite:
-    """Evaluators of one backbone on one pair of sources; what several of them need is computed once.
+    """Evaluators of one backbone on one pair of sources; what several of them need is computed only once.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; it takes normalised images. None judges the
             normalised pixels themselves, with knn, linear and few.
-        train: source of images and labels that classifiers are fitted to, see `data.load`. For the map
-            alone labels are not needed; for transfer None will do.
-        test: source of images and labels that they are judged on; None for a map of `train`.
-        preprocessing: `Preprocessing`, or views, with the backbone's size, mean and deviation.
-        results: where the scores are written to.
-        about: what every line of results holds besides the protocol of its evaluator: subject, dataset,
-            train_split, test_split, epoch and whatever else tells the measurement from others.
-        options: settings of the evaluators.
-        cache: folder of cached features, see `extract_features`; None keeps nothing.
-        data_dir: where TensorFlow Datasets keeps its files.
-        verbose: whether to print scores and show progress.
+        train: source of images and labels that classifiers are fitted to, see `data.load`. The evaluator
+            embedding alone needs no labels; for transfer alone it may be None.
+        test: source of images and labels that they are judged on; with None, embedding maps `train`.
+        preprocessing: a `Preprocessing`, or views, with the size, mean and deviation of the backbone's
+            images.
+        results: file that the scores are written to.
+        about: entries of every line of results besides the protocol of its evaluator: subject, dataset,
+            train_split, test_split, epoch and whatever else distinguishes the measurement from others.
+        options: settings of the evaluators; the defaults of `SuiteOptions` if None.
+        cache: folder of cached features, see `extract_features`; None (the default) keeps nothing.
+        data_dir: folder where TensorFlow Datasets keeps its files.
+        verbose: whether to print scores and show progress; false by default.
 
     Example:
         ```python
@@ -75,13 +76,13 @@ class Suite:
         self.shared: int | None = None
 
     def run(self, names: Sequence[str]) -> dict[str, float]:
-        """Runs evaluators one after the other and writes their scores as they come.
+        """Runs evaluators one after the other and writes their scores as they are computed.
 
         Args:
-            names: some of `EVALUATORS`.
+            names: names of evaluators, some of `EVALUATORS`.
 
         Returns:
-            Values by the name of their measure; of several with one name the last.
+            Values by the name of their measure; if a name has several values, the last one.
         """
         known = tuple(EVALUATORS) if self.backbone is not None else ON_PIXELS
         if unknown := [name for name in names if name not in known]:
@@ -91,7 +92,7 @@ class Suite:
                 "`test_split` must name images to judge on; without it there are "
                 f"{' and '.join(WITHOUT_TEST)} alone. Received: none, for {', '.join(needy)}"
             )
-        if needed := set(names) & set(ON_ALL_FEATURES):  # now, so that those that come first share them, too
+        if needed := set(names) & set(ON_ALL_FEATURES):  # Computed first, so that all evaluators share them.
             _ = self.sets if needed & set(ON_LABELS) else self.all_sets
         values = {}
         for name in names:
@@ -108,7 +109,7 @@ class Suite:
         test = self.train if self.test is None else self.test
         for split, source in (("train", self.train), ("test", test)):
             protocol[f"{split}_images"] = -1 if source.count is None else source.count
-        if "all_sets" in vars(self):  # where they were counted, as a stream may not know its number
+        if "all_sets" in vars(self):  # The images were counted; a stream may not know their number before.
             for split, labels in (("train", self.all_sets[1]), ("test", self.all_sets[3])):
                 known = int(has_label(labels).sum())
                 protocol[f"{split}_images"] = known if name in ON_LABELS else len(labels)
@@ -136,7 +137,7 @@ class Suite:
 
     @functools.cached_property
     def identities(self) -> list[dict[str, Any]]:
-        """What the features of the training and of the test images are bound to, see `features_identity`."""
+        """The identities of the training and test features, see `features_identity`."""
         names = [self.about.get(f"{split}_split", split) for split in ("train", "test")]
         return [
             evaluation.features_identity(source, self.about.get("dataset", ""), name, self.preprocessing)
@@ -189,10 +190,10 @@ class Suite:
         return tuple(sets)
 
     def test_part(self, most: int) -> tuple[Any, tuple[np.ndarray, np.ndarray] | None, dict[str, Any]]:
-        """Test images, at most `most` of them, drawn by the seed; 0 for all.
+        """Test images, at most `most` of them, drawn by the seed; 0 takes all.
 
         Returns:
-            Their source; their features and labels if these are known; and what the protocol says of them.
+            Their source, their features and labels if these are known, and the entries for the protocol.
         """
         known = self.all_sets[2:] if "all_sets" in vars(self) else None
         count = self.test.count

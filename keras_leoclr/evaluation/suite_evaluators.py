@@ -1,4 +1,4 @@
-"""How the suite makes each evaluator from its options and from the features that it has computed."""
+"""Creates each evaluator of the suite from the options and from the features that are already computed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_leoclr.evaluation.suite_options import SuiteOptions
 if TYPE_CHECKING:
     from keras_leoclr.evaluation.suite import Suite
 
-# The scores of an evaluator, and entries of their protocol that differ from those of the whole suite.
+# The scores of an evaluator, and the entries of their protocol that differ from those of the whole suite.
 Made = tuple[Iterable[Any], dict[str, Any]]
 
 

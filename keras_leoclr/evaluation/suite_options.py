@@ -1,4 +1,4 @@
-"""The evaluators by name, and their settings; importing this module loads no framework."""
+"""The names of the evaluators and their settings; importing this module loads no framework."""
 
 from __future__ import annotations
 
@@ -17,41 +17,44 @@ EVALUATORS = {
     "embedding": "map of the images and nearest neighbours, for the report; labels are not needed",
     "transfer": "linear accuracy on other data sets",
 }
-ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality", "embedding")  # what "all" stands for
+ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality", "embedding")  # evaluators of "all"
 
 
 @dataclasses.dataclass(frozen=True)
 class SuiteOptions:
-    """Settings of the evaluators. Where one is named in brackets, the setting is of that evaluator alone.
+    """Settings of the evaluators. A setting with a name in brackets is used by that evaluator alone.
 
     Attributes:
-        k: numbers of neighbours that vote (knn). The second, or the only one, is used by other evaluators.
-        temperature: of the votes.
-        leave_one_out: whether the training images are judged by each other, too (knn).
-        per_class: labelled images of each class (few).
-        fewer_per_class: whether fewer are used where a class has fewer than `per_class` training images, and
-            the evaluator is left out where one has fewer than 2; otherwise that is an error (few).
-        draws: how many times these images are drawn (few).
-        crop_scales: areas of the crops, shares of the image; () for the evaluator's own (retrieval).
+        k: numbers of neighbours that vote (knn), (1, 20, 200) by default. Other evaluators use the second
+            number, or the only one.
+        temperature: temperature of the votes; 0.07 by default.
+        leave_one_out: whether the training images are judged too, each by the others (knn).
+        per_class: number of labelled images of each class, 10 by default (few).
+        fewer_per_class: whether fewer images are used if a class has fewer than `per_class` training images.
+            The evaluator is then skipped if a class has fewer than 2. If false (the default), too few images
+            are an error (few).
+        draws: number of times that these images are drawn, 5 by default (few).
+        crop_scales: areas of the crops as shares of the image; () for the defaults (retrieval).
         changes: names of the changes; () for all (robustness).
-        fraction: share of the labels (finetune).
-        seeds: one run each (finetune).
-        backbone_rate: learning rate of the backbone (finetune).
-        head_rate: learning rate of the head (finetune).
-        epochs: of training; None for 100 (linear_paper) or 20 (finetune).
-        learning_rates: candidates; the best on held-out images is used (linear_paper).
-        targets: names in `evaluation.TARGETS`, or folders; () for all of them (transfer).
-        map_images: pictures on the map (embedding).
+        fraction: share of the labels, 0.01 by default (finetune).
+        seeds: one training for each seed, (0, 1, 2) by default (finetune).
+        backbone_rate: learning rate of the backbone, 0.02 by default (finetune).
+        head_rate: learning rate of the head, 5 by default (finetune).
+        epochs: number of training epochs; None for 100 (linear_paper) or 20 (finetune).
+        learning_rates: candidates, of which the best on held-out images is used (linear_paper).
+        targets: names in `evaluation.TARGETS`, or folders; () for all names (transfer).
+        map_images: number of pictures on the map, 600 by default (embedding).
         projection: "pca" or "umap" (embedding).
-        batch_size: images per call of the backbone, or per step of training.
-        precision: policy that features are computed in, such as "mixed_bfloat16"; None for the backbone's.
-        check_shared: whether test images that are in the training set, too, are counted.
-        check_content: whether results hold a checksum of the test images, where they are arrays or files.
-        seed: of held-out parts, crops, noise and draws.
+        batch_size: images per call of the backbone, or per step of training; 256 by default.
+        precision: dtype policy that features are computed in, such as "mixed_bfloat16"; None for the
+            backbone's own.
+        check_shared: whether to count test images that are also in the training set; true by default.
+        check_content: whether results hold a checksum of the test images, if they are arrays or files.
+        seed: seed of held-out parts, crops, noise and draws; 0 by default.
         quality_images: most test images that are used (quality); 0 for all.
         curve_images: most test images that are used (retrieval, robustness); 0 for all.
         curve_train_images: most training images that classifiers are fitted to (robustness); 0 for all.
-        sample_seed: draws these images and those on the map; None for `seed`.
+        sample_seed: seed that draws these images and those on the map; None for `seed`.
     """
 
     k: tuple[int, ...] = (1, 20, 200)
@@ -83,10 +86,10 @@ class SuiteOptions:
 
     @property
     def vote(self) -> dict[str, Any]:
-        """Arguments of the evaluators that let neighbours vote, besides KNN."""
+        """Arguments of the evaluators, other than KNN, that let neighbours vote."""
         return {"k": self.k[min(1, len(self.k) - 1)], "temperature": self.temperature}
 
     @property
     def draw(self) -> int:
-        """The seed that draws the images of the evaluators that do not use all of them."""
+        """The seed that draws images for the evaluators that do not use all of them."""
         return self.seed if self.sample_seed is None else self.sample_seed

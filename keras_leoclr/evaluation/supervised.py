@@ -23,12 +23,12 @@ from keras_leoclr.terminal import Bar
 
 
 class TwoRatesSGD(SGD):
-    """SGD whose learning rate is multiplied by `factor` for all but the variables of the head.
+    """SGD with one learning rate for the head and another, `factor` times as large, for all other variables.
 
     Args:
-        learning_rate: of the head.
-        factor: >= 0, of the others.
-        head: its variables.
+        learning_rate: learning rate of the head.
+        factor: factor of the learning rate of the other variables, >= 0.
+        head: variables of the head.
         **kwargs: other arguments of `SGD`.
     """
 
@@ -39,7 +39,7 @@ class TwoRatesSGD(SGD):
         self._head_indices = set()
 
     def build(self, variables):
-        # by number: TensorFlow's optimizers are given variables without a path
+        # Variables are told apart by number, because TensorFlow's optimizers get variables without a path.
         self._head_indices = {i for i, variable in enumerate(variables) if variable.path in self.head}
         super().build(variables)
 
@@ -49,20 +49,20 @@ class TwoRatesSGD(SGD):
 
 
 def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: float, seed: int):
-    """A copy of the backbone, and a model of it with a linear head that returns logits.
+    """Makes a copy of the backbone, and a model of it with a linear head that returns logits.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
-        classes: C.
+        classes: C, number of classes.
         frozen: whether the copy stays in inference mode, BatchNorm included, and is not trained.
         head_std: standard deviation of the head's initial weights.
-        seed: of these.
+        seed: seed of these weights.
 
     Returns:
         The copy, and the classifier (B, S, S, 3) -> (B, C) float32.
 
     Raises:
-        ValueError: if the backbone normalises images itself: the views do.
+        ValueError: if the backbone normalises images itself, since the views already do so.
     """
     check_takes_normalised(backbone, "the view of the training images")
     backbone = with_pooled_features(backbone)
@@ -92,21 +92,22 @@ def train_classifier(
     seed: int,
     verbose: bool,
 ) -> None:
-    """Trains with SGD, momentum 0.9 and no weight decay; rates times `gamma` at each milestone.
+    """Trains with SGD, momentum 0.9 and no weight decay; rates are multiplied by `gamma` at each milestone.
 
-    The loss is cross-entropy; with several labels per image the sum of the classes' binary ones.
+    The loss is cross-entropy, or the sum of the classes' binary cross-entropies if images have several
+    labels.
 
     Args:
-        classifier: of `classifier_on`.
+        classifier: a classifier that `classifier_on` made.
         train: source of images and labels.
-        view: see `labelled_batches`.
+        view: function that makes the training images, see `labelled_batches`.
         epochs: passes over the images.
         batch_size: images per step, at most as many as there are.
         head_rate: learning rate of the head, > 0.
-        backbone_rate: of the rest, 0 where it is frozen.
+        backbone_rate: learning rate of the other variables; 0 if the backbone is frozen.
         milestones: epochs, counted from 0, at whose start the rates fall.
-        gamma: factor.
-        seed: of order and views.
+        gamma: factor of the rates.
+        seed: seed of the order and of the views.
         verbose: whether to show a progress bar.
     """
     batches = labelled_batches(train, view, batch_size, seed, epochs)
@@ -136,7 +137,7 @@ def train_classifier(
 def logits_of(
     classifier: keras.Model, source: Source | tf.data.Dataset, views: Any, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (M, C) and labels (M,) or (M, C) of clean images.
+    """Computes logits (M, C) and labels (M,) or (M, C) of unchanged images.
 
     Raises:
         ValueError: if the training diverged.
@@ -156,11 +157,11 @@ def logits_of(
 
 
 def check_labels(train_labels: np.ndarray, test_labels: np.ndarray) -> tuple[LabelKind, int]:
-    """The kind of the labels and the number of classes of both, after a check.
+    """Checks the labels, and returns their kind and the number of classes of both sets.
 
     Raises:
-        ValueError: if a class occurs in the test set alone, or there is only one; with several labels per
-            image, if there is no class that images of both have.
+        ValueError: if a class occurs only in the test set, or there is only one class; with several labels
+            per image, if no class has images in both sets.
     """
     kind = kind_of(train_labels, test_labels)
     kind.check_trainable(train_labels, test_labels)

@@ -1,4 +1,4 @@
-"""Linear accuracy on several data sets that the backbone was not trained on."""
+"""Linear accuracy on data sets that the backbone was not pretrained on."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Target:
     """A data set to transfer to.
 
     Attributes:
-        dataset: as `data.load` takes it.
-        train_split: where the classifier is fitted.
-        test_split: where it is judged.
-        metric: "top1", or "mean_per_class" where that is usual; of data with several labels per image it is
-            "map", mean average precision, whatever stands here.
+        dataset: name of the data set, as `data.load` takes it.
+        train_split: split that the classifier is fitted to; "train" by default.
+        test_split: split that it is judged on; "test" by default.
+        metric: "top1" (the default), or "mean_per_class" for data sets where that is usual. It is ignored for
+            data with several labels per image, whose metric is mean average precision, "map".
     """
 
     dataset: str
@@ -40,7 +40,7 @@ class Target:
     metric: str = "top1"
 
 
-# Splits and metrics as in arXiv 1805.08974 (table 1) where it has the data set; the birds as published.
+# Splits and metrics follow table 1 of arXiv 1805.08974, except for the birds, whose published split is used.
 TARGETS = {
     target.dataset.removeprefix("tfds:"): target
     for target in (
@@ -62,15 +62,15 @@ class Transfer:
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
         views: a `Preprocessing`, or views such as `LeOCLRViews`: size, mean and deviation of the images.
-        targets: data sets; by default all of `TARGETS`.
-        data_dir: where TensorFlow Datasets keeps its files.
-        batch_size: images per call of the backbone.
+        targets: data sets to evaluate on; by default all of `TARGETS`.
+        data_dir: folder where TensorFlow Datasets keeps its files.
+        batch_size: images per call of the backbone; 256 by default.
         cache: folder of cached features, see `extract_features`.
-        seed: of the part that chooses the weight decay.
-        verbose: whether to show progress bars.
+        seed: seed of the part that chooses the weight decay; 0 by default.
+        verbose: whether to show progress bars; false by default.
 
-    `run` yields transfer/NAME for each data set, with its `metric`, and transfer/mean over those that are
-    there; those that are not are in `missing`, {name: why}.
+    `run` yields transfer/NAME for each data set, with its `metric`, and transfer/mean over the data sets that
+    could be loaded. The others are in `missing`, {name: reason}.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Transfer:
                     load(target.dataset, split, self.data_dir)
                     for split in (target.train_split, target.test_split)
                 ]
-            except OSError as error:  # not there and not to be downloaded
+            except OSError as error:  # The data are neither on disk nor can they be downloaded.
                 self.missing[name] = str(error)
                 continue
             sets = []
