@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: check gpu-check quickstart pretrain-long report-screenshot results downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
+.PHONY: check gpu-check quickstart pretrain-long report-screenshot results notebooks downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_scenes --workdir $(RUN) --overwrite
@@ -29,6 +29,10 @@ pretrain-long: $(VENV)/.core
 # RESULTS.md, of docs/results.
 results: $(VENV)/.core
 	$(BIN)/python docs/results.py
+
+# The notebooks of docs/tutorials, with new outputs.
+notebooks: $(VENV)/.test
+	$(BIN)/python docs/notebooks.py
 
 # Detection and segmentation, pretrained backbone against new weights: the tables of docs/downstream.md.
 downstream: $(VENV)/.test

@@ -23,6 +23,7 @@ nb_execution_mode = "force"
 nb_execution_timeout = 900
 nb_execution_raise_on_error = True
 nb_execution_excludepatterns = []
+nb_output_stderr = "remove"  # messages of TensorFlow about the machine
 copybutton_exclude = ".linenos, .gp, .go"
 copybutton_prompt_text = "$ "
 

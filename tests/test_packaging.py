@@ -213,7 +213,7 @@ def test_snippets_of_the_pages_on_scaling_and_resuming_run(tmp_path, monkeypatch
 def test_the_site_has_every_page_and_every_public_name_and_no_warning(tmp_path):
     """In a process of its own: Sphinx changes settings of the process that it runs in."""
     command = [sys.executable, ROOT / "docs" / "build.py", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     for page in (ROOT / "docs").glob("*.md"):
         assert (tmp_path / "docs" / page.with_suffix(".html").name).is_file()
