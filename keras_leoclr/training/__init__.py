@@ -1,1 +1,1 @@
-"""A recipe to a trained backbone: settings, model, training, evaluation, studies."""
+"""Everything from a recipe to a pretrained backbone: settings, model, training, evaluation and studies."""

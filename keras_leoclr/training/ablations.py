@@ -1,4 +1,4 @@
-"""What is varied in each ablation: the paper's (arXiv 2403.06813) and those that explain it."""
+"""The variants of each ablation: those of the paper (arXiv 2403.06813) and others that explain it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_leoclr.training.recipe import Recipe
 
-Variants = dict[str, dict[str, Any]]  # changes of the recipe by label, the reference first
+Variants = dict[str, dict[str, Any]]  # changes of the recipe by label; the first is the reference
 NO_PHOTOMETRICS = {"jitter_probability": 0.0, "grayscale_probability": 0.0, "blur_probability": 0.0}
 METHODS = {
     "leoclr": "LeOCLR",
@@ -20,12 +20,12 @@ METHODS = {
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """One question.
+    """One question and the variants of a recipe that answer it.
 
     Attributes:
         question: what the ablation answers.
-        variants: of a recipe, its variants; the first is what the others are compared with.
-        recipe: name of the recipe that is varied unless another is asked for.
+        variants: function from a recipe to its variants; the others are compared with the first.
+        recipe: name of the recipe that is varied unless another one is given.
     """
 
     question: str
@@ -34,12 +34,12 @@ class Ablation:
 
 
 def of(name: str, recipe: Recipe, methods: tuple[str, ...] = ()) -> Variants:
-    """The variants of an ablation.
+    """Returns the variants of an ablation.
 
     Args:
-        name: of `ABLATIONS`.
-        recipe: what is varied.
-        methods: each variant with each of these methods; that of the recipe by default.
+        name: one of `ABLATIONS`.
+        recipe: the recipe that is varied.
+        methods: methods that each variant is run with; by default that of the recipe alone.
 
     Returns:
         Changes of the recipe by label; the first is the reference.
@@ -60,8 +60,9 @@ def of(name: str, recipe: Recipe, methods: tuple[str, ...] = ()) -> Variants:
 
 
 def equal_compute(recipe: Recipe) -> int:
-    """Epochs in which LeOCLR takes as much computation as MoCo v2 does in those of the recipe."""
-    # A step encodes one view forward and backward, about three forward passes, and V views forward.
+    """Number of epochs in which LeOCLR computes as much as MoCo v2 does in the epochs of the recipe."""
+    # A step encodes one view forward and backward, which costs about three forward passes, and V views
+    # forward.
     return max(1, round(recipe.epochs * (3 + 1) / (3 + recipe.num_crops)))
 
 
@@ -84,7 +85,7 @@ def _augmentation(recipe):
 
 
 def _numbers(name: str, values: tuple, show: Callable[[Any], str] = str, **also: Any) -> Callable:
-    """One field takes several values, and others `also` one; that of the recipe is the reference."""
+    """Variants in which one field takes several values; the fields `also` are the same in all of them."""
 
     def variants(recipe):
         own = getattr(recipe, name)
@@ -133,7 +134,7 @@ def _learning_rate(recipe):
 
 
 def _share(recipe, share):
-    """Fewer images to pretrain on; those of the evaluation stay."""
+    """Reduces the images to pretrain on to a share; the images of the evaluation stay the same."""
     if "[" in recipe.train_split:
         raise ValueError(
             f"`train_split` must be a whole split, of which shares are taken. Received: {recipe.train_split}"
@@ -149,7 +150,7 @@ def _data_size(recipe):
 
 
 def _factors(recipe):
-    """One change at a time, each of both methods where it concerns both."""
+    """One change at a time, for both methods if it concerns both."""
     both = {
         "as the recipe": {},
         "first quarter of the images, as many steps": {**_share(recipe, 25), "epochs": 4 * recipe.epochs},
@@ -173,7 +174,7 @@ def _factors(recipe):
     }
 
 
-# Cells of the map of scenes: what differs from the recipe, which `method` judges.
+# The cells of the map of scenes: each is a set of changes of the recipe, and `method` is varied within it.
 SCENES = {
     **{f"{things} of 8 px": {"dataset": f"fashion_scenes:things={things},size=8"} for things in (1, 2, 4, 8)},
     **{f"2 of {size} px": {"dataset": f"fashion_scenes:things=2,size={size}"} for size in (12, 16)},

@@ -1,7 +1,7 @@
-"""The weights that a run begins with: which settings they fix, and where a run that goes on has them from.
+"""Initial weights: which settings they fix, and where a resumed run finds them.
 
-A run keeps what it began with in its folder, as `initial.keras`: it goes on, and can be judged once more,
-without the file that was named.
+A run keeps its initial weights in its folder, as `initial.keras`. It can therefore be resumed, and evaluated
+again, without the file that was given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from keras_leoclr.training.recipe import INITIAL, Recipe
 if TYPE_CHECKING:
     from keras_leoclr.backbones.initial import InitialWeights
 
-# The settings that the weights fix; a run that goes on has them from its recipe.
+# These settings are fixed by the initial weights; a resumed run takes them from its recipe.
 NETWORK = ("backbone", "stem", "widths", "patch_size")
 FIXED = (*NETWORK, "image_size", "mean", "std", "projection_dim", "hidden_dim", "queue_size")
 TAKEN = "that of the initial weights"
@@ -30,20 +30,20 @@ def settled(
     run: RunFolder | None = None,
     most_pixels: int | None = None,
 ) -> tuple[Recipe, list[str], dict[str, Any]]:
-    """A recipe with the settings that its initial weights fix.
+    """Returns a recipe with the settings that its initial weights fix.
 
     Args:
-        recipe: the settings; without `initial_weights` they stay as they are.
-        given: names of the settings that are the user's, which the weights are checked against; None for
-            those that are not the defaults of `Recipe`.
-        run: the folder of the run, whose settings are kept where it goes on; None for a new one.
-        most_pixels: largest side of the images, where the network can take others than those of its file.
+        recipe: the settings; without `initial_weights` they are returned unchanged.
+        given: names of the settings that the user gave, which the weights are checked against; None takes
+            those that differ from the defaults of `Recipe`.
+        run: folder of the run, whose settings are kept if it is resumed; None for a new run.
+        most_pixels: largest side of the images in pixels, for networks that accept several sizes.
 
     Returns:
-        The recipe, lines "NAME VALUE: why", and the settings that were taken over, by name.
+        The recipe, lines "NAME VALUE: why", and the settings that were taken from the weights, by name.
 
     Raises:
-        ValueError: if the weights cannot be read, or are not those of the settings that were given; see
+        ValueError: if the weights cannot be read, or do not agree with the settings that were given; see
             `read_initial_weights`.
     """
     named = library_of(recipe.backbone)[0]
@@ -55,13 +55,13 @@ def settled(
     if not recipe.initial_weights:
         return _of_library(recipe, given)
     if run is not None and _goes_on(run):
-        from keras_leoclr.training.run_data import same_place  # needs what a list of settings does without
+        from keras_leoclr.training.run_data import same_place  # Its imports are slow and not needed above.
 
         begun = run.recipe()
         if same_place(begun.get("initial_weights") or "", recipe.initial_weights):
             recipe = dataclasses.replace(recipe, initial_weights=begun["initial_weights"])
         if recipe.initial_weights != begun.get("initial_weights"):
-            return recipe, [], {}  # which the comparison of the settings refuses
+            return recipe, [], {}  # The comparison of the settings will refuse this recipe.
         kept = {name: begun[name] for name in FIXED if name in begun and name not in given}
         kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
         return dataclasses.replace(recipe, **kept), [], kept
@@ -85,16 +85,16 @@ def settled(
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
             lines.append(f"{name} {shown}: {TAKEN}")
     made = dataclasses.replace(recipe, **taken)
-    weights.at_size(made.image_size)  # says so now, if it cannot be
+    weights.at_size(made.image_size)  # This raises an error now if the network cannot take this size.
     return made, lines, taken
 
 
 def read(recipe: Recipe, given: Collection[str] = FIXED) -> InitialWeights:
-    """The initial weights of a recipe, in the size of its images where the file leaves that open.
+    """Reads the initial weights of a recipe, at the size of its images if the file does not fix the size.
 
     Args:
         recipe: the settings.
-        given: names of the settings that the file does not decide on.
+        given: names of the settings that the recipe decides, not the file.
     """
     from keras_leoclr.backbones.initial import check_channels, read_initial_weights
 
@@ -106,12 +106,12 @@ def read(recipe: Recipe, given: Collection[str] = FIXED) -> InitialWeights:
 
 
 def of_run(recipe: Recipe, run: RunFolder, anew: bool) -> InitialWeights | None:
-    """What a run begins with, or began with; None for random weights.
+    """The weights that a run begins with, or began with; None for random weights.
 
     Args:
         recipe: the settings, as `settled` returns them.
         run: the folder of the run.
-        anew: whether a run that the folder already holds is started anew instead of resumed.
+        anew: whether a run that is already in the folder is restarted instead of resumed.
     """
     if not recipe.initial_weights:
         return None
@@ -125,7 +125,7 @@ def _goes_on(run: RunFolder) -> bool:
 
 
 def _network(recipe: Recipe, given: Collection[str], weights: InitialWeights) -> dict[str, Any]:
-    """The settings of the network that the file holds; those that were given must agree."""
+    """The settings of the network in the file; those that the user gave must agree with them."""
     found = dict(weights.settings)
     for name, value in found.items():
         asked = getattr(recipe, name)
@@ -140,7 +140,7 @@ def _network(recipe: Recipe, given: Collection[str], weights: InitialWeights) ->
 
 
 def _of_library(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[str], dict[str, Any]]:
-    """The recipe with the mean and the deviation that a network of another library takes."""
+    """Returns the recipe with the mean and the deviation that a network of another library expects."""
     from keras_leoclr.backbones.named import named_backbone
 
     numbers = named_backbone(recipe.backbone, recipe.image_size).normalization

@@ -1,4 +1,4 @@
-"""Views, model and optimizer of a recipe."""
+"""Makes the views, the model and the optimizer of a recipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keras_leoclr.training.recipe import INITIAL, Recipe
 
 
 def make_views(recipe: Recipe) -> keras.layers.Layer:
-    """The views of the recipe's method."""
+    """Makes the views of the recipe's method."""
     photometrics = {name: getattr(recipe, name) for name in kl.views.PHOTOMETRICS}
     photometrics["jit_compile"] = recipe.compile_views
     if recipe.method == "moco_v2":
@@ -34,10 +34,10 @@ def make_views(recipe: Recipe) -> keras.layers.Layer:
 
 
 def make_backbone(recipe: Recipe) -> keras.Model:
-    """The backbone of the recipe, with random weights.
+    """Makes the backbone of the recipe, with random weights.
 
     Raises:
-        ValueError: if the network is that of a file of initial weights.
+        ValueError: if the recipe takes its network from a file of initial weights.
     """
     if recipe.backbone == INITIAL:
         raise ValueError(
@@ -59,13 +59,13 @@ def make_model(
     backbone: keras.Model | None = None,
     views: keras.layers.Layer | None = None,
 ) -> kl.LeOCLR:
-    """The model of the recipe, not compiled.
+    """Makes the model of the recipe, without compiling it.
 
     Args:
         recipe: the settings.
-        steps_per_epoch: needed where the momentum follows a schedule.
-        backbone: what `make_backbone` makes, by default.
-        views: what `make_views` makes, where the model makes the views within its step.
+        steps_per_epoch: number of steps of an epoch, needed if the momentum follows a schedule; 1 by default.
+        backbone: the backbone; by default the one that `make_backbone` makes.
+        views: the views, as `make_views` makes them, if the model makes the views within its training step.
     """
     end_to_end = recipe.method == "end_to_end"
     momentum = 0.0 if end_to_end else recipe.momentum
@@ -86,12 +86,12 @@ def make_model(
 
 
 def peak_learning_rate(recipe: Recipe) -> float:
-    """Learning rate after warm-up: in proportion to the images of an update."""
+    """Learning rate after warm-up, which is proportional to the number of images of an update."""
     return recipe.learning_rate * recipe.batch_size * recipe.gradient_accumulation_steps / 256
 
 
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """SGD or LARS with linear warm-up and a cosine to 0, per step."""
+    """Makes SGD or LARS with linear warm-up and cosine decay to 0; the rate changes at every step."""
     peak = peak_learning_rate(recipe)
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -103,7 +103,7 @@ def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Opt
     make = {"sgd": kl.optimizers.SGD, "lars": kl.optimizers.LARS}[recipe.optimizer]
     accumulated = recipe.gradient_accumulation_steps
     optimizer = make(
-        schedule,  # by batches, also where several make one update
+        schedule,  # It counts batches, even if several batches make one update.
         momentum=recipe.sgd_momentum,
         weight_decay=recipe.weight_decay,
         gradient_accumulation_steps=accumulated if accumulated > 1 else None,
@@ -120,16 +120,17 @@ def compiled_model(
     initial: InitialWeights | None = None,
     views: keras.layers.Layer | None = None,
 ) -> kl.LeOCLR:
-    """The model of the recipe, ready to be trained.
+    """Makes the model of the recipe, compiled and ready for training.
 
     Args:
         recipe: the settings.
-        devices: what the training is distributed over.
+        devices: devices that the training is distributed over.
         steps_per_epoch: number of batches of an epoch, for the schedules.
-        initial: what both encoders begin with; None for random weights.
+        initial: weights that both encoders begin with; None (the default) for random weights.
         views: see `make_model`.
     """
-    # With tf.distribute what has variables is made inside the scope, and LeOCLR outside, see there.
+    # With tf.distribute, the parts with variables are made inside the scope and LeOCLR outside; see its
+    # class.
     recipe, _ = decided(recipe)
     with _precision(recipe.precision):
         with devices.scope():
@@ -146,14 +147,14 @@ def compiled_model(
 
 
 def _copy_in(backbone: keras.Model, recipe: Recipe) -> keras.Model:
-    """A copy of a backbone in the precision of the recipe, with variables of the current strategy."""
+    """Copies a backbone in the precision of the recipe, with variables of the current strategy."""
     known = {getattr(layer.dtype_policy, "name", None) for layer in backbone.layers}
     return copy_of(backbone, dtype=None if known <= {recipe.precision, None} else recipe.precision)
 
 
 @contextlib.contextmanager
 def _precision(policy: str) -> Iterator[None]:
-    """Layers that are made within the block have this policy, and keep it."""
+    """Layers that are made within this context get this dtype policy and keep it."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

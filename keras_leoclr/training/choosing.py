@@ -1,7 +1,7 @@
-"""Settings that are chosen by the pictures that are found, and by whether there is a GPU.
+"""Chooses settings by the number and size of the pictures, and by whether there is a GPU.
 
-This module loads without TensorFlow, which the readers of pictures need: a recipe that chooses is also
-imported where only its settings are listed.
+This module loads without TensorFlow, which reading pictures needs, because a recipe that chooses settings is
+also imported to list its settings.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ CHOSEN = (
     *("method", "image_size", "backbone", "stem", "batch_size", "epochs", "queue_size", "momentum"),
     *("knn_every", "knn_bank", "knn_queries", "evaluate", "test_split"),
 )
-LEAST = 16  # pictures: two steps of the smallest batch
-SEEN = {False: 1_000_000, True: 20_000_000}  # pictures in all epochs, without and with a GPU
+LEAST = 16  # smallest number of pictures: two steps of the smallest batch
+SEEN = {False: 1_000_000, True: 20_000_000}  # pictures in all epochs together, without and with a GPU
 
 
 def choose(recipe: Recipe, given: dict[str, Any], source: Source) -> tuple[Recipe, list[str]]:
-    """Settings for the pictures that are there.
+    """Chooses settings for the pictures of a source.
 
     Args:
-        recipe: what is not chosen.
-        given: the fields that are the user's, by name; they stay, and the others go by them.
+        recipe: the settings that are not chosen.
+        given: fields that the user gave, by name; they are kept, and the others are chosen to fit them.
         source: the training pictures, see `data.load`.
 
     Returns:
@@ -43,7 +43,7 @@ def choose(recipe: Recipe, given: dict[str, Any], source: Source) -> tuple[Recip
     Raises:
         ValueError: if there are too few pictures.
     """
-    if source.count is None:  # a stream, which `pretrain` refuses
+    if source.count is None:  # The number of pictures of a stream is unknown; `pretrain` refuses streams.
         return recipe, []
     count = min(source.count, recipe.max_images or source.count)
     if count < LEAST:
@@ -116,7 +116,7 @@ def _image_size(source: Source, most: int, place: str) -> tuple[int, str]:
 
 
 def _power_of_two(number: float, low: int, high: int) -> int:
-    """The largest power of two up to `number`, and within the bounds."""
+    """The largest power of two that is at most `number`, limited to the range from `low` to `high`."""
     return min(high, max(low, 2 ** int(np.log2(max(number, 1)))))
 
 
@@ -127,7 +127,7 @@ def _is_folder(source: Source) -> bool:
 
 
 def _classes(source: Source) -> int | None:
-    """Classes with a picture; 0 without labels, None if only reading would tell."""
+    """Number of classes with a picture; 0 without labels, None if all labels would have to be read."""
     if not source.labelled:
         return 0
     labels = source.labels
@@ -137,14 +137,14 @@ def _classes(source: Source) -> int | None:
 
 
 def _labelled(source: Source, count: int) -> int:
-    """How many of `count` pictures have a label; where a part of all is used, about as many."""
+    """How many of `count` pictures have a label; an estimate if they are a part of all pictures."""
     if source.labels is None:
         return count
     return max(2, int(has_label(source.labels).sum() * count / source.count))
 
 
 def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: int | None):
-    """A split to judge on, and why; None where there is none."""
+    """A split for the evaluation, and the reason; None if there is none."""
     from keras_leoclr.data.readers.folder import split_folder
     from keras_leoclr.data.readers.voc_labels import is_voc
 

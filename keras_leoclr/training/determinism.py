@@ -1,4 +1,4 @@
-"""The same bits every time."""
+"""Makes training deterministic: repeated runs give the same bits."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import keras
 
 
 def make_deterministic() -> None:
-    """Asks TensorFlow, JAX and torch for the same bits every time; must precede the first operation.
+    """Makes TensorFlow, JAX and torch deterministic; it must be called before the first operation.
 
-    It holds for the rest of the process, and costs speed on GPUs: TensorFlow then enqueues keys by a copy of
-    the queue on the host, as of all scattered updates, and torch chooses no faster convolutions by trial. It
-    cannot give the same bits on another card, with another number of devices or another version of a package:
+    The setting holds for the rest of the process and costs speed on GPUs: TensorFlow then updates the queue
+    by copying it to the host, as it does for all scattered updates, and torch does not try out faster
+    convolutions. Results still differ between cards, numbers of devices and versions of a package, because
     sums are then taken in another order. torch raises an error for an operation that has no deterministic
-    form. All of this is by the packages' documentation, and was not yet run on a GPU.
+    form. All of this is taken from the packages' documentation and was not yet run on a GPU.
     """
     if importlib.util.find_spec("tensorflow") is not None:
         _make_tensorflow_deterministic()
     backend = keras.backend.backend()
     if backend == "jax":
-        # read when JAX first looks for devices
+        # JAX reads this variable when it first looks for devices.
         known = os.environ.get("XLA_FLAGS", "")
         if "xla_gpu_deterministic_ops" not in known:
             os.environ["XLA_FLAGS"] = f"{known} --xla_gpu_deterministic_ops=true".strip()
@@ -34,9 +34,10 @@ def make_deterministic() -> None:
 
 
 def _make_tensorflow_deterministic():
-    """TensorFlow makes the views, whatever backend trains."""
+    """Makes TensorFlow deterministic, because it makes the views under every backend."""
     import tensorflow as tf
 
-    # keras-cv's layers ask for a global generator, which must have a seed then; the views do not use it
+    # keras-cv's layers create a global generator, which then needs a seed; the views themselves do not use
+    # it.
     tf.random.set_global_generator(tf.random.Generator.from_seed(0))
     tf.config.experimental.enable_op_determinism()

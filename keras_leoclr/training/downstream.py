@@ -1,6 +1,6 @@
-"""What detection and segmentation share: settings, backbone, optimizer and batches.
+"""The parts that detection and segmentation share: settings, backbone, optimizer and batches.
 
-Both train on square pictures, mirrored at random and changed in no other way.
+Both train on square pictures that are mirrored at random and otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from keras_leoclr.training.fields import setting
 
 @dataclasses.dataclass(frozen=True)
 class Downstream:
-    """The settings of a training on pictures with boxes or masks."""
+    """The settings of training on pictures with boxes or masks."""
 
     # === Model ===
     backbone: str = setting(
@@ -72,12 +72,12 @@ class Downstream:
 
     @property
     def known_classes(self) -> tuple[str, ...]:
-        """`class_names` as a tuple."""
+        """The field `class_names` as a tuple."""
         return tuple(name.strip() for name in self.class_names.split(",") if name.strip())
 
 
 def load_splits(recipe: Downstream, kind: str) -> tuple[Any, Any]:
-    """Training and test pictures; the test set may hold the classes of the training set alone."""
+    """Loads the training and test pictures; the test set may only have classes of the training set."""
     from keras_leoclr.data.readers.voc import load_annotated
 
     if not recipe.dataset:
@@ -88,15 +88,15 @@ def load_splits(recipe: Downstream, kind: str) -> tuple[Any, Any]:
 
 
 def starting_pyramid(recipe: Downstream, wanted: tuple[int, ...], names: tuple[str, ...]) -> keras.Model:
-    """The pyramid of the recipe's backbone with the levels that a model of keras-cv asks for.
+    """The feature pyramid of the recipe's backbone, with the levels that a model of keras-cv needs.
 
-    Levels above the backbone's last are made of it by max-pooling: they have no weights, so that a start from
-    pretrained weights and one from new weights differ in the backbone alone.
+    Levels above the last level of the backbone are max-pooled from it. They have no weights, so that training
+    from pretrained weights and training from new weights differ only in the backbone.
 
     Args:
         recipe: the settings.
-        wanted: levels, ascending; level n has stride 2**n.
-        names: what keras-cv calls them.
+        wanted: the levels, ascending; level n has stride 2**n.
+        names: names of the levels in keras-cv.
     """
     if keras.config.image_data_format() != LAST:
         raise ValueError(
@@ -131,7 +131,7 @@ def starting_pyramid(recipe: Downstream, wanted: tuple[int, ...], names: tuple[s
 
 
 def optimizer(recipe: Downstream) -> keras.optimizers.Optimizer:
-    """SGD with momentum, warm-up and cosine; gradients are clipped, since heads begin with large ones."""
+    """SGD with momentum, warm-up and cosine decay; gradients are clipped, since new heads have large ones."""
     warm = recipe.warmup_steps
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0 if warm else recipe.learning_rate,
@@ -143,20 +143,21 @@ def optimizer(recipe: Downstream) -> keras.optimizers.Optimizer:
 
 
 def resize(image: tf.Tensor, size: int) -> tf.Tensor:
-    """(H, W, 3) to (size, size, 3) float32 in [0, 255]; the sides are scaled independently."""
+    """Resizes (H, W, 3) to (size, size, 3) float32 in [0, 255]; the sides are scaled independently."""
     return tf.ensure_shape(tf.image.resize(image, (size, size), antialias=True), (size, size, 3))
 
 
 def training_batches(
     train: Any, recipe: Downstream, prepare: Callable[[dict, tf.Tensor], Any], first: int = 0
 ) -> tf.data.Dataset:
-    """Training batches without end, a function of the seed.
+    """An endless data set of training batches, determined by the seed.
 
     Args:
-        train: see `load_splits`.
+        train: the training pictures, see `load_splits`.
         recipe: the settings.
-        prepare: `(element, flip)` of a picture, with a () bool that says whether it is mirrored.
-        first: batches that are left out at the beginning.
+        prepare: function `(element, flip)` of a picture; `flip` is a bool tensor () that says whether it is
+            mirrored.
+        first: number of batches that are skipped at the beginning; 0 by default.
     """
 
     @tf.autograph.experimental.do_not_convert
@@ -172,7 +173,7 @@ def training_batches(
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """keras-cv feeds a tensor to a model whose input is a dictionary, of which Keras warns at each step."""
+    """Silences a warning of Keras at each step: keras-cv passes a tensor where the input is a dictionary."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The structure of `inputs`", UserWarning)
         yield

@@ -1,4 +1,4 @@
-"""A training on pictures with boxes or masks, from its settings to its scores, in a folder of its own."""
+"""Runs the training of a detector or of a segmentation model, from settings to scores, in one folder."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from keras_leoclr.terminal import Bar
 from keras_leoclr.training.downstream import Downstream, load_splits, optimizer, silent
 from keras_leoclr.training.run_data import same_place
 
-SETTINGS = "settings.json"  # of a training that is not finished, beside its checkpoints
-PATHS = ("backbone", "dataset", "data_dir")  # settings that may be written in several ways
-NOTED = ("backbone", "dataset", "train_split", "test_split", "steps", "seed")  # settings beside each result
+SETTINGS = "settings.json"  # the file of an unfinished training, beside its checkpoints
+PATHS = ("backbone", "dataset", "data_dir")  # settings that are paths, which can be written in several ways
+NOTED = ("backbone", "dataset", "train_split", "test_split", "steps", "seed")  # recorded with each result
 
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What a recipe of detection or of segmentation consists of; all else is the same for both.
+    """The parts of a recipe that differ between detection and segmentation.
 
     Attributes:
-        name: name of the task, in front of the names of its results.
-        annotations: what the pictures need: "boxes" or "masks".
-        model: `(recipe, number of classes)` to a model that takes raw images.
-        losses: arguments of its `compile` that name losses.
-        batches: `(training pictures, recipe, first)` to batches without end, see `training_batches`.
-        judge: `(model, test pictures, recipe, folder)` to scores by name; it may write `files` to the folder.
-        model_file: name of the file that gets the trained model, made of stock Keras layers.
+        name: name of the task, which the names of its results begin with.
+        annotations: annotations that the pictures need: "boxes" or "masks".
+        model: function `(recipe, number of classes)` that returns a model of raw images.
+        losses: arguments of the model's `compile` that name losses.
+        batches: function `(training pictures, recipe, first)` that returns endless batches, see
+            `training_batches`.
+        judge: function `(model, test pictures, recipe, folder)` that returns scores by name; it may write
+            `files` to the folder.
+        model_file: name of the file for the trained model, which consists of stock Keras layers.
         files: names of the files that `judge` writes.
     """
 
@@ -55,24 +57,25 @@ class Task:
 def run(
     task: Task, recipe: Downstream, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1
 ) -> dict[str, float]:
-    """Trains and judges in a folder that appears when all is done, with model, settings and results.
+    """Trains and evaluates in a folder that gets its name when model, settings and results are complete.
 
-    Until then the folder is called `workdir` with ".partial" behind. Interrupted after its first step, the
-    same training goes on from its newest checkpoint there.
+    Until then the folder has the suffix ".partial". If the training is interrupted after its first step, a
+    second call with the same settings continues from the newest checkpoint there.
 
     Args:
         task: the task.
         recipe: the settings.
         workdir: path of the folder.
-        overwrite: whether earlier results, or an interrupted training with other settings, may be deleted.
-        verbose: 0 silent, 1 progress bar, 2 one line at the end of training.
+        overwrite: whether earlier results, or an interrupted training with other settings, may be deleted;
+            false by default.
+        verbose: 0 is silent, 1 (the default) shows a progress bar, 2 prints one line at the end of training.
 
     Returns:
         The scores of the task by name.
 
     Raises:
         ValueError: if there are results already, or an interrupted training with other settings.
-        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
+        Interrupted: (a SystemExit) after SIGTERM or SIGINT, once a checkpoint is written.
     """
     workdir = pathlib.Path(workdir)
     _check_place(task, workdir, overwrite)
@@ -106,13 +109,13 @@ def _train_and_judge(task, recipe, folder, verbose):
     with silent():
         _fit(model, lambda first: task.batches(train, recipe, first), recipe, folder.checkpoints, verbose)
     scores = task.judge(model, test, recipe, folder.path)
-    # without losses, which may be this package's, and as a plain model where keras-cv has a class of its own
+    # The losses are dropped, since they may be this package's, and so are classes that only keras-cv knows.
     keras.Model(model.input, model.output, name=model.name).save(folder.path / task.model_file)
     return scores
 
 
 def _fit(model, batches_from, recipe, checkpoints, verbose):
-    """Trains for the recipe's steps, or for those that are left after the checkpoints that exist."""
+    """Trains for the steps of the recipe, or for those that are left after the existing checkpoints."""
     checkpoint = callbacks.Checkpoint(checkpoints, keep=2, monitor=None)
     start = checkpoint.restore(model)
     if checkpoint.resumed and verbose:
@@ -133,7 +136,7 @@ def _fit(model, batches_from, recipe, checkpoints, verbose):
 
 
 def _check_place(task: Task, workdir: pathlib.Path, overwrite: bool) -> None:
-    """Nothing is ever overwritten but what an earlier run of the same task has left."""
+    """Raises an error unless the folder is new or holds only files of an earlier run of the same task."""
     run = RunFolder(workdir)
     written = {run.results_file.name, run.recipe_file.name, task.model_file, *task.files}
     present = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
@@ -147,13 +150,13 @@ def _check_place(task: Task, workdir: pathlib.Path, overwrite: bool) -> None:
 
 
 def _has_begun(folder: RunFolder) -> bool:
-    """Whether there is a checkpoint after the first step or a later one."""
+    """Whether there is a checkpoint of the first step or of a later one."""
     first = checkpoint_paths.path_of(folder.checkpoints, 0)
     return any(path != first for path in checkpoint_paths.paths(folder.checkpoints))
 
 
 def _take_up(folder: RunFolder, settings: dict[str, Any], overwrite: bool) -> bool:
-    """Makes the folder of a training, or leaves the checkpoints alone in one that was interrupted."""
+    """Makes the folder of a training, or keeps the checkpoints of an interrupted one."""
     noted = folder.checkpoints / SETTINGS
     settings = json.loads(json.dumps(settings))
     if _has_begun(folder) and noted.is_file():

@@ -1,4 +1,4 @@
-"""What comes after the last epoch of a run, file by file: the training is not lost to any of it."""
+"""The steps after the last epoch of a run; none of them can lose the training if it fails."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import shlex
 from collections.abc import Iterator
 
-REPEATED_AT_ANY_TIME = ("table", "page")  # a run whose table or page failed is finished all the same
+REPEATED_AT_ANY_TIME = ("table", "page")  # A run counts as finished even if these failed.
 
 
 class Ending:
-    """Tries every part of what comes after the training, whatever became of the others.
+    """Runs every step that follows the training, even if others have failed.
 
     Args:
         workdir: folder of the run.
 
     Attributes:
-        failed: the errors by the name of the part that they ended.
+        failed: the errors, by the name of the step that they ended.
     """
 
     def __init__(self, workdir: str | os.PathLike):
@@ -27,11 +27,11 @@ class Ending:
 
     @contextlib.contextmanager
     def part(self, name: str, evaluation: str | None = None) -> Iterator[None]:
-        """A block that may fail; the signals that end a process pass through.
+        """A context whose errors are recorded; signals that end the process pass through.
 
         Args:
-            name: what it is, for people.
-            evaluation: flags of the `leoclr evaluate` that repeats the block under the same name.
+            name: name of the step, for people.
+            evaluation: flags of the `leoclr evaluate` command that repeats the step; None if it is none.
         """
         try:
             yield
@@ -41,18 +41,18 @@ class Ending:
                 self._evaluations[name] = evaluation
 
     def reasons(self) -> dict[str, str]:
-        """First line of each error by the name of its part."""
+        """The first line of each error, by the name of its step."""
         return {
             name: f"{type(error).__name__}: {error}".splitlines()[0] for name, error in self.failed.items()
         }
 
     def left(self) -> dict[str, str]:
-        """Of these, the parts without which a run is not finished."""
+        """Those errors whose steps are needed for a run to be finished."""
         return {name: why for name, why in self.reasons().items() if name not in REPEATED_AT_ANY_TIME}
 
     def commands(self) -> list[str]:
-        """The commands that repeat what failed."""
-        if self.left().keys() - self._evaluations.keys():  # evaluates once more, from the results before
+        """The commands that repeat the failed steps."""
+        if self.left().keys() - self._evaluations.keys():  # Resuming evaluates again, using earlier results.
             return ["the same `leoclr pretrain` again, which trains no more"]
         found = []
         for flags in dict.fromkeys(self._evaluations.values()):
@@ -61,7 +61,7 @@ class Ending:
         return [*found, f"leoclr report {self.workdir}"]
 
     def message(self) -> str:
-        """What failed and how it is repeated, as one text."""
+        """One text that says what failed and how to repeat it."""
         parts = "\n".join(f"  {name}: {reason}" for name, reason in self.reasons().items())
         commands = "\n".join(f"  {command}" for command in self.commands())
         return f"The training is finished and its backbone is saved. This failed after it:\n{parts}\n" + (
@@ -69,8 +69,8 @@ class Ending:
         )
 
     def raise_first(self) -> None:
-        """Raises the first error, if there is one, with the message as a note where Python has notes."""
+        """Raises the first error, if any, with the message as a note (from Python 3.11 on)."""
         for error in self.failed.values():
-            if hasattr(error, "add_note"):  # from Python 3.11 on
+            if hasattr(error, "add_note"):  # Python 3.11 and later
                 error.add_note(self.message())
             raise error

@@ -1,4 +1,4 @@
-"""Fields of settings: each carries its help, group, choices and bounds, and is checked by them."""
+"""Fields of settings: each has its help, group, choices and bounds, and its value is checked by them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ def setting(
     resumable: bool = False,
     since: str = "",
 ) -> Any:
-    """A field that carries everything that is known of a setting, in its `metadata`.
+    """A dataclass field whose `metadata` hold everything that is known of the setting.
 
     Args:
-        default: the value of a recipe that says nothing else.
-        help: the text that `--help` shows.
-        group: the heading under which `--help` shows it.
-        choices: the values that are allowed; empty for any.
-        low: the smallest number that is allowed.
-        high: the largest number that is allowed.
-        above: a number that must be exceeded.
-        resumable: whether a run that goes on may change the setting (with `override`), because the weights do
-            not depend on it, except through schedules that are computed anew and through rounding.
-        since: the version of the package that brought the setting; empty for those of 0.1.0. Runs of earlier
+        default: the default value.
+        help: text of the setting in `--help`.
+        group: heading of the setting in `--help`.
+        choices: the allowed values; () (the default) allows any.
+        low: smallest allowed number; None for no bound.
+        high: largest allowed number; None for no bound.
+        above: number that the value must exceed; None for no bound.
+        resumable: whether a resumed run may change the setting (with `override`). That is so if the weights
+            do not depend on it, except through schedules that are computed anew and through rounding. False
+            by default.
+        since: version of the package that introduced the setting; "" for those of 0.1.0. Runs of earlier
             versions were made with its default.
     """
     known = {"help": help, "group": group, "choices": tuple(choices), "low": low, "high": high}
@@ -41,7 +42,7 @@ def setting(
 
 
 def check(settings: Any) -> None:
-    """Compares the values of a dataclass of settings with the choices and bounds of their fields.
+    """Checks the values of a dataclass of settings against the choices and bounds of their fields.
 
     Raises:
         ValueError: for the first value that is not allowed.
@@ -57,7 +58,7 @@ def check(settings: Any) -> None:
 
 
 def _broken_rule(known: Mapping[str, Any], value: Any) -> str:
-    if value is None:  # a field that may be left out
+    if value is None:  # None means that the setting is not given.
         return ""
     choices, low, high, above = (known[name] for name in ("choices", "low", "high", "above"))
     if choices and value not in choices:
@@ -74,14 +75,14 @@ def _broken_rule(known: Mapping[str, Any], value: Any) -> str:
 
 
 def resumable(kind: type) -> Iterator[str]:
-    """Names of the settings that a run that goes on may change, in the order of the fields."""
+    """Names of the settings that a resumed run may change, in the order of the fields."""
     return (field.name for field in dataclasses.fields(kind) if field.metadata["resumable"])
 
 
 def without_later_defaults(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without those that later versions brought and that have their default.
+    """Drops the settings that later versions introduced and that have their default value.
 
-    What is computed from them is the same as for the settings that an earlier version wrote.
+    The remaining settings mean the same, and they equal those that an earlier version wrote.
 
     Args:
         kind: the dataclass of settings.
@@ -92,11 +93,11 @@ def without_later_defaults(kind: type, values: Mapping[str, Any]) -> dict[str, A
 
 
 def from_json(kind: type, values: Mapping[str, Any]) -> Any:
-    """Settings that were written as JSON, where tuples became lists and a field may be missing.
+    """Restores settings from JSON, where tuples became lists and a field may be missing.
 
     Args:
         kind: the dataclass of settings.
-        values: what `json.loads` returned for `dataclasses.asdict` of one.
+        values: what `json.loads` returned for the JSON of `dataclasses.asdict`.
     """
     hints = typing.get_type_hints(kind)
     return kind(

@@ -1,4 +1,4 @@
-"""How a run judges its backbones, before training and after it, for its table and its report."""
+"""How a run evaluates its backbones, before and after training, for its table and its report."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import RunSources
 from keras_leoclr.views.preprocessing import Preprocessing
 
-CURVE_KEYS = {"class", "crop_scale", "change"}  # of lines that are one of several with their name
-MOST_PIXELS = 1 << 30  # bytes of all images as raw pixels, above which these are not judged
+CURVE_KEYS = {"class", "crop_scale", "change"}  # A line with one of these is one of several with its name.
+MOST_PIXELS = 1 << 30  # bytes of all images as raw pixels; more than these are not evaluated
 QUALITY_IMAGES = 10_000
 CURVE_TRAIN_IMAGES = 2_500
-BEFORE_TRAINING = ("raw pixels", "random", "before")  # subjects
+BEFORE_TRAINING = ("raw pixels", "random", "before")  # subjects that are evaluated before training
 CURVES = ("random_crop", "occlusion", "gaussian_noise", "gaussian_blur")
 
 
 class Judge:
-    """Judges backbones on the images of a run; `leoclr evaluate` measures more, and on all images.
+    """Evaluates backbones on the images of a run; `leoclr evaluate` measures more, and on all images.
 
     Args:
         recipe: the settings of the run.
-        sources: its images.
+        sources: the images of the run.
         preprocessing: size, mean and deviation of the images that the backbone takes.
-        results: where the scores are written to.
-        say: prints a line, for people.
+        results: file that the scores are written to.
+        say: function that prints a line.
     """
 
     def __init__(
@@ -62,13 +62,13 @@ class Judge:
         )
 
     def before_training(self, backbone: keras.Model) -> None:
-        """Judges what a pretrained backbone is compared with: raw pixels, and itself before training.
+        """Evaluates the baselines: raw pixels, and the backbone before its training.
 
-        Where the training begins with weights of a file, these are judged as "before", beside the same
-        network with random ones.
+        If the training begins with weights of a file, these are evaluated as "before", beside the same
+        network with random weights.
 
         Args:
-            backbone: as the training begins with it.
+            backbone: the backbone with its initial weights.
         """
         if not self.recipe.evaluate:
             return
@@ -88,19 +88,19 @@ class Judge:
         self._run("before", backbone, 0, self._names())
 
     def forget_before_training(self) -> None:
-        """Deletes the results of `before_training`, which were measured on other images."""
+        """Deletes the results of `before_training` because they were measured on other images."""
         lines = self.results.read()
         self.results.replace([line for line in lines if line.get("subject") not in BEFORE_TRAINING])
 
     def after_training(
         self, backbone: keras.Model, epochs: int, part: Callable[[str, str], AbstractContextManager[None]]
     ) -> None:
-        """Judges the pretrained backbone; without an evaluation, a map of training images is all there is.
+        """Evaluates the pretrained backbone; if the recipe has no evaluation, only a map of images is made.
 
         Args:
             backbone: the pretrained backbone.
-            epochs: that it was trained for, which a callback of the user's own may have cut short.
-            part: `(name, flags)` of an evaluation, see `Ending.part`, to a context that it is made in.
+            epochs: number of epochs it was trained for; a callback of the user may have ended training early.
+            part: function `(name, flags)` that returns the context of an evaluation, see `Ending.part`.
         """
         split = self.recipe.train_split
         if self.recipe.evaluate:
@@ -130,7 +130,7 @@ class Judge:
         about = {"subject": subject, "dataset": self.recipe.dataset, "train_split": train_split}
         about |= {"epoch": epoch, "test_split": test_split}
         if self.recipe.max_images and self.sources.drawn:
-            about["test_part"] = DRAWN  # other images than the first, which older runs were judged on
+            about["test_part"] = DRAWN  # Older runs used the first images instead of drawn ones.
         return about
 
     def _suite(self, backbone: keras.Model | None, train: Any, test: Any, about: dict[str, Any]) -> Suite:

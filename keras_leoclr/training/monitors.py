@@ -1,4 +1,4 @@
-"""The callbacks of a run: what is measured at every step and every epoch, and written down."""
+"""The callbacks of a run that measure and record numbers at every step and every epoch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import RunSources
 from keras_leoclr.views.preprocessing import Preprocessing
 
-PROBE_BATCH = 64  # images of a step of the classifier that is trained alongside
+PROBE_BATCH = 64  # images per step of the classifier that is trained during pretraining
 
 
 def monitors(
@@ -22,21 +22,21 @@ def monitors(
     health: callbacks.Health,
     replicas: int,
 ) -> list[keras.callbacks.Callback]:
-    """Health, kNN, a classifier that is trained alongside, and the file of the history.
+    """Makes the callbacks for health, kNN, the online classifier, and the file of the history.
 
-    They are in this order, so that no checkpoint is written for a loss that is not finite, and so that the
-    numbers of the monitors are in the logs before these are written.
+    Their order matters: no checkpoint is written after a loss that is not finite, and the measurements are in
+    the logs before the logs are written.
 
     Args:
         recipe: the settings.
         sources: the images of the run.
         preprocessing: size, mean and deviation of the images that the backbone takes.
         folder: the folder of the run.
-        health: watches every step.
+        health: callback that checks every step.
         replicas: number of devices that a batch is divided among.
     """
     chosen, results = [health], folder.results
-    # what an epoch may lack: a measurement, or a speed where it was resumed at its last step
+    # An epoch may lack these: some are not measured in every epoch, and speed is unknown after one last step.
     columns = ["images_per_second", "waiting"]
     if sources.knn is not None:
         bank, queries = sources.knn_parts(recipe.seed)
@@ -46,7 +46,8 @@ def monitors(
         kind = kind_of_source(bank)
         columns.append(f"knn_{kind.measure}")
         if recipe.online_probe and replicas == 1:
-            # not in the order of the source: a step would be of a single class where that is sorted by class
+            # The images are permuted, because in a source that is sorted by class a batch would have one
+            # class.
             learned = bank.permuted(recipe.seed) if sources.drawn else bank
             images = data.image_batches(learned, preprocessing, PROBE_BATCH)
             chosen.append(callbacks.OnlineLinearProbe(images, monitor, results=results))

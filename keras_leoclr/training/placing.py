@@ -1,4 +1,4 @@
-"""Where a run's views are made: on the host, or within the step on the device."""
+"""Decides where the views of a run are made: on the host, or on the device within the training step."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def place_of_views(recipe: Recipe, run: RunFolder | None = None) -> tuple[str, str]:
-    """Where the views are made, and why.
+    """Returns where the views are made, and why.
 
-    "auto" takes the device where the backend sees a GPU. A run that goes on keeps the place that it began
-    with, whatever computer it goes on with: the views of the two places differ a little, see
-    `views.device`. Runs of version 0.1.0 began on the host.
+    "auto" means the device if the backend sees a GPU. A resumed run keeps the place that it began with, even
+    on another computer, because the views of the two places differ slightly; see `views.device`. Runs of
+    version 0.1.0 made their views on the host.
 
     Args:
         recipe: the settings.
-        run: folder of the run that goes on; None for a new one.
+        run: folder of the run that is resumed; None for a new one.
 
     Returns:
         "host" or "device", and the reason as the end of a sentence.

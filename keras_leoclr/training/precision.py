@@ -1,4 +1,4 @@
-"""Which precision a run computes in, and whether its devices have it."""
+"""Decides which precision a run computes in, and checks that its devices support it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import keras
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.recipe import Recipe
 
-BFLOAT16_SINCE = (8, 0)  # compute capability of NVIDIA's Ampere
+BFLOAT16_SINCE = (8, 0)  # compute capability of NVIDIA's Ampere GPUs
 
 
 def decided(
     recipe: Recipe, workdir: str | os.PathLike | None = None, overwrite: bool = False
 ) -> tuple[Recipe, list[str]]:
-    """The recipe with a precision that the devices have, and lines that say why it has this one.
+    """Returns the recipe with a precision that the devices support, and lines that give the reason.
 
-    `auto` is what the run in `workdir` began with. For a new run it is mixed_bfloat16 where all
-    GPUs compute in it, and else float32.
+    `auto` means the precision that the run in `workdir` began with. For a new run it means mixed_bfloat16 if
+    all GPUs compute in it, and otherwise float32.
 
     Args:
         recipe: the settings.
         workdir: folder of the run, if there is one.
-        overwrite: whether a run that the folder already holds is started anew.
+        overwrite: whether a run that is already in the folder is restarted; false by default.
 
     Raises:
         ValueError: if a GPU does not compute in the precision that was asked for, or that the run began with.
@@ -43,7 +43,7 @@ def decided(
 
 
 def of_devices() -> tuple[str, str]:
-    """The policy of a new run on the devices that the backend sees, and why."""
+    """The precision of a new run on the devices that the backend sees, and the reason."""
     found = _gpus()
     if not found:
         return "float32", "there is no GPU"
@@ -54,11 +54,11 @@ def of_devices() -> tuple[str, str]:
 
 
 def check(policy: str, why: str = "") -> None:
-    """Raises ValueError if a GPU lacks a precision; CPUs have all of them, though not fast.
+    """Raises ValueError if a GPU does not support a precision; CPUs support all of them, if slowly.
 
     Args:
         policy: "float32", "mixed_bfloat16" or "mixed_float16".
-        why: where it comes from, for the message.
+        why: origin of the setting, for the message.
     """
     lacking = [name for name, capability in _gpus() if capability < BFLOAT16_SINCE]
     if policy == "mixed_bfloat16" and lacking:
@@ -70,7 +70,7 @@ def check(policy: str, why: str = "") -> None:
 
 
 def _gpus() -> list[tuple[str, tuple[int, int]]]:
-    """Name and compute capability of each GPU that the backend sees; of other accelerators a high one."""
+    """Name and compute capability of each GPU that the backend sees; other accelerators get a high one."""
     backend = keras.backend.backend()
     if backend == "torch":
         import torch

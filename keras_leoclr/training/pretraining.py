@@ -1,4 +1,4 @@
-"""`pretrain`: images, views, model, callbacks, training, judgement, files, report, from top to bottom."""
+"""`pretrain`: images, views, model, callbacks, training, evaluation, files and report, from top to bottom."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from keras_leoclr.training.sources import RunSources, ViewBatches
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.preview import write_missed, write_views
 
-SHOWN = 12  # images on the sheet of views
-MISSED = 36  # images among which one is chosen that shows what crops miss
-PROJECTED = 1000  # images in the embedding projector of TensorBoard
+SHOWN = 12  # number of images on the sheet of views
+MISSED = 36  # number of images from which the one is chosen that shows what crops miss
+PROJECTED = 1000  # number of images in the embedding projector of TensorBoard
 
 
 def pretrain(
@@ -56,45 +56,47 @@ def pretrain(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     images: GivenImages | None = None,
 ) -> dict:
-    """Runs a recipe, or goes on with it where it was interrupted.
+    """Runs a recipe, or resumes it after an interruption.
 
     Args:
         recipe: the settings.
         workdir: folder for `recipe.json`, `run.json`, `history.csv`, `results.jsonl`, `checkpoints`,
             `backbone.keras` (raw images in, stock Keras layers), its model card `backbone.json` and
             `backbone.md`, `views.png`, `missed.png`, `report.html`, `progress.json` (what `leoclr watch`
-            shows) and `logs` (TensorBoard's).
-        overwrite: whether a run that is already there may be deleted.
-        verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
-        checkpoint_minutes: >= 0, from one checkpoint to the next within an epoch.
-        checkpoint_budget: in (0, 1], largest share of the time that checkpoints may take; 1 for no limit.
-        keep: >= 1, newest checkpoints that are kept, beside the one of the best `knn_top1`.
-        deterministic: ask the backend for the same bits every time. An interrupted run then ends exactly
-            like one that was not.
-        tensorboard: "on", "off", or "auto": write `logs` if the package tensorboard is there.
-        override: resume although settings have changed, as far as that is safe (see `Recipe`), or the
-            images. With other `epochs`, the learning rate goes on along the cosine of the new length; with
-            more or fewer images, at the same share of the epoch.
-        settle: called once the devices are known: the recipe to the one that is run, and lines that say
-            why, which are printed.
-        callbacks: of the user's own, of Keras. They are called after the monitors of the run, whose
-            measurements are in the logs then, and of several workers on the first alone. One that raises an
-            error ends the training after that step with a checkpoint, so that nothing is lost.
-        images: the images, where they are given as objects; `dataset` is then a word for them.
+            shows) and `logs` (for TensorBoard).
+        overwrite: whether a run that is already in the folder may be deleted; false by default.
+        verbose: 0 is silent, 1 (the default) updates one line on a terminal, 2 prints one line per epoch.
+        checkpoint_minutes: minutes from one checkpoint to the next within an epoch, >= 0; 10 by default.
+        checkpoint_budget: largest share of the time that checkpoints may take, in (0, 1], where 1 is no
+            limit; 0.02 by default.
+        keep: number of newest checkpoints that are kept, >= 1, beside the one with the best `knn_top1`; 3 by
+            default.
+        deterministic: whether the backend computes deterministically. A run that was interrupted then ends
+            exactly like one that was not. False by default.
+        tensorboard: "on", "off", or "auto" (the default), which writes `logs` if tensorboard is installed.
+        override: whether to resume although settings or images have changed, as far as that is safe (see
+            `Recipe`). With other `epochs`, the learning rate continues on the cosine of the new length; with
+            more or fewer images, training continues at the same share of the epoch. False by default.
+        settle: function that is called once the devices are known. It takes the recipe and returns the
+            recipe that is run, and lines with the reasons, which are printed.
+        callbacks: further Keras callbacks. They are called after the monitors of the run, whose measurements
+            are then in the logs, and with several workers only on the first. If one raises an error, training
+            ends after that step with a checkpoint, so that nothing is lost.
+        images: the images, if they are given as objects; `dataset` is then only a name for them.
 
     Returns:
-        The final results, `{"pretrained/linear/top1": 0.8, ...}`; empty without evaluation. Of a finished
-        run, those that it has written.
+        The final results, `{"pretrained/linear/top1": 0.8, ...}`, which are empty without evaluation. A run
+        that was already finished returns the results that it has written.
 
     Raises:
         ChangedRecipeError: if `workdir` holds a run with other settings, or one that began with other images.
         RunInProgressError: if another process runs in `workdir`.
-        Interrupted: (a SystemExit) after SIGTERM or SIGINT, when a checkpoint is written.
+        Interrupted: (a SystemExit) after SIGTERM or SIGINT, once a checkpoint is written.
         NonFiniteLossError: if the loss is not finite at some step.
-        CallbackError: if a callback of the user's own has raised an error, when a checkpoint is written.
-        Exception: of an evaluation, the table or the page after the training. `backbone.keras` is saved then,
-            `run.json` says "trained" and what "failed", and all other parts are there; another call, or
-            `leoclr evaluate` and `leoclr report`, repeat it.
+        CallbackError: if one of `callbacks` has raised an error, once a checkpoint is written.
+        Exception: if an evaluation, the table or the page fails after the training. `backbone.keras` is saved
+            by then, `run.json` says "trained" and what "failed", and all other parts are complete. Another
+            call, or `leoclr evaluate` and `leoclr report`, repeats what failed.
         ImportError: if `tensorboard` is "on" and the package is missing.
     """
     if not recipe.dataset:
@@ -107,7 +109,7 @@ def pretrain(
         before = None if overwrite else RunFolder(workdir)
         recipe, reasons = settle(recipe) if settle else beginning.settled(recipe, run=before)[:2]
         recipe, why = decided(recipe, workdir, overwrite)
-        # where nothing was trained yet there is nothing that safe settings could be at odds with
+        # If nothing was trained yet, any setting may change safely.
         override = override or not RunFolder(workdir).trained
         with RunSession(
             workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0
@@ -170,8 +172,8 @@ def _pretrain(
 
     # === The folder ===
     run.begin()
-    devices.meet()  # the folder is now as the run needs it
-    if not run.writes:  # worker 0 writes, measures and speaks
+    devices.meet()  # All workers wait here until the folder is ready.
+    if not run.writes:  # Only worker 0 writes files, measures and prints.
         checkpoint.restore(model, batches.steps)
         _fit(model, batches, checkpoint, devices, [Health()])
         return {}
@@ -191,10 +193,10 @@ def _pretrain(
     judge = Judge(recipe, sources, preprocessing, results, say)
     untrained = None
     if run.changed and recipe.evaluate:
-        with distribution.on_one_device(model.backbone) as backbone:  # only this worker makes the copy
+        with distribution.on_one_device(model.backbone) as backbone:  # Only this worker makes the copy.
             untrained = copy_of(backbone)
     checkpoint.stateful = dict(stateful)
-    if run.changed:  # its classes may be others: this classifier begins anew
+    if run.changed:  # The classes may have changed, so the online classifier is not restored.
         checkpoint.stateful.pop("online_probe", None)
     at = checkpoint.restore(model, batches.steps)
     checkpoint.stateful = stateful
@@ -209,12 +211,12 @@ def _pretrain(
             judge.before_training(untrained)
         elif run.moved_from is not None:
             results.replace([renamed(line, run.moved_from, recipe.dataset) for line in results.read()])
-        drop_unnamed(results)  # of an evaluation that was interrupted
-        if run.changed or run.moved_from is not None:  # what is noted now has to be in the checkpoint too
+        drop_unnamed(results)  # These files were left by an evaluation that was interrupted.
+        if run.changed or run.moved_from is not None:  # The checkpoint must also record the changed data.
             checkpoint.set_model(model)
             checkpoint.save(at)
     else:
-        for path in checkpoint.files:  # left by a start that ended before its first checkpoint
+        for path in checkpoint.files:  # An earlier start that ended before its first checkpoint left them.
             path.unlink(missing_ok=True)
         drop_unnamed(results)
         draw_some()
@@ -232,19 +234,19 @@ def _pretrain(
         _fit(model, batches, checkpoint, devices, [*chosen, *guarded(own, checkpoint.stop), shown])
     done = checkpoint.position.epoch if checkpoint.position else 0
     if ending.failed and done < recipe.epochs:
-        raise ending.failed["logs"]  # before the end
+        raise ending.failed["logs"]  # Logs that cannot be written end the run before it is evaluated.
     run.status.update(now=True, state="evaluating")
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
 
     # === Files ===
-    model_card.remove(folder.path)  # of a run that goes on for more epochs
+    model_card.remove(folder.path)  # It may be the card of a run that is continued for more epochs.
     save(backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
     if done < recipe.epochs:
         say(f"A callback ended the training after {done} of {recipe.epochs} epochs.")
         run.add(epochs_done=done)
-    run.add(trained=True)  # from here on, what fails can be repeated
+    run.add(trained=True)  # Every step that fails from here on can be repeated.
     with ending.part("model"):
-        if devices.workers == 1:  # Keras saves the metrics too, and all workers would have to take part
+        if devices.workers == 1:  # Keras also saves the metrics, which needs all workers to take part.
             save(model, folder.model_file)
     with ending.part("model card"):
         model_card.write(folder.path, images=sources.train.count)
@@ -255,10 +257,10 @@ def _pretrain(
     judge.after_training(model.backbone, done, ending.part)
     if recipe.evaluate:
         with ending.part("model card"):
-            model_card.write(folder.path)  # with the results
+            model_card.write(folder.path)  # The card is written again, now with the results.
         with ending.part("table"):
             say("\n" + report.table(results.read()))
-    run.finish(ending.left())  # before the page, which says whether it is
+    run.finish(ending.left())  # This precedes the page, which says whether the run is finished.
     with ending.part("page"):
         page = report.write_report(folder.path)
     if ending.failed:
@@ -281,7 +283,7 @@ def _fit(
     divisor = devices.replicas * recipe.bn_groups
     distribute = functools.partial(devices.distribute, batch_size=recipe.batch_size)
     with gpu_memory.explained(model, recipe.batch_size, divisor), devices.together():
-        # verbose=0: `Progress` speaks
+        # The argument is verbose=0 because the callback `Progress` prints instead of Keras.
         checkpoint.fit(model, batches.at, recipe.epochs, chosen, verbose=0, distribute=distribute)
 
 

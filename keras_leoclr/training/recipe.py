@@ -1,4 +1,4 @@
-"""The settings of a pretraining run, long for their number; each field carries all that is known of it."""
+"""The settings of a pretraining run. The file is long because each field holds all that is known of it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from keras_leoclr.distribution.strategies import STRATEGIES
 from keras_leoclr.training import fields
 from keras_leoclr.training.fields import setting
 
-INITIAL = "initial_weights"  # the backbone of a recipe whose network is that of the file of weights
+INITIAL = "initial_weights"  # value of `backbone` if the network comes from the file of initial weights
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that a run depends on; the defaults are MoCo v2's and LeOCLR's for ImageNet-1K.
+    """All settings that a run depends on; the defaults are those of MoCo v2 and LeOCLR for ImageNet-1K.
 
-    Sources: optimizer, queue, head, temperature and augmentation arXiv 2003.04297 and its reference
-    settings (learning rate 0.03 at batch 256, cosine); views and loss arXiv 2403.06813.
+    Optimizer, queue, head, temperature and augmentation follow arXiv 2003.04297 and its reference settings
+    (learning rate 0.03 at batch size 256, cosine); views and loss follow arXiv 2403.06813.
     """
 
     # === Data ===
@@ -258,14 +258,14 @@ class Recipe:
 
     @property
     def labelled_split(self) -> str:
-        """The split whose labels the kNN measurement and the probes take."""
+        """The split whose labels are used by the kNN measurement and the probes."""
         return self.probe_split or self.train_split
 
     def smoke(self) -> Recipe:
-        """The same run in under a minute: a few small images, two epochs, small network, batches and queue.
+        """A small version that runs in under a minute: few small images, two epochs, small network and queue.
 
-        A ResNet becomes `resnet_small` with the same stem, a ViT `vit_tiny`; views are 64 pixels or less.
-        A network of another library, and that of initial weights, stays.
+        A ResNet becomes `resnet_small` with the same stem, a ViT becomes `vit_tiny`; views have at most 64
+        pixels. A network of another library, or of initial weights, stays the same.
         """
         named = bool(library_of(self.backbone)[0])
         small = "vit_tiny" if self.backbone.startswith("vit") else "resnet_small"
@@ -289,14 +289,14 @@ class Recipe:
 
 
 def knn_sizes(recipe: Recipe, count: int) -> tuple[int, int]:
-    """The numbers of training images that vote and that are classified in the kNN measurement of a run.
+    """The numbers of training images that vote, and that are classified, in the kNN measurement of a run.
 
     Args:
         recipe: the settings.
         count: number of training images; negative if it is not known.
 
     Raises:
-        ValueError: if there are not as many.
+        ValueError: if there are not enough images.
     """
     if count < 0:
         return recipe.knn_bank or 10000, recipe.knn_queries or 2000

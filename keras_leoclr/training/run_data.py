@@ -14,19 +14,19 @@ from keras_leoclr.data.readers.folder import FolderImages, labels_digest
 from keras_leoclr.evaluation.run_evaluation import RANDOM
 from keras_leoclr.runs.data_record import DataChange, DataRecord, Files, changes
 
-SAMPLED = 200  # files of a split whose checksum is noted
-READ = 1 << 16  # bytes of the beginning and of the end of a file that its checksum is made of
+SAMPLED = 200  # number of files of a split whose checksum is recorded
+READ = 1 << 16  # bytes at the beginning and at the end of a file that its checksum covers
 
 
 class RunData:
-    """The images of a run as they are now.
+    """The current images of a run.
 
     Args:
         sources: sources by the name of their split.
         dataset: name or path that they were loaded from.
 
     Attributes:
-        record: what is noted of them.
+        record: what is recorded about them.
     """
 
     def __init__(self, sources: Mapping[str, Any], dataset: str):
@@ -42,12 +42,13 @@ class RunData:
                 self.record.files[split] = _files(places)
 
     def check_apart(self, workdir: str | os.PathLike, dataset: str, overwrite: bool) -> None:
-        """Refuses a folder of a run in which the images themselves lie.
+        """Refuses to use a folder for the run if images of the data set lie in it.
 
-        Next to a run, only the data set as a whole may lie in it, and nothing if the folder is emptied.
+        A run may share its folder with the data set only if the folder is the data set as a whole; if the
+        folder is to be emptied, no image may lie in it.
 
         Raises:
-            ValueError: if the images would be deleted, or left out when the run goes on.
+            ValueError: if images would be deleted, or left out when the run is resumed.
         """
         workdir = os.path.realpath(workdir)
         places = [path for split in self._places.values() for path in split.values()]
@@ -63,12 +64,12 @@ class RunData:
             )
 
     def changes_since(self, before: DataRecord) -> dict[str, DataChange]:
-        """How the images differ from those of a record, by split."""
+        """Compares the images with those of an earlier record, by split."""
         return changes(before, self.record, lambda split, name: _checksum(self._places[split][name]))
 
 
 def same_place(first: str, second: str) -> bool:
-    """Whether two paths lead to the same folder or file; a name that the package knows is no path."""
+    """Whether two paths lead to the same folder or file; names of known data sets are not paths."""
     if _is_name(first) or _is_name(second):
         return False
     places = [os.path.expanduser(path) for path in (first, second)]
@@ -76,12 +77,12 @@ def same_place(first: str, second: str) -> bool:
 
 
 def _is_name(dataset: str) -> bool:
-    """Whether this names images that are no files of the user's, whatever lies under the same path."""
+    """Whether this is the name of a data set, and not of files of the user, even if such a path exists."""
     return dataset in (*BUNDLED, RANDOM) or is_scenes(dataset) or dataset.startswith("tfds:")
 
 
 def _places(source: Any, dataset: str) -> dict[str, str]:
-    """Path of each file by its name; {} where images are no files."""
+    """The path of each file by its name; {} if the images are not files."""
     from keras_leoclr.data.readers.tfrecord import tfrecord_files
 
     if isinstance(source.images, FolderImages):
@@ -101,7 +102,7 @@ def _files(places: dict[str, str]) -> Files:
 
 
 def _checksum(path: str) -> str | None:
-    """Of the size, the beginning and the end of a file; None if it cannot be read."""
+    """Checksum of the size, the beginning and the end of a file; None if it cannot be read."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size

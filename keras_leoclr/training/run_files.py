@@ -1,4 +1,4 @@
-"""Files that a run writes beside its checkpoints, its results and its report."""
+"""Files that a run writes besides its checkpoints, its results and its report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_leoclr.training.session import RunSession
 
 
 def save(model: keras.Model, path: pathlib.Path) -> None:
-    """Saves a Keras model, whole or not at all."""
+    """Saves a Keras model; the file appears only when it is complete."""
     with whole_path(path) as partial:
         model.save(partial)
 
@@ -29,14 +29,14 @@ def note_initial(
     anew: Sequence[str],
     say: Callable[[str], None],
 ) -> None:
-    """Notes what the training begins with, and keeps it in the folder of the run.
+    """Records the weights that the training begins with, and keeps them in the folder of the run.
 
     Args:
-        run: whose recipe has mean and deviation of the images.
-        backbone: of the model, before its training.
-        initial: where its weights come from.
-        anew: sentences on what begins anew.
-        say: prints a line, for people.
+        run: the run; its recipe has the mean and the deviation of the images.
+        backbone: the backbone of the model, before training.
+        initial: origin of its weights.
+        anew: sentences on parts that do not come from these weights and begin with new ones.
+        say: function that prints a line.
     """
     run.add(initial_weights=initial.about)
     with distribution.on_one_device(backbone) as alone:
@@ -47,13 +47,13 @@ def note_initial(
 
 
 def renamed(line: dict[str, Any], before: str, now: str) -> dict[str, Any]:
-    """A result with the path that its data set has now."""
+    """Returns a result with the current path of its data set."""
     return line | {"dataset": now} if line.get("dataset") == before else line
 
 
 def write_skipped(failures: Failures, folder: RunFolder, say: Callable[[str], None]) -> None:
     """Writes the list of the pictures that could not be read."""
-    folder.skipped_file.unlink(missing_ok=True)  # of a run that goes on with other images
+    folder.skipped_file.unlink(missing_ok=True)  # It may belong to a run that is resumed with other images.
     if failures.count:
         failures.write(folder.skipped_file)
         say(f"{failures.count} pictures could not be read and were skipped: {folder.skipped_file}")

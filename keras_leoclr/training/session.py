@@ -1,4 +1,4 @@
-"""One process's hold on the folder of a run: whose it is, its settings, and whether it is finished."""
+"""The exclusive use of a run's folder by one process: lock, settings, and whether the run is finished."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ from keras_leoclr.training.run_data import RunData, same_place
 
 
 class ChangedRecipeError(ValueError):
-    """A run was to be resumed with other settings."""
+    """Raised when a run would be resumed with other settings."""
 
 
 class ChangedDataError(ChangedRecipeError):
-    """A run was to be resumed on other images than those that it began with."""
+    """Raised when a run would be resumed on other images than those that it began with."""
 
 
 class RunInProgressError(OSError):
-    """Another process runs in the folder."""
+    """Raised when another process is running in the folder."""
 
 
 class RunSession:
-    """One process's hold on the folder of a run, for as long as the process lives.
+    """The exclusive use of a run's folder by one process, for as long as the process lives.
 
     Args:
         workdir: folder of the run.
-        recipe: its settings.
-        overwrite: whether a run that the folder already holds may be deleted.
-        override: whether settings that are `resumable`, the images and the backend may differ from those of
-            the run that the folder holds.
-        deterministic: is noted in `run.json`.
-        writes: whether this process is the one that writes; others read the folder and hold nothing.
+        recipe: settings of the run.
+        overwrite: whether a run that is already in the folder may be deleted; false by default.
+        override: whether `resumable` settings, the images and the backend may differ from those of the run in
+            the folder; false by default.
+        deterministic: whether training is deterministic, which is recorded in `run.json`.
+        writes: whether this process writes; other workers only read the folder and take no lock.
 
     Attributes:
         folder: paths of the run's files.
-        recipe: its settings; the data set is written as it was when the run began, where that is the same
-            place.
-        status: writes where the run is.
-        moved_from: what the data set was called when the run began, if that may be another one; otherwise
-            None. `compare_data` finds out.
-        data: the images that are there; None before `compare_data`.
-        changed: how they differ from those that the run was trained on, by split; {} where they are the
-            same, or nothing was trained yet.
+        recipe: settings of the run. If the data set is the same folder as when the run began, its path is
+            written as it was then.
+        status: writes the progress of the run.
+        moved_from: name of the data set when the run began, if it may be another one; otherwise None.
+            `compare_data` decides that.
+        data: the current images; None before `compare_data`.
+        changed: differences between the current images and those that the run was trained on, by split; {} if
+            there are none, or if nothing was trained yet.
         draws: whether a part of the images is drawn, see `draws_parts`.
 
     Raises:
         ChangedRecipeError: if there is a run with other settings.
-        RunInProgressError: if another process holds the folder.
+        RunInProgressError: if another process uses the folder.
     """
 
     def __init__(
@@ -100,16 +100,16 @@ class RunSession:
         return self.folder.holds_run and self.folder.about().get("finished", False)
 
     def compare_data(self, sources: Mapping[str, Any]) -> bool:
-        """Compares the images with those that the run was trained on; before `begin`.
+        """Compares the images with those that the run was trained on; it must be called before `begin`.
 
         Args:
-            sources: the images that are there, by the name of their split.
+            sources: the current images, by the name of their split.
 
         Returns:
-            Whether the run goes on with other images than those that its settings were given for.
+            Whether the run is resumed with other images than those that its settings were made for.
 
         Raises:
-            ValueError: if they lie in the folder of the run.
+            ValueError: if the images lie in the folder of the run.
             ChangedDataError: if they have changed and `override` is not set.
             ChangedRecipeError: if they are of another data set.
         """
@@ -137,27 +137,27 @@ class RunSession:
         return "data" in noted
 
     def note_data(self) -> None:
-        """Notes the images that the run is trained on, after `compare_data`."""
+        """Records the images that the run is trained on; it must be called after `compare_data`."""
         if self.writes:
             self.data.record.write_files(self.folder.data_file)
         self.add(data=self.data.record.about)
 
     def begin(self) -> None:
-        """Makes the folder, or empties it, or notes settings that were overridden."""
+        """Creates or empties the folder, or records settings that were overridden."""
         if not self.writes:
             return
         if not self._lock.held:
             self.folder.path.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            if self.folder.holds_run:  # of a process that was faster
+            if self.folder.holds_run:  # Another process has created a run in the meantime.
                 self._look()
         if self.overwrite and self.folder.holds_run:
             for path in self.folder.path.iterdir():
                 if path == self.folder.lock_file:
-                    continue  # without it, another process could take the folder
+                    continue  # Without the lock file, another process could take the folder.
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         delete_partial(self.folder.path, "|".join(map(re.escape, names_in_a_run())))
-        before = self.folder.about()  # what earlier processes of the run found out
+        before = self.folder.about()  # facts that earlier processes of the run have recorded
         kept = ("data", "resumed", "overridden", "initial_weights")
         self.about = {name: before[name] for name in kept if name in before} | self.about
         self.about["environment"] = environment(self.about["backend"])
@@ -167,19 +167,19 @@ class RunSession:
         known = {"process": os.getpid(), "host": socket.gethostname(), "backend": self.about["backend"]}
         known |= {"method": self.recipe.method, "dataset": self.recipe.dataset, "started": time.time()}
         self.status.update(now=True, state="starting", **known)
-        self.folder.write_recipe(dataclasses.asdict(self.recipe))  # last: now the folder holds a run
+        self.folder.write_recipe(dataclasses.asdict(self.recipe))  # Written last: it marks a folder as a run.
 
     def add(self, **facts: Any) -> None:
-        """Notes facts about the run in `run.json`."""
+        """Records facts about the run in `run.json`."""
         self.about |= facts
         if self.writes:
             self.folder.write_about({**self.about, "finished": False})
 
     def finish(self, failed: Mapping[str, str] | None = None) -> None:
-        """Notes that nothing is left to do.
+        """Records that the run is finished.
 
         Args:
-            failed: what is left to do, with the reason; the run is not finished then.
+            failed: steps that have failed, with the reasons; if there are any, the run is not finished.
         """
         if self.writes:
             left = {"failed": dict(failed)} if failed else {}
@@ -187,7 +187,7 @@ class RunSession:
             self._finished = not left
 
     def close(self) -> None:
-        """Lets another process in; so does the end of this one, however it comes."""
+        """Releases the folder for other processes; the end of this process has the same effect."""
         self._lock.free()
 
     def __enter__(self) -> RunSession:
@@ -196,7 +196,7 @@ class RunSession:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if self._begun:
             end = {"state": "finished" if self._finished else "stopped"}
-            if isinstance(error, Exception) and not self._finished:  # and not a signal
+            if isinstance(error, Exception) and not self._finished:  # Signals are not recorded as failures.
                 end = {"state": "failed", "error": f"{kind.__name__}: {error}".splitlines()[0]}
             self.status.update(now=True, **end)
         self.close()
@@ -221,7 +221,7 @@ class RunSession:
         default = {field.name: field.default for field in dataclasses.fields(Recipe)}
         noted = self.folder.about()
         before = {**default, **self.folder.recipe(), "backend": noted.get("backend")}
-        if self.recipe.precision == "auto":  # is what the run began with
+        if self.recipe.precision == "auto":  # "auto" means the precision that the run began with.
             self.recipe = dataclasses.replace(self.recipe, precision=before["precision"])
         now = {**dataclasses.asdict(self.recipe), "backend": self.about["backend"]}
         changed = [name for name in now if _plain(before.get(name)) != _plain(now[name])]
@@ -237,7 +237,7 @@ class RunSession:
                 self.folder.write_about({**noted, "finished": False})
 
     def _without_dataset(self, changed, before, noted):
-        """Leaves the data set to `compare_data` where the images tell whether it is the same."""
+        """Leaves the data set to `compare_data` if the images can tell whether it is the same."""
         if same_place(before, self.recipe.dataset):
             self.recipe = dataclasses.replace(self.recipe, dataset=before)
         elif noted.get("data") and checkpoint_paths.paths(self.folder.checkpoints):

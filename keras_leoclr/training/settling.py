@@ -1,4 +1,4 @@
-"""Which recipe a run has: that of a module, a preset of it, given settings, and those that are chosen."""
+"""Determines the recipe of a run from its module, a preset, given settings and chosen settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keras_leoclr.training.sources import load_split, open_split
 
 SMOKE_PIXELS = 64  # largest side of the images that `Recipe.smoke` leaves
 
-# The recipe as far as it is known before the devices are, to the recipe that is run and lines that say why.
+# A function from the recipe that is known before the devices are, to the final recipe and lines with reasons.
 Settle = Callable[[Recipe], tuple[Recipe, list[str]]]
 
 
@@ -37,27 +37,28 @@ def requested(
     override: bool = False,
     images: GivenImages | None = None,
 ) -> tuple[Recipe, Settle | None]:
-    """The recipe that was asked for, and what is left to settle once the devices are known.
+    """Returns the recipe that was asked for, and a function that completes it once the devices are known.
 
-    A module may choose settings by the pictures and the computer: it then has `CHOSEN`, the names of these
-    settings, and `choose(recipe, given, source)`. A run that goes on keeps the settings that were chosen
-    when it began, also where the pictures or the computer have changed; given settings take precedence.
-    Where the pictures have changed and `override` is set, or nothing was trained yet, those settings that the
-    weights do not depend on are chosen anew.
+    A module may choose settings by the pictures and the computer. It then has `CHOSEN`, the names of these
+    settings, and `choose(recipe, given, source)`. A resumed run keeps the settings that were chosen when it
+    began, even if the pictures or the computer have changed; given settings take precedence. If the pictures
+    have changed and `override` is set, or if nothing was trained yet, the settings that the weights do not
+    depend on are chosen again.
 
     Args:
-        module: of a recipe, with `RECIPE` and maybe `PRESETS`.
-        preset: one of `presets_of`.
-        given: settings by name that were asked for.
+        module: module of a recipe, with `RECIPE` and optionally `PRESETS`.
+        preset: one of `presets_of`; "full" by default.
+        given: the settings that were asked for, by name.
         workdir: folder of the run; None if there will be none.
-        overwrite: whether a run that the folder already holds is deleted and started anew.
-        override: whether a run may go on with other pictures.
-        images: the images, where they are given as objects.
+        overwrite: whether a run that is already in the folder is deleted; false by default.
+        override: whether a run may be resumed with other pictures; false by default.
+        images: the images, if they are given as objects.
 
     Returns:
-        The recipe, and the argument `settle` of `pretrain`, None where nothing is chosen.
+        The recipe, and the argument `settle` of `pretrain`, which is None if nothing is chosen.
 
     Raises:
+        ValueError: if a setting is not allowed.
         ValueError: if a setting is not allowed.
     """
     given = dict(given or {})
@@ -66,7 +67,7 @@ def requested(
     def made(recipe: Recipe, taken: Mapping[str, Any] | None = None) -> Recipe:
         if preset != "smoke":
             return dataclasses.replace(recipe, **given)
-        # the network of initial weights stays, a smaller queue begins anew
+        # The network of initial weights is kept in a smaller preset, but a smaller queue begins empty.
         fixed = {name: value for name, value in (taken or {}).items() if name != "queue_size"}
         return dataclasses.replace(recipe.smoke(), **{**fixed, **given})
 
@@ -121,7 +122,7 @@ def _training_pictures(recipe: Recipe, images: GivenImages | None) -> Any:
 
 
 def _has_other_pictures(run: RunFolder, recipe: Recipe, images: GivenImages | None) -> bool:
-    from keras_leoclr.training.run_data import RunData  # needs what a list of settings does without
+    from keras_leoclr.training.run_data import RunData  # Its imports are slow; listing settings avoids them.
 
     source = load_split(recipe, recipe.train_split, draws_parts(run), images)
     return bool(RunData({recipe.train_split: source}, recipe.dataset).changes_since(run.data()))

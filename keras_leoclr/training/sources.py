@@ -1,4 +1,4 @@
-"""The images of a run: which source is for what, and batches of views of those that are trained on."""
+"""The images of a run: the source for each purpose, and batches of views of the training images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def open_split(recipe: Recipe, split: str, images: GivenImages | None = None) -> Source:
-    """The images of a split, all of them; those of `images` where they are given as objects."""
+    """Opens all images of a split; if they are given as objects, those of `images`."""
     reading = {"on_error": recipe.on_error, "max_failures": recipe.max_failures}
     if images is not None:
         return images.load(split, **reading)
@@ -26,11 +26,11 @@ def open_split(recipe: Recipe, split: str, images: GivenImages | None = None) ->
 
 
 def load_split(recipe: Recipe, split: str, drawn: bool = True, images: GivenImages | None = None) -> Source:
-    """The images of a split, as many of them as the recipe uses.
+    """Opens the images of a split, as many of them as the recipe uses.
 
     Args:
         recipe: the settings.
-        split: as `data.load` takes it.
+        split: name of the split, as `data.load` takes it.
         drawn: see `RunSources`.
         images: see `open_split`.
     """
@@ -46,12 +46,12 @@ class RunSources:
 
     Attributes:
         train: the images that are trained on.
-        labelled: the images whose labels the kNN measurement and the probes take; often those of `train`.
+        labelled: the images whose labels the kNN measurement and the probes use; often those of `train`.
         test: the images of the final evaluation; None without one.
-        knn: how many of `labelled` vote in the kNN measurement and how many others are classified; None
-            where kNN is not measured.
-        drawn: whether a part of the images is drawn, so that it stands for all of them, or is the first of
-            them, as in runs that version 0.1.0 began.
+        knn: how many of `labelled` vote in the kNN measurement, and how many others are classified; None
+            if kNN is not measured.
+        drawn: whether a part of the images is drawn at random, so that it represents all of them. Otherwise
+            it consists of the first images, as in runs of version 0.1.0.
     """
 
     train: Source
@@ -72,15 +72,15 @@ class RunSources:
 
         Args:
             recipe: the settings.
-            look: is called with the sources by split before it is checked that they are what the recipe
-                needs: where images have changed, this is said first. It returns whether the recipe was made
-                for other images: sizes of the kNN measurement that are more than there are images are then
-                chosen anew.
+            look: function that is called with the sources by split before they are checked against the
+                recipe, so that changes of the images are reported first. It returns whether the recipe was
+                made for other images; if so, a kNN measurement that needs more images than there are is
+                reduced.
             drawn: see the attribute.
             images: see `open_split`.
 
         Raises:
-            ValueError, FileNotFoundError: if there are no such images, or not what the recipe needs of them.
+            ValueError, FileNotFoundError: if there are no such images, or the recipe cannot use them.
         """
         train = load_split(recipe, recipe.train_split, drawn, images)
         labelled = load_split(recipe, recipe.probe_split, drawn, images) if recipe.probe_split else train
@@ -103,7 +103,7 @@ class RunSources:
         """The images that vote in the kNN measurement, and those that are classified; see `two_parts`.
 
         Args:
-            seed: of the draw.
+            seed: seed of the draw.
         """
         voting, classified = self.knn
         if self.drawn:
@@ -117,18 +117,18 @@ class RunSources:
 
 
 class ViewBatches:
-    """Batches of views of the training images, from any step of any epoch on.
+    """Batches of views of the training images, starting at any step of any epoch.
 
     Args:
         recipe: the settings.
         source: the training images.
         views: layer that makes the views of a batch.
-        devices: what the training is distributed over.
-        views_on: "host", or "device" where the model makes the views.
+        devices: devices that the training is distributed over.
+        views_on: "host" (the default), or "device" if the model makes the views.
 
     Attributes:
         waiting: measures how long the training waits for batches.
-        views_of_model: what makes the views within the step, None where the host does.
+        views_of_model: layer that makes the views within the training step; None if the host makes them.
         canvas: see `data.view_dataset`.
         steps: number of batches of an epoch.
 
@@ -142,7 +142,7 @@ class ViewBatches:
         self.views_of_model = views if views_on == "device" else None
         self.canvas = (recipe.canvas or None) if views_on == "device" else None
         self.waiting = data.Waiting()
-        self.at = functools.cache(self._at)  # the count of steps and a run from the start are of one dataset
+        self.at = functools.cache(self._at)  # Counting the steps and starting the run share one data set.
         self.steps = int(self.at(0, 0).cardinality())
         if self.steps < 0:
             raise ValueError(
@@ -151,7 +151,7 @@ class ViewBatches:
             )
 
     def _at(self, epoch: int, batch: int) -> Any:
-        """tf.data of all batches from one of an epoch on, both counted from 0."""
+        """A tf.data data set of all batches from a batch of an epoch on, both counted from 0."""
         recipe, devices = self.recipe, self.devices
         dataset = data.view_dataset(
             self.source,
@@ -159,7 +159,7 @@ class ViewBatches:
             recipe.batch_size,
             seed=recipe.seed,
             shuffle_buffer=recipe.shuffle_buffer or None,
-            # among the parts of a batch, of this worker's devices, with statistics of their own
+            # Keys are permuted among the parts of a batch, on this worker, that have their own statistics.
             permute_keys=recipe.bn_groups * devices.replicas > devices.workers,
             shard=devices.shard,
             initial_epoch=epoch,

@@ -1,4 +1,4 @@
-"""Several runs of a recipe that differ in one respect, with several seeds each: run, evaluated, collected."""
+"""Studies: runs of a recipe that differ in one respect, with several seeds each, and their results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from keras_leoclr.training.fields import from_json, without_later_defaults
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.study_progress import StudyProgress
 
-# What is collected of a run: the test accuracies or mean average precisions, and what explains them.
+# These results of a run are collected: test accuracies or mean average precisions, and what explains them.
 KEPT = (
     *(name for stem in ("knn", "knn_train", "linear", "linear_few", "finetune") for name in either(stem)),
     "retrieval/recall@1",
@@ -37,13 +37,13 @@ KEPT = (
     "quality/rankme",
 )
 PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test_images", "train_images")
-CURVE = (*KNN, "loss_to_chance")  # of history.csv
+CURVE = (*KNN, "loss_to_chance")  # columns of history.csv
 SUITE = ("knn", "linear", "few", "retrieval")
-EVALUATED = "study/evaluated"  # in the results of a run: a subject has been through a suite
+EVALUATED = "study/evaluated"  # name of the result line that says which evaluators a subject has passed
 LOG = "log.txt"
-PROCESS = "keras_leoclr.training.study_process"  # what is started for each run, with a StudyTask
+PROCESS = "keras_leoclr.training.study_process"  # module that is started for each run, with a StudyTask
 
-# The number of intra-op threads is given to each process, so that several share the cores.
+# These variables set the number of threads of each process, so that parallel runs share the cores.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -52,9 +52,9 @@ class StudyRun:
     """One run of a study.
 
     Attributes:
-        variant: its label.
-        recipe: its settings, seed included.
-        place: of the variant among the others; 0 for the reference.
+        variant: label of the variant.
+        recipe: settings of the run, including the seed.
+        place: position of the variant among the others; 0 for the reference.
     """
 
     variant: str
@@ -62,20 +62,21 @@ class StudyRun:
     place: int
 
     def __post_init__(self):
-        # runs that are compared have one precision, whatever the computer
+        # Runs that are compared must have the same precision on every computer.
         if self.recipe.precision == "auto":
             object.__setattr__(self, "recipe", dataclasses.replace(self.recipe, precision="float32"))
 
     @property
     def folder(self) -> str:
-        """Name of its folder."""
+        """Name of the run's folder."""
         return re.sub(r"[^a-z0-9.]+", "-", self.variant.lower()).strip("-") + f"-seed{self.recipe.seed}"
 
     @property
     def key(self) -> str:
-        """Tells runs of other settings apart; the data's place does not matter.
+        """A checksum that distinguishes runs with different settings; the location of the data has no
+        influence.
 
-        Settings that a later version brought count only where they differ from their default, so that the
+        Settings that a later version introduced count only if they differ from their default, so that the
         results of earlier versions are still found.
         """
         settings = without_later_defaults(Recipe, self.settings) | {"data_dir": None}
@@ -83,7 +84,7 @@ class StudyRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Its recipe without the place of the data."""
+        """The recipe of the run without the location of the data."""
         settings = dataclasses.asdict(self.recipe)
         settings["dataset"] = pathlib.PurePath(settings["dataset"]).name
         del settings["data_dir"]
@@ -92,14 +93,14 @@ class StudyRun:
 
 @dataclasses.dataclass(frozen=True)
 class StudyTask:
-    """What the process of a run is told, as JSON.
+    """The input of the process of a run, which is passed as JSON.
 
     Attributes:
         recipe: settings of the run.
-        workdir: path of its folder.
-        suite: names of the evaluators that judge its backbone.
-        options: their settings.
-        with_random: whether the backbone with random weights is judged too.
+        workdir: path of the run's folder.
+        suite: names of the evaluators for its backbone.
+        options: settings of the evaluators.
+        with_random: whether the backbone with random weights is evaluated too.
     """
 
     recipe: Recipe
@@ -110,21 +111,21 @@ class StudyTask:
 
     @classmethod
     def from_json(cls, text: str) -> StudyTask:
-        """The task that was written as the JSON of `dataclasses.asdict`."""
+        """Restores a task from the JSON of `dataclasses.asdict`."""
         values = json.loads(text)
         kinds = {"recipe": Recipe, "options": SuiteOptions}
         return from_json(cls, values | {name: from_json(kind, values[name]) for name, kind in kinds.items()})
 
 
 def runs_of(recipe: Recipe, variants: Variants, seeds: Sequence[int]) -> list[StudyRun]:
-    """All runs, seed by seed, so that an interrupted study has whole seeds.
+    """Lists all runs, seed by seed, so that an interrupted study has complete seeds.
 
     Args:
-        recipe: what the variants change.
+        recipe: the recipe that the variants change.
         variants: changes by label.
-        seeds: of each variant.
+        seeds: seeds of each variant.
     """
-    quiet = {"evaluate": False, "map_images": 0}  # it is evaluated afterwards
+    quiet = {"evaluate": False, "map_images": 0}  # Runs of a study are evaluated afterwards.
     return [
         StudyRun(label, dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}), place)
         for seed in seeds
@@ -144,23 +145,23 @@ def study(
     command: str = "",
     verbose: bool = True,
 ) -> Results:
-    """Runs what is missing of a study, or goes on with it.
+    """Runs a study, or the part of it that is missing.
 
     Args:
-        ablation: its name.
-        recipe: what the variants change.
+        ablation: name of the ablation.
+        recipe: the recipe that the variants change.
         variants: changes by label, the reference first.
-        workdir: folder of the study: one folder per run, and `results.jsonl` with what is kept of all.
-        seeds: of each variant.
-        jobs: runs at the same time, each a process that has its share of the cores.
-        suite: evaluations, see `leoclr evaluate`.
-        options: settings of the evaluations; their seed is that of each run.
-        command: what started it, noted with each run.
-        verbose: whether to show progress.
+        workdir: folder of the study, with one folder per run and `results.jsonl` with the collected results.
+        seeds: seeds of each variant; (0, 1, 2) by default.
+        jobs: number of parallel runs, 1 by default; each is a process with its share of the cores.
+        suite: names of evaluators, see `leoclr evaluate`.
+        options: settings of the evaluators; their seed is that of each run.
+        command: the command that started the study, recorded with each run.
+        verbose: whether to show progress; true by default.
 
     Returns:
-        `workdir/results.jsonl`. Runs that are in it are not run again, only evaluated where `suite` asks
-        for more than before; others go on where they were.
+        The results in `workdir/results.jsonl`. Runs that are in it are not repeated; they are only evaluated
+        if `suite` asks for more than before. Interrupted runs are resumed.
 
     Raises:
         ChildProcessError: if a run failed; the others are finished first.
@@ -199,7 +200,7 @@ def study(
             shown.update([workdir / run.folder for run in going])
     finally:
         shown.close()
-        for process in going.values():  # after Ctrl-C: each writes a checkpoint and ends
+        for process in going.values():  # After Ctrl-C, each process writes a checkpoint and ends.
             process.terminate()
         for process in going.values():
             process.wait()
@@ -226,7 +227,7 @@ def _start(run, workdir, jobs, suite, options):
 
 
 def evaluated(results: Results, subject: str = "pretrained") -> list[str]:
-    """What a subject has been through, in this order."""
+    """The evaluators that a subject has passed, in this order."""
     lines = [line for line in results.read() if line["name"] == EVALUATED and line["subject"] == subject]
     return [what for line in lines for what in line["suite"]]
 
@@ -241,13 +242,13 @@ def _tail(path, lines=5):
 def collected(
     run: StudyRun, path: pathlib.Path, ablation: str, command: str = ""
 ) -> Iterator[dict[str, Any]]:
-    """The lines of a study about one run, as arguments of `Results.write`.
+    """Yields the lines of a study about one run, as arguments of `Results.write`.
 
     Args:
         run: the run.
-        path: its folder.
+        path: folder of the run.
         ablation: name of the study.
-        command: what started it.
+        command: the command that started the study.
     """
     about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
     folder, last = RunFolder(path), {}

@@ -1,4 +1,4 @@
-"""The process of one run of a study: pretrains, and evaluates what has not been evaluated yet."""
+"""The process of one run of a study: it pretrains, and evaluates what was not evaluated yet."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_leoclr.training.studies import EVALUATED, StudyTask, evaluated
 
 
 def perform(task: StudyTask) -> None:
-    """Trains and evaluates one run, or goes on with it."""
+    """Trains and evaluates one run, or resumes it."""
     started = time.monotonic()
     pretrain(task.recipe, task.workdir, verbose=2, tensorboard="off")
     print(f"pretraining took {(time.monotonic() - started) / 60:.1f} minutes", flush=True)
@@ -23,7 +23,7 @@ def perform(task: StudyTask) -> None:
         if left := [name for name in task.suite if name not in done]:
             judged = RunEvaluation(folder.path, backbone="random" if subject == "random" else None)
             judged.suite(task.options, images=left != ["transfer"], verbose=True).run(left)
-            model_card.write(folder.path)  # with the new results
+            model_card.write(folder.path)  # The card is written again, with the new results.
             folder.results.write(EVALUATED, 1.0, subject=subject, suite=left)
 
 

@@ -1,4 +1,4 @@
-"""How far a study is, on the terminal."""
+"""The progress of a study, on the terminal."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_leoclr.runs.status import read_status
 
 
 class StudyProgress:
-    """Shows how many runs are done and how far the others are.
+    """Shows how many runs are done and how far the running ones are.
 
     Args:
         total: number of runs.
-        done: number of runs that were done before.
+        done: number of runs that were finished before.
         verbose: whether to show anything.
     """
 
@@ -29,7 +29,7 @@ class StudyProgress:
             self.live.say(f"{total} runs" + (f", {done} of them are there" if done else ""))
 
     def ended(self, name: str, status: int) -> None:
-        """Says that a run has ended.
+        """Reports that a run has ended.
 
         Args:
             name: variant and seed of the run.
@@ -41,7 +41,7 @@ class StudyProgress:
             self.live.say(f"{self.done}/{self.total} {name}: {word}{self._left()}")
 
     def update(self, folders: Iterable[pathlib.Path]) -> None:
-        """Shows how far the runs in some folders are, where there is a terminal."""
+        """Shows the progress of the runs in some folders, if the output is a terminal."""
         if not (self.verbose and self.live.is_terminal):
             return
         texts = []
@@ -60,5 +60,5 @@ class StudyProgress:
         return f", about {terminal.duration(seconds)} left"
 
     def close(self) -> None:
-        """Takes the line that changes away."""
+        """Removes the progress line from the terminal."""
         self.live.close()
