@@ -79,4 +79,12 @@ def named(data: Any) -> tuple[Any, GivenImages | None]:
     """
     if isinstance(data, (str, bytes, os.PathLike)):
         return os.fsdecode(data), None
+    if isinstance(data, (list, tuple)) and data and all(isinstance(p, (str, os.PathLike)) for p in data):
+        places = list(map(os.fspath, data))
+        if odd := [place for place in places if "," in place]:
+            raise ValueError(
+                "`data` of several places must have names without commas, which stand between them in the "
+                f"settings of a run; a link may have another name. Received: {odd[0]}"
+            )
+        return ",".join(places), None
     return IN_PYTHON, GivenImages(data)

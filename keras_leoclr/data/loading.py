@@ -11,7 +11,7 @@ from typing import Any
 
 from keras_leoclr.data import decode, streams
 from keras_leoclr.data.failures import Failures, shown
-from keras_leoclr.data.readers import arrays, bundled_scenes, folder, idx, tfds, tfrecord, voc_labels
+from keras_leoclr.data.readers import arrays, bundled_scenes, folder, idx, mixture, tfds, tfrecord, voc_labels
 from keras_leoclr.data.readers.files import PACKED, SUFFIXES
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.splits import SplitError, split_name
@@ -49,6 +49,11 @@ def load(
               `file` and `labels`, names of classes with | between them;
             - a folder in the format of Pascal VOC, with `JPEGImages` and `Annotations`: labels are the
               classes of the objects, splits the text files in `ImageSets/Main`, such as "trainval";
+            - several places of pictures, as a list or as one text with commas between them: folders, patterns
+              such as `"photos/*/*.jpg"`, `.txt` and `.csv` files that name pictures, `.zip` and uncompressed
+              `.tar` files, which are read without unpacking, and single pictures; each alone as well, but
+              for a single picture. A picture has the first folder below its place as class, if all have one;
+              a `.csv` file may have a column `class`. See docs/own_data.md;
             - a folder of IDX files, the format of MNIST and Fashion-MNIST: `train-images-idx3-ubyte.gz`,
               `train-labels-idx1-ubyte.gz`, and `t10k-...` for "test", packed or not;
             - a path or glob of TFRecord files whose examples hold an encoded picture as `image/encoded`
@@ -104,11 +109,18 @@ def load(
     if isinstance(name_or_path, dict):
         images = arrays.array_images(name_or_path, split, "a dictionary of arrays")
         return Source(images, **options)
-    if not isinstance(name_or_path, (str, bytes, os.PathLike)):
+    reading = {"progress": progress, "skip": on_error == "skip", **pixels}
+    paths = (str, bytes, os.PathLike)
+    if isinstance(name_or_path, (list, tuple)) and name_or_path:
+        if all(isinstance(place, paths) for place in name_or_path):
+            places = [os.path.expanduser(os.fsdecode(place)) for place in name_or_path]
+            return Source(mixture.mixed_images(places, split, failures, **reading), **options)
+    if not isinstance(name_or_path, paths):
         for_arrays = ' Arrays are taken as `{"image": images, "label": labels}` or `(images, labels)`.'
         advice = for_arrays if hasattr(name_or_path, "shape") else ""
         raise ValueError(
-            f"`name_or_path` must be a name, a path or a dictionary of arrays.{advice} "
+            "`name_or_path` must be a name, a path, a list of paths or a dictionary of arrays."
+            f"{advice} "
             f"Received: {type(name_or_path).__name__}"
         )
     name = os.path.expanduser(os.fsdecode(name_or_path))
@@ -118,19 +130,15 @@ def load(
         return Source(arrays.bundled_images(name, split), **options)
     if bundled_scenes.is_scenes(name):
         return Source(bundled_scenes.named_scenes(name, split), **options)
+    if places := mixture.places_in(name):
+        return Source(mixture.mixed_images(places, split, failures, **reading), **options)
     if os.path.isdir(name) and idx.has_idx(name):
         found = idx.idx_arrays(name, split_name(split))
         return Source(arrays.array_images(found, split, name), **options)
     if os.path.isdir(name) and voc_labels.is_voc(name):
-        images = voc_labels.voc_images(
-            name, split, failures, progress=progress, skip=on_error == "skip", **pixels
-        )
-        return Source(images, **options)
+        return Source(voc_labels.voc_images(name, split, failures, **reading), **options)
     if os.path.isdir(name):
-        images = folder.folder_images(
-            name, split, failures, progress=progress, skip=on_error == "skip", **pixels
-        )
-        return Source(images, **options)
+        return Source(folder.folder_images(name, split, failures, **reading), **options)
     if os.path.isfile(name):
         _check_file(name)
     if name.endswith(".npz"):
@@ -149,8 +157,8 @@ def _check_file(name: str) -> None:
         )
     if suffix != ".npz" and (suffix in PACKED or zipfile.is_zipfile(name) or _is_tar(name)):
         raise ValueError(
-            "`name_or_path` must be a folder of pictures, a .npz file or TFRecord files; unpack the archive "
-            f"and name its folder. Received: {shown(name)}"
+            "`name_or_path` must be a folder of pictures, a .zip or .tar file, a .npz file or TFRecord "
+            f"files; unpack the archive and name its folder. Received: {shown(name)}"
         )
 
 

@@ -144,7 +144,7 @@ def _values(source: Source) -> str:
 
 def _of_folder(images: FolderImages) -> dict[str, str]:
     root = os.fsdecode(images.root)
-    found = read_index(root, decode.MAX_PIXELS)
+    found = read_index(root, decode.MAX_PIXELS) if images.mixture is None else images.mixture
     headers = [found.headers[os.path.relpath(os.fsencode(path), images.root)] for path in images.paths]
     lines = _of_headers(headers)
     if found.runs:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from keras_leoclr.data.readers.archives import state_of
 from keras_leoclr.data.readers.arrays import ArrayImages
 from keras_leoclr.data.readers.folder import FolderImages, labels_digest
 from keras_leoclr.data.source import Source, as_source
@@ -42,11 +42,9 @@ def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
                 digest.update(array.tobytes())
     elif isinstance(images, FolderImages):
         for path in images.paths:
-            found = os.stat(path)
-            digest.update(
-                f"{path}\0{found.st_size}\0{found.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
-            )
-        if images.several_labels:
+            size, changed = state_of(path)
+            digest.update(f"{path}\0{size}\0{changed}\0".encode("utf-8", "surrogateescape"))
+        if images.several_labels or (images.mixture and images.labelled):
             digest.update(labels_digest(images).encode())
     else:
         return about

@@ -149,7 +149,7 @@ def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: 
     from keras_leoclr.data.readers.voc_labels import is_voc
 
     path = os.path.expanduser(recipe.dataset)
-    if not _is_folder(source) or is_voc(path):
+    if not _is_folder(source) or not os.path.isdir(path) or is_voc(path):
         return None, "asked for by --evaluate alone, where the data are no folder of pictures"
     if classes < 2:
         return None, "there are no labels" if classes == 0 else "there is a single class"

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_leoclr import evaluation
+from keras_leoclr.data.failures import ImageError
+from keras_leoclr.data.readers.archives import open_file, state_of
 from keras_leoclr.data.readers.arrays import BUNDLED
 from keras_leoclr.data.readers.bundled_scenes import is_scenes
 from keras_leoclr.data.readers.folder import FolderImages, labels_digest
@@ -35,7 +37,7 @@ class RunData:
         for split, source in sources.items():
             self.record.about[split] = evaluation.data_identity(source, dataset, split)
             places = _places(source, dataset)
-            if places and source.images is not None and source.several_labels:
+            if places and source.images is not None and _labels_beside(source.images):
                 self.record.about[split]["labels"] = labels_digest(source.images)
             if places:
                 self._places[split] = places
@@ -93,25 +95,30 @@ def _places(source: Any, dataset: str) -> dict[str, str]:
     return {os.path.basename(path): path for path in tfrecord_files(os.path.expanduser(dataset))}
 
 
+def _labels_beside(images: Any) -> bool:
+    """Whether the labels of files are not told by the names of these."""
+    return images.several_labels or (getattr(images, "mixture", None) is not None and images.labelled)
+
+
 def _files(places: dict[str, str]) -> Files:
     files = {}
     for number, (name, path) in enumerate(places.items()):
-        found = os.stat(path)
-        files[name] = [found.st_size, found.st_mtime_ns, _checksum(path) if number < SAMPLED else None]
+        files[name] = [*state_of(path), _checksum(path) if number < SAMPLED else None]
     return files
 
 
 def _checksum(path: str) -> str | None:
     """Checksum of the size, the beginning and the end of a file; None if it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with open_file(path) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
             digest = hashlib.blake2b(f"{size}\0".encode(), digest_size=12)
             digest.update(file.read(READ))
             if size > READ:
                 file.seek(max(READ, size - READ))
                 digest.update(file.read(READ))
-    except OSError:
+    except (OSError, ImageError):
         return None
     return digest.hexdigest()
 

@@ -141,24 +141,24 @@ def test_an_interrupted_call_goes_on_with_the_batches_that_were_kept(
 ):
     whole = kl.embed(pictures, backbone, batch_size=1, verbose=False)
     monkeypatch.setattr(features_module, "SAVE_EVERY", 1)
-    in_turn, computed = features_module._in_turn, []
+    batches, computed = features_module._feature_batches, []
 
-    def dies(predictors, batches):
-        for number, pair in enumerate(in_turn(predictors, batches)):
+    def dies(*arguments, **options):
+        for number, pair in enumerate(batches(*arguments, **options)):
             if number == 3:
                 raise KeyboardInterrupt
             yield pair
 
-    def counts(predictors, batches):
-        for pair in in_turn(predictors, batches):
+    def counts(*arguments, **options):
+        for pair in batches(*arguments, **options):
             computed.append(pair)
             yield pair
 
-    monkeypatch.setattr(features_module, "_in_turn", dies)
+    monkeypatch.setattr(features_module, "_feature_batches", dies)
     with pytest.raises(KeyboardInterrupt):
         kl.embed(pictures, backbone, "f.npz", batch_size=1, verbose=False)
     assert (tmp_path / "f.npz.unfinished").is_dir() and not (tmp_path / "f.npz").exists()
-    monkeypatch.setattr(features_module, "_in_turn", counts)
+    monkeypatch.setattr(features_module, "_feature_batches", counts)
     found = kl.embed(pictures, backbone, "f.npz", batch_size=1, verbose=False)
     assert len(computed) == 2 and not (tmp_path / "f.npz.unfinished").exists()
     np.testing.assert_array_equal(found.features, whole.features)

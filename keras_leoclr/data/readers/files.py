@@ -19,6 +19,7 @@ import PIL
 from keras_leoclr import terminal
 from keras_leoclr.data.decode import Header, read_header
 from keras_leoclr.data.failures import ImageError
+from keras_leoclr.data.readers.archives import open_file
 from keras_leoclr.runs.files import locked, whole_file
 from keras_leoclr.runs.folder import holds_results, names_in_a_run
 
@@ -34,7 +35,7 @@ OTHER_PICTURES = (
 )
 PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 # Folders that programs leave behind, next to the hidden ones.
-_LITTER = (b"__MACOSX", b"@eaDir")
+LITTER = (b"__MACOSX", b"@eaDir")
 _FORMAT_OF_CACHE = f"2 {PIL.__version__}"
 _THREADS = 8
 OF_A_RUN = names_in_a_run()
@@ -70,6 +71,7 @@ class Index:
         ignored: extension, or another reason -> number of files.
         folders: names of the first-level folders, sorted.
         runs: see `Scan`.
+        mixed: whether these are the pictures of several places, or of a place that is no folder.
     """
 
     headers: dict[bytes, Header]
@@ -77,6 +79,7 @@ class Index:
     ignored: collections.Counter
     folders: list[bytes]
     runs: list[bytes] = dataclasses.field(default_factory=list)
+    mixed: bool = False
 
 
 def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: bool = True) -> Index:
@@ -91,10 +94,29 @@ def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: boo
     """
     root = os.path.abspath(os.fsencode(folder))
     scan = scan_folder(root)
-    known = _read_cache(root)
-    headers, failures = {}, dict(scan.problems)
+    headers, failures = cached_headers(root, scan.files, progress)
+    failures |= scan.problems
+    move_too_large(headers, failures, max_pixels)
+    ordered = in_mixed_order(headers)
+    return Index(ordered, dict(sorted(failures.items())), scan.ignored, scan.folders, scan.runs)
+
+
+def cached_headers(
+    root: bytes, states: dict[bytes, tuple[int, int]], progress: bool, key: bytes | None = None
+) -> tuple[dict[bytes, Header], dict[bytes, str]]:
+    """Headers by path, and reasons of the files that have none; from the cache where a file is the same.
+
+    Args:
+        root: what paths are relative to.
+        states: path -> (size in bytes, time of change in ns).
+        progress: whether a bar is shown if it takes longer than a second.
+        key: name of the cache; None for `root`.
+    """
+    key = root if key is None else key
+    known = _read_cache(key)
+    headers, failures = {}, {}
     missing = []
-    for path, state in scan.files.items():
+    for path, state in states.items():
         cached_state, header = known.get(path, (None, None))
         if cached_state == state:
             headers[path] = header
@@ -107,17 +129,25 @@ def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: boo
             headers[path] = outcome
         else:
             failures[path] = outcome
-    rows = {path: (scan.files[path], header) for path, header in headers.items()}
+    rows = {path: (states[path], header) for path, header in headers.items()}
     if rows != known:
-        _write_cache(root, rows)
+        _write_cache(key, rows)
+    return headers, failures
+
+
+def move_too_large(headers: dict[bytes, Header], failures: dict[bytes, str], max_pixels: int) -> None:
+    """Pictures of more than `max_pixels` become failures."""
     for path, header in list(headers.items()):
         if header.width * header.height > max_pixels:
             failures[path] = (
                 f"{header.width} x {header.height} pixels are more than `max_pixels`, {max_pixels:,}, allows"
             )
             del headers[path]
-    ordered = {path: headers[path] for path in sorted(headers, key=_place)}
-    return Index(ordered, dict(sorted(failures.items())), scan.ignored, scan.folders, scan.runs)
+
+
+def in_mixed_order(headers: dict[bytes, Header]) -> dict[bytes, Header]:
+    """The headers in the order of the hash of their path."""
+    return {path: headers[path] for path in sorted(headers, key=_place)}
 
 
 def scan_folder(root: bytes) -> Scan:
@@ -146,7 +176,7 @@ def scan_folder(root: bytes) -> Scan:
             entries = [] if below else [e for e in entries if os.fsdecode(e.name) not in OF_A_RUN]
         for entry in entries:
             path = os.path.join(below, entry.name)
-            if entry.name.startswith(b".") or entry.name in _LITTER:
+            if entry.name.startswith(b".") or entry.name in LITTER:
                 scan.ignored[HIDDEN] += 1
             elif is_folder(entry):
                 identity = _identity(entry.stat())
@@ -214,7 +244,7 @@ def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[t
 
     def one(path):
         try:
-            with open(os.path.join(root, path), "rb") as file:
+            with open_file(os.path.join(root, path)) as file:
                 return path, read_header(file)
         except OSError as error:
             return path, f"cannot be opened: {error.strerror}"

@@ -13,6 +13,7 @@ import numpy as np
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import NAMED, Failures, ImageError, files, shown
 from keras_leoclr.data.multi_hot import without_image
+from keras_leoclr.data.readers.archives import open_file, parted
 from keras_leoclr.data.readers.files import (
     NOWHERE,
     OTHER_PICTURES,
@@ -50,8 +51,11 @@ class FolderImages(Images):
         skip: whether pictures that fail are replaced.
         background: RGB in [0, 255] behind transparent pixels.
         max_pixels: largest width times height of a picture.
-        listed: names of the classes and labels (N, C) uint8 of the pictures of the index, where these are not
-            told by folders.
+        listed: names of the classes and labels (N, C) uint8, or (N,) int64, of the pictures of the index,
+            where these are not told by folders; `((), None)` for no labels.
+
+    Attributes:
+        mixture: the index where it is of several places; else None.
     """
 
     def __init__(
@@ -70,7 +74,8 @@ class FolderImages(Images):
         self.background = background
         self.max_pixels = max_pixels
         self.class_names, labels = classes(index) if listed is None else listed
-        self.several_labels = listed is not None
+        self.several_labels = labels is not None and labels.ndim == 2
+        self.mixture = index if index.mixed else None
         self.labelled = labels is not None
         self.image_shape = (None, None, 3)
         self._paths = np.array([os.path.join(root, path) for path in index.headers], object)
@@ -78,6 +83,7 @@ class FolderImages(Images):
         self._numbers = np.array(numbers, np.int64).reshape(-1, len(_NUMBERS))
         self.labels = labels
         self.count = len(self._paths)
+        self._packed = index.mixed and any(parted(path) for path in self._paths)
         self._tensors: tuple[tf.Tensor, ...] | None = None
 
     @property
@@ -100,7 +106,7 @@ class FolderImages(Images):
             return row | {"index": index, "path": tf.gather(paths, index), "label": tf.gather(labels, index)}
 
         def in_graph(row):
-            return self._element(decode.decode_in_graph(tf.io.read_file(row["path"]), row, least_pixels), row)
+            return self._element(decode.decode_in_graph(self._content(row["path"]), row, least_pixels), row)
 
         def in_python(row):
             image, index, message = tf.numpy_function(
@@ -131,10 +137,16 @@ class FolderImages(Images):
             ImageError: if it cannot be decoded; the message is the reason alone.
         """
         try:
-            with open(self._paths[index], "rb") as file:
+            with open_file(self._paths[index]) as file:
                 return decode.decode_image(file, least_pixels, self.background, self.max_pixels)
         except OSError as error:
             raise ImageError(f"cannot be opened: {error.strerror}") from error
+
+    def _content(self, path: tf.Tensor) -> tf.Tensor:
+        """The bytes of a file, also of one in an archive, ()."""
+        if not self._packed:
+            return tf.io.read_file(path)
+        return tf.ensure_shape(tf.numpy_function(lambda name: open_file(name).read(), [path], tf.string), [])
 
     def _as_tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Paths (N,), numbers (N, 4), which are `_NUMBERS`, and labels (N,) or (N, C)."""
@@ -323,6 +335,8 @@ def left_out(runs: list[bytes]) -> str:
 
 
 def _warn_of_classes(images: FolderImages, index: Index) -> None:
+    if index.mixed:  # its classes are those of its pictures
+        return
     if images.labelled:
         names = images.class_names
         empty = [names[number] for number in without_image(images.labels, names)]

@@ -1,0 +1,283 @@
+"""Pictures from several places: folders, patterns, lists, archives and single files, as one source."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import glob
+import os
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from keras_leoclr.data import decode
+from keras_leoclr.data.failures import Failures, shown
+from keras_leoclr.data.readers import archives, idx, picture_lists, voc_labels
+from keras_leoclr.data.readers.files import (
+    HIDDEN,
+    LITTER,
+    NO_SUFFIX,
+    SUFFIXES,
+    Index,
+    cached_headers,
+    in_mixed_order,
+    move_too_large,
+    read_index,
+)
+from keras_leoclr.data.readers.folder import FolderImages, indexed_images, split_folder
+from keras_leoclr.data.readers.labels_csv import NAME
+from keras_leoclr.data.splits import SplitError, split_name, split_rows
+
+TWICE, FOLDER = "named more than once", "folder"
+
+
+@dataclasses.dataclass
+class Place:
+    """The pictures of one place, by their absolute paths.
+
+    Attributes:
+        base: folder or archive that they lie in.
+        states: path -> (size in bytes, time of change in ns) of those whose headers are still to be read.
+        headers: path -> Header of those whose headers are known.
+        failures: path -> reason.
+        ignored: extension, or another reason -> number of files.
+        runs: folders that hold runs.
+        classes: path -> name of the class of those that have one.
+    """
+
+    base: bytes
+    states: dict[bytes, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    headers: dict[bytes, decode.Header] = dataclasses.field(default_factory=dict)
+    failures: dict[bytes, str] = dataclasses.field(default_factory=dict)
+    ignored: collections.Counter = dataclasses.field(default_factory=collections.Counter)
+    runs: list[bytes] = dataclasses.field(default_factory=list)
+    classes: dict[bytes, str] = dataclasses.field(default_factory=dict)
+
+    def take_classes_of_folders(self, root: bytes) -> None:
+        """The first folder below `root` is the class of a picture."""
+        start = os.path.join(root, b"")
+        for path in (*self.states, *self.headers):
+            below = path.removeprefix(start)
+            if path.startswith(start) and b"/" in below:
+                self.classes[path] = shown(below.split(b"/", 1)[0])
+
+
+def places_in(name: str) -> list[str] | None:
+    """The places that a name stands for; None where it names a source of another kind.
+
+    Args:
+        name: a pattern, a list, an archive, or several places with commas between them. What exists under
+            this name, with its commas or brackets, is one place.
+    """
+    if os.path.exists(name):
+        return [name] if os.path.isfile(name) and (_is_list(name) or archives.is_archive(name)) else None
+    if "," in name:
+        return [os.path.expanduser(part.strip()) for part in name.split(",") if part.strip()]
+    if not glob.has_magic(name):
+        return None
+    if name.lower().endswith(archives.ARCHIVES) or _is_picture(name):
+        return [name]
+    found = glob.iglob(name, recursive=True)
+    return [name] if any(_is_picture(path) or archives.is_archive(path) for path in found) else None
+
+
+def mixed_images(
+    names: Iterable[str], split: str, failures: Failures, progress: bool = True, **options: Any
+) -> FolderImages:
+    """The pictures of several places, each once, in the order of a hash of their path.
+
+    Args:
+        names: paths and patterns.
+        split: "train" or a slice of it; another split where all places are folders that have it.
+        failures: counts the pictures that cannot be read.
+        progress: whether progress is shown if reading the headers takes longer than a second.
+        **options: `skip`, `background` and `max_pixels` of `FolderImages`.
+
+    Raises:
+        ValueError: if a place holds no pictures, or as `folder_images`.
+        FileNotFoundError: if there is no such place.
+    """
+    most = options.get("max_pixels", decode.MAX_PIXELS)
+    places = [place for name in names for place in _places(name, split_name(split), most, progress)]
+    merged = Place(b"")
+    for place in places:
+        _add(merged, place)
+    root = _common_folder(places, merged)
+    start = len(os.path.join(root, b""))
+    move_too_large(merged.headers, merged.failures, most)
+    headers = in_mixed_order({path[start:]: header for path, header in merged.headers.items()})
+    broken = {path[start:]: reason for path, reason in sorted(merged.failures.items())}
+    index = Index(headers, broken, merged.ignored, [], merged.runs, mixed=True)
+    failures.total = len(index.headers) + len(index.failures)
+    classes = {path[start:]: name for path, name in merged.classes.items()}
+    images = indexed_images(root, index, failures, listed=_labels(headers, classes), **options)
+    return images.subset(split_rows(split, images.count))
+
+
+def _places(name: str, split: str, max_pixels: int, progress: bool) -> list[Place]:
+    path = os.path.abspath(os.path.expanduser(name))
+    if os.path.isdir(path):
+        return [_of_folder(path, split, max_pixels, progress)]
+    if split != "train":
+        raise SplitError(
+            f'`split` of several places must be "train", or one that all of them have as folders. '
+            f"Received: split={split!r}, with {shown(name)}, which is no folder"
+        )
+    if archives.is_archive(path):
+        return [_with_headers(_of_archive(path), path, progress)]
+    if os.path.isfile(path) and _is_list(path):
+        return [_with_headers(_of_list(path), path, progress)]
+    if os.path.isfile(path) and _is_picture(path):
+        place = Place(os.fsencode(os.path.dirname(path)))
+        place.states[os.fsencode(path)] = archives.state_of(path)
+        return [_with_headers(place, path, progress)]
+    if os.path.isfile(path):
+        raise ValueError(
+            "`name_or_path`: several places may be folders of pictures, patterns, .txt and .csv lists, .zip "
+            f"and .tar archives, and pictures. Received: {shown(name)}"
+        )
+    if not glob.has_magic(path):
+        raise FileNotFoundError(
+            f"`name_or_path`: one of several places is not there. Received: {shown(name)}"
+        )
+    return [_with_headers(place, path, progress) for place in _of_pattern(path)]
+
+
+def _of_folder(path: str, split: str, max_pixels: int, progress: bool) -> Place:
+    root = os.fsencode(split_folder(path, split))
+    odd = [where for where in (os.fsencode(path), root) if os.path.isfile(os.path.join(where, NAME.encode()))]
+    if odd or idx.has_idx(path) or voc_labels.is_voc(path):
+        raise ValueError(
+            f"`name_or_path`: a folder with {NAME}, of Pascal VOC or of IDX files must be the only place. "
+            f"Received: {shown(path)} among several"
+        )
+    found = read_index(root, max_pixels, progress)
+    place = Place(root, ignored=found.ignored, runs=[os.path.join(root, run) for run in found.runs])
+    place.headers = {os.path.join(root, path): header for path, header in found.headers.items()}
+    place.failures = {os.path.join(root, path): reason for path, reason in found.failures.items()}
+    place.take_classes_of_folders(root)
+    if len(place.classes) < len(place.headers):  # a picture beside the folders makes it flat
+        place.classes = {}
+    return place
+
+
+def _of_archive(path: str) -> Place:
+    base = os.fsencode(path)
+    place = Place(base)
+    for name, member in archives.members(path).items():
+        parts = name.split(b"/")
+        if any(part.startswith(b".") or part in LITTER for part in parts):
+            place.ignored[HIDDEN] += 1
+        elif not name.lower().endswith(SUFFIXES):
+            place.ignored[os.fsdecode(os.path.splitext(name)[1].lower()) or NO_SUFFIX] += 1
+        elif member.problem:
+            place.failures[base + b"/" + name] = member.problem
+        else:
+            full = base + b"/" + name
+            place.states[full] = archives.state_of(full)
+    tops = {path[len(base) + 1 :].split(b"/")[0] for path in place.states}
+    deep = all(path[len(base) + 1 :].count(b"/") >= 2 for path in place.states)
+    # an archive often holds a single folder with everything else
+    place.take_classes_of_folders(os.path.join(base, *tops) if len(tops) == 1 and deep else base)
+    if len(place.classes) < len(place.states):
+        place.classes = {}
+    return place
+
+
+def _of_list(path: str) -> Place:
+    base = os.fsencode(os.path.dirname(path))
+    listed = picture_lists.read_list(path)
+    place = Place(base, ignored=collections.Counter({TWICE: listed.repeated} if listed.repeated else {}))
+    for name in listed.paths:
+        try:
+            place.states[name] = archives.state_of(name)
+        except OSError as error:
+            place.failures[name] = f"named by {shown(os.path.basename(path))}, {error.strerror}"
+    if listed.classes is None:
+        place.take_classes_of_folders(base)
+    else:
+        place.classes = {name: listed.classes[name] for name in place.states}
+    return place
+
+
+def _of_pattern(pattern: str) -> list[Place]:
+    fixed = pattern
+    while glob.has_magic(fixed):
+        fixed = os.path.dirname(fixed)
+    place, others = Place(os.fsencode(fixed)), []
+    for path in glob.iglob(pattern, recursive=True):
+        if os.path.isdir(path):
+            place.ignored[FOLDER] += 1
+        elif archives.is_archive(path):
+            others.append(_of_archive(path))
+        elif _is_picture(path):
+            place.states[os.fsencode(path)] = archives.state_of(path)
+        else:
+            place.ignored[os.path.splitext(path)[1].lower() or NO_SUFFIX] += 1
+    if not place.states and not others:
+        matched = f"{place.ignored.total():,} other files and folders" if place.ignored else "nothing"
+        raise ValueError(
+            "`name_or_path`: a pattern must match pictures. "
+            f"Received: {shown(pattern)}, which matches {matched}"
+        )
+    place.take_classes_of_folders(place.base)
+    return [place, *others] if place.states else others
+
+
+def _with_headers(place: Place, name: str, progress: bool) -> Place:
+    """Reads the headers of the pictures whose states are known."""
+    key = b"\0".join([b"place", os.fsencode(name), place.base])
+    found, failures = cached_headers(b"", place.states, progress, key)
+    place.headers |= found
+    place.failures |= failures
+    return place
+
+
+def _add(merged: Place, place: Place) -> None:
+    for path, header in place.headers.items():
+        if path in merged.headers:
+            merged.ignored[TWICE] += 1
+            known = merged.classes.get(path), place.classes.get(path)
+            if None not in known and len(set(known)) > 1:
+                raise ValueError(
+                    "`name_or_path`: a picture in several places must have the same class in all of them. "
+                    f"Received: {shown(path)}, with {known[0]} and {known[1]}"
+                )
+        merged.headers[path] = header
+    merged.failures |= place.failures
+    merged.classes |= place.classes
+    merged.ignored += place.ignored
+    merged.runs += place.runs
+
+
+def _common_folder(places: list[Place], merged: Place) -> bytes:
+    bases = {place.base for place in places}
+    starts = tuple(os.path.join(base, b"") for base in bases)
+    outside = {os.path.dirname(p) for p in (*merged.headers, *merged.failures) if not p.startswith(starts)}
+    return os.path.commonpath([*bases, *outside])
+
+
+def _labels(headers: Iterable[bytes], classes: dict[bytes, str]) -> tuple[tuple[str, ...], np.ndarray | None]:
+    """Names of the classes and labels (N,); none unless every picture has a class, or a list says "none"."""
+    given = [classes.get(path) for path in headers]
+    if None in given or not any(given):
+        if any(given):
+            warnings.warn(
+                f"{sum(map(bool, given)):,} of {len(given):,} pictures lie in folders of classes and the "
+                "others do not: all are taken, without labels.",
+                stacklevel=3,
+            )
+        return (), None
+    names = tuple(sorted(set(given) - {""}))
+    number = {name: place for place, name in enumerate(names)} | {"": -1}
+    return names, np.array([number[name] for name in given], np.int64)
+
+
+def _is_list(path: str) -> bool:
+    return path.lower().endswith(picture_lists.LISTS)
+
+
+def _is_picture(path: str) -> bool:
+    return os.fsencode(path).lower().endswith(SUFFIXES)

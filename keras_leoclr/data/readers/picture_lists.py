@@ -1,0 +1,86 @@
+"""Text and CSV files that name pictures, by paths relative to the file itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from typing import NamedTuple
+
+from keras_leoclr.data.failures import shown
+
+LISTS = (".txt", ".csv")
+FILE, CLASS = ("file", "path"), ("class", "label")  # names of the columns, the first that is there counts
+
+
+class PictureList(NamedTuple):
+    """What a list names.
+
+    Attributes:
+        paths: absolute paths, each once.
+        classes: path -> name of the class, "" for none; None where the list has no such column.
+        repeated: number of lines that name a picture again.
+    """
+
+    paths: list[bytes]
+    classes: dict[bytes, str] | None
+    repeated: int
+
+
+def read_list(path: str) -> PictureList:
+    """Reads a list.
+
+    Args:
+        path: a .txt file with a path on each line, without empty lines and those that begin with #; or a .csv
+            file with the columns `file` (or `path`) and, optionally, `class` (or `label`).
+
+    Raises:
+        ValueError: if it is damaged, names nothing, or gives a picture two classes.
+    """
+
+    def error(rule, received):
+        return ValueError(f"{shown(path)}: {rule}. Received: {received}")
+
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except UnicodeDecodeError as problem:
+        raise error("a list of pictures must be text in UTF-8", problem) from problem
+    rows = _rows(text, error) if path.lower().endswith(".csv") else _lines(text)
+    classes: dict[bytes, str | None] = {}
+    repeated = 0
+    for name, label in rows:
+        full = os.fsencode(os.path.normpath(os.path.join(os.path.dirname(path), os.path.expanduser(name))))
+        if classes.setdefault(full, label) != label:
+            raise error("a picture must have one class", f"{name} with {classes[full]} and {label}")
+        repeated += 1
+    if not classes:
+        raise error("a list of pictures must name some", "no paths")
+    has_classes = None not in classes.values()
+    return PictureList(list(classes), classes if has_classes else None, repeated - len(classes))
+
+
+def _lines(text):
+    lines = (line.strip() for line in text.splitlines())
+    return [(line, None) for line in lines if line and not line.startswith("#")]
+
+
+def _rows(text, error):
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    except csv.Error as problem:
+        raise error("a list of pictures must be CSV with commas between the columns", problem) from problem
+    header = [name.strip() for name in rows[0]] if rows else []
+    column = next((header.index(name) for name in FILE if name in header), None)
+    if column is None:
+        raise error(
+            f"the first line of a list of pictures must name a column {' or '.join(FILE)}",
+            ",".join(header)[:80] or "an empty file",
+        )
+    if "labels" in header:
+        raise error("several labels per picture are read from labels.csv in a folder of pictures", "labels")
+    label = next((header.index(name) for name in CLASS if name in header), None)
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(header) or not row[column].strip():
+            raise error(f"row {number} of a list of pictures must have {len(header)} columns and a path", row)
+    return [(row[column].strip(), None if label is None else row[label].strip()) for row in rows[1:]]
