@@ -10,20 +10,22 @@ from keras_leoclr.commands.flags import Flag, Given
 TEXT = """leoclr data NAME_OR_PATH [--FLAG VALUE ...]
 
 How many pictures there are, their sizes, formats and classes, and which cannot be read: with one
-of those the exit status is 1."""
+of those the exit status is 1. Copies of files are counted; --duplicates also finds pictures that look nearly
+the same. Several places, which may be folders, patterns, lists, .zip and .tar files, are one name with commas
+between them."""
 
 
 def _run(given: Given) -> int:
     from keras_leoclr.data.failures import shown
     from keras_leoclr.data.summary import describe, summarize
 
-    asked = given.rest[0], given["split"], given["data_dir"], given["verify"]
+    asked = given.rest[0], given["split"], given["data_dir"], given["verify"], given["duplicates"]
     if given["json"]:
         found = describe(*asked)
         failures = found.failures
         damaged = [{"file": shown(path), "reason": reason} for path, reason in failures.items()]
         facts = {"pictures": found.count if found.count >= 0 else None, "damaged_pictures": failures.count}
-        facts |= {"labels": found.labels or None}
+        facts |= {"labels": found.labels or None, "duplicates": found.duplicates}
         print(json.dumps({**facts, "damaged": damaged, "text": found.lines}, indent=2))
     else:
         text, failures = summarize(*asked)
@@ -41,6 +43,7 @@ COMMAND = Command(
         Flag("split", str, "train", 'such as "test" or "train[:10%]"'),
         Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
         Flag("verify", bool, False, "decode every picture"),
+        Flag("duplicates", bool, False, "find pictures that look nearly the same (needs imagehash)"),
         JSON,
     ),
     takes="one name or path",

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_leoclr import terminal
 from keras_leoclr.checks import PixelRange
-from keras_leoclr.data import decode
+from keras_leoclr.data import decode, duplicates
 from keras_leoclr.data.failures import Failures, ImageError, files, shown
 from keras_leoclr.data.label_summary import of_labels
 from keras_leoclr.data.loading import load
@@ -28,18 +28,23 @@ from keras_leoclr.tensorflow_host import tf
 LISTED = 20  # files that would be skipped
 SAMPLED = 1000  # pictures of a stream that are looked at without `verify`
 DECODED = 64  # pictures whose pixels are looked at without `verify`
+COMPARED = 10_000  # files among which copies are looked for in any case
 NARROW = 32  # levels of 256; pictures that use no more are told
 
 
 def summarize(
-    name_or_path: str, split: str = "train", data_dir: str | None = None, verify: bool = False
+    name_or_path: str,
+    split: str = "train",
+    data_dir: str | None = None,
+    verify: bool = False,
+    near: bool = False,
 ) -> tuple[str, Failures]:
     """Describes a source of images, as text; see `describe`.
 
     Returns:
         The text, and the pictures that `on_error="skip"` would skip.
     """
-    found = describe(name_or_path, split, data_dir, verify)
+    found = describe(name_or_path, split, data_dir, verify, near)
     return "\n".join(f"{title:<12}{text}" for title, text in found.lines.items()), found.failures
 
 
@@ -51,16 +56,23 @@ class Description(NamedTuple):
         count: number of pictures; negative if it is not known.
         failures: the pictures that `on_error="skip"` would skip.
         labels: for programs, see `of_labels`.
+        duplicates: groups of names: "copies", files with the same content; "near", pictures that look nearly
+            the same. What was not looked for is not there.
     """
 
     lines: dict[str, str]
     count: int
     failures: Failures
     labels: dict[str, Any]
+    duplicates: dict[str, list[list[str]]]
 
 
 def describe(
-    name_or_path: str, split: str = "train", data_dir: str | None = None, verify: bool = False
+    name_or_path: str,
+    split: str = "train",
+    data_dir: str | None = None,
+    verify: bool = False,
+    near: bool = False,
 ) -> Description:
     """Describes a source of images.
 
@@ -70,7 +82,11 @@ def describe(
         data_dir: see `load`.
         verify: decode every picture, with a progress bar; otherwise the headers alone are read, of a
             stream those of the first 1,000 pictures.
+        near: look for pictures that look nearly the same, see `near_duplicates`, and for copies of files
+            among any number of them; otherwise among at most 10,000.
     """
+    if near:
+        duplicates.imagehash_package()  # a missing one is told before any picture is read
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the text says it all
         source = load(name_or_path, split, data_dir, on_error="skip", max_failures=1.0)
@@ -98,10 +114,28 @@ def describe(
                 lines["values"] = _values(source)
         if levels.narrow:
             lines["levels"] = levels.text()
+        groups, of_groups = _duplicates(source, verify, near)
+        lines |= of_groups
         of_source, labels = of_labels(source, verify)
         lines |= of_source
         lines["unreadable"] = _skipped(source.failures, verify)
-    return Description(lines, count, source.failures, labels)
+    return Description(lines, count, source.failures, labels, groups)
+
+
+def _duplicates(source: Source, verify: bool, near: bool) -> tuple[dict[str, Any], dict[str, str]]:
+    """Groups of duplicates, and lines of text."""
+    groups, lines, images = {}, {}, source.images
+    if isinstance(images, FolderImages):
+        if near or verify or images.count <= COMPARED:
+            groups["copies"] = duplicates.copies(images)
+            if groups["copies"]:
+                lines["copies"] = duplicates.text_of(groups["copies"], "are the same file")
+        else:
+            lines["copies"] = f"not looked for among more than {COMPARED:,} files; --duplicates does"
+    if near:
+        groups["near"] = duplicates.near_duplicates(source)
+        lines["near"] = duplicates.text_of(groups["near"], "look nearly the same")
+    return groups, lines
 
 
 class _Levels:
