@@ -24,7 +24,9 @@ def test_unknown_names_are_refused(tmp_path):
         kl.data.load("fashion_mnist", "val")
     with pytest.raises(ValueError, match=r"a dictionary of arrays. Arrays are taken as `\{.*: ndarray"):
         kl.data.load(random_images())
-    with pytest.raises(ValueError, match="must be a name, a path, a list of paths or a dictionary of arrays. Received: list"):
+    with pytest.raises(
+        ValueError, match="must be a name, a path, a list of paths or a dictionary of arrays. Received: list"
+    ):
         kl.data.load([1, 2])
 
 
