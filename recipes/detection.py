@@ -38,9 +38,13 @@ LEVELS = 5  # maps that are predicted on: three of the backbone, two behind them
 class Detection(Downstream):
     """The settings of a detector; learning rate and losses are those of RetinaNet (arXiv 1708.02002)."""
 
-    image_size: int = setting(512, "side that pictures are resized to, pixels", group="data", low=1)
+    image_size: int = setting(
+        512, "height and width that pictures are resized to, in pixels", group="data", low=1
+    )
     first_level: int = setting(3, "finest map that is predicted on: n of stride 2**n", group="model")
-    max_objects: int = setting(100, "objects of a picture that are trained on", group="data")
+    max_objects: int = setting(
+        100, "largest number of objects of a picture that are trained on", group="data"
+    )
 
 
 RECIPE = Detection()

@@ -33,13 +33,17 @@ from keras_leoclr.training.fields import setting
 class Segmentation(Downstream):
     """The settings of a segmentation; DeepLab v3+ is arXiv 1802.02611, the dilation rates keras-cv's."""
 
-    image_size: int = setting(512, "side that pictures are resized to, pixels", group="data", low=1)
-    steps: int = setting(20000, "batches to train on", group="training", low=1)
+    image_size: int = setting(
+        512, "height and width that pictures are resized to, in pixels", group="data", low=1
+    )
+    steps: int = setting(20000, "number of batches that are trained on", group="training", low=1)
     first_level: int = setting(
         2, "fine map, n of stride 2**n; the coarse one has 8 times its stride", group="model"
     )
     dilation_rates: tuple[int, ...] = setting(
-        (6, 12, 18), "of the spatial pyramid pooling, pixels of the coarse map", group="model"
+        (6, 12, 18),
+        "dilation rates of the spatial pyramid pooling, in pixels of the coarse map",
+        group="model",
     )
 
 

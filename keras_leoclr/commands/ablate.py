@@ -34,15 +34,32 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
     listed = "\n".join(f"  {name:14}{one.question}" for name, one in ABLATIONS.items())
     declared = (
         workdir("folder of the runs and of the results", "a folder for the runs"),
-        Flag("recipe", str, recipe_name, f"one of {', '.join(recipe_names())}"),
-        Flag("seeds", tuple[int, ...], (0, 1, 2), "one run of each variant for each"),
-        Flag("methods", tuple[str, ...], (), f"each variant with each of {', '.join(METHODS)}"),
-        Flag("jobs", int, 1, "runs at the same time, which share the cores", low=1),
-        Flag("suite", tuple[str, ...], tuple(SUITE), "evaluations"),
-        dataclasses.replace(preset(module, "smoke: runs of under a minute"), group=""),
-        Flag("show", bool, False, "only show what is in DIR/results.jsonl"),
-        Flag("leave_one_out", bool, True, "kNN within the training set too: what was learned by heart"),
-        Flag("verbose", int, 1, "0 the table alone, 1 progress too", low=0, high=1),
+        Flag(
+            "recipe",
+            str,
+            recipe_name,
+            f"recipe whose settings the runs begin with: one of {', '.join(recipe_names())}",
+        ),
+        Flag("seeds", tuple[int, ...], (0, 1, 2), "seeds; each variant is trained once with each of them"),
+        Flag(
+            "methods",
+            tuple[str, ...],
+            (),
+            f"methods; each variant is trained with each: some of {', '.join(METHODS)}",
+        ),
+        Flag("jobs", int, 1, "number of runs at the same time, which share the cores", low=1),
+        Flag("suite", tuple[str, ...], tuple(SUITE), "evaluations of each run, see leoclr evaluate --help"),
+        dataclasses.replace(
+            preset(module, "settings to begin with: full, or smoke, small runs of under a minute"), group=""
+        ),
+        Flag("show", bool, False, "show the results that are in DIR/results.jsonl, and train nothing"),
+        Flag(
+            "leave_one_out",
+            bool,
+            True,
+            "measure kNN among the training images as well, which shows what was learned by heart",
+        ),
+        Flag("verbose", int, 1, "what is printed: 0 the table alone, 1 the progress as well", low=0, high=1),
         *flags_of(module.RECIPE),
     )
     return (

@@ -41,8 +41,8 @@ COMMAND = Command(
     run=_run,
     flags=(
         Flag("split", str, "train", 'such as "test" or "train[:10%]"'),
-        Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
-        Flag("verify", bool, False, "decode every picture"),
+        Flag("data_dir", str, None, "folder in which TensorFlow Datasets keeps its files"),
+        Flag("verify", bool, False, "decode every picture, which finds damage behind a whole header"),
         Flag("duplicates", bool, False, "find pictures that look nearly the same (needs imagehash)"),
         JSON,
     ),

@@ -15,10 +15,18 @@ FLAGS = (
         "overwrite",
         bool,
         False,
-        "replace results in workdir, or an interrupted training with other settings",
+        "replace results that are in --workdir, or an interrupted training with other settings",
         "run",
     ),
-    Flag("verbose", int, 1, "0 silent, 1 progress bar, 2 one line", "run", low=0, high=2),
+    Flag(
+        "verbose",
+        int,
+        1,
+        "what is printed: 0 nothing, 1 a progress bar, 2 one line per epoch",
+        "run",
+        low=0,
+        high=2,
+    ),
 )
 
 

@@ -128,17 +128,47 @@ COMMAND = Command(
     text=TEXT,
     run=_run,
     flags=(
-        Flag("formats", tuple[str, ...], ("keras",), f"some of {', '.join(FORMATS)}"),
-        Flag("output", str, None, "folder; by default `export` in the run, or beside the file"),
-        Flag("name", str, None, "of the files; by default backbone, backbone-key and so on"),
-        Flag("encoder", str, "query", "which encoder; key is the moving average", choices=("query", "key")),
-        Flag("with_projection", bool, False, "with the projection head: queries or keys come out"),
-        Flag("without_normalization", bool, False, "takes normalised images instead of raw ones"),
-        Flag("dataset", str, None, "to compare on; by default the run's, or the bundled pictures"),
-        Flag("split", str, None, "of that; by default the test split, or train where there is none"),
-        Flag("data_dir", str, None, "where TensorFlow Datasets keeps its files"),
-        Flag("images", int, 32, "that are compared"),
-        Flag("overwrite", bool, False, "replace files that exist already"),
+        Flag(
+            "formats", tuple[str, ...], ("keras",), f"formats that are written: some of {', '.join(FORMATS)}"
+        ),
+        Flag("output", str, None, "folder for the files; by default `export` in the run, or beside the file"),
+        Flag(
+            "name",
+            str,
+            None,
+            "name of the files without their ending; by default backbone, backbone-key and so on",
+        ),
+        Flag(
+            "encoder",
+            str,
+            "query",
+            "encoder that is exported: query, which is trained, or key, its moving average",
+            choices=("query", "key"),
+        ),
+        Flag(
+            "with_projection",
+            bool,
+            False,
+            "export the projection head as well: queries or keys come out in the place of features",
+        ),
+        Flag(
+            "without_normalization",
+            bool,
+            False,
+            "export a model that takes normalised images in the place of raw ones",
+        ),
+        Flag(
+            "dataset",
+            str,
+            None,
+            "data set on which the formats are compared; by default that of the run, or the bundled pictures",
+        ),
+        Flag(
+            "split", str, None, "split of --dataset; by default the test split, or train where there is none"
+        ),
+        Flag("data_dir", str, None, "folder in which TensorFlow Datasets keeps its files"),
+        Flag("images", int, 32, "number of images on which the formats are compared"),
+        Flag("overwrite", bool, False, "replace files that are there already"),
     ),
     takes="the folder of a run or a file",
     count=ONE,

@@ -11,29 +11,51 @@ from keras_leoclr.commands.recipes import recipe_module, recipe_names
 
 # arguments of `pretrain`, beside the fields of the recipe
 OF_THE_RUN = (
-    Flag("overwrite", bool, False, "delete a run that is already in workdir", "run"),
-    Flag("checkpoint_minutes", float, 10.0, "between checkpoints within an epoch", "run", low=0.0),
+    Flag("overwrite", bool, False, "delete a run that is already in --workdir and begin anew", "run"),
+    Flag(
+        "checkpoint_minutes",
+        float,
+        10.0,
+        "minutes from one checkpoint to the next within an epoch",
+        "run",
+        low=0.0,
+    ),
     Flag(
         "checkpoint_budget",
         float,
         0.02,
-        "largest share of the time for checkpoints; 1: no limit",
+        "largest share of the time that is spent on checkpoints, in [0, 1]; 1: no limit",
         "run",
         low=0.0,
         high=1.0,
     ),
-    Flag("keep", int, 3, "newest checkpoints to keep, beside the best by kNN", "run", low=1),
-    Flag("deterministic", bool, False, "the same bits every time; slower on GPUs", "run"),
-    Flag("override", bool, False, "resume with other settings, as far as that is safe", "run"),
+    Flag(
+        "keep",
+        int,
+        3,
+        "number of newest checkpoints that are kept, beside the one with the best kNN",
+        "run",
+        low=1,
+    ),
+    Flag("deterministic", bool, False, "repeat a run of the same seed bit by bit; slower on GPUs", "run"),
+    Flag("override", bool, False, "go on with settings that were changed, as far as that is safe", "run"),
     Flag(
         "tensorboard",
         str,
         "auto",
-        "write DIR/logs; auto: if the package is there",
+        "write logs for TensorBoard to DIR/logs; auto: if tensorboard is installed",
         "run",
         choices=("auto", "on", "off"),
     ),
-    Flag("verbose", int, 1, "0 silent, 1 progress bar, 2 one line per epoch", "run", low=0, high=2),
+    Flag(
+        "verbose",
+        int,
+        1,
+        "what is printed: 0 nothing, 1 a progress bar, 2 one line per epoch",
+        "run",
+        low=0,
+        high=2,
+    ),
 )
 TEXT = """leoclr pretrain RECIPE --workdir DIR [--FLAG VALUE ...]
 
@@ -41,7 +63,10 @@ Runs a recipe, or goes on with it where it was interrupted. RECIPE is one of {na
 `leoclr pretrain RECIPE --help` lists its flags."""
 
 
-def preset(module: ModuleType, help: str = "smoke: the same run, small, in under a minute") -> Flag:
+def preset(
+    module: ModuleType,
+    help: str = "settings to begin with: full, or smoke, a small run of under a minute that tries everything",
+) -> Flag:
     """The flag that chooses among the presets of a recipe."""
     from keras_leoclr.training.settling import presets_of
 

@@ -27,7 +27,15 @@ COMMAND = Command(
     summary="a run, or several, as one page to look at",
     text=TEXT,
     run=_run,
-    flags=(Flag("output", str, None, "the file; by default report.html in the folder of a single run"),),
+    flags=(
+        Flag(
+            "output",
+            str,
+            None,
+            "file that is written; by default report.html in the folder of a single run; needed for "
+            "several runs",
+        ),
+    ),
     takes="the folders of one or more runs",
     count=SOME,
 )

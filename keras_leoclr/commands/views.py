@@ -83,8 +83,8 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
     declared = (
         dataclasses.replace(folder, needed=""),
         *others,
-        Flag("output", str, "views.png", "the file: a PNG, or a page", "views"),
-        Flag("images", int, 12, "pictures drawn, of the training split", "views", low=1),
+        Flag("output", str, "views.png", "file that is written: .png, or .html for a page", "views"),
+        Flag("images", int, 12, "number of pictures of the training split that are shown", "views", low=1),
         Flag("compare", int, 0, "pictures of which is said how much crops lose; 0 for none", "views", low=0),
     )
     return COMMAND.but(run=functools.partial(_run, module), flags=declared), arguments[1:]

@@ -72,9 +72,9 @@ COMMAND = Command(
     text=TEXT,
     run=_run,
     flags=(
-        Flag("once", bool, False, "show it once and end"),
-        Flag("json", bool, False, "print what is known as JSON, once"),
-        Flag("seconds", float, 2.0, "from one look to the next, seconds", low=0.1),
+        Flag("once", bool, False, "show the state once and end"),
+        Flag("json", bool, False, "print the state once, as JSON"),
+        Flag("seconds", float, 2.0, "seconds from one look at the run to the next", low=0.1),
     ),
     takes="one folder",
     count=ONE,

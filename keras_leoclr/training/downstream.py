@@ -29,7 +29,8 @@ class Downstream:
     # === Model ===
     backbone: str = setting(
         "random",
-        "what to start from: a .keras file, the folder of a run, torch weights, random",
+        "backbone that the training begins with: a .keras file, the folder of a run, torch weights, or "
+        "random",
         group="model",
     )
     architecture: str = setting(
@@ -39,28 +40,36 @@ class Downstream:
     )
 
     # === Data ===
-    dataset: str = setting("", "a folder in VOC's format, or tfds:NAME", group="data")
-    data_dir: str | None = setting(None, "where TensorFlow Datasets keeps its files", group="data")
+    dataset: str = setting("", "data set: a folder in the format of Pascal VOC, or tfds:NAME", group="data")
+    data_dir: str | None = setting(None, "folder in which TensorFlow Datasets keeps its files", group="data")
     train_split: str = setting("train", "split to train on", group="data")
     test_split: str = setting("val", "split to judge on", group="data")
     class_names: str = setting(
         "", "names of the classes, comma-separated; by default those of the data", group="data"
     )
-    image_size: int = setting(256, "side that pictures are resized to, pixels", group="data", low=1)
+    image_size: int = setting(
+        256, "height and width that pictures are resized to, in pixels", group="data", low=1
+    )
 
-    width: int = setting(256, "channels of the layers behind the backbone", group="model", low=1)
-    freeze: bool = setting(False, "train what lies behind the backbone alone", group="model")
+    width: int = setting(256, "number of channels of the layers behind the backbone", group="model", low=1)
+    freeze: bool = setting(
+        False, "keep the backbone as it is and train the layers behind it alone", group="model"
+    )
 
     # === Training ===
-    steps: int = setting(10000, "batches to train on", group="training", low=1)
-    batch_size: int = setting(16, "pictures per step", group="training", low=1)
+    steps: int = setting(10000, "number of batches that are trained on", group="training", low=1)
+    batch_size: int = setting(16, "number of pictures per step", group="training", low=1)
     learning_rate: float = setting(
-        0.01, "after warm-up; it falls to 0 along a cosine", group="training", above=0
+        0.01, "learning rate after the warm-up; it falls to 0 along a cosine", group="training", above=0
     )
-    warmup_steps: int = setting(500, "steps of linear warm-up", group="training")
-    weight_decay: float = setting(1e-4, "coupled weight decay", group="training")
-    flip_probability: float = setting(0.5, "share of mirrored pictures", group="training", low=0, high=1)
-    seed: int = setting(0, "of new weights, order and mirrored pictures", group="training")
+    warmup_steps: int = setting(
+        500, "number of steps in which the learning rate rises from 0", group="training"
+    )
+    weight_decay: float = setting(1e-4, "weight decay, as a part of the gradient", group="training")
+    flip_probability: float = setting(
+        0.5, "probability that a picture is mirrored", group="training", low=0, high=1
+    )
+    seed: int = setting(0, "seed of new weights, of the order and of mirrored pictures", group="training")
 
     def __post_init__(self):
         fields.check(self)

@@ -21,75 +21,103 @@ class Recipe:
     """
 
     # === Data ===
-    dataset: str = setting("", "name or path, as keras_leoclr.data.load takes it", group="data")
-    data_dir: str | None = setting(
-        None, "where TensorFlow Datasets keeps its files", group="data", resumable=True
+    dataset: str = setting(
+        "",
+        "data set: a name such as fashion_mnist, a folder, tfds:NAME, or what else "
+        "keras_leoclr.data.load takes",
+        group="data",
     )
-    train_split: str = setting("train", "split to pretrain on", group="data")
+    data_dir: str | None = setting(
+        None, "folder in which TensorFlow Datasets keeps its files", group="data", resumable=True
+    )
+    train_split: str = setting("train", "split to pretrain on, such as train or train[:10%]", group="data")
     probe_split: str = setting(
         "",
-        "split with labels, of the kNN measurement and the probes; empty for train_split",
+        "split whose labels kNN and the linear classifiers take; empty: the same as train_split",
         group="data",
         resumable=True,
     )
-    test_split: str = setting("test", "split of the final evaluation", group="data", resumable=True)
+    test_split: str = setting(
+        "test", "split whose images the final evaluation judges", group="data", resumable=True
+    )
     on_error: str = setting(
         "raise",
-        "at a picture that cannot be read: raise, or skip and count",
+        "what to do with a picture that cannot be read: raise stops, skip leaves it out and counts it",
         group="data",
         choices=("raise", "skip"),
     )
     max_failures: float | None = setting(
         None,
-        "with skip, largest share of pictures that may fail; by default 0.01, but one always may",
+        "with --on_error skip, largest share of pictures that may be left out, in [0, 1]; by default 0.01, "
+        "and always one picture",
         group="data",
         low=0,
         high=1,
         resumable=True,
     )
-    shuffle_buffer: int = setting(0, "images that a stream is shuffled in; 0 for all", group="data")
-    max_images: int = setting(0, "use only so many images of each split; 0 for all", group="data", low=0)
+    shuffle_buffer: int = setting(
+        0, "number of images that the buffer for shuffling a stream holds; 0: all images", group="data"
+    )
+    max_images: int = setting(
+        0, "largest number of images that is taken of each split; 0: all images", group="data", low=0
+    )
 
     # === Views ===
     method: str = setting(
         "leoclr",
-        "leoclr, moco_v2, end_to_end, or crop_to_original, which is no paper's",
+        "how views are paired: leoclr compares crops with the original, moco_v2 crops with each other; "
+        "end_to_end is leoclr without a queue and with momentum 0, crop_to_original trains on the crops "
+        "(of no paper)",
         group="views",
         choices=("leoclr", "moco_v2", "end_to_end", "crop_to_original"),
     )
-    image_size: int = setting(224, "side of the views, pixels", group="views")
+    image_size: int = setting(224, "height and width of the views, in pixels", group="views")
     crop_scale: tuple[float, ...] = setting(
-        (0.2, 1.0), "area of the crops, share of the image, low and high", group="views"
+        (0.2, 1.0), "least and largest area of a crop, as shares of the area of the image", group="views"
     )
-    num_crops: int = setting(2, "key views of an image (LeOCLR)", group="views")
+    num_crops: int = setting(2, "number of crops of an image (LeOCLR)", group="views")
     original_photometrics: bool = setting(
-        True, "colour and blur for the original too (LeOCLR)", group="views"
+        True,
+        "change colours and blur of the original as well, not of the crops alone (LeOCLR)",
+        group="views",
     )
     antialias_original: bool = setting(
-        False, "reduce the original with an antialiasing filter (LeOCLR)", group="views"
+        False, "use an antialiasing filter where the original is made smaller (LeOCLR)", group="views"
     )
     color_jitter: tuple[float, ...] = setting(
-        (0.4, 0.4, 0.4, 0.1), "strength of brightness, contrast, saturation, hue", group="views"
+        (0.4, 0.4, 0.4, 0.1),
+        "strength of the random changes of brightness, contrast, saturation and hue; 0: no change",
+        group="views",
     )
-    jitter_probability: float = setting(0.8, "share of views with colour jitter", group="views")
-    grayscale_probability: float = setting(0.2, "share of grey views", group="views")
-    blur_probability: float = setting(0.5, "share of blurred views", group="views")
+    jitter_probability: float = setting(
+        0.8, "probability that the colours of a view are changed", group="views"
+    )
+    grayscale_probability: float = setting(0.2, "probability that a view is made grey", group="views")
+    blur_probability: float = setting(0.5, "probability that a view is blurred", group="views")
     blur_sigma: tuple[float, ...] = setting(
-        (0.1, 2.0), "standard deviation of the blur, pixels, low and high", group="views"
+        (0.1, 2.0), "least and largest standard deviation of the Gaussian blur, in pixels", group="views"
     )
-    flip_probability: float = setting(0.5, "share of mirrored views", group="views")
+    flip_probability: float = setting(0.5, "probability that a view is mirrored", group="views")
     mean: tuple[float, ...] = setting(
-        (0.485, 0.456, 0.406), "mean of the data per channel, in [0, 1]", group="views"
+        (0.485, 0.456, 0.406),
+        "mean of the pixels of each channel, in [0, 1], which is subtracted",
+        group="views",
     )
     std: tuple[float, ...] = setting(
-        (0.229, 0.224, 0.225), "standard deviation of the data, in [0, 1]", group="views"
+        (0.229, 0.224, 0.225),
+        "standard deviation of the pixels of each channel, in [0, 1], which is divided by",
+        group="views",
     )
     compile_views: bool = setting(
-        True, "compile the views with XLA: faster, but a run starts later", group="views", resumable=True
+        True,
+        "compile the computation of the views with XLA: faster, but a run takes longer to start",
+        group="views",
+        resumable=True,
     )
     views_on: str = setting(
         "auto",
-        "make the views on the host, or on the device within the step; auto: on the device if it is a GPU",
+        "where views are made: host (the CPU), device (within the training step), or auto: on the device "
+        "if it is a GPU",
         group="views",
         choices=("auto", "host", "device"),
         resumable=True,
@@ -97,7 +125,8 @@ class Recipe:
     )
     canvas: tuple[int, ...] = setting(
         (),
-        "for views on the device, height and width that pictures get, pixels; empty: by the pictures",
+        "for views on the device, height and width of the area that pictures are put on, in pixels; empty: "
+        "chosen by the pictures",
         group="views",
         since="0.2.0",
     )
@@ -105,126 +134,168 @@ class Recipe:
     # === Model ===
     backbone: str = setting(
         "resnet50",
-        f"one of {', '.join(BACKBONES)}; applications:, keras_cv: or keras_hub:NAME; or {INITIAL}, the "
-        "network of that file",
+        f"network: one of {', '.join(BACKBONES)}; of another library by applications:NAME, keras_cv:NAME or "
+        f"keras_hub:NAME; or {INITIAL}, the network of the file that --initial_weights names",
         group="model",
     )
     initial_weights: str = setting(
         "",
-        "what the training begins with: folder of a run, .keras file, torch weights; empty for random",
+        "weights that the training begins with: folder of a run, .keras file or torch weights; empty: "
+        "random weights",
         group="model",
         since="0.2.0",
     )
     stem: str = setting(
         "imagenet",
-        "of a ResNet: imagenet, cifar, patch, solo_learn or lightly",
+        "first layers of a ResNet: imagenet, cifar (small images), patch, solo_learn or lightly",
         group="model",
         choices=STEMS,
     )
-    patch_size: int = setting(16, "side of the patches of a ViT, pixels", group="model")
-    widths: tuple[int, ...] = setting((), "channels per stage, for resnet_small only", group="model")
-    projection_dim: int = setting(128, "length of queries and keys", group="model")
+    patch_size: int = setting(16, "height and width of the patches of a ViT, in pixels", group="model")
+    widths: tuple[int, ...] = setting((), "channels of each stage, for resnet_small only", group="model")
+    projection_dim: int = setting(128, "number of entries of a query and of a key", group="model")
     hidden_dim: int = setting(
-        0, "hidden layer of the projection head; 0 for the number of features", group="model"
+        0,
+        "units of the hidden layer of the projection head; 0: as many as the backbone has features",
+        group="model",
     )
-    queue_size: int = setting(65536, "past keys that serve as negatives", group="model")
-    momentum: float = setting(0.999, "of the key encoder's moving average", group="model")
+    queue_size: int = setting(
+        65536, "number of keys of earlier batches that serve as negatives", group="model"
+    )
+    momentum: float = setting(
+        0.999, "share of its weights that the key encoder keeps at each step", group="model"
+    )
     momentum_schedule: str = setting(
         "constant",
-        "constant, or cosine: from momentum to 1 at the end",
+        "how the momentum changes: constant, or cosine, from momentum to 1 at the end",
         group="model",
         choices=("constant", "cosine"),
     )
-    temperature: float = setting(0.2, "of the loss", group="model")
+    temperature: float = setting(0.2, "temperature of the loss: cosines are divided by it", group="model")
     bn_groups: int = setting(
-        1, "parts of a device's batch with BatchNorm statistics of their own", group="model"
+        1, "number of parts of a device's batch, each of which BatchNorm normalises by itself", group="model"
     )
     enqueue: str = setting(
-        "both", "keys that enter the queue: both or first", group="model", choices=("both", "first")
+        "both",
+        "which keys of an image enter the queue: both (all of them) or first",
+        group="model",
+        choices=("both", "first"),
     )
 
     # === Devices ===
     precision: str = setting(
         "auto",
-        "float32, mixed_bfloat16, mixed_float16, or auto: mixed_bfloat16 on GPUs that have it, else float32",
+        "precision of the computation: float32, mixed_bfloat16, mixed_float16, or auto: mixed_bfloat16 on "
+        "GPUs that have it, else float32",
         group="devices",
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
     )
     strategy: str = setting(
         "auto",
-        "auto, none, mirrored or multi_worker (TensorFlow), data_parallel (JAX); auto: all GPUs",
+        "how devices share the work: none (one device), mirrored or multi_worker (TensorFlow), "
+        "data_parallel (JAX); auto: all GPUs of the machine",
         group="devices",
         choices=tuple(dict.fromkeys(name for names in STRATEGIES.values() for name in names)),
     )
     jit_compile: str = setting(
         "auto",
-        "compile the step with XLA: auto (TensorFlow: on GPUs), on or off",
+        "compile the training step with XLA: on, off, or auto: with TensorFlow on GPUs alone",
         group="devices",
         choices=("auto", "on", "off"),
     )
     steps_per_execution: int = setting(
-        1, "steps that run without returning to Python", group="devices", low=1
+        1, "number of steps that run without a return to Python", group="devices", low=1
     )
     gradient_accumulation_steps: int = setting(
-        1, "batches whose gradients are averaged for one update", group="devices", low=1
+        1,
+        "number of batches whose gradients are averaged for one update of the weights",
+        group="devices",
+        low=1,
     )
 
     # === Training ===
-    epochs: int = setting(200, "passes over the images", group="training", low=1, resumable=True)
-    batch_size: int = setting(256, "images per step, of all devices together", group="training", low=1)
-    learning_rate: float = setting(
-        0.03, "per 256 images of an update, after warm-up", group="training", low=0
+    epochs: int = setting(
+        200, "number of passes over the training images", group="training", low=1, resumable=True
     )
-    warmup_epochs: float = setting(0.0, "epochs of linear warm-up", group="training", low=0)
-    optimizer: str = setting("sgd", "sgd or lars", group="training", choices=("sgd", "lars"))
+    batch_size: int = setting(
+        256, "number of images per step, on all devices together", group="training", low=1
+    )
+    learning_rate: float = setting(
+        0.03,
+        "learning rate after the warm-up for 256 images per update; it grows in proportion to their number",
+        group="training",
+        low=0,
+    )
+    warmup_epochs: float = setting(
+        0.0, "number of epochs in which the learning rate rises from 0", group="training", low=0
+    )
+    optimizer: str = setting(
+        "sgd",
+        "optimizer of the weights: sgd or lars (for large batches)",
+        group="training",
+        choices=("sgd", "lars"),
+    )
     sgd_momentum: float = setting(0.9, "momentum of the optimizer", group="training")
-    weight_decay: float = setting(1e-4, "coupled weight decay", group="training")
-    decay_all: bool = setting(True, "decay biases and BatchNorm too, as MoCo does", group="training")
-    seed: int = setting(0, "of weights, order and views", group="training")
+    weight_decay: float = setting(1e-4, "weight decay, as a part of the gradient", group="training")
+    decay_all: bool = setting(
+        True, "apply the weight decay to biases and BatchNorm as well, as MoCo does", group="training"
+    )
+    seed: int = setting(
+        0, "seed of the random weights, of the order of the images and of the views", group="training"
+    )
 
     # === Evaluation ===
     knn_every: int = setting(
-        1, "epochs between kNN measurements; 0 for none", group="evaluation", low=0, resumable=True
+        1,
+        "number of epochs from one kNN measurement to the next; 0: none",
+        group="evaluation",
+        low=0,
+        resumable=True,
     )
     knn_bank: int = setting(
         10000,
-        "training images that vote in the kNN measurement; 0 for four fifths, at most 10000",
+        "number of training images that vote in the kNN measurement; 0: four fifths, at most 10000",
         group="evaluation",
         low=0,
         resumable=True,
     )
     knn_queries: int = setting(
         2000,
-        "training images, others than those, that are classified; 0 for the rest, at most 2000",
+        "number of other training images that are classified by the vote; 0: the rest, at most 2000",
         group="evaluation",
         low=0,
         resumable=True,
     )
     online_probe: bool = setting(
         True,
-        "a linear classifier trained alongside, where kNN is measured and there is one device",
+        "train a linear classifier alongside and measure its accuracy, where kNN is measured and there is "
+        "one device",
         group="evaluation",
         resumable=True,
     )
     few_label_draws: int = setting(
         5,
-        "draws of 10 labelled images per class in the final evaluation",
+        "number of random draws of 10 labelled images per class, whose mean the final evaluation takes",
         group="evaluation",
         low=1,
         resumable=True,
     )
     evaluate: bool = setting(
-        True, "kNN and linear probes on the test split at the end", group="evaluation", resumable=True
+        True,
+        "judge the backbone at the end, by kNN and linear classifiers on the test split",
+        group="evaluation",
+        resumable=True,
     )
     map_images: int = setting(
         600,
-        "pictures on the map of the report: test images with evaluate, else training images; 0 for no map",
+        "number of pictures on the map of the report: test images with --evaluate, training images "
+        "without; 0: no map",
         group="evaluation",
         resumable=True,
     )
     curve_images: int = setting(
         500,
-        "test images of the report's curves of retrieval and robustness; 0 for no curves",
+        "number of test images for the report's curves of retrieval and robustness; 0: no curves",
         group="evaluation",
         low=0,
         resumable=True,

@@ -5,8 +5,10 @@ import dataclasses
 import pytest
 from absl import flags
 
+from keras_leoclr import cli, commands
 from keras_leoclr.commands.command import ONE, Command, workdir
 from keras_leoclr.commands.flags import Flag, UsageError, fields_of, flags_of, read, text_of
+from keras_leoclr.training.recipe import Recipe
 
 pytestmark = pytest.mark.backend_free
 DECLARED = (
@@ -104,3 +106,12 @@ def test_a_command_checks_what_it_cannot_do_without(capsys):
     assert command(["a", "--workdir", "d"]) == 1
     assert command(["a", "--help"]) == 0
     assert capsys.readouterr().out.startswith("leoclr make NAME\n\nMake:\n  --workdir TEXT")
+
+
+def test_the_text_of_a_flag_names_the_thing_before_it_says_more():
+    texts = {field.name: field.metadata["help"] for field in dataclasses.fields(Recipe)}
+    for name in commands.NAMES:
+        texts |= {f"{name} --{flag.name}": flag.help for flag in cli.command_of(name).flags}
+    assert len(texts) > 120
+    began = ("of ", "that ", "per ", "after ", "between ", "at ", "from ", "also ", "some ")
+    assert {name: text for name, text in texts.items() if text.startswith(began)} == {}
