@@ -1,14 +1,14 @@
 """Self-supervised pretraining of image encoders with LeOCLR and MoCo v2 in Keras 3.
 
-Importing the package loads neither Keras nor TensorFlow: every name is imported when it is first used.
+Importing this package imports neither Keras nor TensorFlow: each name is imported when it is first used.
 """
 
 import os
 
 from keras_leoclr import lazy, registration
 
-# TensorFlow reads it once, when it is imported, which Keras often does. Its cost estimator warns of every
-# crop_and_resize; level 2 shows errors only.
+# TensorFlow's cost estimator prints a warning for every crop_and_resize; level 2 shows errors only. The
+# variable has to be set before Keras may import TensorFlow, which reads it only then.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _PLACES = {
@@ -36,7 +36,7 @@ _PLACES = {
     "schedules": "schedules",
     "views": "views",
 }
-# Not named in `__all__`, but found without an import of their own.
+# These modules are not in `__all__`, but `keras_leoclr.heads` works without importing the module first.
 _MODULES = {name: name for name in ("heads", "key_queue", "model")}
 
 __all__ = list(_PLACES)

@@ -1,4 +1,4 @@
-"""Checks of arguments that several modules share."""
+"""Checks of arguments, shared by several modules."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import numpy as np
 
 
 def whole_number(name: str, value: Any, low: int) -> int:
-    """The value as int.
+    """Checks that a value is a whole number, and returns it as int.
+
+    Args:
+        name: name of the argument, for the message.
+        value: the value that was given.
+        low: smallest value that is allowed.
 
     Raises:
-        ValueError: unless it is a whole number >= `low`.
+        ValueError: if the value is not a whole number >= `low`.
     """
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < low:
         raise ValueError(f"`{name}` must be a whole number >= {low}. Received: {name}={value!r}")
@@ -39,18 +44,20 @@ def batch_of_views(batch: Any) -> None:
 
 
 class PixelRange:
-    """The smallest and the largest value of images that were seen, which must be pixels in [0, 255].
+    """Checks that the pixels of images are in [0, 255], from the smallest and the largest value seen so far.
 
-    Images of floats in [0, 1], or normalised ones, would become views of nearly one colour. A resized image
-    may overshoot the range a little. Nothing is scaled here: only whoever made the images knows their range.
+    Images with values in [0, 1], or normalised images, would give views of nearly one colour. Values a little
+    outside of [0, 255] are allowed, because resizing an image can overshoot. Images in another range are
+    refused and not scaled: the right factor cannot be known from the values.
 
     Args:
-        name: of the argument that holds the images, for messages.
-        enough: images after which the range is judged; the later ones must be finite, no more.
+        name: name of the argument that holds the images, for messages.
+        enough: number of images after which the range is checked; 32 by default. Of later images it is only
+            checked that they are finite.
     """
 
-    DARK = 4.0  # images with negative values and none above this are normalised ones
-    OVERSHOOT = 64.0
+    DARK = 4.0  # images with negative values and no value above this one count as normalised
+    OVERSHOOT = 64.0  # how far pixels may lie outside of [0, 255]
 
     def __init__(self, name: str, enough: float = 32):
         self.name = name
@@ -60,10 +67,10 @@ class PixelRange:
         self._judged = False
 
     def see(self, images: np.ndarray) -> None:
-        """Takes images (N, H, W, C) into account.
+        """Adds images (N, H, W, C) to those that were seen.
 
         Raises:
-            ValueError: if a value is not finite, or those of the first images are no pixels in [0, 255].
+            ValueError: if a value is not finite, or if the values of the first images are not in [0, 255].
         """
         if not images.size:
             return
@@ -76,12 +83,12 @@ class PixelRange:
             self.check()
 
     def check(self) -> None:
-        """Judges what was seen.
+        """Checks the range of the images that were seen.
 
         Raises:
-            ValueError: if the values are no pixels in [0, 255].
+            ValueError: if the values are not pixels in [0, 255].
         """
-        if self._judged or not self.low < self.high:  # a single value may be one of any range
+        if self._judged or not self.low < self.high:  # images of a single value do not tell their range
             return
         self._judged = True
         scaled = self.high <= 1 or (self.low < 0 and self.high <= self.DARK)
@@ -94,7 +101,13 @@ class PixelRange:
 
 
 def finite(name: str, images: np.ndarray, first: int = 0) -> None:
-    """Raises ValueError if a value of images (N, ...) is not finite; `first` is the first one's number."""
+    """Raises ValueError if images hold NaN or infinity.
+
+    Args:
+        name: name of the argument that holds the images, for the message.
+        images: (N, ...) array.
+        first: number of the first image in the data set, for the message; 0 by default.
+    """
     if np.isfinite(images.min()) and np.isfinite(images.max()):
         return
     bad = next(row for row, image in enumerate(images) if not np.isfinite(image).all())

@@ -1,4 +1,4 @@
-"""The command `leoclr`: finds the command that was typed, runs it, and says what went wrong."""
+"""The program `leoclr`: finds the command that was typed, runs it, and prints errors in a readable form."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ STATUS = """Exit status:
 
 
 def command_of(name: str) -> Command:
-    """A command by its name.
+    """Returns the command with a name.
 
     Raises:
-        UsageError: if there is none, with the nearest name.
+        UsageError: if there is no such command; the message suggests the nearest name.
     """
     return importlib.import_module(f"{commands.__name__}.{known('command', name, commands.NAMES)}").COMMAND
 
 
 def usage() -> str:
-    """The text of `leoclr --help`."""
+    """Returns the text of `leoclr --help`."""
     known_commands = [command_of(name) for name in commands.NAMES]
     calls = {f"{each.name} {each.arguments}".rstrip(): each.summary for each in known_commands}
     width = max(map(len, calls)) + 2
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: program name and arguments; `sys.argv` by default.
 
     Returns:
-        Exit status.
+        The exit status, see `STATUS`.
     """
     _, *arguments = sys.argv if argv is None else argv
     try:
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     except UsageError as error:
         print(f"leoclr: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # outside of the training, which answers signals itself
+    except KeyboardInterrupt:  # only outside of the training, which handles signals by itself
         return 130
     except Exception as error:
         message = _in_one_line(error)
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _in_one_line(error: Exception) -> str | None:
-    """What a user can do something about; None for what is a fault of the program."""
+    """Returns the message of an error that the user can correct; None for errors of the program itself."""
     message = f"{type(error).__name__}: {error}"
     if found := advice(error):
         return f"{message.splitlines()[0]}\nleoclr: {found}"
@@ -89,15 +89,15 @@ def _in_one_line(error: Exception) -> str | None:
         return f"{message}\nleoclr: a package that it needs cannot be used: see `leoclr doctor`"
     if isinstance(error, (ValueError, OSError, ArithmeticError, ImportError)):
         return message
-    if type(error).__name__ == "WorkerLostError":  # by its name: its module needs Keras
+    if type(error).__name__ == "WorkerLostError":  # compared by name, because its module imports Keras
         return message
-    # what `data.decode.raise_if` says, out of the frame that TensorFlow puts around it
+    # TensorFlow wraps the message of `data.decode.raise_if` into text of its own; this takes it out again.
     found = re.search(r"assertion failed: \[(.*?)\]\s*$", str(error), re.S | re.M)
     return found[1] if found and type(error).__name__ == "InvalidArgumentError" else None
 
 
 def _is_of_an_import(error: Exception) -> bool:
-    """Whether another package is missing or failed while it was imported, with whatever error it raised."""
+    """Whether another package is missing, or raised an error of any kind while it was imported."""
     if isinstance(error, ModuleNotFoundError) and error.name:
         return True
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]

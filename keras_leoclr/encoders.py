@@ -1,4 +1,4 @@
-"""The two encoders: how they are made of a backbone, and how the key encoder follows the query encoder."""
+"""The two encoders: how they are made from a backbone, and how the key encoder follows the query encoder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from keras_leoclr.heads import projection_head
 
 
 class EncoderPair(NamedTuple):
-    """Query encoder and key encoder, which begin with the same weights.
+    """Query encoder and key encoder, which start with the same weights.
 
     Attributes:
-        query: from images (B, H, W, C) to directions (B, D), which are not unit rows yet.
-        key: likewise, of layers and variables of its own.
-        faster_query: the query encoder of the same layers in the form that is faster in training.
-        faster_key: likewise, the key encoder.
-        variables: of each variable that is trained now, the query encoder's and the key encoder's.
+        query: model from images (B, H, W, C) to projections (B, D), which are not normalised to length 1.
+        key: model of the same architecture, with layers and variables of its own.
+        faster_query: the query encoder with faster kernels for training; it shares the variables of `query`.
+        faster_key: the key encoder with faster kernels for training; it shares the variables of `key`.
+        variables: pairs of the query encoder's and the key encoder's variable, for each variable that is
+            trained at the moment.
     """
 
     query: keras.Model
@@ -34,15 +35,16 @@ class EncoderPair(NamedTuple):
 
 
 def encoder_pair(backbone: keras.Model, hidden_dim: int | None, projection_dim: int) -> EncoderPair:
-    """Makes both encoders of a backbone with a projection head each.
+    """Makes both encoders, each of a backbone and a projection head.
 
     Args:
-        backbone: from images (B, H, W, C) to features (B, F). The query encoder holds this very model.
-        hidden_dim: width of the heads' hidden layer, by default F.
-        projection_dim: D.
+        backbone: model from images (B, H, W, C) to features (B, F). The query encoder uses this model itself,
+            the key encoder a copy of it.
+        hidden_dim: width of the heads' hidden layer; None for F.
+        projection_dim: D, length of a projection.
 
     Raises:
-        ValueError: if the backbone keeps weights in half precision.
+        ValueError: if the backbone stores weights in half precision.
     """
     query, faster_query = _encoder(backbone, hidden_dim, projection_dim, "query_encoder")
     key, faster_key = _encoder(copy_of(backbone), hidden_dim, projection_dim, "key_encoder")
@@ -58,12 +60,12 @@ def encoder_pair(backbone: keras.Model, hidden_dim: int | None, projection_dim: 
 
 
 def followed_pairs(query: keras.Model, key: keras.Model) -> list[tuple[keras.Variable, keras.Variable]]:
-    """Of each variable that is or may be trained, the query encoder's and the key encoder's.
+    """Returns pairs of the query encoder's and the key encoder's variable, for all that can be trained.
 
-    What is frozen now may be trained later. BatchNorm's moving statistics, seeds and statistics of the data
-    are not among them.
+    Variables that are frozen at the moment are included, because they may be trained later. The moving
+    statistics of BatchNorm, states of seed generators and statistics of the data are not.
     """
-    # `trainable_variables` of Keras leaves out what is frozen now; the list that is private to it does not.
+    # `trainable_variables` leaves out frozen layers; Keras' private `_trainable_variables` includes them.
     layers = zip(query._flatten_layers(), key._flatten_layers(), strict=True)
     pairs = (
         pair
@@ -88,11 +90,11 @@ class MovingAverage:
     """Moves the key encoder's variables towards the query encoder's: `k = momentum * k + (1 - momentum) * q`.
 
     Args:
-        query: the query encoder, which the model holds already.
-        key: the key encoder, likewise; its variables are frozen.
-        momentum: in [0, 1], or a schedule of it by the number of weight updates.
-        add_weight: of the model that owns the momentum, a variable, so that it can change while the compiled
-            step runs.
+        query: the query encoder, which must be an attribute of the model already.
+        key: the key encoder, which must be one too; its variables are frozen here.
+        momentum: number in [0, 1], or a schedule of it by the number of weight updates.
+        add_weight: method `add_weight` of the model. The momentum is a variable of the model, so that it can
+            change without compiling the step anew.
     """
 
     def __init__(
@@ -106,9 +108,10 @@ class MovingAverage:
         self.initial = float(ops.convert_to_numpy(self.schedule(0))) if self.schedule else momentum
         if not 0 <= self.initial <= 1:
             raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={self.initial}")
-        # Only now, when the model holds the pairs: Keras lists its trained variables before the others, and
-        # checkpoints number them so. Variables that are frozen at first are followed as well: what is trained
-        # may change before every `compile`.
+        # The key encoder is frozen only now, when it is an attribute of the model: Keras lists the variables
+        # that are trained at that moment before the others, and checkpoints number them in this order.
+        # Variables that are frozen at first are followed as well, because what is trained may change before
+        # every `compile`.
         self._encoders = query, key
         self.variables = followed_pairs(query, key)
         self._freeze_keys()
@@ -118,31 +121,34 @@ class MovingAverage:
         self._moved_at = None
 
     def follow(self) -> None:
-        """Gives each layer of the key encoder the mode, trained or frozen, of its layer in the query encoder.
+        """Freezes or unfreezes each layer of the key encoder like the same layer of the query encoder.
 
-        Keras' BatchNorm of a frozen layer is in inference mode: it must be so in both encoders or in none.
+        A frozen BatchNorm layer of Keras is always in inference mode. This must be the same in both encoders.
         """
         layers = (encoder._flatten_layers() for encoder in self._encoders)
         for one, other in zip(*layers, strict=True):
-            other._trainable = one.trainable  # of this layer alone, which `trainable` is not
+            other._trainable = one.trainable  # setting `trainable` would change all inner layers as well
         self._freeze_keys()
 
     def _freeze_keys(self) -> None:
-        # The variables and not the encoder, whose BatchNorm would be in inference mode.
+        # Only the variables are frozen, not the encoder: its BatchNorm would then be in inference mode.
         for _, key in self.variables:
             key.trainable = False
 
     def accumulate(self) -> None:
-        """Moves only after weight updates, of which there is one in several steps."""
+        """Makes `move` do nothing unless the weights were updated since the last call.
+
+        With gradient accumulation the weights are updated only once in several steps.
+        """
         if self._moved_at is None:
-            # number of weight updates at which the variables last moved
+            # The number of weight updates at the time when the variables moved last.
             self._moved_at = self._scalar("moved_at", "int", 0)
 
     def move(self, updates: Any) -> None:
-        """Moves all variables.
+        """Moves all variables of the key encoder towards those of the query encoder.
 
         Args:
-            updates: number of weight updates so far, a tensor.
+            updates: () tensor, number of weight updates so far.
         """
         if self.schedule is not None:
             self.momentum.assign(self.schedule(updates))

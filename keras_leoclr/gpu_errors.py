@@ -38,10 +38,10 @@ ADVICE = (
 
 
 def advice(error: BaseException) -> str | None:
-    """What an error of a GPU means and what to do; None for other errors.
+    """Explains an error of a GPU and says what to do; returns None for other errors.
 
     Args:
-        error: of TensorFlow, JAX or torch; what it was raised from is looked at too.
+        error: error of TensorFlow, JAX or torch. The errors that have caused it are looked at too.
     """
     seen: set[int] = set()
     each: BaseException | None = error

@@ -1,4 +1,4 @@
-"""A step that does not fit into the memory of a GPU: which batch would."""
+"""Advice for a training step that does not fit into the memory of the GPU: which batch size would fit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 UNITS = {"": 1, "bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
-# what PyTorch, JAX and TensorFlow say, in this order
+# Patterns in the messages of PyTorch, JAX and TensorFlow, in this order.
 _EXHAUSTED = r"CUDA out of memory|RESOURCE_EXHAUSTED|OOM when allocating|ResourceExhausted|OutOfMemoryError"
 _WANTED = r"(?:Tried|trying) to allocate ([\d.]+) ?(bytes|[KMG]iB)"
 _TOTAL = r"total capacity of ([\d.]+) ?([KMG]iB)"
@@ -23,12 +23,12 @@ class OutOfMemoryError(RuntimeError):
 
 
 class Needed(NamedTuple):
-    """What an error tells of memory, in bytes; 0 where it does not.
+    """Sizes of memory that an error message gives, in bytes; 0 for a size that it does not give.
 
     Attributes:
-        wanted: of the allocation that failed.
-        used: held by then.
-        total: of the device.
+        wanted: size of the allocation that failed.
+        used: memory that the process used before.
+        total: memory of the device.
     """
 
     wanted: int = 0
@@ -37,7 +37,7 @@ class Needed(NamedTuple):
 
 
 def needed(error: BaseException) -> Needed | None:
-    """What an error of TensorFlow, JAX or torch tells of the memory of a GPU; None for other errors."""
+    """Reads the sizes of memory from an error of TensorFlow, JAX or torch; None for other errors."""
     text = f"{type(error).__name__}: {error}"
     if not re.search(_EXHAUSTED, text):
         return None
@@ -48,19 +48,20 @@ def needed(error: BaseException) -> Needed | None:
 
 
 def batch_that_fits(found: Needed, batch_size: int, held: int = 0, divisor: int = 1) -> int:
-    """An estimate of the largest batch that fits: a half of the one that did not, a quarter, and so on.
+    """Estimates the largest batch that fits: one half of the batch that did not fit, one quarter, and so on.
 
-    What a step needs grows with the batch, but for what it `held` before. Until it failed, a step had needed
-    `used + wanted`: of a smaller batch it is the same share. Where the error tells neither, it is one half.
+    The estimate assumes that the memory of a step is `held`, plus a part in proportion to the batch size.
+    When the step failed it had needed `used + wanted`, from which the memory per image follows. If the error
+    message does not give these sizes, the estimate is one half of the batch.
 
     Args:
-        found: of `needed`.
-        batch_size: images of the step that failed.
-        held: bytes of weights, queue and optimizer, which do not depend on the batch.
-        divisor: must divide the batch, such as the number of devices.
+        found: sizes from the error message, as `needed` returns them.
+        batch_size: number of images of the step that failed.
+        held: bytes of weights, queue and optimizer, which do not depend on the batch size; 0 by default.
+        divisor: number that the batch size must be divisible by, such as the number of devices.
 
     Returns:
-        The number of images; 0 where no batch fits.
+        The number of images; 0 if no batch fits.
     """
     per_image = max(found.used + found.wanted - held, 0) / batch_size
     room = 0.95 * found.total - held if found.total and found.used else math.inf
@@ -73,13 +74,16 @@ def batch_that_fits(found: Needed, batch_size: int, held: int = 0, divisor: int 
 def advice(
     error: BaseException, batch_size: int, variables: Sequence[Any] = (), divisor: int = 1
 ) -> str | None:
-    """A sentence that names the batch that would fit; None for other errors. See `batch_that_fits`.
+    """Returns a sentence that names the batch size that would fit, see `batch_that_fits`.
 
     Args:
-        error: of TensorFlow, JAX or torch.
-        batch_size: images of the step that failed.
-        variables: of the model and its optimizer, float32 mostly, which do not depend on the batch.
-        divisor: must divide the batch.
+        error: error of TensorFlow, JAX or torch.
+        batch_size: number of images of the step that failed.
+        variables: variables of the model and its optimizer, counted as 4 bytes per number.
+        divisor: number that the batch size must be divisible by.
+
+    Returns:
+        The sentence; None if the error is not about the memory of a GPU.
     """
     found, held = needed(error), sum(4 * math.prod(variable.shape) for variable in variables)
     if found is None:
@@ -100,15 +104,15 @@ def advice(
 
 @contextlib.contextmanager
 def explained(model: Any, batch_size: int, divisor: int = 1) -> Iterator[None]:
-    """Training within names the batch that would fit where the memory of a GPU is too small.
+    """Context for the training, in which an error about GPU memory names the batch size that would fit.
 
     Args:
-        model: compiled.
-        batch_size: images of a step.
-        divisor: must divide the batch.
+        model: a compiled model.
+        batch_size: number of images of a step.
+        divisor: number that the batch size must be divisible by.
 
     Raises:
-        OutOfMemoryError: from the error of TensorFlow, JAX or torch.
+        OutOfMemoryError: in place of an error of TensorFlow, JAX or torch about memory.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Projection heads: features to the space of the loss."""
+"""The projection head, which maps features to the space in which the loss compares them."""
 
 from __future__ import annotations
 

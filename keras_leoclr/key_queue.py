@@ -15,17 +15,24 @@ from keras_leoclr import distribution
 class KeyQueue(keras.layers.Layer):
     """A ring of the last `size` keys, the negatives of MoCo (arXiv 1911.05722, section 3.2).
 
-    Its keys and pointer are weights, so they are saved and restored with the model. A batch of any
-    length may be enqueued into a ring of any size: it wraps around, and of a batch longer than the
-    ring the last `size` keys stay.
+    Keys and pointer are weights, so they are saved and restored with the model. The batch may have any
+    length: writing continues at the first row after the last one, and of a batch with more than `size` keys
+    the last `size` keys stay.
 
     Args:
         size: K >= 1, number of keys held.
         dim: D >= 1, length of a key.
 
     Attributes:
-        keys: (K, D) float32 variable with unit rows; random directions until keys are enqueued.
-        pointer: integer variable of the width of `optimizer.iterations`, the row that the next key goes to.
+        keys: (K, D) float32 variable, rows of length 1; random directions until keys are enqueued.
+        pointer: integer variable, number of the row that the next key is written to.
+
+    Example:
+        ```python
+        queue = KeyQueue(size=1000, dim=128)
+        queue.enqueue(keras.ops.normalize(keras.random.normal((32, 128))))
+        int(queue.pointer)  # 32
+        ```
     """
 
     def __init__(self, size: int, dim: int, **kwargs: Any):
@@ -33,8 +40,8 @@ class KeyQueue(keras.layers.Layer):
         super().__init__(**kwargs)
         self.size = size
         self.dim = dim
-        # No aggregation: under tf.distribute every replica assigns the same gathered keys itself. With
-        # "only_first_replica", the first one would send the whole queue to the others in every step.
+        # The variables have no aggregation: under tf.distribute every replica assigns the same gathered keys.
+        # With "only_first_replica", the first replica would send the whole queue to the others in every step.
         self.keys = self.add_weight(
             shape=(size, dim),
             initializer=_random_directions,
@@ -44,7 +51,7 @@ class KeyQueue(keras.layers.Layer):
         self.pointer = self.add_weight(
             shape=(),
             initializer="zeros",
-            dtype="int",  # int64 on TensorFlow, whose GPUs hold no int32 variables
+            dtype="int",  # int64 on TensorFlow, which keeps int32 variables on the host
             trainable=False,
             name="pointer",
         )
@@ -54,7 +61,7 @@ class KeyQueue(keras.layers.Layer):
         """Overwrites the oldest keys.
 
         Args:
-            keys: (N, D), unit rows, in the order in which they are to be replaced again.
+            keys: (N, D) tensor, rows of length 1; the first rows are the first to be overwritten later.
         """
         count = ops.shape(keys)[0]
         skipped = max(count - self.size, 0) if isinstance(count, int) else ops.maximum(count - self.size, 0)
@@ -70,6 +77,6 @@ class KeyQueue(keras.layers.Layer):
 
 
 def _random_directions(shape, dtype=None):
-    # NumPy's global generator: the same on every backend, and set by keras.utils.set_random_seed
+    # NumPy's global generator gives the same keys on every backend, and keras.utils.set_random_seed sets it.
     directions = np.random.standard_normal(shape)
     return ops.convert_to_tensor(directions / np.linalg.norm(directions, axis=1, keepdims=True), dtype=dtype)

@@ -9,15 +9,15 @@ from typing import Any
 
 
 def attach(package: str, places: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Functions `__getattr__` and `__dir__` of a package (PEP 562) that import its names on demand.
+    """Makes the functions `__getattr__` and `__dir__` (PEP 562) with which a package imports names on demand.
 
-    A module of the package must not have the name of something else that the package exports: once such a
-    module is imported, Python finds the module under that name and never asks `__getattr__`.
+    A module of the package must not have the name of another object that the package exports: once such a
+    module is imported, Python finds the module under that name and never calls `__getattr__`.
 
     Args:
         package: full name of the package, its `__name__`.
-        places: module by public name, both relative to the package; a name that is its own module,
-            such as `{"losses": "losses"}`, is that module. One more dot in front, such as
+        places: public name -> module that holds it, relative to the package. A name that equals its module,
+            such as `{"losses": "losses"}`, stands for the module itself. One more dot in front, such as
             ".training.recipe", starts from the parent of the package.
 
     Returns:

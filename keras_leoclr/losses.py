@@ -1,4 +1,4 @@
-"""InfoNCE and the numbers that tell how a training goes, as pure functions of arrays."""
+"""The InfoNCE loss and the diagnostics that are reported with it, as pure functions of arrays."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DIAGNOSTICS = (
 
 
 class Contrast(NamedTuple):
-    """What a query's comparison with its keys and the negatives yields.
+    """The result of comparing queries with their keys and the negatives.
 
     Attributes:
-        loss: (B,), sum over the V positives of InfoNCE.
-        positive_similarity: (B, V), cosine of the query and each of its keys.
-        hardest_negative: (B,), largest cosine of the query and a negative.
+        loss: (B,) tensor, InfoNCE loss of each query, summed over its V positives.
+        positive_similarity: (B, V) tensor, cosine of each query and each of its keys.
+        hardest_negative: (B,) tensor, largest cosine of each query and a negative.
     """
 
     loss: Any
@@ -31,18 +31,18 @@ class Contrast(NamedTuple):
 
 
 def info_nce(query: Any, keys: Any, negatives: Any, temperature: float) -> Contrast:
-    """InfoNCE of every query against each of its keys and a shared set of negatives.
+    """Computes the InfoNCE loss of every query, with each of its keys and a shared set of negatives.
 
-    `sum_v -log( exp(q.k_v / T) / (exp(q.k_v / T) + sum_j exp(q.n_j / T)) )`: MoCo's loss
+    The loss is `sum_v -log( exp(q.k_v / T) / (exp(q.k_v / T) + sum_j exp(q.n_j / T)) )`: MoCo's loss
     (arXiv 1911.05722, equation 1), summed over the V keys as LeOCLR does (arXiv 2403.06813).
 
     Args:
-        query: (B, D), unit rows.
-        keys: (B, V, D), unit rows; all V are positives of the query.
-        negatives: (K, D), unit rows.
+        query: (B, D) tensor, rows of length 1.
+        keys: (B, V, D) tensor, rows of length 1; all V keys are positives of their query.
+        negatives: (K, D) tensor, rows of length 1.
         temperature: T > 0.
     """
-    # divided before the product, not after it: B x D numbers instead of B x K
+    # The queries are divided by T before the product: this divides B x D numbers instead of B x K.
     logits = ops.matmul(query / temperature, ops.transpose(negatives))
     return _contrast(query, keys, logits, temperature)
 
@@ -50,27 +50,29 @@ def info_nce(query: Any, keys: Any, negatives: Any, temperature: float) -> Contr
 def info_nce_in_batch(
     query: Any, keys: Any, temperature: float, batch_keys: Any = None, first: Any = 0
 ) -> Contrast:
-    """InfoNCE with the keys of the batch's other images as negatives; no queue.
+    """Computes the InfoNCE loss without a queue: the negatives are the keys of the batch's other images.
 
     Args:
-        query: (B, D), unit rows.
-        keys: (B, V, D), unit rows; row i holds the positives of query i and negatives of all others.
+        query: (B, D) tensor, rows of length 1.
+        keys: (B, V, D) tensor, rows of length 1; row i holds the positives of query i, which are negatives of
+            all other queries.
         temperature: T > 0.
-        batch_keys: (N, V, D), keys of the whole batch, where `keys` are one device's part of it.
-        first: row of `batch_keys` where `keys` begin.
+        batch_keys: (N, V, D) tensor, keys of the whole batch, if `keys` are only one device's part of it;
+            `keys` by default.
+        first: number of the row of `batch_keys` where `keys` begin; 0 by default.
     """
     batch_keys = keys if batch_keys is None else batch_keys
     views, dim = keys.shape[1], keys.shape[2]
     logits = ops.matmul(query / temperature, ops.transpose(ops.reshape(batch_keys, (-1, dim))))
     images = ops.repeat(ops.arange(ops.shape(batch_keys)[0]), views)
     own = images[None, :] == (first + ops.arange(ops.shape(query)[0]))[:, None]
-    # -inf would make the gradient of the maximum NaN on some backends
+    # -1e9 and not -inf, which would make the gradient of the maximum NaN on some backends.
     logits = ops.where(own, -1e9, logits)
     return _contrast(query, keys, logits, temperature)
 
 
 def check_batch_has_negatives(keys: Any) -> None:
-    """Raises ValueError if the keys (B, V, D) of a batch are those of one image alone."""
+    """Raises ValueError if the keys (B, V, D) of a batch come from a single image."""
     if keys.shape[0] == 1:
         raise ValueError(
             "`queue_size=0` takes the negatives from the batch, which must hold two images or more. "
@@ -79,7 +81,7 @@ def check_batch_has_negatives(keys: Any) -> None:
 
 
 def _contrast(query, keys, logits, temperature) -> Contrast:
-    """The log-sum-exp of the negatives' logits (B, N) is taken once for all V positives."""
+    """Compares queries and keys; the log-sum-exp of the negatives' logits (B, N) serves all V positives."""
     positive = ops.sum(ops.expand_dims(query, 1) * keys, axis=-1)
     largest = ops.stop_gradient(ops.max(logits, axis=1))
     log_sum = ops.log(ops.sum(ops.exp(logits - largest[:, None]), axis=1)) + largest
@@ -89,11 +91,11 @@ def _contrast(query, keys, logits, temperature) -> Contrast:
 
 
 def chance_level(num_key_views: int, negatives: Any) -> Any:
-    """Loss of a model that cannot tell keys from negatives, `V * log(N + 1)`.
+    """Returns the loss of a model that cannot tell keys from negatives, `V * log(N + 1)`.
 
     Args:
-        num_key_views: V.
-        negatives: N, a whole number, or a tensor of one.
+        num_key_views: V, number of key views of an image.
+        negatives: N, number of negatives, as an int or a scalar tensor.
     """
     if isinstance(negatives, int):
         return num_key_views * math.log(negatives + 1)
@@ -103,18 +105,19 @@ def chance_level(num_key_views: int, negatives: Any) -> Any:
 def diagnostics(
     query: Any, contrast: Contrast, mean_negative: Any, loss: Any, chance: Any, batch_size: Any = None
 ) -> dict[str, Any]:
-    """The scalars of `DIAGNOSTICS`; `LeOCLR` says what each of them means.
+    """Computes the scalars that `DIAGNOSTICS` names; `LeOCLR` explains each of them.
 
     Args:
-        query: (B, D), unit rows.
-        contrast: of these queries with their keys and negatives.
-        mean_negative: (D,), mean of the negatives; without a queue, mean of the keys of all images.
-        loss: mean of `contrast.loss`.
-        chance: see `chance_level`.
-        batch_size: N, images whose keys `mean_negative` is the mean of, where there is no queue. The mean
-            then holds the query's own keys, a share of 1/N, which are taken out.
+        query: (B, D) tensor, rows of length 1.
+        contrast: comparison of these queries with their keys and negatives.
+        mean_negative: (D,) tensor, mean of the negatives; without a queue, mean of the keys of all images.
+        loss: scalar tensor, mean of `contrast.loss`.
+        chance: loss of guessing, see `chance_level`.
+        batch_size: N, number of images whose keys `mean_negative` is the mean of, if there is no queue. A
+            share of 1/N of them are the query's own keys, and their part is subtracted. None, the default,
+            with a queue.
     """
-    # the mean of q.n_j over all negatives is q times their mean
+    # The mean of the products q.n_j over all negatives is the product of q and the mean of the negatives.
     negative = ops.mean(ops.matmul(query, mean_negative[:, None]))
     if batch_size is not None:
         size = ops.cast(batch_size, "float32")

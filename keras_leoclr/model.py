@@ -20,25 +20,27 @@ from keras_leoclr.key_queue import KeyQueue
 
 @keras.saving.register_keras_serializable("keras_leoclr")
 class LeOCLR(keras.Model):
-    """Contrast of one query view with V key views of an image (LeOCLR, arXiv 2403.06813).
+    """Model that learns by contrasting one query view with V key views of an image (arXiv 2403.06813).
 
-    Which method this is depends on the views that it is fed with: with the original as query and two crops
-    as keys it is LeOCLR, with one crop each its baseline MoCo v2 (arXiv 2003.04297). A step does four things:
+    The views decide which method is trained. With the original image as query and two crops as keys it is
+    LeOCLR; with one crop as query and one as key it is the baseline MoCo v2 (arXiv 2003.04297). A training
+    step does four things:
 
-    1. The key encoder's weights move, not its moving statistics: `k = momentum * k + (1 - momentum) * q`.
+    1. The key encoder's weights are moved, `k = momentum * k + (1 - momentum) * q`. The moving statistics of
+       its BatchNorm layers are not.
     2. The key views are encoded in training mode, without a gradient.
     3. The queries are compared with their keys and with the queue *as it was before the step*, see
        `losses.info_nce`, and the optimizer updates the query encoder.
-    4. The keys replace the oldest ones in the queue.
+    4. The new keys replace the oldest keys in the queue.
 
-    `queue_size=0, momentum=0` is the end-to-end framework: keys are made by the query encoder's weights,
-    and the negatives are the keys of the batch's other images. They carry no gradient.
+    `queue_size=0, momentum=0` gives the end-to-end framework: keys are computed with the query encoder's
+    weights, and the negatives are the keys of the batch's other images. Keys carry no gradient.
 
-    On many devices (`distribution.connect`, `tf.distribute`, `keras.distribution.DataParallel`) the
-    mathematics is that of one device with as many `bn_groups`: the loss is the mean over the whole batch, and
-    only the keys are gathered, so that every device holds the same queue. With `tf.distribute`, make backbone
-    and optimizer inside the strategy's scope. This model takes the backbone's strategy; it may be made inside
-    as well, as Keras models are, but for several workers, where it must be made outside.
+    Training on several devices (`distribution.connect`, `tf.distribute`, `keras.distribution.DataParallel`)
+    computes the same as one device with as many `bn_groups`: the loss is the mean over the whole batch, and
+    the keys of all devices are gathered, so that every device has the same queue. With `tf.distribute`, make
+    backbone and optimizer inside the scope of the strategy. This model uses the strategy of its backbone. It
+    may be made inside the scope too, except for several workers, where it must be made outside.
 
     With the optimizer's `gradient_accumulation_steps=n`, the keys of every batch are enqueued, and the key
     encoder moves when the query encoder's weights have changed, which is every n batches.
@@ -60,25 +62,26 @@ class LeOCLR(keras.Model):
         projection_dim: D >= 1, the length of queries and keys.
         hidden_dim: width of the head's hidden layer; by default the number of features.
         queue_size: K >= 0, the number of past keys; 0 takes the negatives from the batch.
-        momentum: of the key encoder's moving average, in [0, 1]; or a schedule of it by training step, such
-            as `schedules.CosineMomentum`.
-        temperature: T > 0.
-        bn_groups: G >= 1. In training, BatchNorm takes its statistics over G equal parts of the batch, as G
-            devices would; where a batch is divided among devices, over G parts of each device's share. The
-            batch size must be divisible by G times the number of devices.
-        enqueue: "both" puts the keys of all views into the queue, "first" those of the first view. The paper
-            does not say which.
-        views: a layer such as `LeOCLRViews`, whose views are then made within the step, on its device, from
-            batches of images, where the host cannot make them fast enough and the device has time to spare.
+        momentum: momentum of the key encoder's moving average, in [0, 1], 0.999 by default; or a schedule of
+            it by training step, such as `schedules.CosineMomentum`.
+        temperature: T > 0, temperature of the loss; 0.2 by default.
+        bn_groups: G >= 1, number of equal parts of the batch over which BatchNorm takes separate statistics
+            in training, as G devices would; 1 by default. If a batch is divided among devices, each device
+            divides its own part. The batch size must be divisible by G times the number of devices.
+        enqueue: "both", the default, to put the keys of all views into the queue; "first" for the keys of the
+            first view only. The paper does not say which is meant.
+        views: a layer of views such as `LeOCLRViews`. The model then makes the views of each batch itself,
+            within the step and on its device. This helps if the host is too slow to make them and the device
+            has time to spare. None, the default, if batches hold views.
 
     Input of `fit` and `evaluate`:
-        `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`, and, where the key views were permuted against
-        the queries, `"permutation": (B,)`: key row i belongs to query `permutation[i]`.
-        With `views` also images in [0, 255] and the parameters of their views, `{"image": (B, H, W, C),
-        "size": (B, 2), "query_parameters": (B, P), "key_parameters": (B, V, P)}`, see
+        Batches `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`. If the key views were permuted,
+        `"permutation": (B,)` tells their order: key row i belongs to query `permutation[i]`.
+        With `views`, batches may also hold images in [0, 255] and the parameters of their views, `{"image":
+        (B, H, W, C), "size": (B, 2), "query_parameters": (B, P), "key_parameters": (B, V, P)}`, see
         `views.sampling.packed_pair`; with a `"permutation"`, key row i is made of image `permutation[i]`.
-        `evaluate` runs in inference mode and leaves encoders and queue as they are.
-        `predict` takes such batches, or images (B, H, W, C), and returns queries (B, D).
+        `evaluate` runs in inference mode and does not change encoders or queue.
+        `predict` takes the same batches, or images (B, H, W, C), and returns queries (B, D).
 
     Example:
         ```python
@@ -123,7 +126,7 @@ class LeOCLR(keras.Model):
         self.backbone = backbone
         pair = encoder_pair(backbone, self.hidden_dim, self.projection_dim)
         self.query_encoder, self.key_encoder, faster_query, faster_key, self._pairs = pair
-        # Of the same layers. Behind a function, so that Keras does not save or list them a second time.
+        # These share the encoders' layers. As attributes they would make Keras save the layers twice.
         self._in_training = lambda encoder: faster_key if encoder is self.key_encoder else faster_query
         self._synchronized = groups.SynchronizedNorms(self.query_encoder)
         if self.bn_groups > 1:
@@ -137,13 +140,14 @@ class LeOCLR(keras.Model):
 
     @property
     def distribute_strategy(self) -> Any:
-        """The tf.distribute strategy of the variables (TensorFlow backend)."""
+        """The tf.distribute strategy that the variables belong to (TensorFlow backend)."""
         return self._strategy or super().distribute_strategy
 
     def compile(self, optimizer: Any = "rmsprop", loss: None = None, **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without a loss, which is built in.
+        """Compiles the model like `keras.Model.compile`, but without a loss, because the loss is built in.
 
-        `jit_compile="auto"` is False on TensorFlow's CPUs and with `tf.distribute`, where True is refused.
+        `jit_compile="auto"`, the default, means False on CPUs with TensorFlow and with `tf.distribute`; with
+        the latter, True raises a ValueError.
         """
         if loss is not None:
             raise ValueError(f"The loss is built in: `compile` must not be given one. Received: loss={loss}")
@@ -158,12 +162,12 @@ class LeOCLR(keras.Model):
                 self._average.accumulate()
 
     def compile_from_config(self, config: dict) -> None:
-        """Compiles a model that is loaded."""
+        """Compiles a model that is loaded from a file."""
         self.compile(**keras.saving.deserialize_keras_object(config))
 
     @property
     def trainable_variables(self) -> list:
-        """The query encoder's; the key encoder is never trained, whatever `trainable` is set to."""
+        """The variables of the query encoder; the key encoder is never trained by the optimizer."""
         return self.query_encoder.trainable_variables
 
     @property
@@ -174,7 +178,7 @@ class LeOCLR(keras.Model):
 
     @property
     def momentum(self) -> float:
-        """Momentum of the key encoder's moving average; may be set while training."""
+        """Momentum of the key encoder's moving average; it may be set during the training."""
         return float(ops.convert_to_numpy(self._average.momentum))
 
     @momentum.setter
@@ -184,7 +188,7 @@ class LeOCLR(keras.Model):
         self._average.momentum.assign(value)
 
     def chance_level(self, num_key_views: int, batch_size: int | None = None) -> float:
-        """Loss V * log(N + 1) where V keys cannot be told from N negatives; needs B without a queue."""
+        """Returns V * log(N + 1), the loss if keys cannot be told from N negatives; needs B without a queue."""
         return losses.chance_level(num_key_views, self.queue_size or num_key_views * (batch_size - 1))
 
     # === Encoding ===
@@ -194,17 +198,17 @@ class LeOCLR(keras.Model):
         return self._encode(self.query_encoder, images, training)
 
     def _encode(self, encoder, images, training, views=1):
-        """(B, H, W, C) -> (B, D), unit rows in float32; B images of each of some views."""
+        """Encodes B images of each of `views` views, (B * views, H, W, C), into rows of length 1, float32."""
         if training:
             outputs = groups.outputs_in_training(self._in_training(encoder), images, views * self.bn_groups)
         else:
             outputs = encoder(images, training=False)
         outputs = ops.cast(outputs, "float32")
-        # ops.normalize has a NaN gradient where a row is zero, as it is once all hidden units are off
+        # Not ops.normalize: its gradient is NaN for a row of zeros, which occurs if all hidden units are off.
         return outputs * ops.rsqrt(ops.maximum(ops.sum(ops.square(outputs), axis=-1, keepdims=True), 1e-12))
 
     def _encode_keys(self, views, training):
-        """{"keys": (B, V, H, W, C)} -> keys (B, V, D) in the order of the queries, of all replicas."""
+        """Encodes {"keys": (B, V, H, W, C)}; keys (B, V, D) of all replicas in the order of the queries."""
         encoder, faster = self.key_encoder, self._in_training(self.key_encoder)
         with step.no_gradient():
             keys = groups.keys_of_views(self._encode, encoder, faster, views["keys"], training)
@@ -218,12 +222,12 @@ class LeOCLR(keras.Model):
     # === Steps ===
 
     def train_step(self, *args):
-        *state, data = args  # JAX passes its state before the data, and takes it back after the logs
+        *state, data = args  # JAX passes its state before the data, and expects it back after the logs
         views = self._views_of(data)
-        # Keys are labels: made before the gradient is recorded, handed to the ordinary step as `y`.
+        # The keys are computed before the gradient is recorded, and passed to Keras' own step as labels `y`.
         keys, state = step.run(self, state, self._key_step, views)
         own = step.own_rows(views["query"], keys)
-        query = step.after(keys, views["query"])  # the memory of the key encoder is free again by then
+        query = step.after(keys, views["query"])  # the activations of the key encoder are freed before this
         logs, state = step.logs_and_state(super().train_step(*state, (query, own)))
         _, state = step.run(self, state, self._enqueue, keys)
         return step.results_of(logs, state, self._strategy)
