@@ -188,7 +188,7 @@ class LeOCLR(keras.Model):
         self._average.momentum.assign(value)
 
     def chance_level(self, num_key_views: int, batch_size: int | None = None) -> float:
-        """Returns V * log(N + 1), the loss if keys cannot be told from N negatives; needs B without a queue."""
+        """Returns V * log(N + 1), the loss of guessing among N negatives; without a queue, B is needed."""
         return losses.chance_level(num_key_views, self.queue_size or num_key_views * (batch_size - 1))
 
     # === Encoding ===

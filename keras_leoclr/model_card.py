@@ -1,4 +1,4 @@
-"""What one has to know of a backbone to use it: `backbone.json`, and `backbone.md` to read."""
+"""The model card of a backbone: `backbone.json` for programs and `backbone.md` for people."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from keras_leoclr.report import rendering
 from keras_leoclr.runs.files import sha256_of, write_json, write_text
 from keras_leoclr.runs.folder import RunFolder
 
-FORMAT = 1  # of backbone.json
+FORMAT = 1  # version of the layout of backbone.json
 SUBJECTS = ("pretrained", "before", "random", "raw pixels")
 KEPT = ("name", "value", "low", "high", "confidence", "dataset", "test_split", "test_images", "epoch")
-NOTED = ("left_out", "left_out_names", "classes")  # of mean average precisions
+NOTED = ("left_out", "left_out_names", "classes")  # fields of results that are mean average precisions
 PACKAGES = ("keras-leoclr", "keras", "tensorflow", "jax", "torch", "numpy")
 PAPERS = {
     "leoclr": "LeOCLR (arXiv 2403.06813)",
@@ -33,23 +33,23 @@ NOT_STATED = "not stated"
 
 
 def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path:
-    """Writes the model card of a run's `backbone.keras`, or writes it anew when there are new results.
+    """Writes the model card of a run's `backbone.keras`; call it again when there are new results.
 
-    `backbone.json` holds: file, its SHA-256 and that of the weights, network, encoder, input (shape, range,
-    resizing), normalisation, output, data, training and the weights that it began with, the recipe,
-    licences, versions, and of every main result the last one with its protocol. `backbone.md` is made of
-    that alone. Licences that were filled in by hand, in `backbone.json`, stay. Each of the two appears whole
-    or not at all.
+    `backbone.json` holds the name of the file, its SHA-256 and that of the weights, network, encoder, input
+    (shape, range, resizing), normalisation, output, data, training and its initial weights, the recipe,
+    licences, versions, and the newest value of every main result with its protocol. `backbone.md` is made
+    from `backbone.json` alone. Licences that were filled in by hand in `backbone.json` are kept. Each of the
+    two files is written whole or not at all.
 
     Args:
-        workdir: folder of a run, with `backbone.keras` and `recipe.json`.
-        images: that the backbone was trained on; by default those of the existing card.
+        workdir: path of the folder of a run, with `backbone.keras` and `recipe.json`.
+        images: number of images that the backbone was trained on; by default that of the existing card.
 
     Returns:
         Path of `backbone.json`.
 
     Raises:
-        FileNotFoundError: if one of the two is missing.
+        FileNotFoundError: if `backbone.keras` or `recipe.json` is missing.
         BackboneFileError: if the file cannot be read, or is not the one that the existing card describes.
     """
     run = RunFolder(workdir)
@@ -89,25 +89,26 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
         "results": main_results(results),
         "recipe": recipe,
     }
-    # the one to read first: while it is written, the one that is checked still describes the file
+    # `backbone.md` is written first: if the process ends in between, `backbone.json` still describes the
+    # file. Only `backbone.json` is checked when the backbone is loaded.
     write_text(run.card_page, render(card))
     write_json(run.card_file, card)
     return run.card_file
 
 
 def remove(workdir: str | os.PathLike) -> None:
-    """Takes a card away, before its file is written anew."""
+    """Deletes the model card of a run, before its backbone is written again."""
     run = RunFolder(workdir)
     for path in (run.card_file, run.card_page):
         path.unlink(missing_ok=True)
 
 
 def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
-    """The part of a card that is seen from the network and its file.
+    """Returns the part of a card that follows from the network and its file.
 
     Args:
-        backbone: what the file holds.
-        path: of the file.
+        backbone: the network that the file holds.
+        path: path of the file.
     """
     path = pathlib.Path(path)
     parts = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
@@ -134,10 +135,10 @@ def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
 
 
 def main_results(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last line of each main result of the pretrained backbone, and of what it is measured against.
+    """Returns the newest line of each main result of the pretrained backbone and of its baselines.
 
     Args:
-        lines: of `results.jsonl`.
+        lines: lines of `results.jsonl`, as `Results.read` returns them.
     """
     found: dict[tuple, dict[str, Any]] = {}
     for line in lines:
@@ -148,7 +149,7 @@ def main_results(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that are installed and matter, and the backend."""
+    """Returns the backend and the versions of Python and of the important packages that are installed."""
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
     for name in PACKAGES:
         try:
@@ -159,10 +160,10 @@ def versions() -> dict[str, str]:
 
 
 def render(card: dict[str, Any]) -> str:
-    """A card as Markdown.
+    """Returns a card as Markdown.
 
     Args:
-        card: of `backbone.json`.
+        card: content of `backbone.json`.
     """
     lines = card["results"]
     subjects = list(dict.fromkeys(line["subject"] for line in lines))
@@ -181,27 +182,27 @@ def render(card: dict[str, Any]) -> str:
 
 
 def shown_measures(lines: list[dict[str, Any]]) -> str:
-    """What the results are in words, such as "accuracies in percent".
+    """Says in words what the results are, such as "accuracies in percent".
 
     Args:
-        lines: of `backbone.json`.
+        lines: results of `backbone.json`.
     """
     several = kind_of_results(lines) == "map"
     return "mean average precisions (map) in percent" if several else "accuracies in percent"
 
 
 def left_out(lines: list[dict[str, Any]]) -> list[str]:
-    """Names, or numbers, of the classes that some mean average precision leaves out.
+    """Returns names, or numbers, of the classes that are left out of some mean average precision.
 
     Args:
-        lines: of `backbone.json`.
+        lines: results of `backbone.json`.
     """
     found = (str(name) for line in lines for name in line.get("left_out_names", line.get("left_out", ())))
     return list(dict.fromkeys(found))
 
 
 def _initial_weights(run: RunFolder) -> dict[str, Any] | None:
-    """Path, SHA-256 and kind of what the training began with; None for random weights."""
+    """Returns path, SHA-256 and kind of the initial weights of the training; None for random weights."""
     found = run.about().get("initial_weights")
     return {name: found[name] for name in ("path", "sha256", "kind")} if found else None
 

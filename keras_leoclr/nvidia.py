@@ -1,6 +1,6 @@
-"""NVIDIA GPUs of the system, found without a framework, and why a backend does not see them.
+"""Finds the NVIDIA GPUs of the machine without a framework, and explains why a backend does not see them.
 
-Where nothing but the package for processors is installed, a backend trains on the CPU and says nothing.
+A backend of which only the package for CPUs is installed trains on the CPU without any message.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-# the package that only an installation for GPUs has, and what installs it
+# For each backend, packages that only an installation for GPUs has, and the command that installs them.
 PACKAGES = {
     "tensorflow": (("nvidia-cudnn-cu12",), 'pip install "keras-leoclr[cuda]"'),
     "jax": (("jax-cuda13-plugin", "jax-cuda12-plugin"), 'pip install "keras-leoclr[jax-cuda]"'),
     "torch": ((), "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu130"),
 }
-# oldest driver on Linux, by the major version of CUDA (NVIDIA's release notes of CUDA, docs/gpu.md)
+# Oldest driver on Linux for each major version of CUDA (NVIDIA's release notes of CUDA, docs/gpu.md).
 DRIVERS = {"12": 525, "13": 580}
 
 
@@ -29,9 +29,9 @@ class System:
     """The NVIDIA GPUs of this machine.
 
     Attributes:
-        names: of each GPU, such as "NVIDIA H100 80GB HBM3".
+        names: name of each GPU, such as "NVIDIA H100 80GB HBM3".
         driver: version of the driver, such as "550.54.14"; None if it is not known.
-        usable: whether this process has device files of them. A container may lack these.
+        usable: whether the device files of the GPUs exist. They can be missing in a container.
     """
 
     names: tuple[str, ...] = ()
@@ -40,10 +40,10 @@ class System:
 
 
 def nvidia_gpus(root: str | os.PathLike = "/") -> System:
-    """Looks for NVIDIA GPUs in the files of the system, and asks `nvidia-smi` where these name none.
+    """Looks for NVIDIA GPUs in `/dev` and `/proc`, and runs `nvidia-smi` if there are none.
 
     Args:
-        root: folder that holds `dev` and `proc`; another one than "/" is not asked of `nvidia-smi`.
+        root: folder that holds `dev` and `proc`; "/" by default. `nvidia-smi` is only run for "/".
     """
     root = pathlib.Path(root)
     files = [p for p in (root / "dev").glob("nvidia*") if re.fullmatch(r"nvidia\d+", p.name)]
@@ -51,11 +51,11 @@ def nvidia_gpus(root: str | os.PathLike = "/") -> System:
     names = [_field(path, r"^Model:\s*(.+?)\s*$") for path in sorted(folder.glob("gpus/*/information"))]
     driver = _field(folder / "version", r"Kernel Module.*?\s(\d+\.\d+(?:\.\d+)?)\s")
     known = [name or "an NVIDIA GPU" for name in names]
-    if known:  # a container sees `proc` of its host, and not all of the devices
+    if known:  # a container sees the `proc` of its host, but maybe not the devices
         return System(tuple(known), driver, bool(files))
     if files:
         return System(("an NVIDIA GPU",) * len(files), driver)
-    if str(root) == "/" and shutil.which("nvidia-smi"):  # Windows' Linux has neither
+    if str(root) == "/" and shutil.which("nvidia-smi"):  # Linux on Windows (WSL) has neither
         return _asked()
     return System()
 
@@ -83,15 +83,15 @@ def _asked() -> System:
 def unused_gpu(
     backend: str, system: System | None = None, environment: Mapping[str, str] = os.environ
 ) -> str | None:
-    """Says that there is a GPU which a backend does not see, why, and what to do.
+    """Explains why a backend does not see an NVIDIA GPU of this machine, and what to do about it.
 
     Args:
-        backend: "tensorflow", "jax" or "torch", which sees no GPU.
-        system: what `nvidia_gpus` found; looked for if None.
-        environment: variables of the process.
+        backend: the backend that sees no GPU: "tensorflow", "jax" or "torch".
+        system: GPUs of the machine; None, the default, to look for them with `nvidia_gpus`.
+        environment: environment variables; those of the process by default.
 
     Returns:
-        A few sentences; None where there is no NVIDIA GPU.
+        A few sentences; None if the machine has no NVIDIA GPU.
     """
     system = nvidia_gpus() if system is None else system
     if not system.names:
@@ -104,7 +104,7 @@ def unused_gpu(
 
 
 def is_hidden(backend: str, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether an environment variable keeps a backend off the GPUs."""
+    """Whether an environment variable hides the GPUs from a backend on purpose."""
     if environment.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1"):
         return True
     return backend == "jax" and environment.get("JAX_PLATFORMS", "") == "cpu"

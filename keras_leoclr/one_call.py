@@ -1,4 +1,4 @@
-"""What the commands `leoclr pretrain` and `leoclr evaluate` do, each as one call of Python."""
+"""The commands `leoclr pretrain` and `leoclr evaluate` as Python functions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if typing.TYPE_CHECKING:
     import keras
 
 RUN_OPTIONS = ("overwrite", "override", "verbose", "checkpoint_minutes", "checkpoint_budget", "keep")
-RUN_OPTIONS += ("deterministic", "tensorboard")  # of `training.pretraining.pretrain`
+RUN_OPTIONS += ("deterministic", "tensorboard")  # arguments that `training.pretraining.pretrain` has too
 
 
 def pretrain(
@@ -43,40 +43,46 @@ def pretrain(
     tensorboard: str = "auto",
     **fields: Any,
 ) -> Run:
-    """Pretrains a backbone on pictures, or goes on where an earlier call was interrupted.
+    """Pretrains a backbone on pictures, or resumes an earlier call that was interrupted.
 
-    This is `leoclr pretrain image_folder`: method, size, backbone, batch, epochs, queue and momentum are
-    chosen by the pictures and the computer, and each choice is printed with its reason. Whatever is given as
-    a field stays as it is given. A run that goes on keeps the choices that it began with, and a finished one
-    is returned at once.
+    This does the same as `leoclr pretrain image_folder`. Method, image size, backbone, batch size, epochs,
+    queue and momentum are chosen to suit the pictures and the computer, and each choice is printed with its
+    reason. Settings that you give in `fields` are not changed. A resumed run keeps the settings with which it
+    was started. If the run in `workdir` is finished, it is returned at once.
 
     Args:
-        data: the pictures: whatever `kl.data.load` takes (a folder, a name, a file, a dictionary of arrays);
-            a `Source` or a `tf.data.Dataset` of images, which is trained on; or a dictionary of these by the
-            name of their split, such as `{"train": source, "test": other}`. None for the data set of a
-            recipe that has one. A "test" among objects, with labels, is what the backbone is judged on.
-        workdir: folder for the results of the run.
-        recipe: name of a recipe, see `leoclr recipes`, or a `Recipe` of your own.
-        preset: "full", "smoke" for the same run, small, in under a minute, or another one of the recipe.
-        callbacks: of your own, of Keras, such as those of Weights & Biases or MLflow. They see the model
-            and, in the logs, what the run measures. One that raises an error ends the run after that step
-            with a checkpoint, and the error names it.
-        overwrite: whether a run that is already in `workdir` is deleted.
-        override: whether a run that is already there goes on with other settings, as far as that is safe.
-        verbose: 0 silent, 1 a line that changes where there is a terminal, 2 one line per epoch.
-        checkpoint_minutes: >= 0, from one checkpoint to the next within an epoch.
-        checkpoint_budget: in (0, 1], largest share of the time that checkpoints may take.
-        keep: >= 1, newest checkpoints that are kept, beside the best by kNN.
-        deterministic: ask the backend for the same bits every time.
-        tensorboard: "on", "off", or "auto": write logs if the package tensorboard is there.
+        data: the pictures to train on. They can be anything that `kl.data.load` takes (a folder, the name of
+            a data set, a file, a dictionary of arrays); a `Source` or a `tf.data.Dataset` of images; or a
+            dictionary of these with the splits as keys, such as `{"train": source, "test": other}`. If a
+            dictionary has a split "test" with labels, the backbone is evaluated on it. None for the data set
+            of the recipe.
+        workdir: path of the folder for checkpoints and results of the run.
+        recipe: name of a recipe (`leoclr recipes` lists them), or a `Recipe`; "image_folder" by default.
+        preset: name of a preset of the recipe: "full", the default; "smoke" for a small run of the same kind
+            that takes less than a minute; or another one that the recipe has.
+        callbacks: Keras callbacks of your own, such as those of Weights & Biases or MLflow. They see the
+            model, and the measurements of the run in the logs. If one of them raises an error, the run ends
+            after the current step with a checkpoint and a `CallbackError` that names the callback.
+        overwrite: whether to delete a run that is already in `workdir`; False by default.
+        override: whether to resume a run in `workdir` although the settings are different now, as far as that
+            is safe; False by default.
+        verbose: 0 for no output, 1 (the default) for a line that changes, on a terminal, 2 for one line per
+            epoch.
+        checkpoint_minutes: >= 0, minutes between two checkpoints within an epoch; 10 by default.
+        checkpoint_budget: in (0, 1], largest share of the time that checkpoints may take; 0.02 by default.
+        keep: >= 1, how many of the newest checkpoints are kept, besides the best one by kNN; 3 by default.
+        deterministic: whether to ask the backend for operations that give the same bits every time, which
+            can be slower; False by default.
+        tensorboard: whether to write logs for TensorBoard: "on", "off", or "auto", the default, to write them
+            if the package tensorboard is installed.
         **fields: settings of `Recipe` by name, such as `epochs=100` or `method="leoclr"`.
 
     Returns:
-        The run: `run.results`, `run.backbone()`, `run.report`, `run.path`.
+        The run, with `run.results`, `run.backbone()`, `run.report` and `run.path`.
 
     Raises:
-        ValueError: for a field that there is not, with near ones, or a value that is not allowed; for
-            pictures that cannot be used.
+        ValueError: if a setting does not exist (the message suggests similar names), if its value is not
+            allowed, or if the pictures cannot be used.
         ChangedRecipeError: if `workdir` holds a run with other settings.
         CallbackError: if one of the callbacks has raised an error.
 
@@ -116,26 +122,29 @@ def evaluate(
     verbose: bool = True,
     **settings: Any,
 ) -> dict[str, float]:
-    """Judges a backbone on pictures with labels, as `leoclr evaluate` does.
+    """Evaluates a backbone on pictures with labels, as `leoclr evaluate` does.
 
     Args:
-        run_or_backbone: a `Run` or the folder of one; the path of a `.keras` file or of torch weights; or a
-            Keras model (B, H, W, C) -> (B, features), also a `LeOCLR`, whose backbone is judged.
-        data: the pictures, as `pretrain` takes them, with a split to fit classifiers to and one to judge on
-            ("train" and "test", or as `train_split` and `test_split` say). None for those of the run.
-        suite: one or several of `evaluation.EVALUATORS`, or "all".
-        workdir: folder for `results.jsonl` and what belongs to it; by default that of the run, and none for
-            a backbone.
-        cache: whether features are kept in the folder.
-        verbose: whether to print scores and show progress.
-        **settings: of `evaluation.RunEvaluation` (`image_size`, `mean`, `max_images`, `subject`, ...) and of
-            `evaluation.SuiteOptions` (`k`, `draws`, `per_class`, ...).
+        run_or_backbone: a `Run` or the path of its folder; the path of a `.keras` file or of torch weights;
+            or a Keras model (B, H, W, C) -> (B, features). Of a `LeOCLR`, the backbone is evaluated.
+        data: pictures with labels, as `pretrain` takes them, with a split on which classifiers are trained
+            and a split on which they are tested. The splits are "train" and "test", unless the settings
+            `train_split` and `test_split` name others. None, the default, for the data of the run.
+        suite: one or several names of `evaluation.EVALUATORS`, or "all"; kNN, linear probe and linear probe
+            with few labels by default.
+        workdir: path of the folder for `results.jsonl` and other files of the results. By default the folder
+            of the run; for a backbone no files are written.
+        cache: whether to keep features in the folder, so that they are computed only once; True by default.
+        verbose: whether to print scores and show the progress; True by default.
+        **settings: settings of `evaluation.RunEvaluation` (`image_size`, `mean`, `max_images`, `subject`,
+            ...) and of `evaluation.SuiteOptions` (`k`, `draws`, `per_class`, ...).
 
     Returns:
-        `{"knn/top1": 0.8, "linear/top1": ...}`; of several measurements with one name the last.
+        `{"knn/top1": 0.8, "linear/top1": ...}`; of several measurements with the same name, the last one.
 
     Raises:
-        ValueError: for an evaluation or a setting that there is not, with near ones, or if `data` are needed.
+        ValueError: if an evaluation or a setting does not exist (the message suggests similar names), or if
+            `data` are missing.
 
     Example:
         ```python
@@ -162,7 +171,7 @@ def evaluate(
     path = None if is_model else pathlib.Path(os.fspath(run_or_backbone))
     of_run = path is not None and path.is_dir()
     if of_run and not RunFolder(path).holds_run:
-        Run(path)  # says what is missing
+        Run(path)  # raises an error that says what is missing
     dataset, images = (None, None) if data is None else named(data)
     if dataset is not None and images is None:
         options["dataset"] = dataset
@@ -192,7 +201,7 @@ def evaluate(
 
 
 def _recipe_module(recipe: str | Recipe) -> Any:
-    """The module of a recipe, or what stands for one."""
+    """Returns the module of a recipe by its name; for a `Recipe`, an object that holds it like a module."""
     if isinstance(recipe, Recipe):
         return types.SimpleNamespace(RECIPE=recipe)
     from keras_leoclr.commands.recipes import PACKAGE, recipe_names
@@ -213,7 +222,7 @@ def _known(argument: str, name: Any, names: Iterable[str], what: str = "") -> No
 
 
 def _fields(fields: dict[str, Any], kind: type, call: str) -> dict[str, Any]:
-    """Settings as a recipe holds them: tuples for lists, text for paths."""
+    """Checks the names of settings; converts lists to tuples and paths to text, as a recipe needs them."""
     hints = typing.get_type_hints(kind)
     made = {}
     for name, value in fields.items():

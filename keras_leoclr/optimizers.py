@@ -1,4 +1,4 @@
-"""Optimizers that Keras lacks."""
+"""Optimizers that Keras does not have: SGD with coupled weight decay, and LARS."""
 
 from __future__ import annotations
 
@@ -23,15 +23,23 @@ class SGD(keras.optimizers.SGD):
     ```
 
     Keras' own `weight_decay` is decoupled (`w -= learning_rate * weight_decay * w`) and does not pass
-    through the momentum: at momentum 0.9 it is about ten times weaker. Keras also keeps the learning
-    rate inside of the buffer, which differs from the above while the learning rate changes.
+    through the momentum: at momentum 0.9 it is about ten times weaker. Keras also multiplies by the learning
+    rate before the momentum buffer, which gives another update while the learning rate changes.
 
     Args:
-        learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
-        momentum: in [0, 1].
-        nesterov: whether to look ahead.
-        weight_decay: >= 0; applies to every variable that `exclude_from_weight_decay` does not name.
+        learning_rate: a number, or a `keras.optimizers.schedules.LearningRateSchedule`; 0.03 by default.
+        momentum: in [0, 1]; 0 by default.
+        nesterov: whether to use Nesterov momentum; False by default.
+        weight_decay: >= 0, 0 by default. It applies to every variable that `exclude_from_weight_decay` does
+            not name.
+        name: name of the optimizer.
         **kwargs: other arguments of `keras.optimizers.SGD`.
+
+    Example:
+        ```python
+        optimizer = SGD(0.03, momentum=0.9, weight_decay=1e-4)
+        optimizer.exclude_from_weight_decay(max_rank=1)  # biases, and BatchNorm's gamma and beta
+        ```
     """
 
     def __init__(
@@ -45,7 +53,7 @@ class SGD(keras.optimizers.SGD):
     ):
         if not weight_decay >= 0:
             raise ValueError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay}")
-        # the base class would apply a weight decay of its own
+        # `weight_decay` is not passed on, because the base class would apply its decoupled decay as well.
         super().__init__(
             learning_rate=learning_rate,
             momentum=momentum,
@@ -64,16 +72,16 @@ class SGD(keras.optimizers.SGD):
         var_names: Sequence[str] | None = None,
         max_rank: int | None = None,
     ) -> None:
-        """Names the variables that do not decay. Must be called before the first step.
+        """Excludes variables from the weight decay. It must be called before the first step.
 
         Args:
-            var_list: variables. They are not saved with the optimizer; names and rank are.
+            var_list: variables to exclude. They are not saved with the optimizer, unlike names and rank.
             var_names: strings; a variable with one of them in its name is excluded.
-            max_rank: variables with at most so many axes are excluded. 1 excludes biases and
-                BatchNorm's gamma and beta.
+            max_rank: variables with at most this number of axes are excluded. 1 excludes biases, and gamma
+                and beta of BatchNorm.
 
         Raises:
-            ValueError: if the optimizer has taken a step already.
+            ValueError: if the optimizer has already been built, as it is by the first step.
         """
         super().exclude_from_weight_decay(var_list, var_names)
         self._excluded_names = list(var_names or [])
@@ -98,11 +106,12 @@ class SGD(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         learning_rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(gradient, variable.dtype)
-        # What does not need the gradient waits for it: TensorFlow would compute it when the step begins,
-        # and hold copies of weights and momentum until the gradient is there.
+        # `after` makes operations wait for the gradient that do not depend on it. TensorFlow would compute
+        # them at the beginning of the step, and keep copies of weights and momentum until the gradient is
+        # known.
         if self.coupled_weight_decay and self._use_weight_decay(variable):
-            # Of three summands TensorFlow makes an accumulator, whose zeros it keeps as a constant of the
-            # graph: as much memory as the weights. It leaves a difference as it is.
+            # A difference and not a sum: TensorFlow turns a sum of three terms into an accumulator, and keeps
+            # its zeros as a constant of the graph, which takes as much memory as the weights.
             step = step - -self.coupled_weight_decay * after(gradient, variable)
         if self.momentum:
             buffer = self.momentums[self._get_variable_index(variable)]
@@ -139,16 +148,17 @@ class LARS(SGD):
     w = w - buffer
     ```
 
-    Variables that `exclude_from_weight_decay` names neither decay nor are scaled, as is usual for biases
-    and BatchNorm (`max_rank=1`). Where `w` or the gradient is zero, the scale is 1: by the formula a
-    variable that starts at zero would never move.
+    Variables that `exclude_from_weight_decay` names have no weight decay and their step is not scaled, as is
+    usual for biases and BatchNorm (`max_rank=1`). If `w` or the gradient is zero, the scale is 1: with the
+    formula, a variable that starts at zero would never change.
 
     Args:
-        learning_rate: a number or a `keras.optimizers.schedules.LearningRateSchedule`.
-        momentum: in [0, 1].
-        weight_decay: >= 0.
-        trust_coefficient: > 0, eta of the paper.
-        **kwargs: other arguments of `keras.optimizers.SGD`, but for `nesterov`.
+        learning_rate: a number, or a `keras.optimizers.schedules.LearningRateSchedule`; 0.3 by default.
+        momentum: in [0, 1]; 0.9 by default.
+        weight_decay: >= 0; 1e-4 by default.
+        trust_coefficient: > 0, called eta in the paper; 0.001 by default.
+        name: name of the optimizer.
+        **kwargs: other arguments of `keras.optimizers.SGD`, except `nesterov`.
     """
 
     def __init__(

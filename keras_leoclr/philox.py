@@ -1,8 +1,8 @@
-"""TensorFlow's stateless random numbers by NumPy, to the bit: Philox 4x32-10 (Salmon et al., SC 2011).
+"""TensorFlow's stateless random numbers in NumPy, bit for bit: Philox 4x32-10 (Salmon et al., SC 2011).
 
-`uniform`, `split`, `fold_in` and `shuffled` return what `tf.random.stateless_uniform`, `tf.random.split`,
-`tf.random.fold_in` and `tf.random.experimental.stateless_shuffle` return, so that a seed means the same where
-TensorFlow is not installed.
+`uniform`, `split`, `fold_in` and `shuffled` return the same as `tf.random.stateless_uniform`,
+`tf.random.split`, `tf.random.fold_in` and `tf.random.experimental.stateless_shuffle`, so that a seed gives
+the same numbers where TensorFlow is not installed.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ _SCRAMBLE = 0x3EC8F720, 0x02461E29  # the key with which TensorFlow turns a seed
 
 
 def uniform(shape: Sequence[int], seed: Any) -> np.ndarray:
-    """Uniform numbers in [0, 1), float32.
+    """Draws uniform numbers in [0, 1), float32.
 
     Args:
-        shape: of the result.
+        shape: shape of the result.
         seed: (2,) int32 or int64 array.
     """
     drawn = words(math.prod(shape), seed)
-    # 23 random bits are the mantissa of a number in [1, 2)
+    # 23 random bits become the mantissa of a number in [1, 2), from which 1 is subtracted.
     return ((drawn & np.uint32(0x7FFFFF)) | np.uint32(0x3F800000)).view(np.float32).reshape(shape) - 1
 
 
 def split(seed: Any, number: int = 2) -> np.ndarray:
-    """Seeds (number, 2), of the seed's type, which are independent of each other.
+    """Makes seeds that are independent of each other, as an array (number, 2) of the seed's type.
 
     Args:
         seed: (2,) int32 or int64 array.
-        number: how many.
+        number: number of new seeds; 2 by default.
     """
     return _integers((number, 2), seed, np.asarray(seed).dtype)
 
 
 def fold_in(seed: Any, data: Any) -> np.ndarray:
-    """A seed (2,) that depends on a seed and on an integer, of the type of the integer.
+    """Makes a seed (2,) from a seed and an integer; it has the type of the integer.
 
     Args:
         seed: (2,) int32 or int64 array.
@@ -54,16 +54,16 @@ def fold_in(seed: Any, data: Any) -> np.ndarray:
 
 
 def shuffled(count: int, seed: Any) -> np.ndarray:
-    """The numbers from 0 to `count` - 1 in a random order, (count,) int64.
+    """Returns the numbers from 0 to `count` - 1 in random order, (count,) int64.
 
     Args:
-        count: >= 0.
+        count: >= 0, how many numbers.
         seed: (2,) int32 or int64 array.
     """
     order = list(range(count))
     if count < 2:
         return np.array(order, np.int64)
-    # each place takes one of itself and those behind it, with a word of its own
+    # Fisher-Yates shuffle: each place is swapped with itself or a random later place.
     steps = words(count - 1, seed) % np.arange(count, 1, -1, dtype=np.uint32)
     for place, step in enumerate(steps.tolist()):
         order[place], order[place + step] = order[place + step], order[place]
@@ -71,7 +71,7 @@ def shuffled(count: int, seed: Any) -> np.ndarray:
 
 
 def _integers(shape: Sequence[int], seed: Any, dtype: np.dtype) -> np.ndarray:
-    """Integers from the whole range of a type."""
+    """Draws integers from the whole range of a type."""
     dtype = np.dtype(dtype)
     if dtype not in (np.int32, np.int64):
         raise TypeError(f"seeds must be int32 or int64. Received: {dtype}")
@@ -83,13 +83,12 @@ def _integers(shape: Sequence[int], seed: Any, dtype: np.dtype) -> np.ndarray:
 
 
 def words(count: int, seed: Any) -> np.ndarray:
-    """Random words of 32 bits, (count,) uint32; the first of a longer array are those of a shorter one.
+    """Draws random words of 32 bits, (count,) uint32; a larger `count` only adds words at the end.
 
     Args:
-        count: how many.
+        count: number of words.
         seed: (2,) int32 or int64 array.
     """
-    # of the blocks of four whose counters follow each other
     seed = np.asarray(seed)
     if seed.shape != (2,) or seed.dtype not in (np.int32, np.int64):
         raise ValueError(f"`seed` must be two int32 or int64 numbers. Received: seed={seed!r}")
@@ -104,7 +103,7 @@ def words(count: int, seed: Any) -> np.ndarray:
 
 
 def _philox(counter: list[np.ndarray], key: tuple[int, int]) -> list[np.ndarray]:
-    """Ten rounds over four words, each an array of 32-bit numbers."""
+    """Applies the ten rounds of Philox to four words, each of which is an array of 32-bit numbers."""
     a, b, c, d = (word.astype(np.uint64) for word in counter)
     for step in range(10):
         keys = [np.uint64((k + step * constant) % 2**32) for k, constant in zip(key, _KEY_STEPS, strict=True)]

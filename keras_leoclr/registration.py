@@ -1,8 +1,8 @@
 """Makes Keras find the classes of this package by their registered names, without importing any of them.
 
 `keras.saving.load_model` looks up a class such as `keras_leoclr>LeOCLR` in a dictionary of Keras. A class
-that is imported on demand is not in there, so a placeholder stands for it, whose `from_config` imports the
-class.
+that is only imported on demand is not in this dictionary. A placeholder is registered in its place, and the
+`from_config` of the placeholder imports the class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 PACKAGE = "keras_leoclr"
 
-# Module or package that has a class which is registered with Keras, by the name of the class.
+# Name of a class that is registered with Keras -> module or package that holds it.
 REGISTERED = {
     "CosineMomentum": "schedules",
     "CropToOriginalViews": "views",
@@ -32,7 +32,7 @@ REGISTERED = {
 
 
 def register() -> None:
-    """Registers a placeholder for every class: now if Keras is imported already, otherwise once it is."""
+    """Registers a placeholder for every class: now if Keras is imported already, else when it will be."""
     if "keras" in sys.modules:
         _add_placeholders()
     elif not any(isinstance(finder, _AfterKeras) for finder in sys.meta_path):
@@ -46,7 +46,7 @@ def _add_placeholders() -> None:
 
 
 def _placeholder(name: str, module: str) -> type:
-    """A class that makes objects of the class that it stands for."""
+    """Makes a placeholder for a class; calling it or its `from_config` makes objects of the real class."""
 
     def real() -> Any:
         return getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
@@ -62,9 +62,10 @@ def _placeholder(name: str, module: str) -> type:
 
 
 class _AfterKeras:
-    """A finder of modules that finds nothing by itself, and registers when Keras has been imported.
+    """An import hook that registers the placeholders as soon as Keras has been imported.
 
-    It stays until then: a program may ask where Keras is, or fail to import it, before it imports it.
+    It leaves the search for modules to the other finders, and is removed only after Keras was imported: a
+    program may ask where Keras is installed, or fail to import it, before it imports it successfully.
     """
 
     _asking = False
@@ -74,7 +75,7 @@ class _AfterKeras:
     ) -> importlib.machinery.ModuleSpec | None:
         if name != "keras" or self._asking:
             return None
-        self._asking = True  # the other finders are asked
+        self._asking = True  # `find_spec` asks all finders, and this one must not answer again
         try:
             spec = importlib.util.find_spec(name)
         finally:

@@ -1,4 +1,4 @@
-"""The path of `Results` in version 0.1; it is `keras_leoclr.runs.results` now."""
+"""Keeps the import path of `Results` from version 0.1; the class is in `keras_leoclr.runs.results` now."""
 
 from keras_leoclr.runs.results import Results
 

@@ -1,4 +1,4 @@
-"""`Run`: what lies in the folder of a run, as one object."""
+"""`Run`: one object that gives access to everything in the folder of a run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """A run that is finished, under way or interrupted; it is read anew from its files at every question.
+    """A run that is finished, under way or interrupted; every property reads the files of the run anew.
 
     Args:
-        path: folder of the run. A `Run` can be given wherever a function takes the path of one.
+        path: path of the folder of the run. A `Run` can be passed to all functions that take such a path.
 
     Attributes:
-        path: the folder.
+        path: path of the folder.
 
     Raises:
         FileNotFoundError: if the folder holds no run.
@@ -52,19 +52,19 @@ class Run:
         return f"Run({os.fspath(self.path)!r})"
 
     def __str__(self) -> str:
-        """The state of the run, and the table of its accuracies."""
+        """Returns the state of the run and the table of its accuracies."""
         return f"{self.path}: {self.state}\n{self.table()}"
 
     @property
     def state(self) -> str:
-        """Where the run is: "finished", "training", "stopped", "failed", ..., see `leoclr watch`."""
+        """State of the run, such as "finished", "training", "stopped" or "failed", see `leoclr watch`."""
         return read_status(self.path)["state"]
 
     @property
     def results(self) -> dict[str, float]:
-        """What was measured, by subject and name: `{"pretrained/linear/top1": 0.8, "random/knn/top1": ...}`.
+        """Scores by subject and name, such as `{"pretrained/linear/top1": 0.8, "random/knn/top1": ...}`.
 
-        Of several measurements with one name it is the last. `lines` has all of them.
+        Of several measurements with the same name, this is the last one. `lines` has all of them.
         """
         from keras_leoclr.training.judging import final_scores
 
@@ -72,17 +72,17 @@ class Run:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        """The lines of `results.jsonl`, each with its protocol and, where there is one, its interval."""
+        """The lines of `results.jsonl`, each with its protocol and, if any, its confidence interval."""
         return self._folder.results.read([])
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The settings of the run by name, also those that were chosen."""
+        """The settings of the run by name, including those that were chosen automatically."""
         return self._folder.recipe()
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """A dictionary for each epoch with the means of `history.csv`; what was not measured is left out."""
+        """For each epoch a dictionary with the values of `history.csv`; missing values are left out."""
         path = self._folder.history_file
         if not path.is_file():
             return []
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def report(self) -> pathlib.Path:
-        """Path of `report.html`; the page is written where it is missing."""
+        """Path of `report.html`; the page is written if it is missing."""
         path = self._folder.report_file
         if not path.is_file():
             from keras_leoclr import report
@@ -103,7 +103,7 @@ class Run:
         return path
 
     def table(self) -> str:
-        """The accuracies on the test images as plain text, a line for each subject."""
+        """Returns the accuracies on the test images as plain text, with a line for each subject."""
         from keras_leoclr import report
 
         return report.table(self.lines)
@@ -111,12 +111,13 @@ class Run:
     def backbone(
         self, encoder: str = "query", projection: bool = False, normalization: bool | None = None
     ) -> keras.Model:
-        """The backbone of a finished run, which takes raw images in [0, 255].
+        """Loads the backbone of a finished run, which takes raw images in [0, 255].
 
         Args:
-            encoder: "query", or "key" for the moving average.
-            projection: whether the projection head follows.
-            normalization: False for one of normalised images, see `backbones.load`.
+            encoder: "query", the default, or "key" for the moving average.
+            projection: whether the model includes the projection head; False by default.
+            normalization: False for a backbone that takes normalised images, see `backbones.load`; None by
+                default.
 
         Returns:
             A functional model (B, H, W, C) -> (B, features).

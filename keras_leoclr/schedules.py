@@ -12,12 +12,12 @@ from keras import ops
 class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
     """Momentum that rises along a cosine (BYOL, arXiv 2006.07733, section 3.3).
 
-    `m(step) = end - (end - start) * (cos(pi * step / steps) + 1) / 2`, and `end` afterwards.
+    `m(step) = end - (end - start) * (cos(pi * step / steps) + 1) / 2`, and `end` after the last of the steps.
 
     Args:
-        start: momentum of the first step, in [0, 1].
-        steps: training steps until `end`, >= 1.
-        end: momentum from then on, in [start, 1].
+        start: momentum at the first step, in [0, 1].
+        steps: >= 1, number of training steps until the momentum is `end`.
+        end: final momentum, in [start, 1]; 1 by default.
 
     Example:
         ```python

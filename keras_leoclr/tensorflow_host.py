@@ -1,7 +1,6 @@
-"""TensorFlow on the host: it reads and decodes images and makes views, whatever backend trains.
+"""TensorFlow on the host, where it reads and decodes images and makes views for every backend.
 
-Modules that cannot do without TensorFlow take `tf` from here; everything else of the package works where
-TensorFlow is not installed.
+Modules that need TensorFlow import `tf` from here. All other modules of the package work without TensorFlow.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 
-import keras  # before TensorFlow: where Keras does not work, its error says more
+import keras  # before TensorFlow: if Keras cannot be imported, its own error message says more
 
 try:
     import tensorflow as tf
@@ -24,27 +23,27 @@ __all__ = ["tf"]
 
 
 def _keep_off_accelerators() -> None:
-    """Hides GPUs from TensorFlow where JAX or torch trains.
+    """Hides the GPUs from TensorFlow if the backend is JAX or torch.
 
-    TensorFlow needs the CPU only there, and it would reserve the memory of every GPU that it sees.
+    TensorFlow then needs only the CPU, but would reserve the memory of every GPU that it sees.
     """
     try:
         tf.config.set_visible_devices([], "GPU")
-    except RuntimeError as error:  # devices are in use already: too late, and the user's choice
+    except RuntimeError as error:  # TensorFlow already uses its devices, so the program has chosen them
         warnings.warn(f"TensorFlow keeps its GPUs: {error}", stacklevel=2)
 
 
 def _take_memory_as_needed() -> None:
-    """Has TensorFlow take the memory of GPUs as it needs it, where it would take all of it at its start.
+    """Makes TensorFlow reserve memory of the GPUs only as it needs it, instead of all memory at the start.
 
-    The environment variable TF_FORCE_GPU_ALLOW_GROWTH, if it is set, decides instead.
+    If the environment variable TF_FORCE_GPU_ALLOW_GROWTH is set, it decides instead.
     """
     if "TF_FORCE_GPU_ALLOW_GROWTH" in os.environ:
         return
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-    except (RuntimeError, ValueError):  # in use already, or divided into logical devices: the user's choice
+    except (RuntimeError, ValueError):  # the program already uses the GPUs, or has divided them by itself
         pass
 
 

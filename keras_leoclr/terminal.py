@@ -1,6 +1,6 @@
 """Progress of long work: a bar or a line that changes on a terminal, plain lines in a pipe or a file.
 
-Neither Keras nor rich is imported before something is drawn on a terminal.
+Keras is not imported here, and rich only when something is drawn on a terminal.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any, TextIO, TypeVar
 
 Item = TypeVar("Item")
 
-SILENT = 1.0  # seconds after which a bar appears; shorter work shows nothing
-REDRAWN = 0.1  # seconds from one drawing of a bar to the next
-PLAIN_SECONDS, PLAIN_SHARE = 30.0, 0.1  # a plain line is printed when both have passed since the last one
-BAR_WIDTHS = (40, 22, 12)  # the first one that leaves room for the text; a text that fills the line has none
+SILENT = 1.0  # seconds after which a bar appears; for shorter work nothing is shown
+REDRAWN = 0.1  # shortest time between two drawings of a bar, in seconds
+# A plain line is printed when this time and this share of the work have both passed since the last line.
+PLAIN_SECONDS, PLAIN_SHARE = 30.0, 0.1
+BAR_WIDTHS = (40, 22, 12)  # the first width that leaves room for the text is used; else there is no bar
 
 
 def duration(seconds: float | None) -> str:
-    """Such as "35 s", "4 min", "1 h 20 min" or "3 d 4 h"; "?" for None."""
+    """Returns a time in words, such as "35 s", "4 min", "1 h 20 min" or "3 d 4 h"; "?" for None."""
     if seconds is None:
         return "?"
     if seconds < 90:
@@ -38,25 +39,34 @@ def duration(seconds: float | None) -> str:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether lines of a stream can be redrawn."""
+    """Whether a stream is a terminal on which lines can be redrawn."""
     if stream is None or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
         return False
     try:
         return stream.isatty()
-    except (AttributeError, ValueError):  # not a file, or one that is closed
+    except (AttributeError, ValueError):  # the stream is not a file, or it is closed
         return False
 
 
 class Live:
-    """Text that changes in place on a terminal; elsewhere only the lines that stay are printed.
+    """Text that changes in place on a terminal; in pipes and files only the lines that stay are printed.
 
-    What other code prints to the same terminal meanwhile appears above it. Colours follow `NO_COLOR`.
+    Text that other code prints to the terminal in the meantime appears above it. The environment variable
+    `NO_COLOR` switches colours off.
 
     Args:
-        stream: where to write; standard output, as it is at the first call, by default.
+        stream: text stream to write to; by default standard output.
+
+    Example:
+        ```python
+        live = Live()
+        for number in range(100):
+            live.show(f"{number} of 100 done", share=number / 100)
+        live.say("All done.")
+        ```
     """
 
-    _on_screen: Live | None = None  # a terminal shows one at a time; the last one that was shown
+    _on_screen: Live | None = None  # the object that is on the screen; there is at most one
 
     def __init__(self, stream: TextIO | None = None):
         self._given = stream
@@ -64,35 +74,36 @@ class Live:
 
     @property
     def stream(self) -> TextIO | None:
-        """Where this writes."""
+        """The text stream to which this object writes."""
         stream = self._given or sys.stdout
-        return getattr(stream, "rich_proxied_file", stream)  # while rich redirects it
+        return getattr(stream, "rich_proxied_file", stream)  # the original stream, while rich redirects it
 
     @property
     def is_terminal(self) -> bool:
-        """Whether `show` shows anything."""
+        """Whether the stream is a terminal; otherwise `show` does nothing."""
         return is_terminal(self.stream)
 
     def show(self, text: str, share: float | None = None) -> None:
-        """Replaces what is shown.
+        """Replaces the text that is shown.
 
         Args:
-            text: a line, which is cut where the terminal ends, or several, which are wrapped there.
-            share: what is done of all, in [0, 1], drawn as a bar in front of the text if there is room.
+            text: one line, which is cut at the width of the terminal, or several lines, which are wrapped.
+            share: share of the work that is done, in [0, 1]. It is drawn as a bar in front of the text if
+                there is room; None, the default, for no bar.
         """
         if self.is_terminal:
             self._draw(_with_bar(text, share, shutil.get_terminal_size().columns))
 
     def say(self, text: str) -> None:
-        """Prints lines that stay, in place of what is shown."""
+        """Prints lines that stay, and removes the text that is shown."""
         self.close()
         print(text, file=self.stream, flush=True)
 
     def close(self, keep: bool = False) -> None:
-        """Ends the text that changes, so that what is printed next stands on its own; also after an error.
+        """Ends the text that changes, so that later output starts on a new line; call it after errors too.
 
         Args:
-            keep: leave what was shown last on the screen.
+            keep: whether the last text stays on the screen; False by default.
         """
         if self._drawn is not None:
             drawn, self._drawn = self._drawn, None
@@ -113,18 +124,18 @@ class Live:
             self._drawn = RichLive(
                 console=console,
                 auto_refresh=False,
-                redirect_stdout=own and is_terminal(sys.stdout),  # a pipe keeps what is printed to it
+                redirect_stdout=own and is_terminal(sys.stdout),  # output to a pipe must not be redirected
                 redirect_stderr=own and is_terminal(sys.stderr),
             )
             self._drawn.start()
-            console.show_cursor(True)  # an interrupted caller would leave it hidden
+            console.show_cursor(True)  # rich hides the cursor, and it would stay hidden after an interrupt
             Live._on_screen = self
         self._drawn.update(renderable, refresh=True)
 
 
 @atexit.register
 def _close() -> None:
-    """Leaves the terminal in order where a caller was interrupted."""
+    """Restores the terminal when the program ends, also if the caller was interrupted."""
     if Live._on_screen is not None:
         Live._on_screen.close(keep=True)
 
@@ -144,17 +155,25 @@ def _with_bar(text: str, share: float | None, columns: int, known: bool = True) 
 
 
 class Bar:
-    """Shows how much of some work is done, once it has taken longer than a second.
+    """Shows how much of some work is done, if it takes longer than a second.
 
-    On a terminal a bar. Elsewhere a line whenever another tenth is done and half a minute has passed, and one
-    at the end. On standard error by default, so that what a program prints can be read by another one.
+    On a terminal it is a progress bar. In a pipe or a file, a line is printed whenever another tenth is done
+    and half a minute has passed, and one at the end. The default is standard error, so that another program
+    can read the standard output.
 
     Args:
-        total: number of items; None if it is not known.
-        text: what is done, such as "Headers".
-        unit: what is counted, in the plural.
-        shown: False shows nothing at all.
-        stream: where to write; standard error by default.
+        total: number of items; None, the default, if it is not known.
+        text: name of the work, such as "Headers"; "" by default.
+        unit: name of the items, in the plural; "items" by default.
+        shown: whether anything is shown; True by default.
+        stream: text stream to write to; standard error by default.
+
+    Example:
+        ```python
+        with Bar(1000, "Headers", "files") as bar:
+            for _ in range(1000):
+                bar.advance()
+        ```
     """
 
     def __init__(
@@ -174,11 +193,11 @@ class Bar:
         self._due = self._began + SILENT
 
     def update(self, count: int, note: str = "") -> None:
-        """Says how many items are done.
+        """Tells the bar how many items are done.
 
         Args:
-            count: of all, not of those since the last call.
-            note: what else is known, such as "loss 0.51".
+            count: number of items that are done in total, not since the last call.
+            note: further text to show, such as "loss 0.51"; "" by default.
         """
         self.count, self.note = count, note
         now = time.monotonic()
@@ -192,14 +211,14 @@ class Bar:
             self._live.say(self._line(now))
 
     def advance(self, count: int = 1) -> None:
-        """Says that more items are done."""
+        """Tells the bar that `count` more items are done."""
         self.update(self.count + count)
 
     def close(self, complete: bool = True) -> None:
         """Ends the bar.
 
         Args:
-            complete: whether all is done; where there is no terminal, a last line then says so.
+            complete: whether all items are done, True by default. In a pipe or a file, a last line says so.
         """
         now = time.monotonic()
         if self.shown and now - self._began >= SILENT:
@@ -248,15 +267,15 @@ def progress(
     shown: bool = True,
     stream: TextIO | None = None,
 ) -> Iterator[Item]:
-    """The items, with a `Bar` of how many were taken.
+    """Yields the items, and shows a `Bar` with the number of items that were taken.
 
     Args:
-        items: anything.
-        total: number of them; None if it is not known.
-        text: what is done with them, such as "Headers".
-        unit: what is counted, in the plural.
-        shown: False shows nothing at all.
-        stream: where to write; standard error by default.
+        items: an iterable of any objects.
+        total: number of items; None, the default, if it is not known.
+        text: name of the work, such as "Headers"; "" by default.
+        unit: name of the items, in the plural; "items" by default.
+        shown: whether anything is shown; True by default.
+        stream: text stream to write to; standard error by default.
     """
     with Bar(total, text, unit, shown, stream) as bar:
         for item in items:

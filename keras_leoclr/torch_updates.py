@@ -1,7 +1,7 @@
-"""Updates of many variables at once on torch, where each operation on a variable is a launch of its own.
+"""Updates of many variables at once on torch, where each operation on a variable launches a GPU kernel.
 
-torch's `_foreach` operations take lists of tensors: on a GPU a list is a few launches instead of one for each
-tensor. The formulas are those of `optimizers.py` and `encoders.py`, in the same order of operations.
+torch's `_foreach` operations take lists of tensors, and launch a few kernels for a list instead of one for
+each tensor. The formulas are those of `optimizers.py` and `encoders.py`, in the same order of operations.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 
 def moving_average(keys: Sequence[Any], queries: Sequence[Any], momentum: Any) -> None:
-    """`k = momentum * k + (1 - momentum) * q` for every pair of variables.
+    """Computes `k = momentum * k + (1 - momentum) * q` for every pair of variables.
 
     Args:
-        keys: Keras variables, which change.
-        queries: Keras variables of the same shapes.
+        keys: Keras variables k, which are changed.
+        queries: Keras variables q of the same shapes.
         momentum: () tensor.
     """
     import torch
@@ -36,16 +36,16 @@ def sgd(
     nesterov: bool,
     weight_decay: float,
 ) -> None:
-    """One step of `optimizers.SGD` for all variables; see there.
+    """Takes one step of `optimizers.SGD` for all variables; the formula is in its docstring.
 
     Args:
         gradients: tensors, one for each variable.
-        variables: Keras variables.
-        buffers: Keras variables of the momentum; empty without momentum.
-        decays: whether a variable decays.
+        variables: Keras variables, which are changed.
+        buffers: Keras variables of the momentum, which are changed; empty without momentum.
+        decays: for each variable, whether weight decay applies to it.
         learning_rate: () tensor.
         momentum: in [0, 1].
-        nesterov: whether to look ahead.
+        nesterov: whether to use Nesterov momentum.
         weight_decay: >= 0.
     """
     import torch
@@ -70,7 +70,7 @@ def lars(
     trust_coefficient: float,
     weight_decay: float,
 ) -> None:
-    """One step of `optimizers.LARS` for all variables; see there, and `sgd` for the arguments."""
+    """Takes one step of `optimizers.LARS` for all variables; the arguments are those of `sgd`."""
     import torch
 
     with torch.no_grad():
@@ -100,12 +100,12 @@ def _values(variables):
 
 
 def _as(gradients, weights):
-    """The gradients in the types of the weights."""
+    """Converts the gradients to the types of the weights."""
     return [gradient.to(weight.dtype) for gradient, weight in zip(gradients, weights, strict=True)]
 
 
 def _with_decay(gradients, weights, decays, weight_decay):
-    """`gradient + weight_decay * w` for the variables that decay, and the gradient of the others."""
+    """Returns `gradient + weight_decay * w` for variables with weight decay, else the gradient."""
     import torch
 
     decayed = [number for number, decay in enumerate(decays) if decay and weight_decay]

@@ -1,4 +1,4 @@
-"""A backbone in the formats of other runtimes, each compared with Keras on real images before it is kept."""
+"""Exports a backbone to other formats, and compares each export with Keras before it is kept."""
 
 from keras_leoclr import lazy
 

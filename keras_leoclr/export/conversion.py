@@ -1,4 +1,4 @@
-"""Writing a backbone in a format, and what is said where that fails."""
+"""Converts a backbone to another format, and explains errors of the converters."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ from keras_leoclr.export.formats import FORMATS
 
 
 class ExportError(ValueError):
-    """A format that could not be written, or whose features are not those of Keras. Nothing was left."""
+    """The export failed, or its features differ from those of Keras. The incomplete file was removed."""
 
 
 def make(backbone: keras.Model, path: pathlib.Path, format: str) -> None:
-    """Writes a backbone in a format to a path that does not exist.
+    """Writes a backbone in another format.
+
+    Args:
+        backbone: a built Keras model.
+        path: path of the new file or folder, which must not exist.
+        format: a name in `FORMATS`.
 
     Raises:
-        ExportError: if the format cannot be written here.
+        ExportError: if the format cannot be written by this version of Keras on this backend.
         ImportError: if a package is missing.
     """
     kind = FORMATS[format]
@@ -48,14 +53,14 @@ def make(backbone: keras.Model, path: pathlib.Path, format: str) -> None:
 
 @keras.saving.register_keras_serializable("keras_leoclr")
 class _ErrorFunctionGELU(keras.layers.Layer):
-    """`0.5 x (1 + erf(x / sqrt(2)))`: GELU by an operation that ONNX has; TensorFlow's uses erfc."""
+    """GELU as `0.5 x (1 + erf(x / sqrt(2)))`: ONNX has erf, but not the erfc that TensorFlow's GELU uses."""
 
     def call(self, x):
         return 0.5 * x * (1.0 + keras.ops.erf(x / math.sqrt(2.0)))
 
 
 def _with_error_function(backbone: keras.Model) -> keras.Model:
-    """The same network, of the same layers but for its GELUs."""
+    """Returns a network of the same layers, in which GELU layers are replaced by `_ErrorFunctionGELU`."""
 
     def exchanged(layer):
         gelu = isinstance(layer, keras.layers.Activation) and layer.get_config()["activation"] == "gelu"
@@ -67,7 +72,7 @@ def _with_error_function(backbone: keras.Model) -> keras.Model:
 
 
 def require(package: str, format: str) -> None:
-    """Raises ImportError, with the extra to install, if a package that a format needs is missing."""
+    """Raises ImportError if a package that a format needs is missing; it names the extra to install."""
     try:
         __import__(package)
     except ImportError as error:
@@ -78,7 +83,7 @@ def require(package: str, format: str) -> None:
 
 
 def hint(format: str) -> str:
-    """Where a format can be written, as a sentence."""
+    """Returns a sentence that says where a format can be written."""
     if keras.backend.backend() == "tensorflow" or FORMATS[format].keras_name is None:
         return "docs/export.md has what works where."
     return (
@@ -88,6 +93,6 @@ def hint(format: str) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
+    """Returns the type of an error and the first line of its message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300] if lines else ''}"

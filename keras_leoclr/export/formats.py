@@ -18,12 +18,13 @@ class Format:
 
     Attributes:
         suffix: suffix of the file; "" for a folder.
-        run: function of the path and the images (N, H, W, C) that returns features, by the format's own
-            runtime.
-        keras_name: name of the format for Keras' `model.export`; None where this package writes it.
-        runtime: what executes the file when it is compared with Keras, in words.
-        limits: what the format cannot do.
-        packages: packages that writing and checking needs, beside those that are always installed.
+        run: function `(path, images) -> features` which runs the exported network on images (N, H, W, C) in
+            the format's own runtime.
+        keras_name: name of the format for Keras' `model.export`; None if this package writes it.
+        runtime: name of the runtime that executes the file when it is compared with Keras.
+        limits: what cannot be done with the format, in words.
+        packages: packages that are needed to write and check the format, besides those that are always
+            installed; () by default.
     """
 
     suffix: str
@@ -42,7 +43,7 @@ def _run_keras(path, images):
 def _run_saved_model(path, images):
     from keras_leoclr.tensorflow_host import tf
 
-    loaded = tf.saved_model.load(str(path))  # it holds the variables
+    loaded = tf.saved_model.load(str(path))  # kept in a variable, because `serve` does not keep its weights
     return loaded.serve(tf.constant(images)).numpy()
 
 
@@ -68,18 +69,18 @@ def _run_litert(path, images):
 def _run_openvino(path, images):
     import openvino
 
-    # by default, CPUs that have bfloat16 compute in it, and features deviate by some thousandths
+    # By default OpenVINO computes in bfloat16 on CPUs that have it, and features deviate by some thousandths.
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     return openvino.Core().compile_model(str(path), "CPU", exact)(images)[0]
 
 
 def run_torch(path: pathlib.Path, images: np.ndarray, stem: str | None = None) -> np.ndarray:
-    """Features by weights in torch's layout, read by `from_torch`.
+    """Computes features with weights in torch's layout, which `from_torch` reads.
 
     Args:
         path: path of the file.
         images: (N, H, W, C) normalised images.
-        stem: stem of the network, where the file does not say it, see `from_torch`.
+        stem: stem of the network if the file does not name it, see `from_torch`; None by default.
     """
     model = from_torch(path, input_shape=images.shape[1:], stem=stem, verbose=False)
     return keras.ops.convert_to_numpy(model(images, training=False))

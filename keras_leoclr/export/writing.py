@@ -1,4 +1,4 @@
-"""Writing an export: it is compared with Keras on real images before it takes its name."""
+"""Writes an export, and compares it with Keras on real images before it gets its final name."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from keras_leoclr.export.conversion import ExportError, first_line, hint, make, 
 from keras_leoclr.export.formats import FORMATS, run_torch
 from keras_leoclr.runs.files import whole_path, write_json
 
-TOLERANCE = 1e-4  # of the largest feature
+TOLERANCE = 1e-4  # largest difference that is allowed, as a share of the largest feature
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What was exported.
+    """Describes an export and its comparison with Keras.
 
     Attributes:
-        path: the file or folder.
+        path: path of the file or folder.
         format: a name in `FORMATS`.
-        deviation: largest difference of a feature from Keras', over the largest feature.
+        deviation: largest difference between a feature and Keras' feature, divided by the largest feature.
         images: number of images that were compared.
-        batch_sizes: batch sizes that the exported network took, of those that were tried.
-        refused: batch sizes that it did not take.
-        card: content of `NAME.json` beside it.
+        batch_sizes: batch sizes that the exported network has accepted, of those that were tried.
+        refused: batch sizes that it has not accepted.
+        card: content of `NAME.json`, the model card beside the export.
     """
 
     path: pathlib.Path
@@ -69,28 +69,29 @@ def write(
     overwrite: bool = False,
     about: dict[str, Any] | None = None,
 ) -> Exported:
-    """Exports a backbone, runs what was written in its own runtime, and keeps it if the features agree.
+    """Exports a backbone, runs the export in its own runtime, and keeps it if the features agree with Keras'.
 
-    Beside it, `NAME.json` says what `model_card.describe` says of a backbone, the format, the deviation and
-    the limits. Until everything is checked the name holds what it held before; after an error, for good.
+    A model card `NAME.json` is written beside the export. It holds what `model_card.describe` returns, the
+    format, the deviation and the limits of the format. Until everything is checked, and after an error, an
+    existing export at `path` stays unchanged.
 
     Args:
-        backbone: (B, H, W, C) -> (B, F). Low precision is exported as float32.
+        backbone: model (B, H, W, C) -> (B, F). A model in half precision is exported in float32.
         path: path of the file, with the suffix of the format, or of the folder of a SavedModel.
         format: a name in `FORMATS`: keras, saved_model, onnx, litert, openvino, safetensors or pth.
-        images: (N, H, W, C) real images to compare features on, N >= 3, raw, in [0, 255], for a backbone that
-            normalises them, else normalised.
-        overwrite: whether an existing file or folder may be replaced.
-        about: more for the card, such as `encoder`, `data` and `training`.
+        images: (N, H, W, C) array of real images, N >= 3, on which the features are compared. They are raw,
+            in [0, 255], if the backbone normalises images itself, else normalised.
+        overwrite: whether an existing file or folder may be replaced; False by default.
+        about: further entries for the card, such as `encoder`, `data` and `training`; None by default.
 
     Returns:
-        What was exported.
+        A description of the export.
 
     Raises:
-        ExportError: if the format cannot be written here, or the features deviate by more than `TOLERANCE`
-            of the largest.
-        FileExistsError: if there is something and `overwrite` is false.
-        ImportError: if a package is missing; it names the extra to install.
+        ExportError: if the format cannot be written on this backend, or if the features deviate by more than
+            `TOLERANCE` of the largest.
+        FileExistsError: if `path` exists and `overwrite` is False.
+        ImportError: if a package is missing; the message names the extra to install.
     """
     path, images = pathlib.Path(path), np.asarray(images, "float32")
     _check(backbone, path, format, images, overwrite)
@@ -98,7 +99,7 @@ def write(
     backbone = in_precision(backbone, "float32" if _is_low(backbone) else None)
     made, given, execute = backbone, images, kind.run
     if kind.run is run_torch:
-        execute = functools.partial(run_torch, stem=stem_of(backbone))  # a .pth does not say it
+        execute = functools.partial(run_torch, stem=stem_of(backbone))  # a .pth file does not name its stem
         made = without_normalization(backbone)
     if made is not backbone:
         mean, std = np.asarray(normalization_of(backbone), "float32")
@@ -147,12 +148,12 @@ def _check(backbone, path, format, images, overwrite):
 
 
 def _compare(backbone, images, execute, format):
-    """Deviation by batch size from Keras' features, and the batch sizes that the format did not take."""
+    """Returns the deviation from Keras' features by batch size, and the batch sizes that were refused."""
     deviations, errors = {}, {}
     for size in (len(images), 1, 2):
         try:
             features = np.asarray(execute(size))
-        except Exception as error:  # each runtime raises its own kinds
+        except Exception as error:  # each runtime raises its own types of errors
             errors[size] = error
             continue
         expected = keras.ops.convert_to_numpy(backbone(images[:size], training=False))
@@ -178,7 +179,7 @@ def _deviation(features: np.ndarray, expected: np.ndarray) -> float:
 
 
 def _numbers(backbone, made) -> dict[str, Any]:
-    """Normalisation, whether it is within what is exported or left to whoever uses it."""
+    """Returns mean and deviation for the card, and whether the exported network normalises by itself."""
     mean, std = normalization_of(backbone) or (None, None)
     return {"included": normalization_of(made) is not None, "mean": mean, "std": std}
 
@@ -193,11 +194,11 @@ def _card_path(path: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def _whole(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
-    """See `whole_path`; what was there before goes last."""
+    """Like `whole_path`, but an existing export is deleted at the end, just before the new one is renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_path(path) as partial:
         yield partial
         if overwrite:
-            _card_path(path).unlink(missing_ok=True)  # of the file that goes
+            _card_path(path).unlink(missing_ok=True)  # the card of the export that is replaced
             if path.is_dir():
                 shutil.rmtree(path)

@@ -1,4 +1,4 @@
-"""Similar pictures: an index of a folder's features, and the nearest ones to other pictures."""
+"""Search for similar pictures: an index of the features of a folder's pictures, and the search in it."""
 
 from keras_leoclr import lazy
 

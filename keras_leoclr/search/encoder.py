@@ -1,4 +1,4 @@
-"""A backbone that makes the features of an index."""
+"""The backbone that computes the features of an index."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from keras_leoclr.evaluation.neighbour_search import unit_rows
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.preprocessing import Preprocessing
 
-# Large JPEGs are decoded at a fraction of their size, at least so many times that of the backbone.
+# Large JPEGs are decoded at a fraction of their size, which is at least this multiple of the backbone's size.
 SHARPNESS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """A backbone, and what an index says of it.
+    """A backbone and its description in an index.
 
     Attributes:
-        backbone: (B, S, S, 3) raw images -> (B, features).
-        about: `{"path", "checksum", "image_size"}` of the backbone, which an index holds.
+        backbone: model from raw images (B, S, S, 3), values in [0, 255], to (B, features).
+        about: `{"path", "checksum", "image_size"}` of the backbone, by which an index recognises it.
     """
 
     backbone: keras.Model
@@ -35,11 +35,11 @@ class Encoder:
 
     @classmethod
     def load(cls, path: str | os.PathLike, image_size: int = 0) -> Encoder:
-        """From a file, a run's folder or torch weights, see `starting_backbone`.
+        """Loads a backbone from a file, the folder of a run or torch weights, see `starting_backbone`.
 
         Args:
             path: path of the backbone.
-            image_size: side of the images, pixels; 0 for the backbone's own.
+            image_size: side of the square images in pixels; 0, the default, for that of the backbone.
         """
         backbone, size = raw_backbone(path, image_size)
         number = checksum(backbone)
@@ -48,7 +48,13 @@ class Encoder:
         return cls(backbone, {"path": os.path.abspath(path), "checksum": number, "image_size": int(size)})
 
     def features(self, images: FolderImages, batch_size: int = 64, verbose: bool = False) -> np.ndarray:
-        """Features (N, F) of unit length, float32."""
+        """Computes features (N, F) float32 of pictures, rows of length 1.
+
+        Args:
+            images: source of the N pictures.
+            batch_size: number of pictures per call of the backbone; 64 by default.
+            verbose: whether to show a progress bar; False by default.
+        """
         size = self.about["image_size"]
         raw = Preprocessing(size, mean=(0.0,) * 3, std=(1 / 255,) * 3)  # values stay in [0, 255]
         pictures = images.fetch(
@@ -62,14 +68,14 @@ class Encoder:
 
 
 def raw_backbone(backbone: str | os.PathLike | keras.Model, image_size: int = 0) -> tuple[keras.Model, int]:
-    """A backbone that takes raw images, as `starting_backbone` makes it, and the side of its images.
+    """Returns a backbone that takes raw images, and the side of its images in pixels.
 
     Args:
-        backbone: a path; or a Keras model, also a `LeOCLR`, whose backbone is taken.
-        image_size: side of the images, pixels; 0 for the backbone's own.
+        backbone: a path, as `starting_backbone` takes it; or a Keras model, also a `LeOCLR`.
+        image_size: side of the square images in pixels; 0, the default, for that of the backbone.
 
     Raises:
-        ValueError: if it is "random", or is of any size and `image_size` is 0.
+        ValueError: if the backbone is "random", or takes images of any size while `image_size` is 0.
     """
     if isinstance(backbone, keras.Model):
         found = taking_raw_images(getattr(backbone, "backbone", backbone))

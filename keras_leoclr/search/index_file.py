@@ -1,8 +1,8 @@
-"""The file of an index: the features of a folder's pictures, with what they were made of.
+"""The file of an index, which holds the features of a folder's pictures.
 
-An index is one file, a ZIP archive that is not compressed: `vectors.faiss`, the features of unit length as
-faiss writes them, and `index.json`, which says whose they are, of what backbone, with the former's SHA-256.
-Nothing in it is code.
+An index is one file, an uncompressed ZIP archive of two members. `vectors.faiss` holds the features, which
+have length 1, as faiss writes them. `index.json` holds the names of the pictures, the description of the
+backbone, and the SHA-256 of `vectors.faiss`. Reading an index cannot run code.
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ KINDS = {
     "exact": "compares with every picture",
     "hnsw": "a graph of neighbours (arXiv 1603.09320), for millions of pictures; may miss one",
 }
-NEIGHBOURS = 32  # of a picture in the graph
+NEIGHBOURS = 32  # number of neighbours that each picture has in the graph
 
 
 class IndexFileError(ValueError):
-    """A file is no index, is damaged, or was made otherwise."""
+    """The file is not an index, is damaged, or was made with another backbone or folder."""
 
 
 @dataclasses.dataclass
 class PictureIndex:
-    """The features of a folder's pictures.
+    """The features of a folder's pictures, for search.
 
     Attributes:
-        folder: absolute path.
+        folder: absolute path of the folder.
         kind: one of `KINDS`.
-        backbone: see `Encoder.about`.
-        files: path relative to the folder -> (size in bytes, time of change in ns), in the vectors' order.
-        vectors: faiss' index; its numbers are the places in `files`.
+        backbone: description of the backbone, see `Encoder.about`.
+        files: path relative to the folder -> (size in bytes, time of change in ns), in the order of the
+            vectors.
+        vectors: the index of faiss; vector i belongs to the i-th entry of `files`.
     """
 
     folder: str
@@ -70,11 +71,11 @@ class PictureIndex:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> PictureIndex:
-        """Reads a file.
+        """Reads an index from a file.
 
         Raises:
-            FileNotFoundError: if there is none.
-            IndexFileError: if it is not what `write` wrote.
+            FileNotFoundError: if the file does not exist.
+            IndexFileError: if the file is not an index, or is damaged.
         """
         faiss = faiss_package()
         if not os.path.isfile(path):
@@ -100,7 +101,7 @@ class PictureIndex:
         return [os.path.join(self.folder, os.fsdecode(name)) for name in self.files]
 
     def check_made_with(self, encoder: Encoder) -> None:
-        """Raises IndexFileError if the features are another backbone's."""
+        """Raises IndexFileError if the features were computed with another backbone or image size."""
         for name, words in (("checksum", "the backbone"), ("image_size", "the image size")):
             if self.backbone[name] != encoder.about[name]:
                 raise IndexFileError(
@@ -111,30 +112,30 @@ class PictureIndex:
 
 
 def vectors_of(kind: str, features: np.ndarray) -> Any:
-    """An index of faiss that holds features.
+    """Makes an index of faiss from features.
 
     Args:
         kind: one of `KINDS`.
-        features: (N, F) of unit length.
+        features: (N, F) float array, rows of length 1.
     """
     faiss, width = faiss_package(), features.shape[1]
-    inner = faiss.METRIC_INNER_PRODUCT  # of unit vectors: the cosine
+    inner = faiss.METRIC_INNER_PRODUCT  # equals the cosine for vectors of length 1
     index = faiss.IndexFlatIP(width) if kind == "exact" else faiss.IndexHNSWFlat(width, NEIGHBOURS, inner)
     index.add(np.ascontiguousarray(features, "float32"))
     return index
 
 
 def default_path(folder: str | os.PathLike) -> pathlib.Path:
-    """Where the index of a folder lies if nothing else is said: beside it."""
+    """Returns the default path of the index of a folder, which is FOLDER.index beside the folder."""
     folder = pathlib.Path(os.path.abspath(folder))
     return folder.with_name(folder.name + ".index")
 
 
 def faiss_package() -> Any:
-    """The package faiss.
+    """Imports and returns the package faiss.
 
     Raises:
-        ImportError: if it is missing; it names the extra to install.
+        ImportError: if it is missing; the message names the extra to install.
     """
     try:
         import faiss

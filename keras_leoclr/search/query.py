@@ -1,4 +1,4 @@
-"""The pictures of an index that are nearest to others."""
+"""The search: it finds the pictures of an index that are most similar to given pictures."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from keras_leoclr.search.index_file import PictureIndex
 
 @dataclasses.dataclass(frozen=True)
 class Hit:
-    """A similar picture.
+    """A similar picture that was found.
 
     Attributes:
-        path: absolute.
-        similarity: cosine of the features, in [-1, 1].
-        itself: whether it is the file that was searched for.
+        path: absolute path of the picture.
+        similarity: cosine of the two pictures' features, in [-1, 1].
+        itself: whether the picture is the query itself.
     """
 
     path: str
@@ -38,17 +38,18 @@ def search(
     k: int = 10,
     on_error: str = "raise",
 ) -> Iterator[tuple[str, list[Hit] | str]]:
-    """The most similar pictures to others.
+    """Finds the pictures of an index that are most similar to each query.
 
     Args:
         index: index of a folder.
         encoder: the encoder that made the index.
-        queries: picture files, in the folder or not.
-        k: number of pictures, at most all.
-        on_error: at a query that cannot be read, "raise" or "skip".
+        queries: paths of picture files, which need not be in the folder.
+        k: >= 1, number of pictures to find for each query, at most all of the index; 10 by default.
+        on_error: what to do if a query cannot be read: "raise" (the default) or "skip".
 
     Yields:
-        Path of the query, and its hits, nearest first; with "skip" the reason why there are none.
+        The path of a query, and its hits with the most similar first. For a query that was skipped, the
+        reason as text takes the place of the hits.
 
     Raises:
         IndexFileError: if the index was made with another backbone.
@@ -72,13 +73,13 @@ def search(
             [
                 Hit(paths[row], float(value), _same_file(query, paths[row]))
                 for value, row in zip(similarity[0], rows[0], strict=True)
-                if row >= 0  # a graph may find fewer
+                if row >= 0  # with "hnsw", faiss may find fewer than k and fills up with -1
             ],
         )
 
 
 def _one_picture(path: str) -> FolderImages:
-    """A source of one picture, decoded on the same way as those of an index."""
+    """Makes a source of one picture, which is decoded in the same way as the pictures of an index."""
     folder, name = os.path.split(os.path.abspath(os.fsencode(path)))
     try:
         with open(os.path.join(folder, name), "rb") as file:
@@ -86,19 +87,19 @@ def _one_picture(path: str) -> FolderImages:
     except OSError as error:
         raise ImageError(f"cannot be opened: {error.strerror}") from error
     images = FolderImages(folder, Index({name: header}, {}, collections.Counter(), []), Failures(1))
-    images.read(0)  # a damaged one fails here, with its reason
+    images.read(0)  # raises the error of a damaged picture here, with the reason
     return images
 
 
 def _same_file(first: str, second: str) -> bool:
     try:
         return os.path.samefile(first, second)
-    except OSError:  # the one in the folder may be gone
+    except OSError:  # the picture in the folder may have been deleted since
         return False
 
 
 def as_json(found: Iterable[tuple[str, list[Hit] | str]]) -> list[dict[str, Any]]:
-    """What `search` yields, as JSON can hold it."""
+    """Converts what `search` yields into a form that JSON can hold."""
     return [
         {"query": query, "skipped": hits}
         if isinstance(hits, str)

@@ -1,4 +1,4 @@
-"""Making the index of a folder, and bringing one up to date."""
+"""Makes the index of a folder, or brings an existing index up to date."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from keras_leoclr.tensorflow_host import tf
 
 @dataclasses.dataclass(frozen=True)
 class Update:
-    """What `update_index` did.
+    """The result of `update_index`.
 
     Attributes:
-        index: the index.
-        kept, added, changed, removed: numbers of pictures.
-        skipped: (path, reason) of those that cannot be read.
+        index: the new index.
+        kept, added, changed, removed: numbers of pictures, compared with the index before.
+        skipped: pairs (path, reason) of the pictures that cannot be read.
     """
 
     index: PictureIndex
@@ -46,27 +46,28 @@ def update_index(
     batch_size: int = 64,
     verbose: bool = False,
 ) -> Update:
-    """Makes the index of a folder, or brings one up to date: unchanged pictures are not read again.
+    """Makes the index of a folder, or brings it up to date; features of unchanged pictures are kept.
 
     Args:
-        folder: pictures at any depth.
-        encoder: makes the features.
-        path: path of the index; if it exists, it must be of this folder and this backbone.
-        kind: one of `KINDS`.
-        overwrite: make it anew, whatever is there.
-        on_error: at a picture that cannot be read, "raise" or "skip".
-        max_failures: with "skip", largest share of pictures that may fail, in [0, 1].
-        batch_size: images per call of the backbone.
-        verbose: whether to show progress bars.
+        folder: path of a folder with pictures, which may lie in subfolders of any depth.
+        encoder: encoder that computes the features.
+        path: path of the index. If it exists, it must belong to this folder and this backbone.
+        kind: one of `KINDS`; "exact" by default.
+        overwrite: whether to replace an existing file by a new index; False by default.
+        on_error: what to do if a picture cannot be read: "raise" (the default) or "skip".
+        max_failures: with "skip", largest share of the pictures that may fail, in [0, 1]; 0.01 by default.
+        batch_size: number of images per call of the backbone; 64 by default.
+        verbose: whether to show progress bars; False by default.
 
     Raises:
-        IndexFileError: if `path` is another folder's, or made with another backbone.
-        ValueError: if a picture cannot be read, more than allowed, or there is none.
+        IndexFileError: if `path` is the index of another folder, or was made with another backbone.
+        ValueError: if a picture cannot be read (with "skip", if more fail than allowed), or if there is no
+            picture.
     """
     decode.check_options(on_error, decode.MAX_PIXELS, decode.WHITE, None, 1)
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind!r}")
-    faiss_package()  # a missing one is told before any picture is read
+    faiss_package()  # raises the error of a missing package before any picture is read
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"`folder`: no such folder. Received: {shown(str(folder))}")
     root = os.path.abspath(os.fsencode(folder))
@@ -103,7 +104,7 @@ def update_index(
 
 
 def _new_features(root, kept, states, encoder, failures, on_error, batch_size, verbose):
-    """Names of the pictures that are not in `kept` and can be read, and their features."""
+    """Returns the names of the readable pictures that are not in `kept`, and their features."""
     found = read_index(root, decode.MAX_PIXELS, progress=verbose)
     warn_of_runs(root, found)
     failures.total = len(found.headers) + len(found.failures)
@@ -112,7 +113,8 @@ def _new_features(root, kept, states, encoder, failures, on_error, batch_size, v
         return [], None
     part = Index(new if new or not kept else found.headers, found.failures, found.ignored, found.folders)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of labels, which are not used, and of what `Update.skipped` lists
+        # Warnings are about labels, which are not used, and about pictures that `Update.skipped` lists.
+        warnings.simplefilter("ignore")
         images = indexed_images(root, part, failures, skip=on_error == "skip")
         if not new:
             return [], None
@@ -121,7 +123,7 @@ def _new_features(root, kept, states, encoder, failures, on_error, batch_size, v
         except tf.errors.InvalidArgumentError:
             if not kept or not all(os.path.join(root, name) in failures for name in new):
                 raise
-            return [], None  # each of the few new ones is broken, so that none could take its place
-    # a picture that broke when it was decoded was replaced by another: its row goes
+            return [], None  # all new pictures are broken, so there is none that could replace a broken one
+    # A source replaces a picture that cannot be decoded by another one; such rows are dropped here.
     good = [row for row, name in enumerate(new) if os.path.join(root, name) not in failures]
     return [list(new)[row] for row in good], features[good]
