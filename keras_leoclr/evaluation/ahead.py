@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results, on_same_images
 
 AHEAD, BEHIND, OPEN = "ahead", "behind", "open"
+UNKNOWN = "no interval is known"
 # The measures that the sentences are about, in this order.
 MEASURES = {
     "linear": "{kind} of a linear classifier",
@@ -75,8 +76,12 @@ def _finding(entries, first, other):
     mark = next((mark for mark in (AHEAD, BEHIND) if mark in marks), OPEN)
     pair = next(pair for pair in pairs if pair.mark == mark)
     if mark == OPEN:
+        known = [pair for pair in pairs if pair.reason != UNKNOWN]
+        pair = (known or pairs)[0]
+        apart = f"{first.run} and {other.run} cannot be told apart"
+        unsaid = f"Whether {first.run} or {other.run} is ahead cannot be said"
         text = (
-            f"{first.run} and {other.run} cannot be told apart: in the {pair.measure}, {other.run} minus "
+            f"{apart if known else unsaid}: in the {pair.measure}, {other.run} minus "
             f"{first.run} is {pair.change:+.1f} points ({pair.reason})."
         )
     else:
@@ -119,14 +124,15 @@ def _reason(mark, change):
         return f"95 % interval {low:.1f} to {high:.1f}"
     if "beyond_chance" in change:
         return f"the 95 % intervals of both results {'do not ' if mark != OPEN else ''}overlap"
-    return "without an interval"
+    return UNKNOWN
 
 
 def _point(pair, first, other):
     measure = pair.measure[0].upper() + pair.measure[1:]
     size = abs(pair.change)
     if pair.mark == OPEN:
-        told = f"no clear difference; {other} minus {first} is {pair.change:+.1f} points"
+        found = "whether they differ cannot be said" if pair.reason == UNKNOWN else "no clear difference"
+        told = f"{found}; {other} minus {first} is {pair.change:+.1f} points"
     else:
         leader, behind = (other, first) if pair.mark == AHEAD else (first, other)
         told = f"{leader} is {size:.1f} points ahead of {behind}"

@@ -16,6 +16,10 @@ SECTIONS = {  # by the name of the section
         "same image, and the negatives are keys of other images. The network learns to make a query "
         "more like its keys than like the negatives."
     ),
+    "views": (
+        "What the encoders get of some pictures. The training makes the query and the keys of a picture "
+        "similar: it takes all of them for the same thing."
+    ),
     "retrieval": (
         "A random crop of each image is compared with the whole images, the originals, by the cosine "
         "of their features. The curves show how often the most similar originals hold the one that "

@@ -80,6 +80,10 @@ def test_a_run_may_be_ahead_in_one_measure_and_behind_in_another():
     )
     (finding,) = ahead.findings(found, result_columns.entries(found, labels))
     assert "has not been measured" in finding.headline and finding.points == []
+    lines = [{"name": "linear_few/top1", "value": 0.5, "subject": "pretrained"}]
+    found, labels = result_columns.columns([(name, pathlib.Path(name), lines) for name in "ab"])
+    (finding,) = ahead.findings(found, result_columns.entries(found, labels))
+    assert finding.headline.startswith("Whether a or b is ahead cannot be said: in the accuracy of a linear")
 
 
 def test_comparison_of_one_run_has_a_column_for_each_subject(tmp_path, capsys):
