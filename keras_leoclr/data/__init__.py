@@ -1,4 +1,4 @@
-"""From names, files and arrays to batches of views."""
+"""Loads images from names, files and arrays, and makes batches of views from them."""
 
 from keras_leoclr import lazy
 

@@ -1,4 +1,4 @@
-"""Pictures in memory to batches for `fit`, by NumPy alone; the model makes their views."""
+"""Makes batches for `fit` from pictures in memory with NumPy alone; the model makes the views."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_leoclr import philox
 from keras_leoclr.checks import PixelRange, whole_number
 from keras_leoclr.data import canvas as canvases
 
-CHUNK = 256  # pictures that are looked at together
+CHUNK = 256  # number of pictures that are checked together
 
 
 def array_batches(
@@ -33,21 +33,22 @@ def array_batches(
 ) -> Any:
     """Batches of pictures in memory for `LeOCLR(views=...).fit`, where TensorFlow is not installed.
 
-    They are those of `view_dataset(load({"image": images}), views, ..., views_on="device")`, bit for bit: the
-    order, the pixels and the parameters of the views. Each pass is the next epoch, and its batches come in
-    their order, whatever `shuffle` of `fit` is.
+    The order, the pixels and the parameters of the views are bit by bit those of
+    `view_dataset(load({"image": images}), views, ..., views_on="device")`. Each pass is the next epoch, and
+    its batches come in their order, whatever the argument `shuffle` of `fit` is.
 
     Args:
-        images: (N, H, W, C) array, or N arrays (H, W, C) of many sizes; uint8 or float in [0, 255], C 1 or 3.
-        views: layer such as `LeOCLRViews`, that of the model.
+        images: (N, H, W, C) array, or N arrays (H, W, C) of different sizes; uint8 or float in [0, 255], C is
+            1 or 3.
+        views: layer such as `LeOCLRViews`, the same as that of the model.
         batch_size: B, pictures per batch, at most N. A last, smaller batch is dropped.
-        seed: any whole number.
+        seed: seed of the order and the views, any whole number; 0 by default.
         shuffle_buffer: see `view_dataset`.
         permute_keys: see `view_dataset`.
-        initial_epoch: epoch of the first pass.
+        initial_epoch: epoch of the first pass; 0 by default.
         initial_batch: batch that the first pass starts with; see `view_dataset`.
         shard: see `view_dataset`.
-        prefetch: batches that a thread makes ahead; 0 for none.
+        prefetch: number of batches that a thread makes in advance, 2 by default; 0 for none.
         canvas: (height, width) of the canvas in pixels, see `view_dataset`.
         max_pixels: largest height times width of a picture.
 
@@ -57,7 +58,7 @@ def array_batches(
         PyDataset.
 
     Raises:
-        ValueError: if an argument is wrong, or the images are no pixels in [0, 255].
+        ValueError: if an argument is wrong, or the images are not pixels in [0, 255].
 
     Example:
         ```python
@@ -103,19 +104,19 @@ def array_batches(
 
 
 class ArrayBatches(keras.utils.PyDataset):
-    """What `array_batches` returns; the arguments are checked there.
+    """The batches that `array_batches` returns; the arguments are checked there.
 
     Args:
         images: the pictures.
-        views: makes draws and parameters.
-        canvas: where the pictures lie.
-        batch_size: pictures of a batch, of all shards.
-        seed: of order and views.
-        chunk: pictures that are put into random order at a time.
+        views: layer that draws random numbers and computes parameters.
+        canvas: height and width of the canvas.
+        batch_size: pictures of a batch, of all shards together.
+        seed: seed of the order and the views.
+        chunk: number of pictures that are shuffled together.
         permute_keys: whether the key views are permuted.
         start: epoch and batch of the first pass.
-        rows: the rows of a batch that are made here.
-        prefetch: batches that are made ahead.
+        rows: the rows of a batch that this shard makes.
+        prefetch: number of batches that are made in advance.
     """
 
     def __init__(
@@ -136,7 +137,7 @@ class ArrayBatches(keras.utils.PyDataset):
         self.batch_size, self.seed, self.chunk = batch_size, seed, chunk
         self.permute_keys, self.rows, self.prefetch = permute_keys, rows, prefetch
         self.epoch, self.first = start
-        # Keras shuffles the numbers of batches by default: the first that it asks for is the first batch
+        # Keras shuffles the numbers of batches by default. Whichever it asks for first is the first batch.
         self._places: dict[int, int] = {}
         self._passed = False
         self._order: tuple[int, np.ndarray] = (-1, np.array([], np.int64))
@@ -145,7 +146,7 @@ class ArrayBatches(keras.utils.PyDataset):
         self._ahead: dict[tuple[int, int], concurrent.futures.Future] = {}
 
     def __len__(self) -> int:
-        """Number of batches of the pass."""
+        """The number of batches of the pass."""
         return max(0, len(self.images) // self.batch_size - self.first)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
@@ -164,7 +165,7 @@ class ArrayBatches(keras.utils.PyDataset):
         return batch.result()
 
     def __iter__(self):
-        """The batches of a pass; the next one is that of the next epoch."""
+        """Yields the batches of a pass; the next call yields those of the next epoch."""
         with self._lock:
             if self._passed:
                 self._go_on()
@@ -173,7 +174,7 @@ class ArrayBatches(keras.utils.PyDataset):
             yield self[index]
 
     def on_epoch_begin(self) -> None:
-        """Goes on to the next epoch, if all batches of this one were taken."""
+        """Moves on to the next epoch if all batches of this one were taken."""
         with self._lock:
             if len(self._places) >= len(self):
                 self._go_on()
@@ -182,11 +183,11 @@ class ArrayBatches(keras.utils.PyDataset):
         self.epoch, self.first, self._places = self.epoch + 1, 0, {}
 
     def batch(self, epoch: int, number: int) -> dict[str, np.ndarray]:
-        """The batch with a number of an epoch; a function of these two and the seed.
+        """Makes one batch of an epoch; it depends only on these two numbers and the seed.
 
         Args:
-            epoch: >= 0.
-            number: from 0.
+            epoch: number of the epoch, >= 0.
+            number: number of the batch, from 0.
         """
         epoch_seed = philox.fold_in(np.array([self.seed, 0], np.int64), np.int64(epoch))
         batch_seed = philox.fold_in(epoch_seed, np.int64(number))
@@ -206,7 +207,7 @@ class ArrayBatches(keras.utils.PyDataset):
         return made
 
     def _numbers(self, epoch, epoch_seed):
-        """Numbers of the pictures in the order of an epoch."""
+        """The numbers of the pictures in the order of an epoch."""
         if self._order[0] != epoch:
             count, order = len(self.images), []
             for place, start in enumerate(range(0, count, self.chunk)):
@@ -217,7 +218,7 @@ class ArrayBatches(keras.utils.PyDataset):
 
 
 def _in_tf_data(batches):
-    """The batches as tf.data, which knows their shapes."""
+    """Wraps the batches in tf.data with their shapes, which TensorFlow needs to know."""
     from keras_leoclr.tensorflow_host import tf
 
     first = batches.batch(batches.epoch, 0)
@@ -231,7 +232,7 @@ def _in_tf_data(batches):
 
 
 def _checked(images, max_pixels):
-    """An array (N, H, W, C) or a list of arrays (H, W, C) as it came, if it has pixels in [0, 255]."""
+    """Returns the images unchanged, (N, H, W, C) or a list of (H, W, C), after checking their pixels."""
     whole = isinstance(images, np.ndarray)
     if whole and images.ndim == 4:
         shapes, kinds = [images.shape[1:]], {images.dtype}

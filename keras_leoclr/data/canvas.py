@@ -1,8 +1,8 @@
-"""The canvas: pictures of many sizes in one array of 8 bits, from which a device makes their views.
+"""The canvas: one uint8 array for pictures of many sizes, from which a device makes their views.
 
-A picture lies in the upper left corner, and zeros fill what is left. Where a picture does not fit, it is
-reduced, with the ratio of its sides, until it does; boxes of crops are in pixels of the reduced picture.
-Pillow reduces, whatever makes the batches: the pixels are the same bits with TensorFlow and without it.
+A picture lies in the upper left corner, and the rest is filled with zeros. A picture that does not fit is
+reduced, with its aspect ratio kept, until it does; boxes of crops are then in pixels of the reduced picture.
+Pillow always does the reduction, so that the pixels are the same bits with TensorFlow and without it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from PIL import Image
 
 from keras_leoclr.checks import one_of
 
-MAX_PIXELS = 178_956_970  # of a picture, as where files are decoded
-ASPECT = 4 / 3  # pictures up to this ratio of their sides keep the pixels that the smallest crop needs
-STEP = 16  # sides that are chosen for pictures of many sizes are multiples of it
+MAX_PIXELS = 178_956_970  # largest number of pixels of a picture, the same as for decoding files
+ASPECT = 4 / 3  # pictures up to this aspect ratio keep the pixels that the smallest crop needs
+STEP = 16  # sides of a canvas for pictures of many sizes are multiples of this number of pixels
 
 
 class Canvas(NamedTuple):
-    """The height and width that the pictures of all batches of a run get, in pixels."""
+    """The height and width in pixels of the canvas, which is the same for all batches of a run."""
 
     height: int
     width: int
@@ -38,7 +38,7 @@ class Canvas(NamedTuple):
         )
 
     def reduced(self, picture: np.ndarray) -> np.ndarray:
-        """A picture (H, W, C) uint8, C 1 or 3, with a smaller size if it does not fit."""
+        """Reduces a picture (H, W, C) uint8, C is 1 or 3, if it does not fit on the canvas."""
         height, width = self.fitting(*picture.shape[:2])
         if (height, width) == picture.shape[:2]:
             return picture
@@ -48,13 +48,13 @@ class Canvas(NamedTuple):
         return smaller[..., None] if grey else smaller
 
     def placed(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """A batch of pictures on the canvas.
+        """Puts a batch of pictures on the canvas.
 
         Args:
-            pictures: (H, W, C) uint8 each, or an array (B, H, W, C) of them.
+            pictures: B arrays (H, W, C) uint8, or one array (B, H, W, C).
 
         Returns:
-            `{"image": (B, height, width, C) uint8, "size": (B, 2) int32}`, the size as height and width.
+            `{"image": (B, height, width, C) uint8, "size": (B, 2) int32}`; the sizes are height and width.
         """
         if isinstance(pictures, np.ndarray) and pictures.shape[1:3] == tuple(self):
             size = np.tile(np.array(self, np.int32), (len(pictures), 1))
@@ -67,18 +67,18 @@ class Canvas(NamedTuple):
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    """Images of uint8 as they are; floats in [0, 255] rounded to it."""
+    """Returns uint8 images unchanged and rounds floats in [0, 255] to uint8."""
     images = np.asarray(images)
     return images if images.dtype == np.uint8 else np.rint(images.clip(0, 255)).astype(np.uint8)
 
 
 def check_place(views_on: str, views: Any, canvas: Any) -> None:
-    """Raises ValueError unless the views can be made where they are asked for.
+    """Raises ValueError unless the views can be made at the requested place.
 
     Args:
         views_on: "host" or "device".
-        views: what makes them.
-        canvas: the argument `canvas`, which is of views on the device.
+        views: layer that makes the views.
+        canvas: the argument `canvas`, which is only allowed with views on the device.
     """
     one_of("views_on", views_on, ("host", "device"))
     if not callable(views):
@@ -98,11 +98,11 @@ def check_place(views_on: str, views: Any, canvas: Any) -> None:
 
 
 def shard_size(shard: tuple[int, int], batch_size: int) -> int:
-    """Pictures of a batch that a worker makes.
+    """The number of pictures of a batch that one worker makes.
 
     Args:
-        shard: its number, and the number of workers.
-        batch_size: pictures of a batch.
+        shard: number of the worker, and the number of workers.
+        batch_size: number of pictures of a batch.
 
     Raises:
         ValueError: unless the workers can share a batch evenly.
@@ -117,19 +117,20 @@ def shard_size(shard: tuple[int, int], batch_size: int) -> int:
 
 
 def canvas_of(given: Any, shape: Sequence[int | None], sizes: np.ndarray | None, least: int | None) -> Canvas:
-    """The canvas that is given, or one for the pictures of a source.
+    """Returns the given canvas, or chooses one for the pictures of a source.
 
-    Each side is the largest that a picture has, rounded up to a multiple of 16 where pictures have many
-    sizes, but no more than pictures of 4:3 need to keep `least` pixels, and that where sizes are not known.
+    Each side is the largest that a picture has, rounded up to a multiple of 16 if the sizes of the pictures
+    differ. It is limited to what pictures of 4:3 need to keep `least` pixels, and is equal to that limit if
+    the sizes are not known.
 
     Args:
-        given: (height, width) of the canvas, or None.
-        shape: (H, W, C) of the pictures, None where it varies.
+        given: (height, width) of the canvas in pixels, or None.
+        shape: (H, W, C) of the pictures, with None where it varies.
         sizes: (N, 2) height and width of each picture, None if they are not known.
         least: pixels of a picture that its smallest crop needs, see `PairSettings.least_pixels`, or None.
 
     Raises:
-        ValueError: if the canvas is none, or nothing tells its size.
+        ValueError: if `given` is not a canvas, or nothing determines its size.
     """
     if given is not None:
         return check_canvas(given)
@@ -149,7 +150,7 @@ def canvas_of(given: Any, shape: Sequence[int | None], sizes: np.ndarray | None,
 
 
 def check_canvas(value: Any) -> Canvas:
-    """The value as a canvas.
+    """Checks a value and returns it as a canvas.
 
     Raises:
         ValueError: unless it is two whole numbers >= 1 with at most `MAX_PIXELS` pixels.
@@ -176,10 +177,10 @@ def check_pixels(name: str, shape: Sequence[int], most: int, number: int | None 
     """Raises ValueError if a picture has no pixels, or more than are allowed.
 
     Args:
-        name: of the argument that holds the picture, for messages.
-        shape: (H, W, C) of it.
+        name: name of the argument that holds the picture, for messages.
+        shape: (H, W, C) of the picture.
         most: largest height times width.
-        number: which of several pictures it is.
+        number: number of the picture among several; None (the default) for a single one.
     """
     height, width = shape[:2]
     if 1 <= height * width <= most:
@@ -195,13 +196,13 @@ def check_pixels(name: str, shape: Sequence[int], most: int, number: int | None 
 
 
 def check_memory(canvas: Canvas, channels: int, batch_size: int, batches: int) -> None:
-    """Raises ValueError if the batches that are held at a time do not fit into the memory that is free.
+    """Raises ValueError if the batches that are held at a time do not fit into the free memory.
 
     Args:
         canvas: the canvas.
         channels: C of the pictures.
         batch_size: pictures of a batch that this process makes.
-        batches: how many batches are held at a time.
+        batches: number of batches that are held at a time.
     """
     each = batch_size * canvas.height * canvas.width * channels
     free = free_memory()
@@ -215,7 +216,7 @@ def check_memory(canvas: Canvas, channels: int, batch_size: int, batches: int) -
 
 
 def free_memory() -> int | None:
-    """Bytes that this process can still take, of the machine and of its control group; None if unknown."""
+    """Bytes that this process can still allocate on this machine, in its control group; None if unknown."""
     known = []
     try:
         for line in pathlib.Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
@@ -227,8 +228,8 @@ def free_memory() -> int | None:
     try:
         most, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
         held = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        known.append(max(0, most - used + int(held.get("file", 0))))  # files that are cached give way
-    except (OSError, ValueError):  # no control group, or "max", which is no limit
+        known.append(max(0, most - used + int(held.get("file", 0))))  # Cached files can be dropped.
+    except (OSError, ValueError):  # There is no control group, or its limit is "max", which means none.
         pass
     if not known and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
         known.append(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

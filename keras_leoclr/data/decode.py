@@ -1,8 +1,9 @@
-"""Encoded pictures to RGB pixels, long for the many formats: in the graph where it is plain, else by Pillow.
+"""Decodes pictures to RGB, in the TensorFlow graph if possible, otherwise by Pillow; long for the many
+formats.
 
-Whatever the file, the result is RGB, 8 bits: grey becomes three equal channels, CMYK is converted as
-Pillow does, a palette is looked up, transparency is laid on `background`, of 16 or 12 bits the upper 8
-are kept, an orientation is applied, of an animation the first frame is taken.
+The result is always 8-bit RGB. Grey becomes three equal channels, CMYK is converted as by Pillow, a palette
+is looked up, transparency is laid on `background`, of 16 or 12 bits the upper 8 are kept, the EXIF
+orientation is applied, and the first frame of an animation is taken.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from keras_leoclr.data import tiff
 from keras_leoclr.data.failures import ImageError, shown
 from keras_leoclr.tensorflow_host import tf
 
-# What Pillow is allowed to try: nothing that starts another program, as EPS does.
+# Pillow may only use these formats. Others, such as EPS, would start another program.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-# Twice Image.MAX_IMAGE_PIXELS: where Pillow itself refuses.
+# This is twice Image.MAX_IMAGE_PIXELS, the size at which Pillow itself refuses.
 MAX_PIXELS = 178_956_970
 WHITE = (255, 255, 255)
 
-# How a file is decoded: the graph's two formats, or Pillow.
+# The three ways to decode a file: by Pillow, or by the graph as JPEG or PNG.
 PILLOW, JPEG, PNG = 0, 1, 2
 
 _ORIENTATION = 0x0112
@@ -44,9 +45,9 @@ _TAIL = 2**17  # bytes at the end of a PNG in which EXIF is looked for
 
 
 class Header(NamedTuple):
-    """What a file says of its picture before any pixel is decoded.
-
-    `width` and `height` are those of the stored pixels, before `orientation` (1 to 8, EXIF) is applied.
+    """The properties of a picture that its file tells before any pixel is decoded.
+    _TAIL = 2**17  # bytes at the end of a PNG in which EXIF is searched
+        `width` and `height` are those of the stored pixels, before `orientation` (1 to 8, EXIF) is applied.
     """
 
     format: str
@@ -58,14 +59,14 @@ class Header(NamedTuple):
 
 
 def read_header(file: BinaryIO, max_pixels: int = MAX_PIXELS) -> Header:
-    """Reads a picture's header; the content decides on the format, never the name.
+    """Reads the header of a picture; the format is determined by the content, never by the name.
 
     Args:
         file: an open file, or `io.BytesIO` of the bytes.
         max_pixels: largest width times height.
 
     Raises:
-        ImageError: if this is no picture, or a larger one; the message is the reason alone.
+        ImageError: if this is not a picture, or too large; the message is only the reason.
     """
     with _open(file, max_pixels) as image:
         orientation = _orientation(image)
@@ -84,16 +85,16 @@ def decode_image(
 
     Args:
         file: an open file, or `io.BytesIO` of the bytes.
-        least_pixels: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least so many
+        least_pixels: if given, JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least so many
             pixels remain.
-        background: RGB in [0, 255] behind transparent pixels.
-        max_pixels: largest width times height, judged before any pixel is decoded.
+        background: RGB in [0, 255] behind transparent pixels; white by default.
+        max_pixels: largest width times height, checked before any pixel is decoded.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        ImageError: if it cannot be decoded; the message is the reason alone.
+        ImageError: if it cannot be decoded; the message is only the reason.
     """
     with _open(file, max_pixels) as image, _reasons():
         if image.format in ("JPEG", "MPO"):
@@ -101,7 +102,8 @@ def decode_image(
             if factor > 1:
                 image.draft(None, (image.width // factor, image.height // factor))
         image.load()
-        # Size and orientation are asked for after this: Pillow turns TIFFs as it loads them, and then says 1.
+        # Size and orientation must be read after this: Pillow turns TIFFs as it loads them, and then reports
+        # 1.
         picture, orientation = _to_rgb(image, background), _orientation(image)
         if orientation in _TRANSPOSED:
             picture = picture.transpose(_TRANSPOSED[orientation])
@@ -109,7 +111,7 @@ def decode_image(
 
 
 def reduction(width: int, height: int, least_pixels: int | None) -> int:
-    """Largest of 8, 4, 2 and 1 by which both sides may be divided so that `least_pixels` remain."""
+    """The largest of 8, 4, 2 and 1 by which both sides may be divided while `least_pixels` remain."""
     for factor in _REDUCTIONS if least_pixels is not None else ():
         if (width // factor) * (height // factor) >= max(1, least_pixels):
             return factor
@@ -119,15 +121,15 @@ def reduction(width: int, height: int, least_pixels: int | None) -> int:
 def decode_in_graph(
     encoded: tf.Tensor, header: dict[str, tf.Tensor], least_pixels: int | None = None
 ) -> tf.Tensor:
-    """Decodes a plain JPEG or PNG in the graph.
+    """Decodes a JPEG or PNG without special features in the graph.
 
     Args:
         encoded: bytes, ().
-        header: `route`, `orientation`, `height`, `width` of a `Header`, each () int.
+        header: `route`, `orientation`, `height` and `width` of a `Header`, each () int.
         least_pixels: see `decode_image`.
 
     Returns:
-        (H, W, 3) uint8; an error for a picture that is left to Pillow.
+        (H, W, 3) uint8; the step fails for a picture that only Pillow can decode.
     """
 
     def jpeg(ratio):
@@ -144,7 +146,7 @@ def decode_in_graph(
         return tf.case(cases, default=jpeg(1))
 
     routes = {
-        PILLOW: lambda: tf.io.decode_png("", channels=3),  # fails: `in_order` goes on to Python
+        PILLOW: lambda: tf.io.decode_png("", channels=3),  # This fails, so that `in_order` calls Python.
         JPEG: scaled_jpeg,
         PNG: lambda: tf.io.decode_png(encoded, channels=3),
     }
@@ -158,16 +160,16 @@ def in_order(
     in_python: Callable[[Any], Any],
     parallel: int,
 ) -> tf.data.Dataset:
-    """Maps each element with `in_graph`, or where that fails, with `in_python`.
+    """Maps each element with `in_graph` or, if that fails, with `in_python`.
 
-    The order is that of `elements`. Only what the graph cannot do reaches Python, whose calls exclude
-    one another.
+    The order is that of `elements`. Only what the graph cannot do reaches Python, which runs one call at a
+    time.
 
     Args:
-        elements: what the functions take.
-        in_graph: graph function; its errors are not seen.
+        elements: data set of the functions' argument.
+        in_graph: graph function; its errors are ignored.
         in_python: graph function that calls Python; its errors are raised.
-        parallel: elements in the making at a time.
+        parallel: number of elements that are processed at a time.
     """
 
     def one(element):
@@ -186,7 +188,7 @@ def in_order(
 def check_options(
     on_error: str, max_pixels: int, background: Sequence[int], least_pixels: int | None, parallel: int
 ) -> None:
-    """Raises ValueError for an option of `load` or `decode_dataset` that cannot be meant."""
+    """Raises ValueError for an option of `load` or `decode_dataset` that is not valid."""
     if on_error not in ("raise", "skip"):
         raise ValueError(f'`on_error` must be "raise" or "skip". Received: on_error={on_error!r}')
     if not isinstance(max_pixels, int) or not 1 <= max_pixels <= MAX_PIXELS:
@@ -204,12 +206,12 @@ def check_options(
 
 
 def advice(name: str | bytes, reason: str) -> str:
-    """The message for a picture that cannot be decoded."""
+    """The error message for a picture that cannot be decoded."""
     return f"{shown(name)}: {reason}. Repair or remove it, or let `on_error` skip it."
 
 
 def raise_if(message: tf.Tensor) -> None:
-    """Fails the step of a tf.data pipeline with the message alone, without Python's stack."""
+    """Fails the step of a tf.data pipeline with only the message, without the stack of Python."""
     tf.debugging.Assert(tf.equal(message, ""), [message])
 
 
@@ -238,7 +240,7 @@ def _open(file: BinaryIO, max_pixels: int) -> Image.Image:
 
 @contextlib.contextmanager
 def _reasons():
-    """Whatever Pillow raises becomes an ImageError with a short reason."""
+    """A context that turns whatever Pillow raises into an ImageError with a short reason."""
     try:
         yield
     except ImageError:
@@ -247,7 +249,7 @@ def _reasons():
         raise ImageError(f"no {', '.join(FORMATS[:-1])} or {FORMATS[-1]} picture") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"more pixels than `max_pixels`, {MAX_PIXELS:,}, allows") from error
-    except Exception as error:  # Pillow's parsers raise a dozen types on damaged files
+    except Exception as error:  # Pillow's parsers raise many types of errors on damaged files.
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"cannot be opened: {error.strerror}") from error
         words = str(error).strip() or type(error).__name__
@@ -255,20 +257,20 @@ def _reasons():
 
 
 def _orientation(image: Image.Image) -> int:
-    """The orientation (1 to 8) that is still to be applied to the pixels as they are now."""
+    """The EXIF orientation (1 to 8) that must still be applied to the pixels."""
     try:
         if image.format == "PNG" and "exif" not in image.info:
             image.info |= _late_exif(image.fp)
-        # PNG's own getexif decodes all pixels in search of a chunk behind them
+        # The getexif of PNG would decode all pixels in search of a chunk that may follow them.
         orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
-    except Exception:  # EXIF is often damaged in pictures that are fine
+    except Exception:  # EXIF is often damaged in pictures that are otherwise fine.
         return 1
     return orientation if orientation in _TRANSPOSED else 1
 
 
 def _late_exif(file: BinaryIO | None) -> dict[str, bytes]:
-    """EXIF of a PNG that stands behind the pixels, as Pillow's `info` has it; {} where there is none."""
-    if file is None or file.closed:  # the pixels are loaded, and with them what stands behind them
+    """Returns the EXIF data that follow the pixels of a PNG, as in Pillow's `info`; {} if there are none."""
+    if file is None or file.closed:  # Pillow has loaded the pixels, and the data after them, already.
         return {}
     position = file.tell()
     file.seek(max(0, file.seek(0, io.SEEK_END) - _TAIL))
@@ -277,7 +279,7 @@ def _late_exif(file: BinaryIO | None) -> dict[str, bytes]:
     start = tail.rfind(b"eXIf")
     length = int.from_bytes(tail[max(0, start - 4) : start], "big") if start >= 4 else 0
     chunk, check = tail[start : start + 4 + length], tail[start + 4 + length : start + 8 + length]
-    if start < 4 or zlib.crc32(chunk) != int.from_bytes(check, "big"):  # these bytes are pixels
+    if start < 4 or zlib.crc32(chunk) != int.from_bytes(check, "big"):  # The bytes found belong to pixels.
         return {}
     return {"exif": b"Exif\0\0" + chunk[4:]}
 
@@ -296,7 +298,7 @@ def _to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image
         bits, inverted = tiff.grey_values(image) if image.format == "TIFF" else (16, False)
         grey = (np.asarray(image).astype(np.int32) >> (bits - 8)).clip(0, 255).astype(np.uint8)
         return Image.fromarray(255 - grey if inverted else grey).convert("RGB")
-    if image.mode == "La":  # alpha is multiplied into grey
+    if image.mode == "La":  # In this mode, grey is premultiplied with alpha.
         image = image.convert("LA")
     if image.has_transparency_data:
         opaque = Image.new("RGBA", image.size, (*background, 255))

@@ -1,4 +1,4 @@
-"""The batches of every epoch as tf.data: a function of the seed, the epoch and the number of the batch."""
+"""The batches of every epoch as tf.data; they depend on the seed, the epoch and the batch number only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keras_leoclr.tensorflow_host import tf
 
 @dataclasses.dataclass(frozen=True)
 class Epochs:
-    """The batches of views of every epoch; see `view_dataset` for the fields.
+    """The batches of views of every epoch; the fields are described in `view_dataset`.
 
     Attributes:
         start: first image of a batch that this worker makes.
-        size: images of a batch that this worker makes.
+        size: number of images of a batch that this worker makes.
     """
 
     order: Order
@@ -32,7 +32,7 @@ class Epochs:
     parallel_images: int
 
     def batches_of(self, epoch: tf.Tensor) -> tf.data.Dataset:
-        """The batches of an epoch, () int64, from the batch on with which it begins."""
+        """The batches of an epoch, () int64; the first epoch starts at the initial batch."""
         epoch_seed = tf.random.fold_in(self.seed, epoch)
         initial_epoch, initial_batch = self.initial
         first = tf.where(epoch == initial_epoch, tf.constant(initial_batch, tf.int64), 0)
@@ -64,7 +64,7 @@ class Epochs:
         made = tf.data.Dataset.zip((images, draws.unbatch())).map(
             self.views.views_of_one, num_parallel_calls=self.parallel_images, deterministic=True
         )
-        # copying views into batches keeps a core busy, too
+        # Batching copies the views, which keeps a core busy, so it runs in parallel, too.
         together = {"num_parallel_calls": self.parallel_batches, "deterministic": True}
         batches = made.batch(self.size, drop_remainder=True, **together)
         if not self.permute_keys:
@@ -88,7 +88,7 @@ class Epochs:
         return tf.nest.map_structure(lambda rows: rows[self.start : self.start + self.size], draws)
 
     def _permutation(self, batch_seed):
-        """Key row i belongs to query `permutation[i]`, of the rows of this worker."""
+        """A permutation of the rows of this worker; key row i belongs to query `permutation[i]`."""
         return tf.random.experimental.stateless_shuffle(tf.range(self.size), batch_seed)
 
     def _permuted(self, made, batch_seed):
@@ -101,7 +101,7 @@ class Epochs:
 
 @dataclasses.dataclass(frozen=True)
 class CanvasEpochs(Epochs):
-    """The pictures of every epoch on a canvas, with the parameters of their views, which a device makes.
+    """The pictures of every epoch on a canvas, with the parameters from which a device makes their views.
 
     Attributes:
         canvas: height and width of all pictures, see `data.canvas`.
@@ -114,7 +114,7 @@ class CanvasEpochs(Epochs):
             batch_seed = tf.random.fold_in(epoch_seed, number)
             height, width = tf.unstack(pictures["size"], axis=1)
             made = {**pictures, **self.views.packed(self._own_draws(batch_seed), height, width)}
-            if self.permute_keys:  # the device makes the key views, and puts them into this order
+            if self.permute_keys:  # The device makes the key views and puts them into this order.
                 made["permutation"] = self.start + self._permutation(batch_seed)
             return {name: tf.ensure_shape(rows, [self.size, *rows.shape[1:]]) for name, rows in made.items()}
 
@@ -144,7 +144,7 @@ class CanvasEpochs(Epochs):
 
 
 def _pixels(images):
-    """Images of uint8 as they are; floats in [0, 255] rounded to it, see `canvas.pixels`."""
+    """Returns uint8 images unchanged and rounds floats in [0, 255] to uint8, see `canvas.pixels`."""
     if images.dtype == tf.uint8:
         return images
     return tf.cast(tf.round(tf.clip_by_value(images, 0, 255)), tf.uint8)

@@ -1,4 +1,4 @@
-"""Files that could not be read: counted once, named, written down."""
+"""Counts the files that could not be read, once each, with name and reason."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import pathlib
 import threading
 import warnings
 
-NAMED = 3  # in a message; the rest is counted
+NAMED = 3  # number of files that a message names; the others are only counted
 
 
 class ImageError(ValueError):
-    """What is wrong with one picture, in a few words that follow its name."""
+    """The problem of one picture; the message is a few words that follow the picture's name."""
 
 
 class Failures:
-    """The files of a source that were skipped. Safe to use from several threads.
+    """The files of a source that were skipped; safe to use from several threads.
 
     Args:
-        total: files in all, or None where nobody knows: then the share is taken of those
-            seen so far, at least of `LEAST_TOTAL`.
-        max_failures: largest share of files that may fail, in [0, 1]; None for `SHARE` of them, but
-            one always may: a folder of 50 pictures with one damaged can be used.
+        total: number of all files, or None if it is not known; the share is then taken of the files seen so
+            far, but of at least `LEAST_TOTAL`.
+        max_failures: largest share of files that may fail, in [0, 1]. None (the default) takes `SHARE`, but
+            always allows one file, so that a folder of 50 pictures with a damaged one can be used.
     """
 
     LEAST_TOTAL = 1000
@@ -39,7 +39,7 @@ class Failures:
 
     @property
     def count(self) -> int:
-        """Files that failed; a file that fails in every epoch counts once."""
+        """The number of files that failed; a file that fails in every epoch counts once."""
         return len(self._reasons)
 
     def __contains__(self, path: bytes) -> bool:
@@ -51,23 +51,23 @@ class Failures:
             return [(os.fsdecode(path), reason) for path, reason in self._reasons.items()]
 
     def write(self, path: str | pathlib.Path) -> None:
-        """Writes a line `path<TAB>reason` per file; line breaks and tabs in a name are written as escapes."""
+        """Writes a line `path<TAB>reason` per file; line breaks and tabs in names are escaped."""
         with self._lock:
             lines = [_one_line(name) + b"\t" + r.encode() + b"\n" for name, r in self._reasons.items()]
         pathlib.Path(path).write_bytes(b"".join(lines))
 
     def add(self, path: bytes, reason: str) -> None:
-        """Counts a file."""
+        """Counts a file that failed."""
         with self._lock:
             self._reasons.setdefault(path, reason)
 
     def saw(self, count: int) -> None:
-        """Tells of more files of a stream."""
+        """Adds to the number of files of a stream that were seen."""
         with self._lock:
             self._seen += count
 
     def warn(self, more: str = "") -> None:
-        """One warning that names the first few; nothing if nothing failed, or at the second call."""
+        """Warns once and names the first few files; does nothing without failures or at a second call."""
         with self._lock:
             if self._warned or not self._reasons:
                 return
@@ -96,12 +96,12 @@ class Failures:
 
 
 def files(count: int) -> str:
-    """The number with its noun."""
+    """The number, followed by "file" or "files"."""
     return f"{count:,} file" + ("" if count == 1 else "s")
 
 
 def shown(path: str | bytes) -> str:
-    """A path as it can be printed: bytes that are no UTF-8 and control characters as escapes."""
+    """A printable form of a path; bytes that are not UTF-8 and control characters are escaped."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

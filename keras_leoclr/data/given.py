@@ -1,4 +1,4 @@
-"""Images that are given as objects in Python, where a run otherwise has the name of a data set."""
+"""Images that are given as Python objects instead of the name of a data set."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Any
 
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 
-IN_PYTHON = "images given in Python"  # the data set of such a run, in its recipe and its results
+IN_PYTHON = "images given in Python"  # name of the data set of such a run, in its recipe and results
 
 
 class GivenImages:
     """The splits of images that are given as objects.
 
     Args:
-        images: a `Source` or a `tf.data.Dataset` of images, which is the split "train"; a dictionary of
-            these by the name of their split; or a dictionary of arrays, as `data.load` takes it.
-        name: of the argument, for messages.
+        images: a `Source` or a `tf.data.Dataset` of images, which becomes the split "train"; or a dictionary
+            of these by the name of their split; or a dictionary of arrays, as `data.load` takes it.
+        name: name of the argument, for messages; "data" by default.
 
     Raises:
         ValueError: if it is anything else.
     """
 
     def __init__(self, images: Any, name: str = "data"):
-        from keras_leoclr.data.source import as_source  # needs TensorFlow, a list of recipes does not
+        from keras_leoclr.data.source import as_source  # It needs TensorFlow; listing recipes does not.
 
         self.arrays: dict[str, Any] | None = None
         self.sources: dict[str, Any] = {}
@@ -37,18 +37,18 @@ class GivenImages:
 
     @property
     def splits(self) -> list[str]:
-        """Names of the splits; of arrays that are not divided, "train" alone."""
+        """The names of the splits; arrays that are not divided have only "train"."""
         if self.arrays is None:
             return list(self.sources)
         named = [name.removesuffix("_image") for name in self.arrays if name.endswith("_image")]
         return named or ["train"]
 
     def load(self, split: str, **options: Any) -> Any:
-        """The images of a split, see `data.load`.
+        """Loads the images of a split, see `data.load`.
 
         Args:
-            split: a name, or a slice such as "train[:80%]".
-            **options: of `data.load`, which takes arrays; sources are as they are.
+            split: name of a split, or a slice such as "train[:80%]".
+            **options: options of `data.load`, which apply to arrays; sources are used unchanged.
 
         Raises:
             SplitError: if there is no such split.
@@ -72,10 +72,10 @@ class GivenImages:
 
 
 def named(data: Any) -> tuple[Any, GivenImages | None]:
-    """The name of a data set for the recipe of a run, and the images where they were given as objects.
+    """Returns the name of a data set for a recipe, and the images if they were given as objects.
 
     Args:
-        data: what `data.load` takes, or what `GivenImages` takes.
+        data: an argument of `data.load`, or one of `GivenImages`.
     """
     if isinstance(data, (str, bytes, os.PathLike)):
         return os.fsdecode(data), None

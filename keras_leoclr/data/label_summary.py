@@ -1,4 +1,4 @@
-"""What the labels of a source are, in words and numbers: a part of the command `leoclr data`."""
+"""Describes the labels of a source in words and numbers, as a part of the command `leoclr data`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from keras_leoclr.data.multi_hot import counts
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.source import Source
 
-LISTED = 40  # classes in a table
-SAMPLED = 1000  # pictures whose labels are read where they are not in memory
+LISTED = 40  # largest number of classes in a table
+SAMPLED = 1000  # number of pictures whose labels are read if they are not in memory
 
 
 def of_labels(source: Source, verify: bool = False) -> tuple[dict[str, str], dict[str, Any]]:
@@ -19,13 +19,13 @@ def of_labels(source: Source, verify: bool = False) -> tuple[dict[str, str], dic
 
     Args:
         source: the images.
-        verify: read the labels of all pictures with several labels, also where they are not in memory;
-            otherwise those of the first 1,000.
+        verify: whether to read the labels of all pictures with several labels even if they are not in memory;
+            otherwise (the default) those of the first 1,000.
 
     Returns:
-        Texts by title, and for programs: `{}` where there are no labels or they are not in memory, otherwise
-        `{"pictures": N, "several": bool, "classes": {name: pictures}}`; with several labels per picture also
-        `"per_picture"`, the number of pictures by their number of labels.
+        Texts by title, and a dictionary for programs. The latter is `{}` if there are no labels or they are
+        not in memory, and otherwise `{"pictures": N, "several": bool, "classes": {name: pictures}}`. With
+        several labels per picture it also has `"per_picture"`, the number of pictures by number of labels.
     """
     if not source.labelled:
         return {"labels": "none"}, {}
@@ -72,7 +72,7 @@ def _several(source: Source, verify: bool) -> tuple[dict[str, str], dict[str, An
 
 
 def _first(source: Source) -> Source:
-    """The first images, of which only the labels will be read: no picture of them is decoded."""
+    """The first images, for reading their labels only: no picture is decoded."""
     if source.images is not None:
         return source.subset(np.arange(SAMPLED))
     if source.encoded is None:
@@ -81,7 +81,7 @@ def _first(source: Source) -> Source:
 
 
 def _table(found: np.ndarray, names: tuple[str, ...], count: int) -> str:
-    """A line for each class, those with the most pictures first; of many classes the first and last."""
+    """A line for each class, the most frequent first; with many classes, only the first and the last."""
     order = np.argsort(-found, kind="stable")
     half = LISTED // 2
     shown = order if len(order) <= LISTED else [*order[:half], *order[-half:]]

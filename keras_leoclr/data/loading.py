@@ -1,4 +1,4 @@
-"""Where images come from: one name or path for folders, arrays, TFRecord files and TensorFlow Datasets."""
+"""Loads images from a name or path: folders, arrays, TFRecord files and TensorFlow Datasets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def load(
     parallel: int = 2,
     progress: bool = True,
 ) -> Source:
-    """Loads images, and labels where there are any.
+    """Loads images, with labels if there are any.
 
     Args:
         name_or_path: one of
@@ -69,35 +69,35 @@ def load(
 
             The labels of arrays are numbers of classes (N,), -1 for none; or, with several labels per image,
             zeros and ones (N, C). `class_names`, (C,) strings, may be among the arrays.
-        split: "train", "test", or another split of the source, and slices of it such as "train[:80%]",
-            "train[80%:]" or "train[100:200]". TFRecord files are "train" and have no slices. Arrays are
-            sliced in the order in which they are stored, as NumPy slices them: of arrays that are sorted by
-            class, "train[:10%]" holds the first classes alone. `load(...).sample(count, seed)` draws instead.
-        data_dir: where TensorFlow Datasets keeps its files.
-        on_error: what happens at a picture that cannot be read. "raise": an error that names it. "skip":
-            one whose header cannot be read is left out; one that fails when its pixels are decoded is
-            replaced by the next good one, so that the number of images and their order stay. In streams
-            every bad picture is replaced.
-        max_failures: with "skip", largest share of pictures that may fail, in [0, 1]; by default 0.01, but
-            one picture always may.
-        max_pixels: largest width times height of a picture, at most 178,956,970; a larger one cannot be
-            read.
-        background: RGB in [0, 255] behind transparent pixels.
+        split: "train" (the default), "test", or another split of the source, and slices of it such as
+            "train[:80%]", "train[80%:]" or "train[100:200]". TFRecord files are "train" and have no slices.
+            Arrays are sliced in their stored order, as by NumPy: if arrays are sorted by class, "train[:10%]"
+            has only the first classes. `load(...).sample(count, seed)` draws a random sample instead.
+        data_dir: folder where TensorFlow Datasets keeps its files.
+        on_error: what to do with a picture that cannot be read. "raise" (the default) raises an error that
+            names it. "skip" leaves out a picture whose header cannot be read. If decoding the pixels fails,
+            the next good picture replaces it, so that the number of images and their order stay the same. In
+            streams every bad picture is replaced.
+        max_failures: with "skip", the largest share of pictures that may fail, in [0, 1]; by default 0.01,
+            but one picture is always allowed.
+        max_pixels: largest width times height of a picture, at most 178,956,970; larger ones cannot be read.
+        background: RGB in [0, 255] behind transparent pixels; white by default.
         least_pixels: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least so
-            many pixels remain; None: at full size.
-        parallel: pictures decoded at the same time.
-        progress: whether a progress bar is shown when the headers of a folder take longer than a second.
+            many pixels remain; None (the default) decodes at full size.
+        parallel: number of pictures that are decoded at the same time; 2 by default.
+        progress: whether to show a progress bar if reading the headers of a folder takes over a second; true
+            by default.
 
     Returns:
         A `Source` of `{"image": (H, W, C) uint8 or float, "label": () int64}`, one element per image, pixels
-        in [0, 255]; without `label` where the source has none, or -1, which stands for none, all over. With
-        several labels per image, `label` is (C,) uint8 zeros and ones, and `several_labels` is set. It can be
-        read by number, except for streams: TFRecord files, and data sets of TensorFlow Datasets that lie
-        in such files.
+        in [0, 255]. The label -1 marks an image without a label; `label` is missing if no image has one. With
+        several labels per image, `label` is (C,) uint8 zeros and ones, and `several_labels` is true. The
+        source can be read by number, except for streams: TFRecord files, and data sets of TensorFlow Datasets
+        that are stored in such files.
 
     Raises:
-        ValueError, FileNotFoundError: if an argument is wrong, the pictures cannot be read, or images of
-            floats are no pixels in [0, 255].
+        ValueError, FileNotFoundError: if an argument is wrong, the pictures cannot be read, or float images
+            are not pixels in [0, 255].
     """
     decode.check_options(on_error, max_pixels, background, least_pixels, parallel)
     failures = Failures(max_failures=max_failures)
@@ -147,7 +147,7 @@ def load(
 
 
 def _check_file(name: str) -> None:
-    """Raises ValueError for a single picture and for a packed folder, which are no source."""
+    """Raises ValueError for a single picture and for a packed folder, which are not sources of images."""
     suffix = os.path.splitext(name)[1].lower()
     if os.fsencode(suffix) in SUFFIXES:
         folder = shown(os.path.dirname(os.path.abspath(name)))
@@ -165,7 +165,7 @@ def _check_file(name: str) -> None:
 def _is_tar(name: str) -> bool:
     try:
         return tarfile.is_tarfile(name)
-    except OSError:  # may not be read, which its own reader tells
+    except OSError:  # The file may not be readable; its own reader will report that.
         return False
 
 

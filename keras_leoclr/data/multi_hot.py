@@ -1,4 +1,4 @@
-"""Several labels per picture: rows of zeros and ones, one column per class. Needs no TensorFlow."""
+"""Several labels per picture: rows of zeros and ones, with one column per class. Needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ DTYPE = "uint8"
 
 
 def is_multi_hot(labels: np.ndarray) -> bool:
-    """Whether labels are (N, C), several per picture, and not (N,), one per picture."""
+    """Whether labels are (N, C), several per picture, rather than (N,), one per picture."""
     return np.ndim(labels) == 2
 
 
 def checked_labels(label: Any, count: int, origin: str, name: str = "label") -> np.ndarray:
-    """Labels as a source holds them.
+    """Checks labels and converts them to the types that a source holds.
 
     Args:
-        label: (N,) numbers of classes, -1 for none; or (N, C) zeros and ones, any number of ones in a row.
+        label: (N,) class numbers, -1 for none; or (N, C) zeros and ones, with any number of ones in a row.
         count: N, number of images.
         origin: where the labels come from, for messages.
-        name: of the array, for messages.
+        name: name of the array, for messages; "label" by default.
 
     Returns:
         (N,) int64 or (N, C) uint8.
 
     Raises:
-        ValueError: if the labels are neither, or as many as there are images.
+        ValueError: if the labels are neither, or their number is not N.
     """
     label = _rectangular(label, origin, name)
     if label.ndim not in (1, 2) or len(label) != count or (label.ndim == 2 and label.shape[1] < 2):
@@ -53,15 +53,15 @@ def checked_labels(label: Any, count: int, origin: str, name: str = "label") -> 
 
 
 def check_class_names(names: Sequence[str], labels: np.ndarray, origin: str) -> tuple[str, ...]:
-    """Names of the classes of labels.
+    """Checks the names of the classes of labels.
 
     Args:
-        names: C of them, in the order of the numbers of the classes; () where they have none.
+        names: C names, in the order of the class numbers; () if there are none.
         labels: (N,) int64 or (N, C) uint8.
         origin: where they come from, for messages.
 
     Raises:
-        ValueError: if there is another number of them, or a name occurs twice.
+        ValueError: if their number is wrong, or a name occurs twice.
     """
     names = tuple(str(name) for name in names)
     if not names:
@@ -84,7 +84,7 @@ def counts(labels: np.ndarray, classes: int = 0) -> np.ndarray:
 
     Args:
         labels: (N,) in [0, C), or (N, C) zeros and ones.
-        classes: least number of classes, for labels (N,).
+        classes: least number of classes of the result, for labels (N,); 0 by default.
     """
     if is_multi_hot(labels):
         return labels.sum(axis=0, dtype="int64")
@@ -92,12 +92,12 @@ def counts(labels: np.ndarray, classes: int = 0) -> np.ndarray:
 
 
 def without_image(labels: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """Numbers of the classes that no image has; see `counts`."""
+    """The numbers of the classes that no image has; see `counts`."""
     return np.flatnonzero(counts(labels, len(class_names)) == 0)
 
 
 def rows_of(labels: Sequence[Sequence[str]], class_names: Sequence[str]) -> np.ndarray:
-    """Names of the classes of each image, all of them among the C `class_names`, to rows (N, C) uint8."""
+    """Converts the class names of each image, all among the C `class_names`, to rows (N, C) uint8."""
     number = {name: place for place, name in enumerate(class_names)}
     rows = np.zeros((len(labels), len(class_names)), DTYPE)
     for row, names in zip(rows, labels, strict=True):
@@ -106,7 +106,7 @@ def rows_of(labels: Sequence[Sequence[str]], class_names: Sequence[str]) -> np.n
 
 
 def _rectangular(label: Any, origin: str, name: str) -> np.ndarray:
-    """An array of labels, or an error that names the first rows that do not go together."""
+    """Makes an array of labels; raises an error that names the first rows of different length."""
     if not isinstance(label, np.ndarray):
         rows = [np.shape(row) for row in label]
         other = next((number for number, shape in enumerate(rows) if shape != rows[0]), None)

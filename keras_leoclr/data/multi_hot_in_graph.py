@@ -1,4 +1,4 @@
-"""Several labels per picture in the functions of tf.data."""
+"""Several labels per picture, in functions of tf.data."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from keras_leoclr.tensorflow_host import tf
 
 
 def of_numbers(numbers: tf.Tensor, classes: int) -> tf.Tensor:
-    """Numbers of classes (K,), repeated or not, to a row of zeros and ones (`classes`,) uint8, in the graph.
+    """Converts class numbers (K,), with or without repetitions, to zeros and ones (`classes`,) uint8.
 
-    A number below 0 stands for none.
+    Negative numbers are ignored.
     """
     return tf.reduce_max(tf.one_hot(numbers, classes, dtype=tf.uint8), axis=0)
 
 
 def checked_in_graph(element: dict[str, tf.Tensor], name: str) -> dict[str, tf.Tensor]:
-    """An element with a label (C,) of zeros and ones as uint8; an error at other values.
+    """Converts the label (C,) of an element to uint8; fails if it has values other than zero and one.
 
     Args:
-        element: with `label`.
-        name: of the source, for messages.
+        element: dictionary with `label`.
+        name: name of the source, for messages.
     """
     label = tf.convert_to_tensor(element["label"])
     if label.dtype != tf.bool:

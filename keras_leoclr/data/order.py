@@ -1,7 +1,7 @@
-"""The order of the images within an epoch: a function of the seed alone, whatever the source.
+"""The order of the images within an epoch, which depends on the seed alone for every kind of source.
 
-By number or through a buffer, the order is the same: consecutive images of the source make a chunk of
-`shuffle_buffer` images, and each chunk is put into a random order.
+The order is the same whether a source is read by number or through a buffer: consecutive images of the
+source form a chunk of `shuffle_buffer` images, and each chunk is put into a random order.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from keras_leoclr.data.readers.arrays import ArrayImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf
 
-# Images of one size that are larger than this are made into views one by one: an image and its views stay
-# in the cache of a core. Smaller ones are worked on as a batch.
+# Images of one size whose sides are larger are made into views one by one, so that an image and its views
+# stay in the cache of a core. Smaller images are processed as a batch.
 LARGE_SIDE = 128
 NOT_FINITE = "`source` must have finite pixels"
 
@@ -22,9 +22,9 @@ class Order(Protocol):
     """The images of a source in the order of an epoch.
 
     Attributes:
-        count: number of images; None where it is not known.
-        shape: (H, W, C) of the images, None where it varies.
-        fixed: whether all images have one size.
+        count: number of images; None if it is not known.
+        shape: (H, W, C) of the images, with None where it varies.
+        fixed: whether all images have the same size.
         by_image: whether views are made image by image instead of batch by batch.
     """
 
@@ -34,19 +34,19 @@ class Order(Protocol):
     by_image: bool
 
     def images(self, epoch_seed: Any, first: Any, batch_size: int, start: int, size: int) -> tf.data.Dataset:
-        """Single images: `start` to `start + size` of each batch, from batch `first` on."""
+        """Single images: images `start` to `start + size` of each batch, from batch `first` on."""
 
     def batches(self, epoch_seed: Any, first: Any, batch_size: int, start: int, size: int) -> tf.data.Dataset:
-        """The same as batches of `size` images, which have one size."""
+        """The same images as batches of `size`; all images must have one size."""
 
 
 def order_of(source: Source, shuffle_buffer: int | None, parallel: int, least_pixels: int | None) -> Order:
-    """The order of a source: of its numbers where it can be read by number, otherwise through a buffer.
+    """The order of a source: by shuffled numbers if it can be read by number, otherwise through a buffer.
 
     Args:
         source: the images.
-        shuffle_buffer: images that are put into random order at a time; None for all.
-        parallel: pictures decoded at the same time.
+        shuffle_buffer: number of images that are shuffled together; None for all.
+        parallel: number of pictures that are decoded at the same time.
         least_pixels: see `Images.fetch`.
 
     Raises:
@@ -58,12 +58,12 @@ def order_of(source: Source, shuffle_buffer: int | None, parallel: int, least_pi
 
 
 def _shuffled(rows: Any, epoch_seed: Any, chunk: Any) -> Any:
-    """A random order of the rows of a chunk; Dataset.shuffle would depend on TensorFlow's global seed."""
+    """Shuffles the rows of a chunk; Dataset.shuffle would depend on TensorFlow's global seed."""
     return tf.random.experimental.stateless_shuffle(rows, tf.random.fold_in(epoch_seed, -1 - chunk))
 
 
 class ByNumber:
-    """Order of a source that can be read by number: numbers are shuffled, and no image is held."""
+    """The order of a source that can be read by number: numbers are shuffled, and no image is held."""
 
     def __init__(self, source: Source, shuffle_buffer: int | None, parallel: int, least_pixels: int | None):
         self.source = source.images
@@ -88,7 +88,7 @@ class ByNumber:
         return self.source.fetch(numbers).map(lambda element: element["image"])
 
     def _own_numbers(self, epoch_seed, first, batch_size, start, size):
-        """Batches of the numbers `start` to `start + size` of each batch from `first` on."""
+        """Batches of the numbers of images `start` to `start + size` of each batch, from `first` on."""
         chunks = tf.data.Dataset.range(self.count).batch(self.chunk)
         numbers = chunks.enumerate().map(lambda chunk, rows: _shuffled(rows, epoch_seed, chunk))
         numbers = numbers.rebatch(batch_size, drop_remainder=True).skip(first)
@@ -96,7 +96,7 @@ class ByNumber:
 
 
 class Buffered:
-    """Order of a stream: chunks of `shuffle_buffer` images are held and shuffled."""
+    """The order of a stream: chunks of `shuffle_buffer` images are held and shuffled."""
 
     def __init__(self, source: Source, shuffle_buffer: int | None, parallel: int, least_pixels: int | None):
         self.source = source
@@ -133,7 +133,7 @@ class Buffered:
             images = images.map(lambda image: tf.debugging.check_numerics(image, NOT_FINITE))
         if self.fixed:
             return self._through_the_buffer(images, epoch_seed)
-        # images of many sizes do not fit into one tensor, but their bytes do
+        # Images of different sizes do not fit into one tensor, but their serialized bytes do.
         held = self._through_the_buffer(images.map(tf.io.serialize_tensor), epoch_seed)
         return held.map(lambda data: tf.ensure_shape(tf.io.parse_tensor(data, self.dtype), self.shape))
 

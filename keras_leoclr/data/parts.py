@@ -1,4 +1,4 @@
-"""Parts of a source: a sample that stands for all of it, and the images that have a label."""
+"""Parts of a source: a sample that represents all of it, and the images that have a label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_leoclr.data.multi_hot import is_multi_hot
 if TYPE_CHECKING:
     from keras_leoclr.data.source import Source
 
-SEED = 0  # draws the parts that are the same in all runs
+SEED = 0  # seed of the parts that are the same in all runs
 FIRST = (
     "The first {} images of a stream of unknown length stand for all of it: if it is sorted by class, these "
     "are of a few classes alone. TFRecord files without compression are drawn from."
@@ -20,7 +20,7 @@ FIRST = (
 
 
 def has_label(labels: np.ndarray) -> np.ndarray:
-    """Which images have a label, (N,) bool: a negative number stands for none.
+    """Which images have a label, (N,) bool; a negative number means that there is none.
 
     A row of zeros is a label as well: it says that none of the classes is in the image.
 
@@ -33,10 +33,10 @@ def has_label(labels: np.ndarray) -> np.ndarray:
 
 
 def without_labels(name: str, labels: np.ndarray) -> str:
-    """How many images have no label, as a sentence; "" where all have one.
+    """A sentence on how many images have no label; "" if all have one.
 
     Args:
-        name: of the images, for the sentence.
+        name: name of the images in the sentence.
         labels: (N,) integers, negative for none, or (N, C) zeros and ones.
     """
     missing = int((~has_label(labels)).sum())
@@ -49,11 +49,11 @@ def without_labels(name: str, labels: np.ndarray) -> str:
 
 
 def with_labels(source: Source, name: str) -> tuple[Source, np.ndarray]:
-    """The images of a source that have a label, and their labels (N,) or (N, C); says how many have none.
+    """The images of a source that have a label, and their labels (N,) or (N, C); reports how many have none.
 
     Args:
-        source: with labels; a negative one stands for none.
-        name: of the source, for messages.
+        source: a source with labels, where a negative one means none.
+        name: name of the source, for messages.
 
     Raises:
         ValueError: if no image has a label.
@@ -71,7 +71,7 @@ def check_any(name: str, labels: np.ndarray) -> None:
     """Raises ValueError if no image has a label.
 
     Args:
-        name: of the images, for the message.
+        name: name of the images, for the message.
         labels: (N,) integers, negative for none, or (N, C) zeros and ones.
     """
     if is_multi_hot(labels) and not labels.any():
@@ -87,15 +87,15 @@ def check_any(name: str, labels: np.ndarray) -> None:
 
 
 def part_of(source: Source, count: int, seed: int = SEED) -> Source:
-    """At most `count` images that stand for all of a source, whatever its order.
+    """At most `count` images that represent all of a source, whatever its order.
 
-    They are drawn by the seed. Of a stream whose order is random they are the first; they are the first also
-    of a stream of unknown length, which is said.
+    They are drawn by the seed. For a stream whose order is random they are the first images. They are also
+    the first images of a stream of unknown length, with a message that says so.
 
     Args:
         source: the images.
-        count: >= 1.
-        seed: of the draw; by default the same for every run, so that runs can be compared.
+        count: largest number of images, >= 1.
+        seed: seed of the draw; by default the same for every run, so that runs can be compared.
     """
     if source.count is not None and source.count <= count:
         return source
@@ -107,11 +107,11 @@ def part_of(source: Source, count: int, seed: int = SEED) -> Source:
 
 
 def some_of(source: Source, count: int) -> Source:
-    """At most `count` images for people to look at: as `part_of`, but no stream is read as a whole.
+    """At most `count` images for people to look at, chosen as by `part_of` but without reading whole streams.
 
     Args:
         source: the images.
-        count: >= 1.
+        count: largest number of images, >= 1.
     """
     if source.images is None and source.pick is None:
         return source.take(count)
@@ -119,16 +119,16 @@ def some_of(source: Source, count: int) -> Source:
 
 
 def two_parts(source: Source, first: int, second: int, seed: int) -> tuple[Source, Source]:
-    """Two parts of a source without an image in common, both as `part_of` draws them.
+    """Two disjoint parts of a source, each drawn as by `part_of`.
 
-    Where the labels are in memory, the images are drawn among those that have one; if these are fewer than
-    `first` and `second` together, the parts are smaller in proportion.
+    If the labels are in memory, only images that have one are drawn; if these are fewer than `first` and
+    `second` together, both parts are reduced in proportion.
 
     Args:
         source: the images.
-        first: >= 1, images of the first part.
-        second: >= 1, images of the second part.
-        seed: of the draw.
+        first: number of images of the first part, >= 1.
+        second: number of images of the second part, >= 1.
+        seed: seed of the draw.
     """
     if source.images is None and (source.mixed or source.count is None):
         if not source.mixed:

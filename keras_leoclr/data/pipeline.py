@@ -1,4 +1,4 @@
-"""Images to batches of views, repeatable from a seed."""
+"""Makes batches of views from images, repeatable from a seed."""
 
 from __future__ import annotations
 
@@ -33,46 +33,47 @@ def view_dataset(
 ) -> tf.data.Dataset:
     """Batches of views for `LeOCLR.fit`.
 
-    Each pass over the returned dataset is the next epoch: other order, other views. Order and views
-    depend on `(seed, epoch, batch)` alone, not on how much is made in parallel, so that a run can start
-    at any batch of any epoch, and workers that each take a shard make the batches of one worker
-    together.
+    Each pass over the returned data set is the next epoch, with another order and other views. Order and
+    views depend on `(seed, epoch, batch)` alone, not on how much is computed in parallel. A run can
+    therefore start at any batch of any epoch, and workers that each take a shard make together the batches
+    that one worker would make.
 
-    A source that can be read by number is shuffled by number: nothing is held, and only the pictures of
-    the batches to come are read. Streams, and the datasets that `map`, `filter` and so on make of a source,
-    go through a buffer of `shuffle_buffer` images, in the same order; encoded pictures are held as they
-    are and decoded afterwards. Pictures are read anew in each epoch: the cache is the operating system's,
-    of files, and decoded images are kept only if the source is an array.
+    A source that can be read by number is shuffled by number: no image is held, and only the pictures of
+    the next batches are read. Streams, and data sets made by `map`, `filter` and so on from a source, are
+    shuffled in a buffer of `shuffle_buffer` images, into the same order; encoded pictures are held encoded
+    and decoded afterwards. Pictures are read again in each epoch. Files are cached by the operating system,
+    and decoded images are kept only if the source is an array.
 
-    With `views_on="device"` no view is made here. The pictures come as 8 bits on a canvas of one size, with
-    the parameters of their views, which `LeOCLR(views=...)` makes of them within its step. The draws are the
-    same bits as on the host. A picture that does not fit on the canvas is reduced until it does, and the
-    boxes of its crops are in pixels of the reduced picture.
+    With `views_on="device"` no view is made here. The batch has uint8 pictures on a canvas of one size and
+    the parameters of their views, from which `LeOCLR(views=...)` makes the views within its step. The random
+    numbers are the same bits as on the host. A picture that does not fit on the canvas is reduced until it
+    does, and the boxes of its crops are in pixels of the reduced picture.
 
     Args:
-        source: what `data.load` returns, or a tf.data.Dataset of images (H, W, C) or of dictionaries with
-            such an `image`, pixels in [0, 255]. They may be of many sizes. Of images that are not uint8, the
-            first 32 are looked at, unless `views` is a function of your own, which may take any values.
+        source: the result of `data.load`, or a tf.data.Dataset of images (H, W, C) or of dictionaries with
+            such an `image`, pixels in [0, 255]. The sizes may differ. If the images are not uint8, the first
+            32 are checked, unless `views` is a function of your own, which may take any values.
         views: layer `(images, seed) -> views`, such as `LeOCLRViews`.
         batch_size: B, images per batch, at most the number of images. A last, smaller batch is dropped.
-        seed: any whole number.
-        shuffle_buffer: images that are put into random order at a time; all of the source by
-            default, which is needed for a uniform order. 1 keeps the order of the source. It must be given
-            for a stream whose number of images is not known.
-        permute_keys: shuffle the key views of a batch against its queries and add `"permutation"`, as
-            ShuffleBN (arXiv 1911.05722, section 3.3) needs; of use with `bn_groups` > 1. With
-            `views_on="device"` the model makes the key views in this order.
-        initial_epoch: epoch of the first pass.
-        initial_batch: batch that the first pass starts with; later passes start with batch 0. Keras' `fit`
-            takes the number of steps of its first epoch for those of all, so that such a pass needs a
-            `fit` of its own, as `callbacks.Checkpoint.fit` makes.
-        shard: (index, count): this worker makes images index * B / count and following of each batch,
-            and permutes keys among these. Of a source that can be read in any order it reads nothing else.
-        parallel_batches: batches made at the same time, of images of one small size.
-        parallel_images: images made into views at the same time, where they are large or of many sizes,
-            and pictures decoded at the same time; by default as many as there are cores.
-        prefetch: finished batches that wait for the model.
-        views_on: "host", or "device" for views such as `LeOCLRViews` that the model makes.
+        seed: seed of the order and the views, any whole number; 0 by default.
+        shuffle_buffer: number of images that are shuffled together; by default all of the source, which a
+            uniform order needs. 1 keeps the order of the source. It must be given for a stream whose number
+            of images is not known.
+        permute_keys: whether to permute the key views of a batch relative to its queries and to add
+            `"permutation"`, as ShuffleBN (arXiv 1911.05722, section 3.3) needs; useful with `bn_groups` > 1.
+            With `views_on="device"` the model makes the key views in this order. False by default.
+        initial_epoch: epoch of the first pass; 0 by default.
+        initial_batch: batch that the first pass starts with, 0 by default; later passes start with batch 0.
+            Keras' `fit` assumes that all epochs have as many steps as its first one, so a pass that starts
+            later needs its own call of `fit`, as `callbacks.Checkpoint.fit` makes.
+        shard: (index, count); this worker makes images index * B / count and following of each batch,
+            and permutes keys among these. If the source can be read in any order, it reads only these.
+        parallel_batches: number of batches made at the same time, if the images have one small size; 2 by
+            default.
+        parallel_images: number of images made into views at the same time, if they are large or of different
+            sizes, and of pictures decoded at the same time; by default the number of cores.
+        prefetch: number of finished batches that wait for the model; 2 by default.
+        views_on: "host" (the default), or "device" for views such as `LeOCLRViews` that the model makes.
         canvas: (height, width) of the canvas in pixels, with `views_on="device"`. By default each side is the
             largest that a picture of the source has, but no more than pictures of 4:3 need for their smallest
             crop to be as large as the view; see `data.canvas`.
@@ -85,7 +86,7 @@ def view_dataset(
         query `permutation[i]`.
 
     Raises:
-        ValueError: if an argument is wrong, the source is none, or its images are no pixels in [0, 255].
+        ValueError: if an argument or the source is not valid, or its images are not pixels in [0, 255].
     """
     whole_number("batch_size", batch_size, 1)
     whole_number("initial_epoch", initial_epoch, 0)
@@ -99,7 +100,7 @@ def view_dataset(
         )
     parallel = parallel_images or os.cpu_count() or 1
     source = as_source(source, labels=False)
-    if hasattr(views, "views_of_batch"):  # a function of the user's may take any values
+    if hasattr(views, "views_of_batch"):  # A function of the user may take images with any values.
         source = check_source(source)
     if views_on == "device":
         if source.image_shape[-1] not in (1, 3):
@@ -135,15 +136,15 @@ def view_dataset(
         parallel_images=parallel,
         **options,
     )
-    with tf.device("CPU:0"):  # functions of tf.data run there and do not reach a variable on a GPU
+    with tf.device("CPU:0"):  # tf.data functions run on the CPU and cannot access a variable on a GPU.
         passes = tf.Variable(initial_epoch - 1, dtype=tf.int64, trainable=False)
-    # One element, made anew at each pass, counts the passes.
+    # A data set with one element, which is computed again at each pass, counts the passes.
     counter = tf.data.Dataset.from_tensors(0).map(lambda _: passes.assign_add(1))
     dataset = counter.flat_map(tf.autograph.experimental.do_not_convert(epochs.batches_of))
     if order.count is not None and not initial_batch:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(order.count // batch_size))
     dataset = dataset.prefetch(prefetch)
-    dataset.passes = passes  # keeps the variable alive as long as the dataset
+    dataset.passes = passes  # This keeps the variable alive as long as the data set.
     return dataset
 
 
@@ -156,7 +157,7 @@ def _check_views(views: Any, order: Order) -> None:
 
 
 def _least_pixels(views: Any) -> int | None:
-    """Pixels that an image must keep for its smallest crop to be as large as the view."""
+    """The number of pixels that an image must keep for its smallest crop to be as large as the view."""
     key_view = getattr(views, "key_view", None)
     if key_view is None or key_view.crop_scale is None:
         return None
@@ -165,13 +166,14 @@ def _least_pixels(views: Any) -> int | None:
 
 
 def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int = 256) -> tf.data.Dataset:
-    """Batches for evaluation: images resized and normalised as `views` do, nothing random.
+    """Batches for evaluation: images are resized and normalised as `views` do, and nothing is random.
 
     Args:
-        source: what `data.load` returns, or a tf.data.Dataset of dictionaries
-            `{"image": (H, W, C), "label": ()}`, pixels in [0, 255]; of any sizes.
-        views: the layer that made the views for training, or a `Preprocessing`, for size, mean and deviation.
-        batch_size: images per batch; the last batch may be smaller.
+        source: the result of `data.load`, or a tf.data.Dataset of dictionaries
+            `{"image": (H, W, C), "label": ()}`, pixels in [0, 255]; the sizes may differ.
+        views: the layer that made the training views, or a `Preprocessing`; it gives size, mean and
+            deviation.
+        batch_size: images per batch, 256 by default; the last batch may be smaller.
 
     Returns:
         tf.data of `(images (B, S, S, 3) float32, labels (B,))`; with several labels per image, labels are
@@ -179,11 +181,11 @@ def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int 
     """
     source = as_source(source)
     if views is None or any(hasattr(views, name) for name in ("views_of_batch", "takes_pixels")):
-        source = check_source(source)  # a layer of the user's may take any values
+        source = check_source(source)  # A layer of the user may take images with any values.
     source.check_labelled()
     shape = source.element_spec["image"].shape
     if not shape.is_fully_defined():
-        # one by one to the same size, where a batch does it otherwise
+        # Images of different sizes are resized one by one; images of one size are resized as a batch.
         single = source.map(
             lambda element: (views.preprocess(element["image"][None])[0], element["label"]),
             num_parallel_calls=tf.data.AUTOTUNE,

@@ -1,7 +1,7 @@
 """Scenes: pictures with several garments each, drawn from pictures of single garments.
 
-All arithmetic is of whole numbers, and all draws are those of `philox`, so that the pictures are the same
-bits on every platform, with every version of NumPy.
+All arithmetic uses whole numbers, and all random numbers come from `philox`. The pictures are therefore the
+same bits on every platform and with every version of NumPy.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from keras_leoclr import philox
 from keras_leoclr.checks import one_of, whole_number
 
 BACKGROUNDS = ("plain", "cloudy")
-LEAST_SIZE, MOST_CANVAS = 4, 256  # pixels
-HELD_OUT = 5  # the last fifth of the scenes shares no garment with the others
-CLOUD = 8  # pixels from one drawn brightness of a cloudy background to the next
-CLOUD_VALUES = 128  # a cloudy background is darker than that
-DARKEST_TINT = 64  # of a coloured garment, of 256
-OPAQUE = 4  # a pixel of a garment covers the background where its value is 255 / 4 or more
-TRIES = 100  # placements of the things of a picture, before it is said that they do not fit
+LEAST_SIZE, MOST_CANVAS = 4, 256  # smallest side of a garment and largest side of a picture, in pixels
+HELD_OUT = 5  # The last fifth of the scenes shares no garment with the others.
+CLOUD = 8  # distance in pixels between the points of a cloudy background whose brightness is drawn
+CLOUD_VALUES = 128  # The brightness of a cloudy background is below this value.
+DARKEST_TINT = 64  # smallest factor, in 256ths, of a channel of a coloured garment
+OPAQUE = 4  # A pixel of a garment covers the background if its value is at least 255 / 4.
+TRIES = 100  # number of attempts to place the garments of a picture before an error is raised
 WORD = np.uint64(32)
 
-# What the draws are of: the second number of the seed of `philox`, the first is that of the split.
+# The purposes of the draws: the second number of the seed of `philox`; the first is the seed of the split.
 THINGS, GARMENTS, SIZES, TINTS, CLOUDS, CLOUD_TINTS, PLACES = range(7)
 
 
 @dataclasses.dataclass(frozen=True)
 class SceneSettings:
-    """How scenes look.
+    """The settings of scenes.
 
     Attributes:
-        things: number of garments in a picture, low and high; one number for both.
-        size: side of a garment in pixels, low and high; one number for both.
-        canvas: side of the picture, pixels.
+        things: lowest and highest number of garments in a picture, or one number for both.
+        size: smallest and largest side of a garment in pixels, or one number for both.
+        canvas: side of the picture in pixels.
         background: "plain", which is black, or "cloudy", a soft pattern that differs in every picture.
-        colour: whether garments and clouds have drawn colours; otherwise the pictures are grey.
+        colour: whether garments and clouds have random colours; otherwise the pictures are grey.
 
     Raises:
-        ValueError: if a value is wrong, or so many things of that size cannot lie beside each other.
+        ValueError: if a value is wrong, or so many garments of that size do not fit beside each other.
     """
 
     things: Sequence[int] | int = (2, 4)
@@ -76,11 +76,11 @@ class Scenes:
     """Pictures with several garments.
 
     Attributes:
-        image: (N, canvas, canvas, C) uint8, C is 3 with colour and 1 without.
-        label: (N, classes) uint8, 1 for each class of which a garment is in the picture.
-        boxes: (N, T, 4) int16, top, left, bottom and right of each garment in pixels; -1 where a picture has
-            fewer than T garments.
-        classes: (N, T) int16, the class of each garment, -1 likewise.
+        image: (N, canvas, canvas, C) uint8; C is 3 with colour and 1 without.
+        label: (N, classes) uint8, 1 for each class that the picture has a garment of.
+        boxes: (N, T, 4) int16, top, left, bottom and right of each garment in pixels; -1 fills the rows of
+            pictures with fewer than T garments.
+        classes: (N, T) int16, the class of each garment; -1 likewise.
     """
 
     image: np.ndarray
@@ -94,24 +94,24 @@ def draw_scenes(
 ) -> Scenes:
     """Draws scenes.
 
-    Garments lie at places that are drawn uniformly among those where they cover no other. The last fifth of
-    the scenes shows garments of the last fifth of `garments`, which the other scenes do not show.
+    The place of a garment is drawn uniformly from all places where it covers no other. The last fifth of the
+    scenes shows garments of the last fifth of `garments`, which the other scenes do not show.
 
     Args:
-        garments: (G, H, W) uint8, pictures of one garment each on black.
-        labels: (G,) their classes.
+        garments: (G, H, W) uint8, pictures of one garment each, on black.
+        labels: (G,) classes of the garments.
         count: number of scenes.
-        settings: how they look.
-        seed: of all draws.
+        settings: settings of the scenes.
+        seed: seed of all draws; 0 by default.
 
     Raises:
-        ValueError: if the garments of a picture were found no places.
+        ValueError: if no places were found for the garments of a picture.
     """
     low, high = settings.things
     shape = count, high
 
     def below(purpose: int, shape: Sequence[int], most: Any) -> np.ndarray:
-        """Whole numbers from 0 to `most`, without it."""
+        """Random whole numbers from 0 to `most` - 1."""
         return below_of_words(philox.words(int(np.prod(shape)), _seed(seed, purpose)).reshape(shape), most)
 
     things = low + below(THINGS, (count,), high - low + 1)
@@ -148,24 +148,24 @@ def draw_scenes(
 
 
 def below_of_words(words: np.ndarray, most: Any) -> np.ndarray:
-    """Random words of 32 bits as whole numbers from 0 to `most`, without it, int64."""
+    """Converts random words of 32 bits to whole numbers from 0 to `most` - 1, int64."""
     return (words.astype(np.uint64) * np.asarray(most).astype(np.uint64) >> WORD).astype(np.int64)
 
 
 def reduced(images: np.ndarray, side: int) -> np.ndarray:
-    """Images (N, H, H) uint8 as (N, side, side): the mean of the area that a pixel covers, rounded."""
+    """Reduces images (N, H, H) uint8 to (N, side, side) by the rounded mean of the area of each new pixel."""
     height = images.shape[1]
-    # Pixel j covers [j, j + 1) * side, and pixel i of the result [i, i + 1) * height, of the same unit.
+    # In a common unit, pixel j covers [j, j + 1) * side and pixel i of the result [i, i + 1) * height.
     start, stop = np.arange(side)[:, None] * height, np.arange(height)[None] * side
     shared = np.minimum(start + height, stop + side) - np.maximum(start, stop)
-    weights = np.maximum(shared, 0).astype(np.float32)  # whole numbers, and so are all sums below, < 2**24
+    weights = np.maximum(shared, 0).astype(np.float32)  # whole numbers; all sums are below 2**24, thus exact
     sums = weights @ images.astype(np.float32) @ weights.T
     return ((sums.astype(np.int64) + height**2 // 2) // height**2).astype(np.uint8)
 
 
 def _clouds(values, canvas):
-    """Brightness (N, P, P) at points that lie `CLOUD` pixels apart as images (N, canvas, canvas)."""
-    places = 2 * np.arange(canvas)[:, None] + 1  # the middle of a pixel, in halves of pixels
+    """Interpolates brightness (N, P, P) at points `CLOUD` pixels apart to images (N, canvas, canvas)."""
+    places = 2 * np.arange(canvas)[:, None] + 1  # centres of the pixels, in halves of pixels
     distance = np.abs(places - 2 * CLOUD * np.arange(values.shape[1])[None])
     weights = np.maximum(2 * CLOUD - distance, 0).astype(np.float32)  # whole numbers, as above
     sums = weights @ values.astype(np.float32) @ weights.T
@@ -173,12 +173,12 @@ def _clouds(values, canvas):
 
 
 def _tinted(images, tints):
-    """Images (N, H, W, C) times (N, C) 256ths."""
+    """Multiplies images (N, H, W, C) by tints (N, C) in 256ths."""
     return (images.astype(np.int32) * tints[:, None, None].astype(np.int32) // 256).astype(np.uint8)
 
 
 def _paste(image, rows, small, tints, corners):
-    """Puts garments (n, side, side), coloured by tints (n, C), into the images with the numbers `rows`."""
+    """Pastes garments (n, side, side), coloured by tints (n, C), into the images with the numbers `rows`."""
     along = np.arange(small.shape[1])
     where = (
         rows[:, None, None],
@@ -191,7 +191,7 @@ def _paste(image, rows, small, tints, corners):
 
 
 def _places(present, sides, settings, seed):
-    """Upper left corners (N, T, 2) of things with sides (N, T) that do not cover each other."""
+    """Draws upper left corners (N, T, 2) of garments with sides (N, T) that do not cover each other."""
     corners = np.zeros((*present.shape, 2), np.int64)
     left = np.arange(len(present))
     for attempt in range(TRIES):
@@ -201,7 +201,7 @@ def _places(present, sides, settings, seed):
             free = _free(corners[left, :thing], sides[left, :thing], sides[left, thing], settings.canvas)
             counts = np.cumsum(free, axis=1, dtype=np.int32)
             number = below_of_words(words[left, thing], counts[:, -1])
-            place = (counts <= number[:, None]).sum(axis=1)  # the first with more free places up to it
+            place = (counts <= number[:, None]).sum(axis=1)  # index of the free place with this number
             found = counts[:, -1] > 0
             placed &= found | ~present[left, thing]
             place = np.where(found, place, 0)
@@ -216,7 +216,7 @@ def _places(present, sides, settings, seed):
 
 
 def _free(corners, others, sides, canvas):
-    """Corners (n, canvas * canvas) that things of sides (n,) may have beside others at corners (n, T, 2)."""
+    """Whether corners (n, canvas * canvas) are free for sides (n,), beside others at corners (n, T, 2)."""
     along = np.arange(canvas)[None]
     inside = along + sides[:, None] <= canvas
     free = inside[:, :, None] & inside[:, None]

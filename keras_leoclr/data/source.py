@@ -1,4 +1,4 @@
-"""A source of images, long for being one class: what `load` returns and every function that reads takes."""
+"""A source of images, as `load` returns it. The file is long because it holds one class with its helpers."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Decode = Callable[[tf.data.Dataset, int | None, int], tf.data.Dataset]
 
 
 class Images(abc.ABC):
-    """Images that can be read in any order: what fast shuffling and exact restarts rest on.
+    """Images that can be read in any order, which fast shuffling and exact restarts need.
 
     Attributes:
         count: number of images.
-        labels: (`count`,) int64, or (`count`, C) uint8 with several labels per image; None where there are
-            none, or where they are not held in memory.
+        labels: (`count`,) int64, or (`count`, C) uint8 with several labels per image; None if there are
+            none, or if they are not held in memory.
         labelled: whether there are labels.
         several_labels: whether a label is a row (C,) of zeros and ones.
-        class_names: names of the classes in the order of their numbers; () where they have none.
-        image_shape: (H, W, C), None where it varies.
+        class_names: names of the classes in the order of their numbers; () if there are none.
+        image_shape: (H, W, C), with None where it varies.
         values_checked: whether all images are known to be pixels in [0, 255].
     """
 
@@ -41,41 +41,40 @@ class Images(abc.ABC):
     values_checked = False
 
     def things(self, number: int) -> list[tuple[str, tuple[float, ...]]]:
-        """Name and box (top, left, height, width in pixels) of each thing in an image, where known."""
+        """Name and box (top, left, height, width in pixels) of each thing in an image, if they are known."""
         return []
 
     @abc.abstractmethod
     def fetch(
         self, indices: tf.data.Dataset, least_pixels: int | None = None, parallel: int = 2
     ) -> tf.data.Dataset:
-        """The images with the given numbers, in exactly that order; no others are read.
+        """Reads the images with the given numbers, in exactly that order, and no others.
 
         Args:
             indices: tf.data of () int64 in [0, `count`).
             least_pixels: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least
-                so many pixels remain; None: at full size.
-            parallel: images decoded at the same time.
+                so many pixels remain; None (the default) decodes at full size.
+            parallel: number of images that are decoded at the same time; 2 by default.
 
         Returns:
-            tf.data of `{"image": (H, W, C), "label": () int64}`, with several labels (C,) uint8; without
-            `label` where there is none.
+            tf.data of `{"image": (H, W, C), "label": () int64}`; with several labels, `label` is (C,) uint8.
+            It is missing if there are no labels.
         """
 
     @abc.abstractmethod
     def subset(self, rows: np.ndarray) -> Images:
-        """The images with the given numbers (N,), numbered from 0."""
+        """Selects the images with the given numbers (N,) and numbers them from 0."""
 
 
 class Source:
-    """Images in their order, with labels where there are any. Most sources can also be read by number.
+    """Images in their order, with labels if there are any. Most sources can also be read by number.
 
-    Iterating over a source gives dictionaries `{"image": (H, W, C), "label": ()}` of TensorFlow's tensors,
-    without `label` where the source has none. Where an image has several labels, `label` is (C,) uint8: 1 for
-    each of the C classes that is in the image, otherwise 0. `take`, `skip`, `subset`, `sample` and `permuted`
-    return a Source. All other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are there as
-    well; they return a `tf.data.Dataset`, which can be read in its order only. Where TensorFlow asks for a
-    `tf.data.Dataset` itself, as `tf.data.Dataset.zip` and the function of `flat_map` do, pass
-    `source.dataset`.
+    Iterating over a source gives dictionaries `{"image": (H, W, C), "label": ()}` of TensorFlow tensors,
+    without `label` if the source has none. If images have several labels, `label` is (C,) uint8: 1 for each
+    of the C classes that is in the image, and otherwise 0. `take`, `skip`, `subset`, `sample` and `permuted`
+    return a Source. All other methods of `tf.data.Dataset`, such as `map`, `filter` or `batch`, are available
+    and return a `tf.data.Dataset`, which can only be read in its order. Functions that require a
+    `tf.data.Dataset` itself, such as `tf.data.Dataset.zip` and `flat_map`, take `source.dataset`.
 
     Args:
         images: the images by number; or
@@ -84,28 +83,28 @@ class Source:
         decode: with `encoded`, the function `(encoded, least_pixels, parallel)` that decodes them.
         failures: counts the pictures that are skipped.
         pick: with `encoded`, the function that reads the pictures with the given numbers (N,), in that order
-            and no others, as `encoded` has them; None where a stream must be read from its beginning.
-        mixed: whether a stream is in a random order, so that its first images are a sample of all.
-        class_names: names of the classes of a stream; those of `images` are taken from there.
+            and no others, encoded as in `encoded`; None if a stream can only be read from its beginning.
+        mixed: whether a stream is in random order, so that its first images are a sample of all.
+        class_names: names of the classes of a stream; for `images` they are taken from there.
         least_pixels: see `Images.fetch`.
-        parallel: pictures decoded at the same time.
+        parallel: number of pictures that are decoded at the same time; 2 by default.
 
     Attributes:
-        images: `Images`, the images by number; None for a stream, which can be read in its order only.
-        encoded: see above; None where the pictures of the source are not a stream of bytes.
-        decode: see above.
-        pick: see above.
-        mixed: see above; of no meaning where there are `images`.
+        images: `Images`, the images by number; None for a stream, which can only be read in its order.
+        encoded: see the argument; None if the source is not a stream of encoded pictures.
+        decode: see the argument.
+        pick: see the argument.
+        mixed: see the argument; it has no meaning if there are `images`.
         failures: `Failures`, the pictures that have been skipped so far.
-        count: number of images; None where it is not known.
+        count: number of images; None if it is not known.
         labelled: whether there are labels.
         several_labels: whether a label is a row (C,) of zeros and ones.
-        labels: (`count`,) int64, or (`count`, C) uint8 with several labels per image, where they are held in
+        labels: (`count`,) int64, or (`count`, C) uint8 with several labels per image, if they are held in
             memory; otherwise None. See `read_labels`.
-        class_names: names of the classes in the order of their numbers; () where they have none.
-        image_shape: (H, W, C), None where it varies.
-        part: digest of what `take`, `skip`, `subset`, `sample` and `permuted` have chosen; "" for all images.
-        dataset: all images in their order as `tf.data.Dataset`.
+        class_names: names of the classes in the order of their numbers; () if there are none.
+        image_shape: (H, W, C), with None where it varies.
+        part: checksum of the choices of `take`, `skip`, `subset`, `sample` and `permuted`; "" for all images.
+        dataset: all images in their order, as a `tf.data.Dataset`.
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class Source:
     @property
     def dataset(self) -> tf.data.Dataset:
         if self._dataset is None:
-            with tf.init_scope():  # may be asked for inside of a function of tf.data
+            with tf.init_scope():  # The data set may be requested inside a function of tf.data.
                 self._dataset = self._in_order()
         return self._dataset
 
@@ -181,16 +180,16 @@ class Source:
 
     @property
     def element_spec(self) -> dict[str, tf.TensorSpec]:
-        """Shapes and types of the dictionaries."""
+        """The shapes and types of the dictionaries."""
         return self.dataset.element_spec
 
     def read_labels(self) -> np.ndarray:
-        """The labels (N,) int64, or (N, C) uint8 with several labels per image.
+        """Reads the labels (N,) int64, or (N, C) uint8 with several labels per image.
 
-        Pictures of a stream of bytes are not decoded for them.
+        Encoded pictures of a stream are not decoded for this.
 
         Raises:
-            ValueError: if there are none.
+            ValueError: if there are no labels.
         """
         self.check_labelled()
         dtype = "uint8" if self.several_labels else "int64"
@@ -211,7 +210,7 @@ class Source:
             )
 
     def subset(self, rows: np.ndarray) -> Source:
-        """The images with the given numbers, in ascending order.
+        """Selects the images with the given numbers, in ascending order.
 
         Args:
             rows: (N,) distinct numbers in [0, `count`).
@@ -240,15 +239,15 @@ class Source:
         return self._made_of(part, encoded=stream, decode=self.decode)
 
     def sample(self, count: int, seed: int) -> Source:
-        """`count` images that the seed draws, in ascending order; all if there are no more."""
+        """Draws `count` images by the seed, in ascending order; returns all if there are no more."""
         if self.count is None or self.count <= count:
             return self
         return self.subset(np.random.default_rng(seed).permutation(self.count)[:count])
 
     def permuted(self, seed: int) -> Source:
-        """All images in an order that the seed draws.
+        """Returns all images in a random order that depends on the seed.
 
-        A stream that must be read from its beginning stays as it is.
+        A stream that can only be read from its beginning keeps its order.
         """
         if self.images is None and self.pick is None:
             return self
@@ -262,7 +261,7 @@ class Source:
 
     def take(self, count: int) -> Source:
         """The first `count` images, all if `count` is -1."""
-        if self.images is None:  # of the decoded pictures: these are the first elements of the stream
+        if self.images is None:  # Taking decoded pictures makes them the first elements of the stream.
             return self._made_of(self._part_of("take", count), dataset=self.dataset.take(count))
         return self.subset(np.arange(self.count if count < 0 else min(int(count), self.count)))
 
@@ -281,8 +280,8 @@ class Source:
         return made
 
     def _part_of(self, how: str, numbers: Any) -> str:
-        """`part` of a choice from this source: the rows (N,), or a number of images."""
-        if not tf.executing_eagerly():  # inside of a function of tf.data, of which nothing is cached
+        """Computes `part` after a choice from this source: the rows (N,), or a number of images."""
+        if not tf.executing_eagerly():  # Inside a function of tf.data nothing is cached, so it is not needed.
             return self.part
         numbers, count = np.atleast_1d(np.asarray(numbers, "int64")), self.count
         if how == "rows":
@@ -304,7 +303,7 @@ class Source:
         return len(self.dataset)
 
     def __bool__(self) -> bool:
-        return True  # as a tf.data.Dataset, also where the length is not known
+        return True  # A tf.data.Dataset is true as well, even if its length is not known.
 
     def __getattr__(self, name: str) -> Any:
         """The other methods of `tf.data.Dataset`."""
@@ -322,14 +321,14 @@ class Source:
 
 
 def as_source(source: Any, name: str = "source", labels: bool = True) -> Source:
-    """What a function that reads images is given, as a Source.
+    """Converts the argument of a function that reads images to a Source.
 
     Args:
-        source: a Source as it is; a `tf.data.Dataset` of dictionaries with `image` (H, W, C), or of such
-            images, as a stream.
-        name: of the argument, for messages.
-        labels: whether a `label` must be a number, or zeros and ones with several labels per image; not where
-            only the images are asked for.
+        source: a Source, which is returned unchanged; or a `tf.data.Dataset` of dictionaries with `image`
+            (H, W, C), or of such images, which becomes a stream.
+        name: name of the argument, for messages; "source" by default.
+        labels: whether a `label` is checked to be a number, or zeros and ones with several labels per image;
+            false if only the images are needed. True by default.
 
     Raises:
         ValueError: if it is anything else.

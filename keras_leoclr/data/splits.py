@@ -9,7 +9,7 @@ import numpy as np
 
 
 class SplitError(ValueError):
-    """The source has no such split, or the split has no images. A damaged split raises another ValueError."""
+    """Raised if a split does not exist or has no images; a damaged split raises another ValueError."""
 
 
 @dataclasses.dataclass
@@ -18,10 +18,10 @@ class _Size:
 
 
 def split_name(split: str) -> str:
-    """The name in a split string: "train" of "train[:80%]".
+    """The name in a split string, such as "train" in "train[:80%]".
 
     Raises:
-        ValueError: if it is no split string of TensorFlow Datasets, or names several splits.
+        ValueError: if it is not a split string of TensorFlow Datasets, or names several splits.
     """
     if str(split).isidentifier() and split != "all":
         return str(split)
@@ -34,7 +34,7 @@ def split_name(split: str) -> str:
 
 
 def split_rows(split: str, count: int) -> np.ndarray:
-    """The numbers (N,) of the images that a split string takes out of `count`."""
+    """The numbers (N,) of the images that a split string selects out of `count`."""
     name = split_name(split)
     if name == split:
         return np.arange(count)
@@ -55,7 +55,7 @@ def split_rows(split: str, count: int) -> np.ndarray:
 
 
 def _parse(split: str) -> Any:
-    import tensorflow_datasets as tfds  # seconds, which a plain name does not need
+    import tensorflow_datasets as tfds  # The import takes seconds and is not needed for a plain name.
 
     try:
         return tfds.core.ReadInstruction.from_spec(split)

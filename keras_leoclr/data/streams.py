@@ -1,4 +1,4 @@
-"""Streams of encoded pictures: read in order, decoded late."""
+"""Streams of encoded pictures, which are read in order and decoded late."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError
 from keras_leoclr.tensorflow_host import tf
 
-# Headers are read in Python, so many bytes per call that the call does not matter.
+# Headers are read in Python; so many of them per call make the cost of the call negligible.
 _HEADERS_PER_CALL = 16
 _HEADER = ("route", "orientation", "height", "width")
 
@@ -25,23 +25,23 @@ def decode_dataset(
     background: Sequence[int] = decode.WHITE,
     failures: Failures | None = None,
 ) -> tf.data.Dataset:
-    """Decodes the pictures of a stream; order and number stay.
+    """Decodes the pictures of a stream; their order and number stay the same.
 
     Args:
-        encoded: tf.data of `{"image": () bytes, "label": ()}`, such as the attribute `encoded` of what
-            `load` returns, shuffled or not; `label` may be missing. `name`, () string, is what messages
-            call a picture.
+        encoded: tf.data of `{"image": () bytes, "label": ()}`, such as the attribute `encoded` of the result
+            of `load`, shuffled or not; `label` may be missing. `name`, () string, identifies a picture in
+            messages.
         least_pixels: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least so
-            many pixels remain; None: at full size.
-        parallel: pictures decoded at the same time.
-        on_error: "raise", or "skip": the next good picture takes the place of a bad one, and the last
-            good one that of a bad one at the end.
+            many pixels remain; None (the default) decodes at full size.
+        parallel: number of pictures that are decoded at the same time; 2 by default.
+        on_error: "raise" (the default), or "skip": the next good picture replaces a bad one, and at the end
+            of the stream the last good one does.
         max_pixels: largest width times height of a picture.
-        background: RGB in [0, 255] behind transparent pixels.
-        failures: counts the pictures that are skipped, and says how many may be.
+        background: RGB in [0, 255] behind transparent pixels; white by default.
+        failures: counts the pictures that are skipped, and limits their number.
 
     Returns:
-        tf.data of `{"image": (H, W, 3) uint8, "label": ()}`, `label` as it was.
+        tf.data of `{"image": (H, W, 3) uint8, "label": ()}`; `label` is unchanged.
     """
     decode.check_options(on_error, max_pixels, background, least_pixels, parallel)
     failures = Failures() if failures is None else failures
@@ -74,13 +74,13 @@ def decode_dataset(
     decoded = decode.in_order(rows, in_graph, in_python, parallel)
     if skip:
         decoded = _fill_gaps(decoded)
-    # inside of another dataset's function the number is not known yet
+    # Inside a function of another data set the number is not known yet.
     count = int(encoded.cardinality()) if tf.executing_eagerly() else -1
     return decoded if count < 0 else decoded.apply(tf.data.experimental.assert_cardinality(count))
 
 
 class _Reader:
-    """Python's part of a stream."""
+    """The part of reading a stream that runs in Python."""
 
     def __init__(self, least_pixels, background, max_pixels, skip, failures: Failures):
         self.least_pixels = least_pixels
@@ -90,7 +90,7 @@ class _Reader:
         self.failures = failures
 
     def headers(self, pictures: np.ndarray) -> np.ndarray:
-        """(N,) bytes -> (N, 4), the fields `_HEADER`; a bad header leaves the picture to `decode`."""
+        """Reads headers (N,) bytes to fields `_HEADER` (N, 4); bad headers are left to `decode` to report."""
         self.failures.saw(len(pictures))
         rows = np.zeros((len(pictures), len(_HEADER)), np.int64)
         rows[:, 0] = decode.PILLOW
@@ -103,7 +103,7 @@ class _Reader:
         return rows
 
     def decode(self, picture: bytes, name: bytes) -> tuple[np.ndarray, bytes]:
-        """Pixels and b"", or no pixels, with a message if that is an error."""
+        """Returns pixels and b""; or no pixels, and a message if that is an error."""
         nothing = np.zeros((0, 0, 3), np.uint8)
         try:
             options = (self.least_pixels, self.background, self.max_pixels)
@@ -121,7 +121,7 @@ class _Reader:
 
 
 def _fill_gaps(decoded: tf.data.Dataset) -> tf.data.Dataset:
-    """Puts the next good element in the place of one without pixels, at the end the last good one."""
+    """Replaces elements without pixels by the next good one, and by the last good one at the end."""
     spec = decoded.element_spec
     nothing = {name: tf.zeros([size or 0 for size in part.shape], part.dtype) for name, part in spec.items()}
     end = tf.data.Dataset.from_tensors((nothing, True))

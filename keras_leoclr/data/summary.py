@@ -1,4 +1,4 @@
-"""What a source holds, in words: the command `leoclr data`."""
+"""Describes the content of a source in words, for the command `leoclr data`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from keras_leoclr.data.readers.tfds import RecordImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf
 
-LISTED = 20  # files that would be skipped
-SAMPLED = 1000  # pictures of a stream that are looked at without `verify`
-DECODED = 64  # pictures whose pixels are looked at without `verify`
-COMPARED = 10_000  # files among which copies are looked for in any case
-NARROW = 32  # levels of 256; pictures that use no more are told
+LISTED = 20  # number of files that would be skipped which are listed
+SAMPLED = 1000  # number of pictures of a stream that are examined without `verify`
+DECODED = 64  # number of pictures whose pixels are examined without `verify`
+COMPARED = 10_000  # number of files among which copies are always searched
+NARROW = 32  # Pictures that use no more than so many of the 256 levels are reported.
 
 
 def summarize(
@@ -49,7 +49,7 @@ def summarize(
 
 
 class Description(NamedTuple):
-    """What a source holds.
+    """The content of a source.
 
     Attributes:
         lines: texts by title.
@@ -80,15 +80,16 @@ def describe(
         name_or_path: see `load`.
         split: see `load`.
         data_dir: see `load`.
-        verify: decode every picture, with a progress bar; otherwise the headers alone are read, of a
-            stream those of the first 1,000 pictures.
-        near: look for pictures that look nearly the same, see `near_duplicates`, and for copies of files
-            among any number of them; otherwise among at most 10,000.
+        verify: whether to decode every picture, with a progress bar. Otherwise (the default) only headers are
+            read, for a stream those of the first 1,000 pictures.
+        near: whether to search for pictures that look nearly the same, see `near_duplicates`, and for copies
+            of files among any number of them; otherwise (the default) copies are searched among at most
+            10,000.
     """
     if near:
         duplicates.imagehash_package()  # a missing one is told before any picture is read
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the text says it all
+        warnings.simplefilter("ignore")  # The text says what the warnings would.
         source = load(name_or_path, split, data_dir, on_error="skip", max_failures=1.0)
         images, count = source.images, -1 if source.count is None else source.count
         levels = _Levels()
@@ -139,7 +140,7 @@ def _duplicates(source: Source, verify: bool, near: bool) -> tuple[dict[str, Any
 
 
 class _Levels:
-    """Counts the pictures of 8 bits that use few of the 256 levels."""
+    """Counts the 8-bit pictures that use few of the 256 levels."""
 
     def __init__(self):
         self.seen = 0
@@ -153,7 +154,7 @@ class _Levels:
 
     def sample(self, images: FolderImages) -> None:
         for number in np.random.default_rng(0).permutation(images.count)[:DECODED]:
-            with contextlib.suppress(ImageError):  # told by `verify`
+            with contextlib.suppress(ImageError):  # `verify` reports such pictures.
                 self.see(images.read(int(number), least_pixels=2**12), _name_of(images, int(number)))
 
     def text(self) -> str:
@@ -200,7 +201,7 @@ def _of_encoded(
     headers = []
     for number, element in enumerate(encoded.take(-1 if verify else SAMPLED).as_numpy_iterator()):
         if not verify and number < DECODED:
-            with contextlib.suppress(ImageError):  # told by `verify`
+            with contextlib.suppress(ImageError):  # `verify` reports such pictures.
                 pixels = decode.decode_image(io.BytesIO(element["image"]), least_pixels=2**12)
                 levels.see(pixels, os.fsdecode(element["name"]))
         try:

@@ -1,6 +1,6 @@
-"""What Pillow does not say, or reads wrong, of a TIFF: its tags tell.
+"""Reads the tags of TIFF files for what Pillow does not report or reads wrongly.
 
-The tags: https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf.
+The tags are described in https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ _COLOURS = {0: "grey, 0 for white", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK"
 
 
 def stored_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of the stored pixels: `image.size` is turned in some versions of Pillow."""
+    """Width and height of the stored pixels; some versions of Pillow exchange them in `image.size`."""
     return int(image.tag_v2[_WIDTH]), int(image.tag_v2[_HEIGHT])
 
 
 def grey_values(image: Image.Image) -> tuple[int, bool]:
-    """Bits of a grey value of more than 8, and whether 0 is white, which Pillow leaves to the caller."""
+    """The bits of a grey value of more than 8 bits, and whether 0 is white, which Pillow does not handle."""
     return int(image.tag_v2.get(_BITS, (16,))[0]), image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def check_readable(image: Image.Image) -> None:
-    """Refuses what Pillow opens and reads wrong.
+    """Refuses files that Pillow opens but reads wrongly.
 
     Raises:
         ImageError: with the reason.
@@ -47,7 +47,7 @@ def check_readable(image: Image.Image) -> None:
 
 
 def why_not_opened(file: BinaryIO, start: int) -> str:
-    """What a TIFF that Pillow does not open holds, in words; "" if it is none, or its tags are damaged."""
+    """What a TIFF that Pillow does not open holds, in words; "" if it is not one, or its tags are damaged."""
     try:
         file.seek(start)
         head = file.read(8)
@@ -58,7 +58,7 @@ def why_not_opened(file: BinaryIO, start: int) -> str:
         file.seek(tags.next)
         tags.load(file)
         return _described(tags)
-    except Exception:  # Pillow's parser raises a dozen types on damaged files
+    except Exception:  # Pillow's parser raises many types of errors on damaged files.
         return ""
 
 

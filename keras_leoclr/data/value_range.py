@@ -1,4 +1,4 @@
-"""Whether images are pixels in [0, 255], by a look at the first of a source."""
+"""Checks on the first images of a source whether images are pixels in [0, 255]."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 from keras_leoclr.checks import PixelRange
 from keras_leoclr.data.source import Source
 
-CHUNK = 256  # images of an array that are looked at together
+CHUNK = 256  # number of images of an array that are checked together
 
 
 def check_array(images: np.ndarray, name: str) -> None:
-    """Looks at all images of an array of floats.
+    """Checks all images of a float array.
 
     Args:
-        images: (N, H, W, C).
-        name: of the array, for messages.
+        images: (N, H, W, C) float array.
+        name: name of the array, for messages.
 
     Raises:
-        ValueError: if a value is not finite, or the values are no pixels in [0, 255].
+        ValueError: if a value is not finite, or the values are not pixels in [0, 255].
     """
     if images.dtype == np.uint8:
         return
@@ -29,13 +29,13 @@ def check_array(images: np.ndarray, name: str) -> None:
 
 
 def check_source(source: Source, name: str = "source") -> Source:
-    """Looks at the first images of a source that are not of 8 bits; the arrays of `load` were looked at.
+    """Checks the first images of a source that are not uint8; `load` has already checked arrays.
 
     Returns:
         The source.
 
     Raises:
-        ValueError: if a value is not finite, or the values are no pixels in [0, 255].
+        ValueError: if a value is not finite, or the values are not pixels in [0, 255].
     """
     if source.encoded is None and not getattr(source.images, "values_checked", False):
         image = source.element_spec["image"]

@@ -1,4 +1,4 @@
-"""How long a model waits for its data."""
+"""Measures how long a model waits for its data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras_leoclr.tensorflow_host import tf
 class Waiting:
     """Measures, within `tf.data`, the time between asking for a batch and getting it.
 
-    From outside it cannot be told: under TensorFlow and JAX, Keras takes the batch within the call that
+    This cannot be measured from outside: under TensorFlow and JAX, Keras takes the batch within the call that
     also runs the step.
 
     Example:
@@ -25,14 +25,14 @@ class Waiting:
         self._seconds = 0.0
 
     def seconds(self) -> float:
-        """Time waited so far, all passes together, in seconds."""
+        """The total time waited so far, over all passes, in seconds."""
         return self._seconds
 
     def watch(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """The same batches, measured."""
+        """Returns a data set of the same batches whose waiting time is measured."""
 
         def now():
-            # not tf.timestamp: a clock that may be set back, and refused where operations are deterministic
+            # tf.timestamp can be set back, and it is refused if operations must be deterministic.
             return tf.numpy_function(time.monotonic, [], tf.float64)
 
         def add(asked, arrived):
@@ -44,11 +44,11 @@ class Waiting:
             with tf.control_dependencies([added]):
                 return tf.nest.map_structure(tf.identity, batch)
 
-        # zip takes its parts in order: first the time of asking, then the batch
+        # zip evaluates its parts in order: first the time of the request, then the batch.
         asked = tf.data.Dataset.range(tf.int64.max).map(lambda _: now())
         watched = tf.data.Dataset.zip((asked, dataset)).map(arrived)
         options = tf.data.Options()
-        options.experimental_optimization.inject_prefetch = False  # a buffer would do the waiting
+        options.experimental_optimization.inject_prefetch = False  # A buffer would hide the waiting time.
         watched = watched.with_options(options)
-        watched.watched = dataset  # keeps alive what the dataset keeps
+        watched.watched = dataset  # This keeps objects alive that the data set refers to.
         return watched

@@ -59,7 +59,6 @@ def requested(
 
     Raises:
         ValueError: if a setting is not allowed.
-        ValueError: if a setting is not allowed.
     """
     given = dict(given or {})
     base = {"full": module.RECIPE, "smoke": module.RECIPE, **getattr(module, "PRESETS", {})}[preset]

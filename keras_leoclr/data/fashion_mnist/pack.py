@@ -19,7 +19,7 @@ FILES = {"train": ("train", 1000), "test": ("t10k", 200)}
 
 
 def first_of_each_class(labels: np.ndarray, count: int) -> np.ndarray:
-    """Ascending indices of the first `count` examples of every class."""
+    """The indices of the first `count` examples of every class, ascending."""
     return np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in np.unique(labels)]))
 
 

@@ -1,1 +1,1 @@
-"""One module for each kind of source that images are read from."""
+"""Readers, one module for each kind of source of images."""

@@ -1,4 +1,4 @@
-"""Images in memory: dictionaries of arrays, .npz files and the data sets that come with the package."""
+"""Images in memory: dictionaries of arrays, .npz files, and the data sets that come with the package."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class ArrayImages(Images):
         return self._image
 
     def fetch(self, indices, least_pixels=None, parallel=2):
-        del least_pixels, parallel  # nothing to decode
+        del least_pixels, parallel  # Arrays need no decoding.
         if self._table is None:
             arrays = {"image": self._image} | ({"label": self.labels} if self.labelled else {})
-            with tf.init_scope():  # `fetch` may be called inside of a tf.data function
-                # An element of a dataset of its own: a constant in the graph must not exceed 2 GiB.
+            with tf.init_scope():  # `fetch` may be called inside a tf.data function.
+                # The arrays are an element of a data set, since a constant in a graph is limited to 2 GiB.
                 self._table = tf.data.Dataset.from_tensors(arrays).repeat()
 
         def gather(index, arrays):
@@ -71,7 +71,7 @@ class ArrayImages(Images):
 
 
 def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, ...] = ()) -> ArrayImages:
-    """Arrays `image` and `label`, or `train_image`, `train_label` and so on, after a check.
+    """Checks the arrays `image` and `label`, or `train_image`, `train_label` and so on, and returns a split.
 
     Args:
         arrays: the arrays by name; `class_names` may be among them.
@@ -108,7 +108,7 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
 
 
 def _check_same_classes(arrays, origin):
-    """Raises ValueError where the labels of two splits are not of the same classes."""
+    """Raises ValueError if the labels of two splits do not have the same classes."""
     shapes = {
         name: np.shape(label)[1:]
         for name, label in arrays.items()
@@ -136,7 +136,7 @@ def _warn_of_classes(label, rows, split, origin):
 
 
 def bundled_images(name: str, split: str) -> ArrayImages:
-    """A data set that comes with the package, one of `BUNDLED`.
+    """Loads a data set that comes with the package, one of `BUNDLED`.
 
     Raises:
         ValueError: if there is no such split.
@@ -150,7 +150,7 @@ def bundled_images(name: str, split: str) -> ArrayImages:
 
 
 def npz_images(path: str, split: str, class_names: tuple[str, ...] = ()) -> ArrayImages:
-    """The arrays of a .npz file, see `array_images`.
+    """Reads the arrays of a .npz file, see `array_images`.
 
     Raises:
         FileNotFoundError: if there is no such file.

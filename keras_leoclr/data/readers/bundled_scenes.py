@@ -1,4 +1,4 @@
-"""The bundled scenes: pictures with several garments, made when they are loaded."""
+"""The bundled scenes: pictures with several garments, which are made when they are loaded."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ YES_OR_NO = {"yes": True, "no": False}
 
 
 class SceneImages(ArrayImages):
-    """Scenes as images.
+    """The pictures of scenes, with labels and boxes.
 
     Args:
         scenes: pictures, labels and boxes.
@@ -64,30 +64,30 @@ def fashion_scenes(
     arguments give the same bits on every platform.
 
     Args:
-        split: "train" or "test", or a slice of them such as "train[:80%]".
-        things: number of garments in a picture, low and high; one number for both.
-        size: side of a garment in pixels, low and high; one number for both.
-        canvas: side of the picture, pixels.
+        split: "train" (the default) or "test", or a slice of them such as "train[:80%]".
+        things: lowest and highest number of garments in a picture, or one number for both.
+        size: smallest and largest side of a garment in pixels, or one number for both.
+        canvas: side of the picture in pixels.
         background: "plain", which is black, or "cloudy", a soft pattern that differs in every picture.
-        colour: whether garments and clouds have drawn colours; otherwise the pictures are grey.
+        colour: whether garments and clouds have random colours; otherwise the pictures are grey.
 
     Returns:
         A `Source` of `{"image": (canvas, canvas, 3) uint8, "label": (10,) uint8}`, with one channel without
         colour; the label has a 1 for each class of which a garment is in the picture.
 
     Raises:
-        ValueError: if a value is wrong, or so many things do not fit into the picture.
+        ValueError: if a value is wrong, or so many garments do not fit into the picture.
     """
     return Source(scene_images(split, SceneSettings(things, size, canvas, background, colour)))
 
 
 def is_scenes(name: str) -> bool:
-    """Whether a name is that of the scenes, with settings or without."""
+    """Whether a name is that of the scenes, with or without settings."""
     return name.partition(":")[0] == NAME
 
 
 def named_scenes(name: str, split: str) -> SceneImages:
-    """The scenes of a name such as "fashion_scenes:things=2-4,size=12,background=cloudy,colour=no".
+    """Loads the scenes of a name such as "fashion_scenes:things=2-4,size=12,background=cloudy,colour=no".
 
     Raises:
         ValueError: if there are no such settings, or no such split.
@@ -96,7 +96,7 @@ def named_scenes(name: str, split: str) -> SceneImages:
 
 
 def settings_of(name: str) -> SceneSettings:
-    """The settings in a name, see `named_scenes`.
+    """Reads the settings in a name, see `named_scenes`.
 
     Raises:
         ValueError: if there are no such settings.
@@ -130,7 +130,7 @@ def _value(key: str, text: str, name: str) -> Any:
 
 
 def scene_images(split: str, settings: SceneSettings) -> SceneImages:
-    """The scenes of a split or of a slice of it.
+    """Makes the scenes of a split or of a slice of it.
 
     Raises:
         ValueError: if there is no such split.
@@ -144,11 +144,11 @@ def scene_images(split: str, settings: SceneSettings) -> SceneImages:
 
 
 def drawn_scenes(split: str, settings: SceneSettings) -> Scenes:
-    """The scenes of a whole split with their boxes.
+    """Draws the scenes of a whole split, with their boxes.
 
     Args:
         split: "train" or "test".
-        settings: how they look.
+        settings: settings of the scenes.
     """
     single = bundled_images("fashion_mnist", split)
     return draw_scenes(single.pixels[..., 0], single.labels, COUNTS[split], settings, SEEDS[split])
@@ -158,5 +158,5 @@ def drawn_scenes(split: str, settings: SceneSettings) -> Scenes:
 def _whole(split: str, settings: SceneSettings) -> SceneImages:
     scenes = drawn_scenes(split, settings)
     for array in (scenes.image, scenes.label):
-        array.flags.writeable = False  # they are shared by all who load them
+        array.flags.writeable = False  # The arrays are cached and shared by all callers.
     return SceneImages(scenes, bundled_images("fashion_mnist", split).class_names)

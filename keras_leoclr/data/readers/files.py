@@ -1,4 +1,4 @@
-"""What a folder holds: its pictures with their headers, read once and kept in the user's cache."""
+"""Finds the pictures in a folder and reads their headers, which are kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keras_leoclr.runs.folder import holds_results, names_in_a_run
 SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
 HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
 AGAIN, NOWHERE = "link to a folder that is read already", "link that leads nowhere"
-# Pictures that are not read, and files in which there may be some.
+# Formats of pictures that are not read, and files that may contain pictures.
 OTHER_PICTURES = (
     *(".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpx", ".jpf", ".jxr", ".svg", ".svgz"),
     *(".psd", ".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".exr", ".hdr", ".dcm", ".dicom", ".ico", ".icns"),
@@ -34,7 +34,7 @@ OTHER_PICTURES = (
     *(".eps", ".ai", ".pdf", ".qoi", ".pcx", ".dds", ".xcf", ".webm", ".mp4", ".mov", ".avi", ".mkv"),
 )
 PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".bz2", ".xz", ".zst")
-# Folders that programs leave behind, next to the hidden ones.
+# Folders that programs leave behind and that are ignored, like hidden folders.
 LITTER = (b"__MACOSX", b"@eaDir")
 _FORMAT_OF_CACHE = f"2 {PIL.__version__}"
 _THREADS = 8
@@ -43,14 +43,15 @@ OF_A_RUN = names_in_a_run()
 
 @dataclasses.dataclass
 class Scan:
-    """The names below a folder.
+    """The files below a folder.
 
     Attributes:
-        files: path relative to the folder -> (size in bytes, time of change in ns), pictures only.
-        problems: path relative to the folder -> reason, what cannot be looked at.
-        ignored: extension, or another reason -> number of files.
+        files: dictionary from path relative to the folder to (size in bytes, time of change in ns); only
+            pictures.
+        problems: dictionary from path relative to the folder to the reason why it cannot be read.
+        ignored: number of ignored files by extension, or by another reason.
         folders: names of the first-level folders, sorted.
-        runs: paths of the folders that hold runs or results, whose pictures are left out; "." for `root`.
+        runs: paths of the folders that hold runs or results and are left out; "." for `root`.
     """
 
     files: dict[bytes, tuple[int, int]] = dataclasses.field(default_factory=dict)
@@ -65,10 +66,10 @@ class Index:
     """The pictures below a folder; paths are relative to it.
 
     Attributes:
-        headers: path -> Header, in the order of the hash of the path: neither by class nor by date,
-            the same on every machine.
-        failures: path -> reason.
-        ignored: extension, or another reason -> number of files.
+        headers: dictionary from path to Header, in the order of the hash of the path, which is the same on
+            every machine and sorted neither by class nor by date.
+        failures: dictionary from path to reason.
+        ignored: number of ignored files by extension, or by another reason.
         folders: names of the first-level folders, sorted.
         runs: see `Scan`.
         mixed: whether these are the pictures of several places, or of a place that is no folder.
@@ -85,12 +86,12 @@ class Index:
 def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: bool = True) -> Index:
     """Finds the pictures below a folder and reads their headers.
 
-    Headers of files whose name, size and time of change are those of the last call come from the cache.
+    Headers come from the cache if name, size and time of change of a file are those of the last call.
 
     Args:
-        folder: any depth is searched; links are followed.
-        max_pixels: largest width times height of a picture; larger ones fail.
-        progress: whether a bar is shown if it takes longer than a second.
+        folder: path of the folder; it is searched at any depth, and links are followed.
+        max_pixels: largest width times height of a picture; larger ones count as failures.
+        progress: whether to show a progress bar if it takes longer than a second; true by default.
     """
     root = os.path.abspath(os.fsencode(folder))
     scan = scan_folder(root)
@@ -153,12 +154,12 @@ def in_mixed_order(headers: dict[bytes, Header]) -> dict[bytes, Header]:
 def scan_folder(root: bytes) -> Scan:
     """Lists the pictures below `root` by their names; none is opened.
 
-    What a run has written, such as the sheet of its views, is no data: folders that hold runs are left out.
-    Where `root` itself holds a run, the run's own files are.
+    Pictures that a run has written, such as the sheet of its views, are not data, so folders that hold runs
+    are left out. If `root` itself holds a run, only the run's own files are left out.
     """
     scan = Scan()
-    # Below a link, a folder is read once for each first-level folder: folders that lead to each other would
-    # otherwise be read on as many ways as there are.
+    # A folder that is reached by a link is read only once for each first-level folder. Otherwise folders that
+    # link to each other would be read on every possible path.
     through_links = set()
     waiting = [(b"", frozenset([_identity(os.stat(root))]), False)]
     while waiting:
@@ -196,7 +197,7 @@ def scan_folder(root: bytes) -> Scan:
                 suffix = os.fsdecode(os.path.splitext(entry.name)[1].lower())
                 nowhere = not suffix and not os.path.exists(os.path.join(root, path))
                 scan.ignored[NOWHERE if nowhere else suffix or NO_SUFFIX] += 1
-    # a folder is no class where runs are all that is in it
+    # A folder that contains nothing but runs is not a class.
     full = {path.split(b"/", 1)[0] for path in (*scan.files, *scan.problems)}
     emptied = {path.split(b"/", 1)[0] for path in scan.runs} - full
     scan.folders = sorted(name for name in scan.folders if name not in emptied)
@@ -205,7 +206,7 @@ def scan_folder(root: bytes) -> Scan:
 
 
 def is_folder(entry: os.DirEntry) -> bool:
-    """Whether an entry of a folder is a folder, or a link to one; a link that leads to itself is none."""
+    """Whether an entry is a folder, or a link to one; a link that leads to itself is not."""
     try:
         return entry.is_dir()
     except OSError:
@@ -213,7 +214,7 @@ def is_folder(entry: os.DirEntry) -> bool:
 
 
 def cache_file(root: bytes) -> pathlib.Path:
-    """Where the index of a folder is kept."""
+    """The path of the cached index of a folder."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return pathlib.Path(base, "keras_leoclr", "index", hashlib.sha256(root).hexdigest()[:32] + ".npz")
 
@@ -228,7 +229,7 @@ def _add_file(scan: Scan, entry: os.DirEntry, path: bytes) -> None:
     if entry.is_file():
         scan.files[path] = (stat.st_size, stat.st_mtime_ns)
     else:
-        scan.problems[path] = "neither a file nor a folder"  # reading a pipe would wait for ever
+        scan.problems[path] = "neither a file nor a folder"  # Reading a pipe, for instance, would block.
 
 
 def _identity(stat: os.stat_result) -> tuple[int, int]:
@@ -240,7 +241,7 @@ def _place(path: bytes) -> tuple[bytes, bytes]:
 
 
 def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[tuple[bytes, Header | str]]:
-    """Pairs of path and header, or path and reason."""
+    """Yields pairs of path and header, or of path and reason."""
 
     def one(path):
         try:
@@ -251,7 +252,7 @@ def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[t
         except ImageError as error:
             return path, str(error)
 
-    # Threads hide the latency of the disk. Pillow's warnings about pixels do not matter for headers.
+    # Threads hide the latency of the disk. Pillow's warnings about pixels are irrelevant for headers.
     executor = concurrent.futures.ThreadPoolExecutor(_THREADS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -265,7 +266,7 @@ def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[t
 
 
 def _read_cache(root: bytes) -> dict[bytes, tuple[tuple[int, int], Header]]:
-    """path -> ((size, time), header) as last written; empty where there is nothing sound."""
+    """Returns the cache as written last, from path to ((size, time), header); empty if it is not valid."""
     try:
         with np.load(cache_file(root), allow_pickle=False) as file:
             if str(file["about"]) != _FORMAT_OF_CACHE:
@@ -278,7 +279,7 @@ def _read_cache(root: bytes) -> dict[bytes, tuple[tuple[int, int], Header]]:
         headers = (Header(*values) for values in zip(*fields, strict=True))
         states = zip(columns["size"], columns["changed"], strict=True)
         return dict(zip(paths, zip(states, headers, strict=True), strict=True))
-    except Exception:  # a damaged file fails in a dozen ways and is written again
+    except Exception:  # A damaged cache can fail in many ways and is simply written again.
         return {}
 
 
@@ -293,7 +294,7 @@ def _write_cache(root: bytes, rows: dict[bytes, tuple[tuple[int, int], Header]])
         "size": np.array(sizes, np.int64),
         "changed": np.array(changed, np.int64),
     }
-    # Without a cache everything works, more slowly: a full or read-only disk is no error.
+    # A full or read-only disk is not an error, because everything works without a cache, only more slowly.
     with contextlib.suppress(OSError):
-        with locked(f"{path}.lock"), whole_file(path) as file:  # several processes may write the same cache
+        with locked(f"{path}.lock"), whole_file(path) as file:  # Several processes may write this cache.
             np.savez(file, **columns)

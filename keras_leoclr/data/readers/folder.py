@@ -1,4 +1,4 @@
-"""Folders of pictures, long because a folder has splits, classes and files that cannot be read."""
+"""Folders of pictures. The file is long because a folder has splits, classes and unreadable files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.tensorflow_host import tf
 
-# Sub-folders that are a split wherever they are; next to `train` any sub-folder is one.
+# These sub-folders always are splits; beside a folder `train`, any sub-folder is a split.
 SPLIT_FOLDERS = {
     "train": ("train",),
     "test": ("test",),
@@ -39,23 +39,23 @@ _NUMBERS = ("route", "orientation", "height", "width")
 
 
 class FolderImages(Images):
-    """The pictures of an index, RGB, of varying size.
+    """The pictures of an index, as RGB of varying size.
 
-    A picture that fails only when its pixels are decoded is an error, or, if `skip`, is replaced by the
-    next good one in the order of the numbers (after the last comes the first): count and order stay.
+    A picture whose pixels cannot be decoded is an error or, with `skip`, is replaced by the next good one in
+    the order of the numbers (the first follows the last), so that number and order stay the same.
 
     Args:
-        root: the folder.
-        index: what it holds.
+        root: path of the folder.
+        index: the pictures that the folder holds.
         failures: counts the pictures that are replaced.
-        skip: whether pictures that fail are replaced.
-        background: RGB in [0, 255] behind transparent pixels.
+        skip: whether pictures that fail are replaced; false by default.
+        background: RGB in [0, 255] behind transparent pixels; white by default.
         max_pixels: largest width times height of a picture.
-        listed: names of the classes and labels (N, C) uint8, or (N,) int64, of the pictures of the index,
-            where these are not told by folders; `((), None)` for no labels.
+        listed: names of the classes and labels (N, C) uint8, or (N,) int64, of the pictures of the index, if
+            the labels do not come from folders; `((), None)` for no labels.
 
     Attributes:
-        mixture: the index where it is of several places; else None.
+        mixture: the index, if it has pictures of several places; otherwise None.
     """
 
     def __init__(
@@ -88,12 +88,12 @@ class FolderImages(Images):
 
     @property
     def paths(self) -> list[str]:
-        """Path of each image, in the order of their numbers."""
+        """The path of each image, in the order of their numbers."""
         return [os.fsdecode(path) for path in self._paths]
 
     @property
     def sizes(self) -> np.ndarray:
-        """(height, width) of each image, (N, 2) int64, turned as its EXIF orientation says."""
+        """(height, width) of each image, (N, 2) int64, after its EXIF orientation is applied."""
         orientation, height, width = self._numbers[:, 1], self._numbers[:, 2], self._numbers[:, 3]
         turned = orientation >= 5
         return np.stack([np.where(turned, width, height), np.where(turned, height, width)], axis=1)
@@ -134,7 +134,7 @@ class FolderImages(Images):
             (H, W, 3) uint8.
 
         Raises:
-            ImageError: if it cannot be decoded; the message is the reason alone.
+            ImageError: if it cannot be decoded; the message is only the reason.
         """
         try:
             with open_file(self._paths[index]) as file:
@@ -149,10 +149,10 @@ class FolderImages(Images):
         return tf.ensure_shape(tf.numpy_function(lambda name: open_file(name).read(), [path], tf.string), [])
 
     def _as_tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Paths (N,), numbers (N, 4), which are `_NUMBERS`, and labels (N,) or (N, C)."""
+        """Paths (N,), the numbers (N, 4) listed in `_NUMBERS`, and labels (N,) or (N, C)."""
         if self._tensors is None:
             labels = self.labels if self.labelled else np.zeros(self.count, np.int64)
-            with tf.init_scope():  # `fetch` may be called inside of a tf.data function
+            with tf.init_scope():  # `fetch` may be called inside a tf.data function.
                 self._tensors = (
                     tf.constant(self._paths.tolist(), tf.string),
                     tf.constant(self._numbers),
@@ -165,7 +165,7 @@ class FolderImages(Images):
         return element | ({"label": row["label"]} if self.labelled else {})
 
     def _reader(self, least_pixels: int | None) -> Callable[[Any], tuple[np.ndarray, np.int64, bytes]]:
-        """Python's part of `fetch`: index -> image, index that was read, message of an error or b""."""
+        """The part of `fetch` in Python: maps an index to image, index that was read, and message or b""."""
 
         def read(index):
             try:
@@ -195,18 +195,18 @@ class FolderImages(Images):
 
 
 def labels_digest(images: FolderImages) -> str:
-    """Checksum of the labels of pictures that have several, with the names of the classes."""
+    """Checksum of the labels of pictures with several labels, and of the names of the classes."""
     digest = hashlib.blake2b("\0".join(images.class_names).encode("utf-8", "surrogateescape"), digest_size=12)
     digest.update(images.labels.tobytes())
     return digest.hexdigest()
 
 
 def classes(index: Index) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """Names of the classes and label of each picture: (), None where the folder is flat.
+    """The names of the classes and the label of each picture; () and None if the folder has no classes.
 
-    The first-level folder is the class, also of pictures deeper down. A picture directly in the folder
-    makes it flat. A first-level folder without pictures is a class all the same, so that numbers depend on
-    the folders alone.
+    The first-level folder is the class, also for pictures in deeper folders. If a picture lies directly in
+    the folder, there are no classes. A first-level folder without pictures is a class, too, so that class
+    numbers depend on the folders alone.
     """
     names = [path.split(b"/", 1)[0] if b"/" in path else None for path in index.headers]
     if None in names or not names:
@@ -216,7 +216,7 @@ def classes(index: Index) -> tuple[tuple[str, ...], np.ndarray | None]:
 
 
 def split_folder(path: str, split: str) -> str:
-    """The folder that holds a split of a folder of pictures.
+    """The path of the folder that holds a split.
 
     Raises:
         ValueError: if there is no such split.
@@ -238,7 +238,7 @@ def split_folder(path: str, split: str) -> str:
 
 
 def split_folders(path: str) -> list[str]:
-    """The folders of all splits of a folder of pictures; none where it has none."""
+    """The paths of the folders of all splits; empty if there are none."""
     folders = _folders(path)
     known = folders if "train" in folders else [name for name in folders if name in SPLIT_FOLDERS]
     return [os.path.join(path, name) for name in known]
@@ -251,17 +251,17 @@ def _folders(path):
 def folder_images(
     path: str, split: str, failures: Failures, progress: bool = True, **options: Any
 ) -> FolderImages:
-    """The pictures of a split of a folder.
+    """Opens the pictures of a split of a folder.
 
     Args:
-        path: the folder.
+        path: path of the folder.
         split: a split, see `split_folder`, or a slice of one.
         failures: counts the pictures that cannot be read.
-        progress: whether progress is shown if reading the headers takes longer than a second.
+        progress: whether to show progress if reading the headers takes longer than a second.
         **options: `skip`, `background` and `max_pixels` of `FolderImages`.
 
     Raises:
-        ValueError: as `split_folder` and `indexed_images`.
+        ValueError: for the reasons given in `split_folder` and `indexed_images`.
     """
     path = os.path.abspath(path)
     root = os.fsencode(split_folder(path, split))
@@ -276,7 +276,7 @@ def folder_images(
 
 
 def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any) -> FolderImages:
-    """`FolderImages` after a look at what the index says.
+    """Makes `FolderImages` after checking the index.
 
     Raises:
         ValueError: if there is no picture, if pictures fail and `skip` is not set, or if more fail than
@@ -322,13 +322,13 @@ def _warn_of_formats(images: FolderImages, index: Index) -> None:
 
 
 def warn_of_runs(root: bytes, index: Index) -> None:
-    """Says which folders were left out because they hold runs."""
+    """Reports which folders were left out because they hold runs."""
     if index.runs:
         warnings.warn(f"{left_out(index.runs)} in {shown(root)}", stacklevel=2)
 
 
 def left_out(runs: list[bytes]) -> str:
-    """Such as "1 folder that holds a run is left out: r"."""
+    """A text such as "1 folder that holds a run is left out: r"."""
     named = ", ".join(map(shown, runs[:NAMED])) + (f" and {len(runs) - NAMED:,} more" * (len(runs) > NAMED))
     which = "folder that holds a run is" if len(runs) == 1 else "folders that hold runs are"
     return f"{len(runs):,} {which} left out: {named}"

@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST (http://yann.lecun.com/exdb/mnist), packed with gzip or not."""
+"""IDX files, the format of MNIST (http://yann.lecun.com/exdb/mnist), compressed with gzip or not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from keras_leoclr.data.failures import shown
 from keras_leoclr.data.splits import SplitError
 
-# A split's files begin with one of these, followed by "-images-idx3-ubyte" and "-labels-idx1-ubyte".
+# File names of a split begin with one of these, followed by "-images-idx3-ubyte" or "-labels-idx1-ubyte".
 SPLITS = {"train": ("train",), "test": ("t10k", "test"), "validation": ("validation", "val")}
 
 
@@ -23,15 +23,15 @@ def has_idx(folder: str | os.PathLike) -> bool:
 
 
 def idx_arrays(folder: str | os.PathLike, split: str) -> dict[str, np.ndarray]:
-    """Images and labels of a split.
+    """Reads the images and labels of a split.
 
     Args:
-        folder: holds `train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`, `t10k-...` and so on, or
-            the same without `.gz`.
-        split: "train", "test" or "validation", or another beginning of the files' names.
+        folder: folder with `train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz`, `t10k-...` and so on,
+            or the same files without `.gz`.
+        split: "train", "test" or "validation", or another beginning of the file names.
 
     Returns:
-        `{"image": (N, H, W, 1) uint8, "label": (N,) uint8}`, without `label` where there is no such file.
+        `{"image": (N, H, W, 1) uint8, "label": (N,) uint8}`, without `label` if there is no such file.
 
     Raises:
         ValueError: if there is no such split, or a file is damaged.
@@ -59,14 +59,14 @@ def read_idx(path: str | os.PathLike, rank: int | None = None) -> np.ndarray:
     """Reads an IDX file of bytes: two zero bytes, the type 8, the rank, big-endian sizes, the data.
 
     Args:
-        path: of the file; packed with gzip if its name ends in `.gz`.
+        path: path of the file; it is decompressed with gzip if its name ends in `.gz`.
         rank: number of dimensions that it must have; None for any.
 
     Returns:
         uint8 array.
 
     Raises:
-        ValueError: if the file is damaged or something else.
+        ValueError: if the file is damaged or not an IDX file.
     """
     path = pathlib.Path(path)
     try:

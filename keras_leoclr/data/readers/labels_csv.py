@@ -1,4 +1,4 @@
-"""`labels.csv` beside pictures: which classes are on which picture."""
+"""The file `labels.csv` beside pictures, which lists the classes on each picture."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class ListedLabels:
     """The labels of the pictures of one folder.
 
     Attributes:
-        path: of the file that they come from.
+        path: path of the file that they come from.
         class_names: C names of classes, sorted, or in the order of `classes.txt`.
-        of_picture: path of a picture, relative to the folder -> names of its classes.
+        of_picture: dictionary from path of a picture, relative to the folder, to the names of its classes.
     """
 
     path: str
@@ -37,17 +37,18 @@ class ListedLabels:
     of_picture: dict[bytes, tuple[str, ...]]
 
     def apply(self, index: Index, skip: bool) -> tuple[Index, tuple[tuple[str, ...], np.ndarray]]:
-        """The pictures that have labels.
+        """Selects the pictures that have labels.
 
         Args:
-            index: what the folder holds.
-            skip: leave out what has no partner, and count it among the failures.
+            index: the pictures that the folder holds.
+            skip: whether pictures without labels, and labels without pictures, are left out and counted among
+                the failures.
 
         Returns:
-            The index without pictures that are not named, and names of the classes with labels (N, C) uint8.
+            The index without unlabelled pictures, and names of the classes with labels (N, C) uint8.
 
         Raises:
-            ValueError: unless `skip`, if a picture is not named or a named one is not there.
+            ValueError: unless `skip`, if a picture has no labels or a listed picture does not exist.
         """
         known = index.headers.keys() | index.failures.keys()
         not_there = sorted(self.of_picture.keys() - known)
@@ -72,23 +73,23 @@ class ListedLabels:
 
 
 def listed_labels(folder: str, root: str, splits: Iterable[str], single: bool) -> ListedLabels | None:
-    """The labels of the pictures in a folder, or in the folder of one of its splits.
+    """Reads the labels of the pictures in a folder, or in the folder of one of its splits.
 
-    The file lies in `folder` and names the pictures of all splits, or in the folder of each split. The
+    Either one file in `folder` lists the pictures of all splits, or each split has a file in its folder. The
     classes are those of all splits, so that a class has the same number in each.
 
     Args:
-        folder: holds the splits, or the pictures.
-        root: holds the pictures of one split; `folder` itself where there are no splits.
+        folder: folder that holds the splits, or the pictures.
+        root: folder that holds the pictures of one split; `folder` itself if there are no splits.
         splits: the folders of all splits.
-        single: whether the folders of the pictures would tell their classes.
+        single: whether the folders of the pictures would give their classes.
 
     Returns:
-        None where there is no such file.
+        The labels; None if there is no such file.
 
     Raises:
-        ValueError: if a file is damaged, lies in one place too many, or in the folders of some splits while
-            pictures of another have their class as folder.
+        ValueError: if a file is damaged, if there are files in both places, or if some splits have a file and
+            the pictures of another split are sorted into folders of classes.
     """
     places = dict.fromkeys(os.path.join(place, NAME) for place in (root, *splits) if place != folder)
     beside = [path for path in places if os.path.isfile(path)]
@@ -112,10 +113,10 @@ def listed_labels(folder: str, root: str, splits: Iterable[str], single: bool) -
 
 
 def read_labels_csv(path: str) -> dict[bytes, tuple[str, ...]]:
-    """Reads the file: path of a picture -> names of its classes, in the order of the lines.
+    """Reads the file and returns the class names by path of the picture, in the order of the lines.
 
     Raises:
-        ValueError: if it is no such file; the message names the line.
+        ValueError: if it is not such a file; the message names the line.
     """
 
     def error(rule, received):
@@ -160,9 +161,9 @@ def read_labels_csv(path: str) -> dict[bytes, tuple[str, ...]]:
 
 
 def _of_split(path: str, root: str, splits: list[str]) -> ListedLabels:
-    """The labels of the pictures in `root`, of a file in the same folder or in that of the splits.
+    """The labels of the pictures in `root`, from a file there or in the folder of the splits.
 
-    What lies in no split is taken along: it is not there.
+    Listed pictures that belong to no split are kept, so that they are reported as missing.
     """
     folder, labels = os.path.dirname(path), read_labels_csv(path)
     class_names = _classes([folder], path, [labels])
@@ -181,7 +182,7 @@ def _of_split(path: str, root: str, splits: list[str]) -> ListedLabels:
 
 
 def _classes(folders: list[str], path: str, labels: list[dict[bytes, tuple[str, ...]]]) -> tuple[str, ...]:
-    """Names of the classes of some files together."""
+    """The names of the classes of several files together."""
     occurring = {name for each in labels for names in each.values() for name in names}
     for folder in folders:
         listed = os.path.join(folder, CLASSES)
@@ -213,7 +214,7 @@ def _checked_path(name, line, error):
 
 
 def _check_separator(labels, error):
-    """Refuses labels that were separated by something else: each list would be a class of its own."""
+    """Refuses labels with another separator, because each list of names would become a class."""
     names = collections.Counter(name for found in labels.values() for name in found)
     for other in (";", ",", "/"):
         joined = [name for name in names if other in name]

@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets, whatever files they lie in."""
+"""Data sets of TensorFlow Datasets, in any of its file formats."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError
 from keras_leoclr.tensorflow_host import tf
 
-LOOKED_AT = 1000  # labels of -1 in a row after which a split has none
+LOOKED_AT = 1000  # a split whose first so many labels are all -1 is treated as unlabelled
 
 
 class TFDSSource:
     """One split of a data set of TensorFlow Datasets.
 
     Args:
-        name: name, with configuration and version where wanted: "NAME/CONFIG:VERSION".
+        name: name of the data set, optionally with configuration and version: "NAME/CONFIG:VERSION".
         split: a split string.
-        data_dir: where the data sets lie.
+        data_dir: folder where TensorFlow Datasets keeps its files.
 
     Attributes:
-        encoded: whether pictures come as bytes: those of three or four channels of 8 bits whose size
-            varies. Others are few or small, and decoded by TensorFlow Datasets itself.
+        encoded: whether pictures are read as bytes. That is so for pictures of three or four 8-bit channels
+            whose size varies. Others are few or small, and TensorFlow Datasets decodes them.
         random_access: whether the files can be read in any order (array_record).
-        mixed: whether the elements are in a random order, in which TensorFlow Datasets writes them unless the
-            data set asks for its own.
-        label: `LabelFeature`, where the labels stand in an element; None without labels.
-        labelled: whether there are labels. The label -1 stands for none: a split whose first 1,000 are -1,
-            such as STL-10's "unlabelled", has none; nor has one whose first 1,000 lists of labels are empty.
+        mixed: whether the elements are in random order. TensorFlow Datasets writes them so unless the data
+            set requests another order.
+        label: the `LabelFeature` that says where the labels are in an element; None without labels.
+        labelled: whether there are labels. The label -1 means none: a split whose first 1,000 labels are -1,
+            such as STL-10's "unlabelled", is unlabelled; so is one whose first 1,000 lists of labels are
+            empty.
         several_labels: whether a label is a row (C,) of zeros and ones.
-        class_names: names of the classes, () where there are none.
+        class_names: names of the classes; () if there are none.
 
     Raises:
         ValueError: if there is no such data set or split, or it has no pictures.
-        OSError: if the data are not there and cannot be downloaded.
+        OSError: if the data are not on disk and cannot be downloaded.
     """
 
     def __init__(self, name: str, split: str, data_dir: str | os.PathLike | None):
@@ -73,7 +74,7 @@ class TFDSSource:
         """All elements in the order of the files: `{"image", "label", "name"}`, see `encoded`."""
         import tensorflow_datasets as tfds
 
-        # Small data sets would be kept in memory otherwise.
+        # Without this option, small data sets would be kept in memory.
         config = tfds.ReadConfig(add_tfds_id=True, try_autocache=False)
         dataset = self._split_or_error(
             self.builder.as_dataset,
@@ -87,7 +88,7 @@ class TFDSSource:
         return dataset.map(self._rename)
 
     def records(self) -> Any:
-        """The elements by number, as serialized bytes; only with `random_access`."""
+        """The elements by number, as serialized bytes; only available with `random_access`."""
         import tensorflow_datasets as tfds
 
         return self._split_or_error(
@@ -97,7 +98,7 @@ class TFDSSource:
         )
 
     def parse(self, record: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Serialized bytes () to an element, see `stream`, without `name`."""
+        """Parses serialized bytes () to an element, see `stream`, without `name`."""
         features = self.builder.info.features
         element = features.deserialize_example(record, decoders=self._decoders())
         return self._kept(element)
@@ -145,12 +146,12 @@ class TFDSSource:
 class RecordImages(Images):
     """Elements of an array_record data set.
 
-    Where bad pictures are skipped, the next good one in the order of the call of `fetch` takes their place.
+    If bad pictures are skipped, the next good one in the order of the numbers given to `fetch` replaces them.
 
     Args:
-        source: with `random_access`.
-        decode: tf.data of elements with bytes as `image`, least_pixels, parallel -> tf.data of elements
-            with pixels.
+        source: a source with `random_access`.
+        decode: function `(elements, least_pixels, parallel)` that maps a data set of elements with bytes as
+            `image` to one of elements with pixels.
     """
 
     def __init__(self, source: TFDSSource, decode: Any, rows: np.ndarray | None = None):
@@ -168,7 +169,7 @@ class RecordImages(Images):
         return self._decode(self.encoded(indices), least_pixels, parallel)
 
     def encoded(self, indices: tf.data.Dataset) -> tf.data.Dataset:
-        """The elements with the given numbers, in that order, not decoded: `{"image", "label", "name"}`."""
+        """The encoded elements with the given numbers, in that order: `{"image", "label", "name"}`."""
 
         def read(numbers):
             return np.array(self._records.__getitems__(self._rows[numbers].tolist()), object)
@@ -189,16 +190,16 @@ class RecordImages(Images):
 
 
 def without_name(dataset: tf.data.Dataset, *_: Any) -> tf.data.Dataset:
-    """Drops what only messages need, in the place of a function that decodes."""
+    """Drops `name`, which only messages need; it is used instead of a function that decodes."""
     return dataset.map(lambda element: {key: value for key, value in element.items() if key != "name"})
 
 
 def prepared(name: str, data_dir: str | os.PathLike | None) -> Any:
-    """The builder of TensorFlow Datasets, with its data in place.
+    """Returns the builder of TensorFlow Datasets after its data were downloaded and prepared.
 
     Raises:
         ValueError: if there is no such data set.
-        OSError: if the data are not there and cannot be downloaded.
+        OSError: if the data are not on disk and cannot be downloaded.
     """
     import tensorflow_datasets as tfds
 
@@ -226,7 +227,7 @@ def _download(builder: Any, name: str) -> None:
     try:
         _check_network(builder)
         builder.download_and_prepare()
-    except Exception as error:  # of the network, of the disk, of each data set's own script
+    except Exception as error:  # The network, the disk, or the data set's own script may fail.
         words = str(error).strip().splitlines() or [""]
         raise OSError(
             f"tfds:{name} does not lie in {builder.data_dir} and cannot be downloaded: "
@@ -235,11 +236,11 @@ def _download(builder: Any, name: str) -> None:
 
 
 def _check_network(builder: Any) -> None:
-    """Raises OSError where the first download would be tried in vain for minutes."""
+    """Raises OSError if there is no network, where a download would be retried for minutes."""
     downloads = pathlib.Path(builder.data_dir).parents[1] / "downloads"
     try:
         urls = builder.url_infos or ()
-    except Exception:  # a data set without such a list, or one that cannot be read
+    except Exception:  # The data set has no list of downloads, or it cannot be read.
         return
     hosts = sorted(filter(None, (urllib.parse.urlparse(url).hostname for url in urls)))
     if not hosts or downloads.exists() or urllib.request.getproxies():

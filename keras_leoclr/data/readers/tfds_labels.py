@@ -1,4 +1,4 @@
-"""Which feature of a data set of TensorFlow Datasets holds the labels of a picture."""
+"""Finds the feature of a data set of TensorFlow Datasets that holds the labels of a picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from keras_leoclr.data.multi_hot_in_graph import checked_in_graph, of_numbers
 from keras_leoclr.tensorflow_host import tf
 
-SEVERAL = (("labels",), ("label",), ("objects", "label"))  # the first that a data set has is taken
+SEVERAL = (("labels",), ("label",), ("objects", "label"))  # The first that a data set has is used.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +19,10 @@ class LabelFeature:
     """The labels of a picture within an element of TensorFlow Datasets.
 
     Attributes:
-        place: names that lead to them: `("label",)`, `("labels",)` or `("objects", "label")`.
-        classes: C, with several labels per picture; 0 where a picture has one label.
-        numbers: whether several labels are numbers of classes, and not zeros and ones (C,) already.
-        class_names: names of the classes, () where they have none.
+        place: keys that lead to the labels: `("label",)`, `("labels",)` or `("objects", "label")`.
+        classes: C, if a picture has several labels; 0 if it has one.
+        numbers: whether several labels are class numbers rather than zeros and ones (C,).
+        class_names: names of the classes; () if there are none.
     """
 
     place: tuple[str, ...]
@@ -31,7 +31,7 @@ class LabelFeature:
     class_names: tuple[str, ...]
 
     def decoded(self) -> dict[str, Any]:
-        """What `tfds.decode.PartialDecoding` is to read of an element besides the picture."""
+        """The part of an element, besides the picture, that `tfds.decode.PartialDecoding` must read."""
         spec: Any = True
         for name in reversed(self.place):
             spec = {name: spec}
@@ -48,20 +48,20 @@ class LabelFeature:
         return checked_in_graph({"label": element}, "/".join(self.place))["label"]
 
     def says_something(self, label: np.ndarray) -> bool:
-        """Whether a label is one, () or (C,): -1 and zeros alone are none where all pictures have them."""
+        """Whether a label () or (C,) is not empty; -1 and zeros alone are empty if all pictures have them."""
         return bool(label.any() if self.classes else label >= 0)
 
 
 def label_feature(features: Any, name: str) -> LabelFeature | None:
-    """Finds the labels; None where there are none.
+    """Finds the labels; None if there are none.
 
-    A single number as `label` comes first. Several labels per picture are a list of class labels or zeros and
-    ones as `labels` or `label`, else the class labels of `objects`; each class counts once, however often it
-    is in the list. A list of numbers whose classes are not known is no label, which is said.
+    A single number named `label` has precedence. Several labels per picture are a list of class labels, or
+    zeros and ones, named `labels` or `label`, or else the class labels of `objects`; each class counts once,
+    however often it is in the list. A list of numbers with unknown classes is ignored, with a message.
 
     Args:
-        features: of the builder.
-        name: of the data set, for messages.
+        features: features of the builder.
+        name: name of the data set, for messages.
     """
     single = _at(features, ("label",))
     if single is not None and single.shape == () and np.issubdtype(single.np_dtype, np.integer):
@@ -70,7 +70,7 @@ def label_feature(features: Any, name: str) -> LabelFeature | None:
     for place in SEVERAL:
         feature = _at(features, place)
         listed = getattr(_at(features, place[:1]), "feature", None) is not None
-        if listed:  # of class labels, or of objects that have one
+        if listed:  # The feature is a list of class labels, or of objects with a class label.
             inner = feature if len(place) > 1 else feature.feature
             if getattr(inner, "shape", None) != ():
                 continue

@@ -16,29 +16,29 @@ from keras_leoclr.tensorflow_host import tf
 
 IMAGE_NAMES = ("image/encoded", "image")
 LABEL_NAMES = ("image/class/label", "label")
-# Of a record: length (8 bytes), its checksum (4), the bytes, their checksum (4).
+# A record consists of its length (8 bytes), a checksum (4), the data, and a checksum (4).
 _FRAME = 16
 
 
 def tfrecord_files(path_or_glob: str) -> list[str]:
-    """The files, sorted; [] if there are none."""
+    """The paths of the files, sorted; [] if there are none."""
     if os.path.isfile(path_or_glob):
         return [path_or_glob]
     return sorted(path for path in glob.glob(path_or_glob) if os.path.isfile(path))
 
 
 class RecordFiles:
-    """The pictures of TFRecord files, in the order of the files, not decoded.
+    """The encoded pictures of TFRecord files, in the order of the files.
 
-    A label is a number, or zeros and ones, one for each class, with several labels per picture: of which kind
-    and of how many classes, the first record says.
+    A label is a class number or, with several labels per picture, zeros and ones for each class. The first
+    record determines which kind it is, and the number of classes.
 
-    Where no file is compressed, the places of all records are read from their lengths: their number is known,
-    and single ones can be read without the others.
+    If no file is compressed, the positions of all records are computed from their lengths. Their number is
+    then known, and single records can be read without the others.
 
     Args:
-        files: paths; compressed with gzip where they end in .gz.
-        progress: whether a bar is shown if this takes longer than a second.
+        files: paths of the files; names that end in .gz are compressed with gzip.
+        progress: whether to show a progress bar if this takes longer than a second; true by default.
 
     Raises:
         ValueError: if a file is damaged, empty, or holds no pictures.
@@ -56,12 +56,12 @@ class RecordFiles:
                 np.column_stack([np.full(len(part), file), np.arange(len(part)), part])
                 for file, part in enumerate(places)
             ]
-            self._places = np.concatenate(parts)  # (N, 4): file, number in it, start, length
+            self._places = np.concatenate(parts)  # (N, 4): file, number in the file, start, length
 
     def stream(self) -> tf.data.Dataset:
-        """All pictures: `{"image": () bytes, "label": () int64, "name": () string}`.
+        """Yields all pictures: `{"image": () bytes, "label": () int64, "name": () string}`.
 
-        With several labels per picture, `label` is (C,) uint8. It is missing where the first record has none.
+        With several labels per picture, `label` is (C,) uint8. It is missing if the first record has none.
         """
 
         def records(file):
@@ -78,7 +78,7 @@ class RecordFiles:
 
     @property
     def pick(self) -> Callable[[np.ndarray], tf.data.Dataset] | None:
-        """Reads the pictures with the given numbers (N,), in that order; None where files are compressed."""
+        """A function that reads the pictures with given numbers (N,), in order; None for compressed files."""
         return None if self._places is None else self._picked
 
     def _picked(self, rows):
@@ -109,7 +109,7 @@ class RecordFiles:
         return self._with_label(element) if "label" in element else element
 
     def _with_label(self, element):
-        """The element with a label of the kind of the first record; else an error names the record."""
+        """Adds a label of the kind of the first record; if that is impossible, an error names the record."""
         label = tf.sparse.to_dense(element["label"])
         rule = f"{self._classes} zeros and ones" if self._classes else "one number"
         good = tf.equal(tf.size(label), self._classes or 1)
@@ -127,7 +127,7 @@ class RecordFiles:
 
 
 def record_places(path: str) -> np.ndarray:
-    """Where the records of a file that is not compressed lie, from their lengths alone.
+    """The positions of the records of an uncompressed file, computed from their lengths alone.
 
     Returns:
         (N, 2) int64, the first byte of each record and its length.
@@ -152,15 +152,15 @@ def record_places(path: str) -> np.ndarray:
 
 
 def _features(path: str) -> tuple[dict[str, str], int]:
-    """The names that the first record has for "image" and "label", and of how many classes a label is.
+    """The names of "image" and "label" in the first record, and the number of classes of a label.
 
-    The number is 0 where a picture has one label, or none.
+    The number is 0 if a picture has one label, or none.
     """
     compression = "GZIP" if path.endswith(".gz") else ""
     try:
         first = next(iter(tf.data.TFRecordDataset(path, compression).take(1)), None)
         example = tf.train.Example.FromString(first.numpy()) if first is not None else None
-    except Exception as error:  # TensorFlow's and protobuf's own types
+    except Exception as error:  # TensorFlow and protobuf raise their own types.
         raise ValueError(
             f"{shown(path)}: no TFRecord file of tf.train.Example, or a damaged one; a folder of pictures, a "
             ".npz file and TFRecord files can be read"

@@ -24,9 +24,9 @@ VOC_CLASSES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
     "pottedplant sheep sofa train tvmonitor".split()
 )
-BACKGROUND = "background"  # class 0 of masks; boxes have none
+BACKGROUND = "background"  # class 0 of masks; there is no such class for boxes
 KINDS = {"boxes": ("Annotations", ".xml", "Main"), "masks": ("SegmentationClass", ".png", "Segmentation")}
-SHUFFLED = 1000  # resized pictures of TensorFlow Datasets that are shuffled at a time
+SHUFFLED = 1000  # number of resized pictures of TensorFlow Datasets that are shuffled together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +34,12 @@ class AnnotatedImages:
     """One split of a data set of pictures with boxes or masks.
 
     Attributes:
-        class_names: names of the classes in the order of their numbers; of masks, 0 is the background.
+        class_names: names of the classes in the order of their numbers; for masks, 0 is the background.
         count: number of pictures.
-        elements: called with None, tf.data of all pictures in their order, once; with a seed, in random order
-            without end, and with `first` the same without so many at its beginning. Each is
-            `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"` (N,) int64,
-            and `"difficult"` (N,) bool; or with `"mask"` (H, W) uint8, 255 for void.
+        elements: function `(seed, first)` that returns tf.data. With None as seed it has all pictures once,
+            in their order; with a seed, it is endless, in random order, and skips `first` pictures. Each
+            element is `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"`
+            (N,) int64, and `"difficult"` (N,) bool; or with `"mask"` (H, W) uint8, 255 for void.
     """
 
     class_names: tuple[str, ...]
@@ -64,16 +64,16 @@ def load_annotated(
               those, all annotated pictures are "train", in the order of a hash of their names.
             - `"tfds:NAME"`: a data set of TensorFlow Datasets with `objects` of `bbox` and `label`, such as
               `tfds:voc/2007`, or with a `segmentation_mask`, such as `tfds:oxford_iiit_pet`.
-        split: of the data set, or a slice such as "train[:80%]".
+        split: split of the data set, or a slice such as "train[:80%]".
         kind: "boxes" or "masks".
-        class_names: names that may occur, in the order of their numbers. By default those in the lines of
-            `classes.txt` in the folder. Without it, boxes: the names that occur in the split, sorted; masks:
-            VOC's 20 classes behind "background".
-        data_dir: where TensorFlow Datasets keeps its files.
+        class_names: names that may occur, in the order of their numbers. By default they are the lines of
+            `classes.txt` in the folder. Without this file, they are the sorted names that occur in the split
+            for boxes, and "background" followed by VOC's 20 classes for masks.
+        data_dir: folder where TensorFlow Datasets keeps its files.
 
     Raises:
-        AnnotationError: at a damaged annotation, a box outside of its picture, an unknown class, a mask of
-            another size. The message names the file.
+        AnnotationError: if an annotation is damaged, a box lies outside of its picture, a class is unknown,
+            or a mask has another size than its picture. The message names the file.
         ValueError, FileNotFoundError: if an argument is wrong or a file is missing.
     """
     if kind not in KINDS:
@@ -103,7 +103,7 @@ def load_annotated(
 
 
 def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
-    """The pictures of a split, in its order."""
+    """The pictures of a split, in the order of the split."""
     pictures = os.fsencode(os.path.abspath(root / "JPEGImages"))
     found = read_index(pictures, decode.MAX_PIXELS)
     flat = [path for path in (*found.headers, *found.failures) if b"/" not in path]
@@ -122,10 +122,10 @@ def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
 
 
 def stems_of_split(root: pathlib.Path, split: str, kind: str, pictures: Iterable[str]) -> list[str]:
-    """Names without extension of the pictures of a split, or of the whole one of which it is a slice.
+    """The names without extension of the pictures of a split; for a slice, those of the whole split.
 
     Args:
-        root: the folder in VOC's format.
+        root: folder in VOC's format.
         split: a split, or a slice of one.
         kind: one of `KINDS`.
         pictures: names without extension of all pictures.
@@ -239,7 +239,7 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
 
 
 def listed_classes(root: pathlib.Path) -> tuple[str, ...]:
-    """The lines of `classes.txt`; () without it."""
+    """The lines of `classes.txt`; () if there is no such file."""
     file = root / "classes.txt"
     if not file.is_file():
         return ()
@@ -305,5 +305,5 @@ def _tfds_mask_classes(name: str) -> tuple[str, ...]:
 
 
 def _tfds_mask(element: dict) -> dict:
-    # counted from 1 there
+    # Masks of this data set are numbered from 1.
     return {"image": element["image"], "mask": element["segmentation_mask"][..., 0] - 1}

@@ -1,4 +1,4 @@
-"""One annotation in the format of Pascal VOC: the boxes of an XML file, the mask of a PNG."""
+"""Reads one annotation in the format of Pascal VOC: the boxes of an XML file, or the mask of a PNG."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from keras_leoclr.data.failures import shown
 
-VOID = 255  # in a mask: belongs to no class, and is not judged
+VOID = 255  # value in a mask of a pixel that belongs to no class and is not judged
 
 
 class AnnotationError(ValueError):
-    """An annotation that cannot be meant; the message begins with its file."""
+    """Raised for an annotation that is not valid; the message begins with its file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Boxes:
         names: class of each object.
         boxes: (N, 4) float32, top, left, bottom, right as shares of height and width, in [0, 1].
         difficult: (N,) bool, objects that are not judged.
-        size: (height, width) that the file says the picture has; None where it says nothing.
+        size: (height, width) of the picture according to the file; None if the file does not say.
     """
 
     names: tuple[str, ...]
@@ -38,14 +38,14 @@ class Boxes:
 def read_boxes(path: str | os.PathLike) -> Boxes:
     """Reads an XML file of VOC's format.
 
-    A file with a document type or entities is refused. VOC counts pixels from 1 and a box holds its last
+    A file with a document type or entities is refused. VOC counts pixels from 1, and a box includes its last
     pixel: xmin 1 and xmax W span the whole width.
 
     Args:
-        path: the file.
+        path: path of the file.
 
     Raises:
-        AnnotationError: if it is no such file, or a box is empty or reaches beyond the picture.
+        AnnotationError: if it is not such a file, or a box is empty or reaches beyond the picture.
     """
     tree = _safe_xml(path)
     size = _picture_size(tree, path)
@@ -61,10 +61,10 @@ def read_boxes(path: str | os.PathLike) -> Boxes:
             except ValueError:
                 sides[side] = np.nan
         height, width = size or (np.inf, np.inf)
-        fits = sides["xmin"] >= 0 and sides["ymin"] >= 0  # some tools count from 0
+        fits = sides["xmin"] >= 0 and sides["ymin"] >= 0  # 0 is accepted, since some tools count from 0.
         fits &= sides["xmax"] <= width and sides["ymax"] <= height
         top, left = max(0.0, sides["ymin"] - 1), max(0.0, sides["xmin"] - 1)
-        if not (fits and sides["xmax"] > left and sides["ymax"] > top):  # false for NaN as well
+        if not (fits and sides["xmax"] > left and sides["ymax"] > top):  # NaN fails these comparisons, too.
             raise AnnotationError(
                 f"{shown(str(path))}: object {number}, {name}, must have a box within the picture"
                 f"{f' of {width} x {height} pixels' if size else ''}, xmin <= xmax and ymin <= ymax. "
@@ -81,14 +81,14 @@ def read_mask(path: str | os.PathLike, class_names: Sequence[str]) -> np.ndarray
     """Reads a PNG whose palette numbers, or grey values, are classes.
 
     Args:
-        path: the file.
+        path: path of the file.
         class_names: the known classes.
 
     Returns:
         (H, W) uint8, 255 for void.
 
     Raises:
-        AnnotationError: if it is no such file or holds a number without a class.
+        AnnotationError: if it is not such a file, or holds a number without a class.
     """
     from PIL import Image
 
@@ -96,7 +96,7 @@ def read_mask(path: str | os.PathLike, class_names: Sequence[str]) -> np.ndarray
         with Image.open(path, formats=("PNG",)) as image:
             mode = image.mode
             mask = np.array(image)
-    except Exception as error:  # Pillow's parsers raise a dozen types on damaged files
+    except Exception as error:  # Pillow's parsers raise many types of errors on damaged files.
         raise AnnotationError(f"{shown(str(path))}: no PNG that can be read ({error})") from error
     if mode not in ("P", "L"):
         raise AnnotationError(
@@ -128,7 +128,7 @@ def _safe_xml(path: str | os.PathLike) -> Any:
 
 
 def _picture_size(tree: Any, path: str | os.PathLike) -> tuple[int, int] | None:
-    """(height, width), or None where the file does not say, or says 0 as some tools do."""
+    """(height, width) of the picture; None if the file does not say, or says 0 as some tools do."""
     texts = [tree.findtext(f"size/{side}") for side in ("height", "width")]
     if None in texts:
         return None

@@ -1,4 +1,4 @@
-"""Folders in the format of Pascal VOC as pictures with several labels: the classes of the objects on them."""
+"""Folders in the format of Pascal VOC as pictures with several labels, the classes of their objects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MISSING = "named by the split, and no picture that was found"
 
 
 def is_voc(folder: str) -> bool:
-    """Whether a folder holds pictures with annotations as Pascal VOC has them."""
+    """Whether a folder holds pictures with annotations in the format of Pascal VOC."""
     annotations, suffix, _ = KINDS["boxes"]
     places = [os.path.join(folder, name) for name in (PICTURES, annotations)]
     if not all(map(os.path.isdir, places)):
@@ -34,18 +34,18 @@ def is_voc(folder: str) -> bool:
 def voc_images(
     path: str, split: str, failures: Failures, progress: bool = True, **options: Any
 ) -> FolderImages:
-    """The pictures of a split, with the classes of their objects, difficult ones too, as labels.
+    """Opens the pictures of a split; labels are the classes of all objects, including difficult ones.
 
     Args:
-        path: the folder.
-        split: a text file of `ImageSets/Main`, or a slice of one; without that folder all annotated pictures
-            are "train".
+        path: path of the folder.
+        split: name of a text file in `ImageSets/Main`, or a slice of one; without that folder all annotated
+            pictures are "train".
         failures: counts the pictures that cannot be read.
-        progress: whether progress is shown if reading takes longer than a second.
+        progress: whether to show progress if reading takes longer than a second; true by default.
         **options: `skip`, `background` and `max_pixels` of `FolderImages`.
 
     Raises:
-        AnnotationError: at a damaged annotation, or a class that `classes.txt` does not name.
+        AnnotationError: if an annotation is damaged, or `classes.txt` does not list a class.
         ValueError: if there is no such split, or a picture cannot be read and `skip` is not set.
     """
     root = pathlib.Path(path)
@@ -73,7 +73,7 @@ def voc_images(
 
 
 def _classes_by_stem(folder: pathlib.Path, suffix: str, progress: bool) -> dict[str, tuple[str, ...]]:
-    """Names of the classes on each picture, of all splits: their classes are the same."""
+    """The names of the classes on each picture of all splits, which share their classes."""
     files = sorted(file for file in os.listdir(folder) if file.endswith(suffix))
     read = terminal.progress(files, len(files), "Annotations", "files", progress)
     return {file.removesuffix(suffix): tuple(dict.fromkeys(read_boxes(folder / file).names)) for file in read}
