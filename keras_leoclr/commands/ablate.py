@@ -1,4 +1,4 @@
-"""`leoclr ablate`: a recipe in several variants, with several seeds, as a table and a picture."""
+"""`leoclr ablate` runs a recipe in several variants with several seeds, and makes a table and a picture."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
 
 
 def _recipe_name(arguments: list[str]) -> str:
-    """The recipe whose fields are the flags: it has to be known before the flags are."""
+    """The name of the recipe whose fields are the flags; it is needed before the flags can be read."""
     from keras_leoclr.training.ablations import ABLATIONS
 
     for number, argument in enumerate(arguments):
@@ -139,7 +139,7 @@ def _recipe_name(arguments: list[str]) -> str:
 
 
 def _command(arguments: list[str]) -> str:
-    """The command as others would type it: what only concerns this run of it is left out."""
+    """The command as others would type it, without flags that only concern this call."""
     kept, skip = [], False
     for argument in arguments:
         if skip:

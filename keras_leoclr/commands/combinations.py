@@ -1,4 +1,4 @@
-"""What is known not to go together: versions, environment variables and devices."""
+"""Versions, environment variables and devices that are known not to work together."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ NAME = "keras-leoclr"
 def look_for_combinations(
     found: dict[str, Any], tried: dict[str, Any], faults: list[str], warnings: list[str]
 ) -> None:
-    """Notes what is installed or set and does not go together.
+    """Checks whether installed versions and settings are known not to work together.
 
     Args:
-        found: what `examine` found until now.
-        tried: what the packages said of themselves: `backend`, `devices`, `image_data_format`; maybe nothing.
-        faults: sentences about what will not work, which are added to.
-        warnings: sentences about what to look out for, which are added to.
+        found: what `examine` has found so far.
+        tried: what the imported packages reported: `backend`, `devices` and `image_data_format`; may be
+            empty.
+        faults: list of sentences about what will not work; new ones are appended.
+        warnings: list of sentences about possible problems; new ones are appended.
     """
     backend, optional, environment = found["backend"], found["optional"], found["environment"]
     if backend in ("jax", "torch") and optional.get(backend) is None and version_of(backend) is None:

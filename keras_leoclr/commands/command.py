@@ -1,4 +1,4 @@
-"""What a command is: its flags, what it takes beside them, its help, and what it does."""
+"""The definition of a command: its flags, its other arguments, its help, and its function."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from keras_leoclr.commands.flags import Flag, Given, UsageError, known, read, text_of
 
-NOTHING, ONE, SOME = (0, 0), (1, 1), (1, None)  # least and largest number of arguments beside the flags
+NOTHING, ONE, SOME = (0, 0), (1, 1), (1, None)  # least and largest number of arguments that are not flags
 
 JSON = Flag("json", bool, False, "print JSON")
 
 
 def workdir(help: str, needed: str, group: str = "") -> Flag:
-    """The flag `--workdir`, which a command cannot do without.
+    """Makes the flag `--workdir` of a command that requires it.
 
     Args:
         help: see `Flag`.
@@ -29,17 +29,18 @@ class Command:
     """A command of `leoclr`.
 
     Attributes:
-        name: what it is called; its module has the same name.
-        arguments: what follows the name, for `leoclr --help`.
+        name: name of the command and of its module.
+        arguments: text after the name in `leoclr --help`.
         summary: one line for `leoclr --help`.
-        text: what `leoclr NAME --help` says above the flags; begins with the call.
-        run: does what was asked for and returns the exit status; of `chosen` where there is one.
-        flags: its flags.
-        takes: what it takes beside the flags, as words of an error.
-        count: how many of these, least and largest number; None for any.
-        names: a word for what these are and the names that they may be; () for any.
-        chosen: for a command whose flags depend on what was typed, such as on the name of a recipe: from the
-            arguments to the command with these flags, and what is left of the arguments.
+        text: text above the flags in `leoclr NAME --help`; it begins with the call.
+        run: function that runs the command and returns the exit status; if there is `chosen`, that of the
+            command that `chosen` returns is used.
+        flags: the flags.
+        takes: name of the other arguments, for error messages.
+        count: least and largest number of other arguments; None as the largest for no limit.
+        names: a word for the other arguments, and the names that they may have; () for any.
+        chosen: for a command whose flags depend on other arguments, such as the name of a recipe: a function
+            from the arguments to the command with these flags, and the remaining arguments.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Command:
         return command._run(left)
 
     def but(self, **changes: Any) -> Command:
-        """The same command with other attributes, as `chosen` returns it."""
+        """Returns a copy of the command with other attributes, for use in `chosen`."""
         return dataclasses.replace(self, chosen=None, **changes)
 
     def _run(self, arguments: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""`leoclr compare`: results of several runs in one table."""
+"""`leoclr compare` shows the results of several runs in one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leoclr data`: what pictures are there, and which are damaged."""
+"""`leoclr data` describes the pictures of a data set and lists damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leoclr detect`: a detector on a backbone."""
+"""`leoclr detect` trains a detector on a backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leoclr doctor`: what is installed, and what of it will not work."""
+"""`leoclr doctor` shows what is installed and what will not work."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Exit status: 0, or 1 if something will not work."""
 
 
 def text(found: dict[str, Any]) -> str:
-    """What `examine` returns, to be read."""
+    """Formats the result of `examine` for reading."""
     missing = [name for name, version in found["optional"].items() if version is None]
     present = {name: version for name, version in found["optional"].items() if version}
     rows = [("python", found["python"]), ("system", found["system"])]

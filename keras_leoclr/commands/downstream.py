@@ -1,4 +1,4 @@
-"""What `leoclr detect` and `leoclr segment` share: a recipe that trains on a backbone and is judged."""
+"""The common part of `leoclr detect` and `leoclr segment`: a recipe that trains on a backbone."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ FLAGS = (
 
 
 def downstream_command(recipe: str, summary: str) -> Command:
-    """The command that runs one of `DOWNSTREAM`.
+    """Makes the command that runs one of the recipes in `DOWNSTREAM`.
 
     Args:
-        recipe: its name.
+        recipe: name of the recipe.
         summary: see `Command`.
     """
     name = DOWNSTREAM[recipe]

@@ -1,4 +1,4 @@
-"""`leoclr embed`: the features of pictures as a file for other programs."""
+"""`leoclr embed` writes the features of pictures to a file for other programs."""
 
 from __future__ import annotations
 

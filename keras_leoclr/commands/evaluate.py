@@ -1,4 +1,4 @@
-"""`leoclr evaluate`: judges a backbone and writes what it finds to `results.jsonl`."""
+"""`leoclr evaluate` evaluates a backbone and writes the results to `results.jsonl`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEFAULTS = dataclasses.asdict(SuiteOptions())
 
 
 def _option(name: str, kind: Any, help: str, **bounds: Any) -> Flag:
-    """A setting of the suite as a flag."""
+    """Makes a flag from a setting of the suite."""
     return Flag(name, kind, DEFAULTS[name], help, **bounds)
 
 
@@ -136,7 +136,7 @@ OWN += ("max_images", "image_size", "mean", "std")  # flags that are settings of
 
 
 def _as_the_run(given: Given, folder: RunFolder) -> bool:
-    """Whether it is the run's own backbone that is judged, on the images that the run judges it on."""
+    """Whether the run's own backbone is evaluated, on the images that the run itself is evaluated on."""
     recipe = folder.recipe()
     split = recipe.get("test_split" if recipe.get("evaluate", True) else "train_split")
     others = ("backbone", "dataset", "train_split")
@@ -161,7 +161,7 @@ def _run(given: Given) -> int:
             cache=given["cache"],
             verbose=given["verbose"] and not given["json"],
         )
-    except SettingError as error:  # its settings are the flags of this command
+    except SettingError as error:  # The settings that it names are the flags of this command.
         raise UsageError(re.sub(r"`(\w+)`", r"`--\1`", str(error))) from error
     folder = RunFolder(given["workdir"])
     for what in chosen:

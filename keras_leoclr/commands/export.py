@@ -1,4 +1,4 @@
-"""`leoclr export`: a backbone in the formats of other runtimes."""
+"""`leoclr export` writes a backbone in the formats of other runtimes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _export(source: pathlib.Path, given: Given) -> int:
 
 
 def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
-    """Real images as the backbone takes them."""
+    """Loads real images, preprocessed as the backbone expects."""
     import numpy as np
 
     from keras_leoclr import backbones, data
@@ -81,7 +81,7 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     from keras_leoclr.views.preprocessing import Preprocessing
     from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
-    if recipe.get("dataset") == IN_PYTHON:  # which are not here: others do
+    if recipe.get("dataset") == IN_PYTHON:  # The images of such a run cannot be loaded; others are used.
         recipe = {name: recipe[name] for name in ("mean", "std")}
     size = backbone.input_shape[1]
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"
@@ -90,7 +90,7 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
         mean, std = recipe.get("mean", IMAGENET_MEAN), recipe.get("std", IMAGENET_STD)
     else:
         mean, std = (0.0,) * 3, (1 / 255,) * 3
-    # at pictures that cannot be read, what the run did
+    # Pictures that cannot be read are treated as in the run.
     reading = {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}
     source = data.load(dataset, _split(dataset, recipe, given, data_dir, reading), data_dir, **reading)
     preprocessing = Preprocessing(size, mean, std)
@@ -109,14 +109,14 @@ def _split(dataset: Any, recipe: dict, given: Given, data_dir: str | None, readi
     if given["split"]:
         return given["split"]
     of_run = {} if given["dataset"] else recipe
-    if not of_run.get("evaluate", True):  # no test split had to be there
+    if not of_run.get("evaluate", True):  # Without an evaluation, the run did not need a test split.
         return of_run.get("train_split", "train")
     test = of_run.get("test_split", "test")
     if of_run:
         return test
     try:
         data.load(dataset, test, data_dir, **reading)
-    except SplitError:  # not every data set has one
+    except SplitError:  # The data set has no test split.
         return "train"
     return test
 

@@ -1,7 +1,7 @@
-"""How commands declare their flags, how these are read, and the text of `--help`.
+"""Declares and reads the flags of commands, and formats the text of `--help`.
 
-A flag is data: commands list theirs, and the fields of a recipe become flags by what is known of them. The
-parser underneath is absl's; nothing outside of this file knows it.
+A flag is data: commands list their flags, and the fields of a recipe become flags by their metadata. The
+parser is absl's; only this file uses it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 from absl import flags
 
-COLUMN = 32  # where the texts of flags begin
+COLUMN = 32  # column at which the help text of a flag begins
 NUMBERS = {int: "whole numbers", float: "numbers"}
 
 
 class UsageError(flags.Error):
-    """What was typed cannot be run; the command ends with status 2."""
+    """Raised if the typed arguments cannot be run; the command ends with status 2."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +31,16 @@ class Flag:
     """A flag of a command.
 
     Attributes:
-        name: `--name`.
+        name: name without the leading `--`.
         kind: bool, int, float, str, or a tuple of one of these such as `tuple[int, ...]`, which is typed as
-            values with commas between them.
-        default: the value where it is not given.
-        help: what it is, without the default.
-        group: the heading that it stands under; that of its command by default.
-        choices: the values that are allowed; any if there are none.
-        low: smallest number that is allowed.
-        high: largest number that is allowed.
-        needed: what the flag must name, where a command cannot do without it, such as "a folder".
+            values separated by commas.
+        default: value if the flag is not given.
+        help: description without the default.
+        group: heading in `--help`; that of its command by default.
+        choices: allowed values; () allows any.
+        low: smallest allowed number.
+        high: largest allowed number.
+        needed: for a required flag, what it must name, such as "a folder".
     """
 
     name: str
@@ -55,15 +55,15 @@ class Flag:
 
     @property
     def each(self) -> type | None:
-        """Kind of the values of a list; None for a flag with one value."""
+        """The type of the values of a list; None for a flag with one value."""
         return typing.get_args(self.kind)[0] if typing.get_origin(self.kind) is tuple else None
 
 
 class Given(Mapping):
-    """What was typed: the values of all flags by name, and what is beside them.
+    """The values of all flags by name, and the other arguments.
 
     Attributes:
-        rest: the arguments that are no flags.
+        rest: the arguments that are not flags.
         typed: names of the flags that were typed.
     """
 
@@ -85,10 +85,10 @@ class Given(Mapping):
 
 
 def known(kind: str, name: str, names: Iterable[str]) -> str:
-    """The name, if it is one of these.
+    """Returns the name if it is one of the known names.
 
     Raises:
-        UsageError: otherwise, with the nearest name.
+        UsageError: otherwise; the message suggests the nearest name.
     """
     names = list(names)
     if name in names:
@@ -102,9 +102,9 @@ def known(kind: str, name: str, names: Iterable[str]) -> str:
 
 
 def flags_of(settings: Any) -> tuple[Flag, ...]:
-    """One flag for each field of a recipe or of other settings.
+    """Makes one flag for each field of a recipe or of other settings.
 
-    Choices and bounds are not among what is declared: the dataclass checks them, for its other users too.
+    Choices and bounds are not declared here, because the dataclass checks them for all its users.
 
     Args:
         settings: a dataclass whose fields have "help" and "group" in their `metadata`.
@@ -138,17 +138,18 @@ def _kind(hint: Any) -> Any:
 
 
 def read(declared: Sequence[Flag], arguments: Sequence[str]) -> Given | None:
-    """Reads flags.
+    """Reads the flags of a command.
 
     Args:
         declared: the flags of the command.
-        arguments: what follows its name; `--some-flag` is read as `--some_flag`.
+        arguments: arguments after its name; `--some-flag` is read as `--some_flag`.
 
     Returns:
-        What was typed, or None if it was `--help` or `-h`.
+        The values, or None for `--help` or `-h`.
 
     Raises:
-        UsageError: for an unknown flag, with the nearest one, or a value that is not allowed.
+        UsageError: for an unknown flag, where the message suggests the nearest one, or a value that is not
+            allowed.
     """
     values = flags.FlagValues()
     for flag in declared:
@@ -202,12 +203,12 @@ def _value(value: Any, flag: Flag) -> Any:
 
 
 def text_of(declared: Sequence[Flag], group: str = "", width: int | None = None) -> str:
-    """Flags by group, wrapped, with kinds and defaults.
+    """Formats the flags by group, wrapped, with types and defaults.
 
     Args:
         declared: the flags of a command.
-        group: heading of those that name none.
-        width: of a line; that of the terminal by default, 100 at most.
+        group: heading of flags without a group.
+        width: width of a line in characters; by default that of the terminal, but at most 100.
     """
     width = width or max(60, min(100, shutil.get_terminal_size((100, 24)).columns))
     groups: dict[str, list[Flag]] = {}

@@ -1,4 +1,4 @@
-"""`leoclr index`: the features of a folder of pictures, for `leoclr search`."""
+"""`leoclr index` computes the features of a folder of pictures, for `leoclr search`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is installed: versions, processor, directories, and what happens when the packages are imported.
+"""Examines the installation: versions, processor, directories, and whether the packages can be imported.
 
-It must answer where a package is broken: nothing but the standard library is imported here, and whatever
-is to be tried runs in a process of its own, which may crash.
+It must work even if a package is broken. Therefore it imports only the standard library, and everything that
+may crash runs in a separate process.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from keras_leoclr.commands.combinations import NAME, look_for_combinations
 from keras_leoclr.runs.environment import cores, version_of
 
 BACKENDS = ("tensorflow", "jax", "torch")
-# what is tried one by one when the package itself cannot be imported
+# These packages are imported one by one if this package itself cannot be imported.
 PARTS = ("numpy", "keras", "tensorflow", "keras_cv", "tensorflow_datasets", "PIL")
 CPU_FEATURES = ("sse4_2", "avx", "avx2", "fma", "avx512f", "amx_tile", "asimd")
 VARIABLES = (
@@ -52,12 +52,12 @@ GIB = 2**30
 
 
 def examine() -> dict[str, Any]:
-    """Looks at this installation.
+    """Examines this installation.
 
     Returns:
-        `python`, `system`, `packages` and `optional` (versions by name, None for what is missing), `backend`,
-        `devices`, `cpu`, `directories`, `environment`, and lists of sentences: `faults` (will not work) and
-        `warnings`.
+        `python`, `system`, `packages` and `optional` (versions by name, None for missing packages),
+        `backend`, `devices`, `cpu`, `directories`, `environment`, and two lists of sentences: `faults` (what
+        will not work) and `warnings`.
     """
     faults: list[str] = []
     warnings: list[str] = []
@@ -81,7 +81,7 @@ def examine() -> dict[str, Any]:
 
 
 def _requirements(faults: list[str], warnings: list[str]) -> tuple[list[str], list[str]]:
-    """Names of the packages that are needed and of those of the extras; those that do not fit are noted."""
+    """Names of the required packages and of those of the extras; reports versions that do not fit."""
     try:
         from packaging.requirements import Requirement
 
@@ -112,7 +112,7 @@ def _requirements(faults: list[str], warnings: list[str]) -> tuple[list[str], li
         version = version_of(name)
         if version is not None and not each.specifier.contains(version, prereleases=True):
             warnings.append(f"{name} {version} is not what {NAME} asks for: {each.specifier}")
-    for name in ("torchvision", "jax", "keras-cv"):  # what pins another package exactly, or from below
+    for name in ("torchvision", "jax", "keras-cv"):  # These require a certain version of another package.
         for line in (metadata.requires(name) or []) if version_of(name) else []:
             each = Requirement(line)
             version = version_of(each.name)
@@ -168,7 +168,7 @@ def _directories(faults: list[str], warnings: list[str]) -> dict[str, Any]:
 
 
 def _try(faults: list[str]) -> dict[str, Any]:
-    """Imports the package and asks for devices; what does not import is noted."""
+    """Imports the package and asks for devices; imports that fail are added to `faults`."""
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     if backend not in BACKENDS:
         faults.append(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {backend!r}")
@@ -186,7 +186,7 @@ def _try(faults: list[str]) -> dict[str, Any]:
 
 
 def _python(code: str) -> tuple[str, str | None]:
-    """Output of a program, and None or what went wrong."""
+    """Runs a program and returns its output, and None or a text on its failure."""
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""`leoclr pretrain`: runs a recipe, or goes on with it."""
+"""`leoclr pretrain` runs a recipe, or resumes it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keras_leoclr.commands.command import NOTHING, Command, workdir
 from keras_leoclr.commands.flags import Flag, Given, UsageError, fields_of, flags_of
 from keras_leoclr.commands.recipes import recipe_module, recipe_names
 
-# arguments of `pretrain`, beside the fields of the recipe
+# These arguments of `pretrain` become flags besides the fields of the recipe.
 OF_THE_RUN = (
     Flag("overwrite", bool, False, "delete a run that is already in --workdir and begin anew", "run"),
     Flag(
@@ -67,20 +67,20 @@ def preset(
     module: ModuleType,
     help: str = "settings to begin with: full, or smoke, a small run of under a minute that tries everything",
 ) -> Flag:
-    """The flag that chooses among the presets of a recipe."""
+    """Makes the flag that chooses among the presets of a recipe."""
     from keras_leoclr.training.settling import presets_of
 
     return Flag("preset", str, "full", help, "run", choices=presets_of(module))
 
 
 def recipe_flags(module: ModuleType) -> tuple[Flag, ...]:
-    """The flags of a run of a recipe: its folder, its preset, and all settings."""
+    """Makes the flags of a run of a recipe: its folder, its preset, and all settings."""
     folder = workdir("folder for the results of the run", "a folder for the run", "run")
     return (folder, preset(module), *OF_THE_RUN, *flags_of(module.RECIPE))
 
 
 def requested(module: ModuleType, given: Given) -> tuple:
-    """The recipe that was typed, and what is left to settle.
+    """Returns the recipe that was typed, and a function that completes it; see `settling.requested`.
 
     Raises:
         UsageError: if a setting is not allowed.

@@ -1,4 +1,4 @@
-"""`leoclr recipes`: what there is to run, and where the other commands find a recipe by its name."""
+"""`leoclr recipes` lists the recipes; other commands use this module to find a recipe by its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_leoclr.commands.command import JSON, Command
 from keras_leoclr.commands.flags import Given, known
 
 PACKAGE = "keras_leoclr.recipes"
-# recipes that do not pretrain, and the commands that run them
+# Recipes that do not pretrain, and the commands that run them.
 DOWNSTREAM = {"detection": "detect", "segmentation": "segment"}
 
 
@@ -24,21 +24,21 @@ def recipe_files() -> dict[str, pathlib.Path]:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes of pretraining."""
+    """The names of the pretraining recipes."""
     return [name for name in recipe_files() if name not in DOWNSTREAM]
 
 
 def recipe_module(name: str) -> ModuleType:
-    """The module of a recipe of pretraining.
+    """Imports the module of a pretraining recipe.
 
     Raises:
-        UsageError: if there is no such recipe, with the nearest name.
+        UsageError: if there is no such recipe; the message suggests the nearest name.
     """
     return importlib.import_module(f"{PACKAGE}.{known('recipe', name, recipe_names())}")
 
 
 def _run(given: Given) -> int:
-    # read, not imported: a recipe may need Keras
+    # The files are parsed and not imported, because importing a recipe may need Keras.
     found = {
         name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
         for name, path in recipe_files().items()

@@ -1,4 +1,4 @@
-"""`leoclr report`: runs as a page to look at."""
+"""`leoclr report` writes a page on one or several runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leoclr runs`: the runs below a folder."""
+"""`leoclr runs` lists the runs below a folder."""
 
 from __future__ import annotations
 

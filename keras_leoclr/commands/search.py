@@ -1,4 +1,4 @@
-"""`leoclr search`: the pictures of an index that are most similar to others."""
+"""`leoclr search` finds the pictures of an index that are most similar to given pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leoclr segment`: semantic segmentation on a backbone."""
+"""`leoclr segment` trains semantic segmentation on a backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`leoclr views`: what a recipe's views look like, before any training."""
+"""`leoclr views` shows the views of a recipe, before any training."""
 
 from __future__ import annotations
 

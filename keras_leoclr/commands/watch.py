@@ -1,4 +1,4 @@
-"""`leoclr watch`: how far a run is that goes on elsewhere."""
+"""`leoclr watch` shows the progress of a run in another process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run, or several, as one page to look at, and studies as tables and pictures."""
+"""Reports: a page on one or several runs, and tables and pictures of studies."""
 
 from keras_leoclr import lazy
 

@@ -1,4 +1,4 @@
-"""The accuracies or mean average precisions of a run: what a table shows of them, and the table as text."""
+"""The accuracies or mean average precisions of a run: the entries of a table, and the table as text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def table(results: list[dict[str, Any]]) -> str:
 
 
 def rows(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any] | None]]]:
-    """The last result of each column for each subject, in the order of first appearance.
+    """The last result of each column for each subject; subjects are in the order of first appearance.
 
     Args:
         results: lines of `results.jsonl`.
@@ -40,12 +40,12 @@ def rows(results: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any] |
 def latest(results: list[dict[str, Any]], subject: str, stem: str) -> dict[str, Any] | None:
     """The last result of a main measure; None if there is none.
 
-    Of kNN with several numbers of neighbours it is the result for k = 20, if that was measured.
+    For kNN with several numbers of neighbours it is the result for k = 20, if that was measured.
 
     Args:
         results: lines of `results.jsonl`.
-        subject: what was judged.
-        stem: "knn", "linear" or "linear_few", of accuracies as of mean average precisions.
+        subject: name of what was judged, such as "pretrained".
+        stem: "knn", "linear" or "linear_few"; it stands for accuracies and for mean average precisions.
     """
     found = [r for r in results if r.get("subject") == subject and r["name"] in either(stem)]
     usual = [r for r in found if r.get("k", 20) == 20]

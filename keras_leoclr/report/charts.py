@@ -1,4 +1,4 @@
-"""Line charts of a page: the picture, its legend, and the same numbers as a table."""
+"""Line charts of a page: the picture, its legend, and a table of the same numbers."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from keras_leoclr.report.tables import Table, cells
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 30
-MARKED = 60  # a curve of more points has no marks
-LISTED = 60  # rows of a table of numbers
+MARKED = 60  # A curve with more points is drawn without marks.
+LISTED = 60  # largest number of rows of a table of numbers
 
 
 class Line(NamedTuple):
     """A curve.
 
     Attributes:
-        label: its name in the legend.
-        points: (x, y) or (x, y, low, high), in ascending x.
-        kind: number of its colour, dashes and mark.
+        label: name of the curve in the legend.
+        points: (x, y) or (x, y, low, high), with ascending x.
+        kind: number of the curve's colour, dashes and mark.
     """
 
     label: str
@@ -31,13 +31,13 @@ class Line(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """What a figure of a page shows.
+    """The content of a figure on a page.
 
     Attributes:
         title: the caption.
         drawing: the curves.
-        legend: (piece of the curve, label) of each curve; empty where there is only one.
-        numbers: the table that opens below.
+        legend: (piece of the curve, label) of each curve; empty if there is only one.
+        numbers: the table that can be opened below.
         about: a sentence on what is shown; "" for none.
     """
 
@@ -61,14 +61,14 @@ def chart(
     """Draws curves.
 
     Args:
-        title: caption.
-        lines: at least one, with points.
+        title: the caption.
+        lines: the curves, at least one, with points.
         x_label: name of the horizontal axis.
-        percent: whether values are shares to be shown in percent.
-        level: a value that a line is drawn at, and its name.
-        marks: places on the horizontal axis with a dashed line, such as where the run was resumed.
-        gap: points that lie further apart are not joined.
-        about: a sentence on what is shown, below the caption.
+        percent: whether values are shares to be shown in percent; false by default.
+        level: a value at which a horizontal line is drawn, and the name of the line.
+        marks: positions of dashed vertical lines, such as the epochs in which the run was resumed.
+        gap: points that are further apart than this are not connected; None connects all.
+        about: a sentence on what is shown, below the caption; "" (the default) for none.
     """
     lines = [line for line in lines if line.points]
     show = (lambda value: f"{100 * value:.4g} %") if percent else (lambda value: f"{value:.4g}")
@@ -86,7 +86,7 @@ def chart(
 
 
 def _axes(drawing, lines, x_label, percent, level, marks):
-    """The plot, with all that lies behind the curves."""
+    """Makes the plot with everything that lies behind the curves."""
     xs = [point[0] for line in lines for point in line.points]
     ys = [value for line in lines for point in line.points for value in point[1:]]
     if level is not None:
@@ -126,7 +126,7 @@ def _curve(plot: Plot, line: Line, show: Callable[[float], str], gap: float | No
 
 def _numbers(title, lines, x_label, show):
     xs = sorted({point[0] for line in lines for point in line.points})
-    if len(xs) > LISTED:  # the first, the last and some between
+    if len(xs) > LISTED:  # The first, the last and evenly spaced numbers between them are listed.
         xs = [xs[round(i * (len(xs) - 1) / (LISTED - 1))] for i in range(LISTED)]
     found = [{point[0]: point for point in line.points} for line in lines]
     body = [(f"{x:g}", cells([show(points[x][1]) if x in points else "–" for points in found])) for x in xs]

@@ -1,7 +1,7 @@
 """Drawings as SVG: scales, ticks, curves, marks and legends, for charts of pages and pictures of studies.
 
-A drawing holds classes and no colours. Within a page its style sheet gives them (`static/drawing.css` with
-the colours of `static/page.css`, light or dark); a picture that stands alone carries the same rules with the
+A drawing has classes but no colours. On a page, the style sheets define these (`static/drawing.css` with the
+colours of `static/page.css`, light or dark). A picture in a file of its own contains the same rules with the
 light colours.
 """
 
@@ -16,17 +16,17 @@ from markupsafe import Markup
 
 from keras_leoclr.report.rendering import static
 
-KINDS = 8  # classes s0 to s7 of the style sheet: each has a colour, dashes and a mark
+KINDS = 8  # number of classes s0 to s7 of the style sheet; each has a colour, dashes and a mark
 
 
 class Scale:
-    """The place in pixels of a value on one axis.
+    """Converts values on an axis to positions in pixels.
 
     Args:
-        low: the value at `start`.
-        high: the value at `stop`, greater than `low`.
-        start: pixels.
-        stop: pixels, less than `start` for an axis that goes up or to the left.
+        low: value at `start`.
+        high: value at `stop`, greater than `low`.
+        start: position of the low end in pixels.
+        stop: position of the high end in pixels; less than `start` if the axis points up or to the left.
     """
 
     def __init__(self, low: float, high: float, start: float, stop: float):
@@ -34,13 +34,13 @@ class Scale:
 
     @classmethod
     def of(cls, values: Sequence[float], start: float, stop: float, pad: float = 0.0) -> Scale:
-        """The scale that shows all values.
+        """Makes the scale that shows all values.
 
         Args:
-            values: at least one.
-            start: pixels.
-            stop: pixels.
-            pad: room left at both ends, as a share of the range.
+            values: the values, at least one.
+            start: position of the low end in pixels.
+            stop: position of the high end in pixels.
+            pad: space at both ends, as a share of the range; 0 by default.
         """
         low, high = min(values), max(values)
         if low == high:
@@ -50,7 +50,7 @@ class Scale:
         return cls(low - room, high + room, start, stop)
 
     def rounded(self, count: int) -> tuple[Scale, list[float]]:
-        """A scale that begins and ends at round numbers, and about `count` of them."""
+        """Extends the scale to round numbers, and returns it with about `count` round numbers."""
         ticks = round_numbers(self.low, self.high, count)
         low, high = min(self.low, ticks[0]), max(self.high, ticks[-1])
         return Scale(low, high, self.start, self.stop), ticks
@@ -63,7 +63,7 @@ class Scale:
         return self.start + (value - self.low) / (self.high - self.low) * (self.stop - self.start)
 
     def within(self, value: float) -> float:
-        """The place of a value, or of the end of the scale that it lies beyond."""
+        """The position of a value; values beyond the scale are moved to its nearest end."""
         return self(min(max(value, self.low), self.high))
 
 
@@ -73,8 +73,8 @@ def round_numbers(low: float, high: float, count: int, whole: bool = False) -> l
     Args:
         low: low end of the range.
         high: high end of the range.
-        count: about how many numbers are wanted.
-        whole: whether only whole numbers are wanted.
+        count: approximate number of results.
+        whole: whether only whole numbers are wanted; false by default.
     """
     if low == high:
         return [low]
@@ -87,12 +87,12 @@ def round_numbers(low: float, high: float, count: int, whole: bool = False) -> l
 
 
 class Drawing:
-    """An SVG, element by element.
+    """Builds an SVG element by element.
 
     Args:
-        width: width of the drawing.
-        height: height of the drawing.
-        title: what a screen reader says; "" hides the drawing from it.
+        width: width of the drawing in pixels.
+        height: height of the drawing in pixels.
+        title: text for screen readers; "" hides the drawing from them.
         look: class of the style sheet.
     """
 
@@ -102,31 +102,31 @@ class Drawing:
         self.root = ET.Element("svg", {**_look(look), "viewBox": f"0 0 {width} {height}", **said})
 
     def text(self, x: float, y: float, words: str, look: str = "", anchor: str = "") -> None:
-        """Words that begin at a point, or end there or have it in the middle (`anchor`)."""
+        """Writes text that begins at a point, or is centred there or ends there, depending on `anchor`."""
         self._add("text", look, x=x, y=y, **({"text-anchor": anchor} if anchor else {})).text = words
 
     def line(self, x: tuple[float, float], y: tuple[float, float], look: str) -> None:
-        """A straight line from (x[0], y[0]) to (x[1], y[1])."""
+        """Draws a straight line from (x[0], y[0]) to (x[1], y[1])."""
         self._add("line", look, x1=x[0], x2=x[1], y1=y[0], y2=y[1])
 
     def curve(self, points: Sequence[tuple[float, float]], kind: int) -> None:
-        """Points that are joined, in the colour and dashes of a kind."""
+        """Draws connected points in the colour and dashes of a kind."""
         places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         self._add("polyline", f"s{kind % KINDS}", points=places)
 
     def ring(self, x: float, y: float, told: str) -> None:
-        """A small open circle."""
+        """Draws a small open circle."""
         self._told(self._add("circle", "ring", cx=x, cy=y, r=3), told)
 
     def mark(self, kind: int, x: float, y: float, told: str = "", size: float = 3.0) -> None:
-        """The mark of a kind: circle, square, triangle or diamond, in its colour.
+        """Draws the mark of a kind: a circle, square, triangle or diamond in its colour.
 
         Args:
-            kind: from 0.
-            x: horizontal place of the middle.
-            y: vertical place of the middle.
-            told: what is shown when the mark is pointed at.
-            size: half the width.
+            kind: number of the kind, from 0.
+            x: horizontal position of the centre in pixels.
+            y: vertical position of the centre in pixels.
+            told: text that is shown when the pointer is on the mark.
+            size: half the width in pixels; 3 by default.
         """
         kind, r, d = kind % KINDS, size, 1.4 * size
         shapes = (
@@ -139,13 +139,13 @@ class Drawing:
         self._told(self._add("path", f"dot s{kind}", d=shape), told)
 
     def legend(self, x: float, y: float, labels: Sequence[str], row: float) -> None:
-        """A piece of the curve of each kind, from 0, and its name, one below the other.
+        """Draws a piece of the curve of each kind, from 0, with its name, one below the other.
 
         Args:
-            x: place of the left edge.
-            y: place of the middle of the first row.
+            x: position of the left edge in pixels.
+            y: position of the centre of the first row in pixels.
             labels: name of each kind.
-            row: height of a row.
+            row: height of a row in pixels.
         """
         for kind, label in enumerate(labels):
             middle = y + row * kind
@@ -153,11 +153,11 @@ class Drawing:
             self.text(x + 42, middle + 4, label)
 
     def embedded(self) -> Markup:
-        """The drawing as a part of a page."""
-        return Markup(ET.tostring(self.root, encoding="unicode"))  # ElementTree has escaped it
+        """Returns the drawing as a part of a page."""
+        return Markup(ET.tostring(self.root, encoding="unicode"))  # ElementTree has escaped the text.
 
     def alone(self) -> str:
-        """The drawing as a file of its own, on white."""
+        """Returns the drawing as a separate file, on white."""
         root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", **self.root.attrib})
         ET.SubElement(root, "style").text = _style_alone()
         size = {"width": str(self.width), "height": str(self.height)}
@@ -183,7 +183,7 @@ class Plot:
     Args:
         drawing: the drawing that the plot is a part of.
         x: horizontal scale.
-        y: vertical scale, or the one that says where the top and the bottom are.
+        y: vertical scale; its ends are the bottom and the top of the plot.
     """
 
     def __init__(self, drawing: Drawing, x: Scale, y: Scale):
@@ -192,7 +192,7 @@ class Plot:
         self.top, self.bottom = sorted((y.start, y.stop))
 
     def ticks_y(self, ticks: Sequence[float], show: Callable[[float], str], look: str = "") -> None:
-        """A line across for each tick, and its number to the left."""
+        """Draws a horizontal line for each tick, with its number on the left."""
         for tick in ticks:
             self.across(tick, "grid")
             self.drawing.text(self.left - 6, self.y(tick) + 4, show(tick), look, "end")
@@ -200,35 +200,35 @@ class Plot:
     def ticks_x(
         self, ticks: Sequence[float], show: Callable[[float], str], look: str = "", grid: bool = False
     ) -> None:
-        """The number of each tick below, and a line upwards where `grid` is true."""
+        """Writes the number of each tick below the plot, with a vertical line if `grid` is true."""
         for tick in ticks:
             if grid:
                 self.upwards(tick, "grid")
             self.drawing.text(self.x(tick), self.bottom + 13, show(tick), look, "middle")
 
     def across(self, value: float, look: str) -> None:
-        """A horizontal line at a value."""
+        """Draws a horizontal line at a value."""
         self.drawing.line((self.left, self.right), (self.y(value),) * 2, look)
 
     def upwards(self, value: float, look: str) -> None:
-        """A vertical line at a value."""
+        """Draws a vertical line at a value."""
         self.drawing.line((self.x(value),) * 2, (self.top, self.bottom), look)
 
     def curve(self, points: Sequence[Sequence[float]], kind: int) -> None:
-        """Values that are joined."""
+        """Draws connected values."""
         self.drawing.curve([(self.x(point[0]), self.y(point[1])) for point in points], kind)
 
     def interval(self, x: float, ends: Sequence[float], kind: int) -> None:
-        """A bar upwards from one value to another."""
+        """Draws a vertical bar from one value to another."""
         self.drawing.line((self.x(x),) * 2, (self.y(ends[0]), self.y(ends[1])), f"bar s{kind % KINDS}")
 
     def mark(self, x: float, y: float, kind: int, told: str) -> None:
-        """A mark at a point, see `Drawing.mark`."""
+        """Draws a mark at a point, see `Drawing.mark`."""
         self.drawing.mark(kind, self.x(x), self.y(y), told)
 
 
 def key(kind: int, width: float = 28) -> Drawing:
-    """What stands before the name of a curve in a legend: a piece of it."""
+    """A piece of a curve, to be put before its name in a legend."""
     drawing = Drawing(width, 12, look="key")
     drawing.curve([(0, 6), (width, 6)], kind)
     drawing.mark(kind, width / 2, 6)
@@ -240,10 +240,10 @@ def _look(look):
 
 
 def _style_alone():
-    """The rules of drawings, with the light colours of the page in place of the variables."""
+    """The rules of drawings, with the light colours of the page instead of variables."""
     light: dict[str, str] = {}
     for name, value in re.findall(r"--(\w+): ([^;]+);", static("page.css")):
-        light.setdefault(name, value)  # those of the dark page come later
+        light.setdefault(name, value)  # The first value is used; those of the dark page come later.
     rules = re.sub(
         r"var\(--(\w+)\)", lambda found: light[found[1]], static("drawing.css") + static("picture.css")
     )

@@ -1,4 +1,4 @@
-"""The report: one file that needs no network, from the files of runs."""
+"""The report: one HTML file, made from the files of runs, that needs no network."""
 
 from __future__ import annotations
 
@@ -31,10 +31,11 @@ class Section(NamedTuple):
     """A section of the page.
 
     Attributes:
-        name: its id.
-        heading: its heading, also in the table of contents.
-        template: a file in `templates/sections/`.
-        make: from the runs to what the template shows; something empty leaves the section out.
+        name: id of the section.
+        heading: heading of the section, also in the table of contents.
+        template: name of a file in `templates/sections/`.
+        make: function from the runs to the content of the template; if that is empty, the section is left
+            out.
     """
 
     name: str
@@ -64,13 +65,13 @@ SECTIONS = (  # in the order of the page
 def write_report(
     workdirs: str | pathlib.Path | Sequence[str | pathlib.Path], output: str | pathlib.Path | None = None
 ) -> pathlib.Path:
-    """Writes one HTML file that opens from disk, from what runs have written; no model is loaded.
+    """Writes one HTML file, which opens from disk, from the files of runs; no model is loaded.
 
-    What is missing or damaged is named on the page and left out.
+    Missing or damaged files are listed on the page and otherwise ignored.
 
     Args:
-        workdirs: folder of a run, or several, which are laid on top of each other and compared.
-        output: the file; by default `report.html` in the folder of a single run.
+        workdirs: folder of a run, or several folders, whose runs are shown together and compared.
+        output: path of the file; by default `report.html` in the folder of a single run.
 
     Returns:
         Path of the page.

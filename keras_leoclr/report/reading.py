@@ -1,4 +1,4 @@
-"""What a run has written, read so that whatever is missing or damaged is named and left out."""
+"""Reads the files of a run; missing or damaged files are listed and otherwise ignored."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class RunRecord:
     """The files of a run.
 
     Attributes:
-        name: name of its folder.
-        folder: its folder.
-        recipe: its settings, {} if there are none.
-        about: what it was made with, {} if unknown.
-        history: {column: [(epoch from 1, value)]}, values that are no finite numbers left out.
+        name: name of the run's folder.
+        folder: the folder.
+        recipe: settings of the run; {} if there are none.
+        about: versions and other facts about the run; {} if unknown.
+        history: {column: [(epoch from 1, value)]} without values that are not finite.
         results: lines of results.
-        strips: a PNG for each picture, with its views.
-        headings: what the tiles of a strip show, from left to right.
-        missed: the figure of what the crops miss as a PNG, what it shows, and its width in pixels; None if
+        strips: one PNG for each picture, with its views.
+        headings: headings of the tiles of a strip, from left to right.
+        missed: the figure of what the crops miss as a PNG, its numbers, and its width in pixels; None if
             there is none.
         missing: sentences on what could not be read.
     """
@@ -51,7 +51,7 @@ class RunRecord:
     missing: list[str] = dataclasses.field(default_factory=list)
 
     def array(self, line: dict[str, Any] | None, kind: str) -> np.ndarray | None:
-        """An array that a line of results names; None, and a sentence in `missing`, if it cannot be read."""
+        """Reads an array that a line of results names; if that fails, returns None and adds to `missing`."""
         path = self._file_of(line, kind)
         try:
             return None if path is None else np.load(path, allow_pickle=False)
@@ -60,7 +60,7 @@ class RunRecord:
             return None
 
     def picture(self, line: dict[str, Any] | None, kind: str) -> Image.Image | None:
-        """As `array`, a PNG or JPEG."""
+        """Reads a PNG or JPEG that a line of results names; if that fails, does as `array`."""
         path = self._file_of(line, kind)
         if path is None:
             return None
@@ -81,12 +81,12 @@ class RunRecord:
         ]
 
     def last(self, name: str, **wanted: Any) -> dict[str, Any] | None:
-        """The last of the lines that `named` gives; None if there are none."""
+        """The last of the lines that `named` returns; None if there are none."""
         return next(reversed(self.named(name, **wanted)), None)
 
     @property
     def subjects(self) -> list[str]:
-        """What was evaluated, the pretrained backbone first."""
+        """The names of what was evaluated, the pretrained backbone first."""
         found = list(dict.fromkeys(line["subject"] for line in self.results if "subject" in line))
         return sorted(found, key=lambda subject: subject != "pretrained")
 
@@ -104,13 +104,13 @@ class RunRecord:
         return str(names[label]) if known else f"class {label}"
 
     def lacks(self, sentence: str) -> None:
-        """Notes what could not be read, once."""
+        """Adds a sentence to `missing`, unless it is there already."""
         if sentence not in self.missing:
             self.missing.append(sentence)
 
     def _file_of(self, line, kind):
         name = (line or {}).get(f"{kind}_file")
-        # the name alone: a line of results must not lead out of the folder
+        # Only the name is used, so that a line of results cannot refer to files outside of the folder.
         return self.folder.evaluation / pathlib.PurePosixPath(name).name if isinstance(name, str) else None
 
     def _cannot_read(self, path, error):
@@ -119,10 +119,10 @@ class RunRecord:
 
 
 def read_run(workdir: str | pathlib.Path) -> RunRecord:
-    """Reads a folder.
+    """Reads the files of a run from its folder.
 
     Raises:
-        FileNotFoundError: if it holds nothing of a run.
+        FileNotFoundError: if the folder has no files of a run.
     """
     folder = RunFolder(workdir)
     run = RunRecord(folder.path.resolve().name, folder)
@@ -136,9 +136,9 @@ def read_run(workdir: str | pathlib.Path) -> RunRecord:
     _read_history(run)
     try:
         run.strips, run.headings = view_sheet.read_strips(folder.views_file)
-    except (OSError, SyntaxError):  # Pillow's word for a broken PNG
+    except (OSError, SyntaxError):  # Pillow raises SyntaxError for a broken PNG.
         run.missing.append(f"{folder.views_file.name} is missing or damaged: no views are shown.")
-    if folder.missed_file.is_file():  # runs of version 0.1.0 have none
+    if folder.missed_file.is_file():  # Runs of version 0.1.0 have none.
         try:
             run.missed = missed.read_figure(folder.missed_file)
         except (OSError, SyntaxError, ValueError):
@@ -234,7 +234,7 @@ def _read_history(run):
         ("images_per_second", "speed/images_per_second"),
         ("waiting", "speed/waiting_share"),
     ):
-        if column not in run.history:  # of runs that wrote them among the results alone
+        if column not in run.history:  # Older runs wrote these values only among the results.
             found = [(r["epoch"], r["value"]) for r in run.results if r["name"] == name and "epoch" in r]
             if found:
                 run.history[column] = found

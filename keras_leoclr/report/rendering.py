@@ -1,4 +1,4 @@
-"""Pages from templates: Jinja2 with autoescape, one skeleton, one policy."""
+"""Renders pages from templates by Jinja2 with autoescape, one base template and one content policy."""
 
 from __future__ import annotations
 
@@ -16,41 +16,42 @@ PACKAGE = "keras_leoclr.report"
 
 
 def page(template: str, styles: Sequence[str], script: str = "", **values: Any) -> str:
-    """A whole HTML document that asks nothing of any network.
+    """Renders a whole HTML document that makes no network requests.
 
-    Its policy forbids every request: only the style sheet and the script of the package, which are known by
-    their checksums, and pictures inside of the page are allowed.
+    Its content policy forbids every request. It allows only the style sheet and the script of this package,
+    which are identified by their checksums, and pictures that are embedded in the page.
 
     Args:
-        template: a file in `templates/` that extends `page.html`.
-        styles: files in `static/`, in this order one style sheet.
-        script: a file in `static/`; "" for a page without a script.
-        **values: what the template shows; all of it is escaped.
+        template: name of a file in `templates/` that extends `page.html`.
+        styles: names of files in `static/`, which form one style sheet in this order.
+        script: name of a file in `static/`; "" (the default) for a page without a script.
+        **values: content of the template; all of it is escaped.
     """
     style, code = "".join(map(static, styles)), static(script) if script else ""
     allowed = [f"style-src '{_checksum(style)}'", "img-src data:"]
     if code:
         allowed.append(f"script-src '{_checksum(code)}'")
     policy = "; ".join(["default-src 'none'", *allowed, "base-uri 'none'", "form-action 'none'"])
-    own = {"policy": Markup(policy), "style": Markup(style), "script": Markup(code)}  # all from the package
+    own = {"policy": Markup(policy), "style": Markup(style), "script": Markup(code)}  # trusted text
     return _environment().get_template(template).render(**own, **values)
 
 
 def text(template: str, **values: Any) -> str:
-    """A document in Markdown. Only what a template passes through the filter `cell` is escaped.
+    """Renders a document in Markdown. Only values that a template passes through the filter `cell` are
+    escaped.
 
     Args:
-        template: a file in `templates/` whose name does not end in .html.
-        **values: what the template shows.
+        template: name of a file in `templates/` that does not end in .html.
+        **values: content of the template.
     """
     return _environment().get_template(template).render(**values)
 
 
 def data_uri(content: bytes, kind: str) -> str:
-    """A picture inside of the page.
+    """Encodes a picture as an address that can be embedded in a page.
 
     Args:
-        content: content of the file.
+        content: bytes of the picture file.
         kind: "png" or "jpeg".
     """
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
@@ -78,7 +79,7 @@ def _environment():
 
 
 def _cell(value):
-    """Text that stays in its cell of a table in Markdown."""
+    """Escapes text so that it stays within its cell of a Markdown table."""
     return " ".join(str(value).split("\n")).replace("|", "\\|")
 
 

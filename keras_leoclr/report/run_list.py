@@ -1,4 +1,4 @@
-"""The runs below a folder: what each trained on, how far it is and what it reached."""
+"""Lists the runs below a folder: the data of each, its progress and its results."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from keras_leoclr.runs.folder import RunFolder, names_in_a_run
 from keras_leoclr.runs.monitored import knn_of
 from keras_leoclr.runs.status import read_status
 
-JUDGED = "pretrained"  # the subject of results that a run is known by
+JUDGED = "pretrained"  # subject of the results that are shown
 DAMAGED = "damaged"  # state of a folder whose files cannot be read
 SHOWN = {"knn": "kNN", "linear": "linear"}
-WIDEST = 40  # characters of a cell; the beginning of a longer text is left out
+WIDEST = 40  # largest number of characters of a cell; longer texts lose their beginning
 
 
 def list_runs(folder: str | os.PathLike, unread: list[str] | None = None) -> list[dict[str, Any]]:
-    """The runs below a folder, newest first, read from their files; no model is loaded.
+    """Lists the runs below a folder, newest first, from their files; no model is loaded.
 
-    Links to folders are not followed, and the folders of a run's own files are not searched.
+    Links to folders are not followed, and sub-folders of a run are not searched.
 
     Args:
-        folder: path of the folder; it may be that of a run itself.
-        unread: paths of folders that cannot be listed are appended to it.
+        folder: path of the folder, which may be that of a run itself.
+        unread: a list to which the paths of folders that cannot be listed are appended.
 
     Returns:
         A dictionary for each run: `path`; `run`, the path relative to `folder`; `method`, `dataset`,
         `backbone`; `epochs_done`, `epochs`; `state`, see `runs.status.read_status`, or "damaged"; `updated`,
-        seconds since 1970 of its last news; `results`, `{"knn/top1": 0.8, ...}` of the pretrained backbone;
-        `monitored`, the last kNN measurement during training, `{}` if there is none.
+        the time of the last change in seconds since 1970; `results`, `{"knn/top1": 0.8, ...}` of the
+        pretrained backbone; `monitored`, the last kNN measurement during training, `{}` if there is none.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -68,7 +68,7 @@ def _facts(run: RunFolder) -> dict[str, Any]:
 
 
 def _changed(run: RunFolder) -> float:
-    """When the newest file in the folder was changed."""
+    """The time at which the newest file in the folder was changed."""
     with os.scandir(run.path) as listing:
         return max(entry.stat(follow_symlinks=False).st_mtime for entry in listing)
 
@@ -84,10 +84,10 @@ def _epochs_done(recipe, about, status) -> int:
 
 
 def run_table(runs: list[dict[str, Any]]) -> str:
-    """The runs as plain text, a line for each.
+    """Formats the runs as plain text, one line for each.
 
     Args:
-        runs: as `list_runs` returns them.
+        runs: the result of `list_runs`.
     """
     rows = [("run", "method", "data", "epochs", "state", *SHOWN.values(), "changed")]
     rows += [_cells(run) for run in runs]

@@ -1,4 +1,4 @@
-"""What a search found, as one page to look at."""
+"""A page with the results of a search."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from keras_leoclr.runs.files import write_text
 if TYPE_CHECKING:
     from keras_leoclr.search.query import Hit
 
-SIDE = 192  # pixels of a thumbnail
+SIDE = 192  # largest side of a thumbnail in pixels
 STYLES = ("page.css", "search.css")
 
 
 def write_page(
     path: str | os.PathLike, found: Iterable[tuple[str, list[Hit] | str]], folder: str, about: str
 ) -> None:
-    """Writes one HTML file with all pictures inside: no network, light or dark as the reader's system.
+    """Writes one HTML file with all pictures embedded; it needs no network and has a light and a dark look.
 
     Args:
-        path: path of the page, which is written whole or not at all.
-        found: what `search` yields.
+        path: path of the page; the file appears only when it is complete.
+        found: the results that `search` yields.
         folder: folder that was searched; names are shown relative to it.
-        about: a line that is shown below the title.
+        about: a line below the title.
     """
     title = f"Similar pictures in {shown(os.path.basename(folder) or folder)}"
     queries = [_query(query, hits, folder) for query, hits in found]
@@ -56,7 +56,7 @@ def _hit(hit: Hit, folder: str) -> dict[str, Any]:
 
 
 def _thumbnail(path: str) -> str:
-    """An address that holds a small JPEG of a picture; "" if it cannot be read."""
+    """A small JPEG of a picture, encoded as an address; "" if it cannot be read."""
     try:
         with open(path, "rb") as file:
             pixels = decode.decode_image(file, least_pixels=(2 * SIDE) ** 2)

@@ -1,4 +1,4 @@
-"""Tables of a page as plain data; `templates/parts.html` writes them."""
+"""The tables of a page as plain data, which `templates/parts.html` renders."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 
 class Cell(NamedTuple):
-    """A cell with a class of the style sheet, and with small print.
+    """A cell with a class of the style sheet and an addition in small print.
 
     Attributes:
-        text: what it says.
-        look: class; "" for none.
-        small: shown smaller, behind the text; "" for none.
+        text: text of the cell.
+        look: class of the style sheet; "" for none.
+        small: text in small print after `text`; "" for none.
     """
 
     text: str
@@ -21,12 +21,12 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table in a frame of its own, which scrolls where it is too wide.
+    """A table in a separate frame, which scrolls if the table is too wide.
 
     Attributes:
         head: heading of each column; the first may be "".
         body: heading and cells of each row.
-        name: what a screen reader calls the frame.
+        name: name of the frame for screen readers.
         look: class of the style sheet; "" for none.
         caption: text above the table; "" for none.
     """
@@ -39,5 +39,5 @@ class Table(NamedTuple):
 
 
 def cells(texts: Sequence[str], look: str = "") -> list[Cell]:
-    """Plain cells, all of one class."""
+    """Makes plain cells, all with the same class of the style sheet."""
     return [Cell(text, look) for text in texts]

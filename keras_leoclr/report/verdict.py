@@ -1,4 +1,4 @@
-"""The verdict on a run: whether it learns, in words, from the intervals of what was measured."""
+"""The verdict on a run: whether it learns, in words, based on the intervals of its measurements."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.runs.monitored import KNN
 
 YES, NO, OPEN = "yes", "no", "open"
-# what a pretrained backbone is measured against, in this order, as a sentence calls it
+# The baselines that a pretrained backbone is compared with, in this order, as sentences name them.
 OTHERS = {
     "before": "the weights that it began with",
     "random": "the random backbone",
@@ -42,7 +42,7 @@ class Verdict(NamedTuple):
     Attributes:
         mark: "yes", "no" or "open".
         headline: a sentence.
-        points: the findings that the answer rests on.
+        points: the findings that the answer is based on.
     """
 
     mark: str
@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
 
 
 def verdict(run: RunRecord) -> Verdict:
-    """Says whether a run learns: by its loss, its spread, and against chance, random weights and pixels."""
+    """Decides whether a run learns: by its loss, its spread, and compared with chance and the baselines."""
     training = [*_loss(run), *_spread(run), *_monitor(run)]
     compared = {other: _against(run, other) for other in OTHERS}
     chance = _chance(run)
@@ -64,8 +64,8 @@ def difference(
 ) -> tuple[float, float, float] | None:
     """`line` minus `other`, two results of one run, and the 95 % interval, in [-1, 1].
 
-    The interval is that of a paired bootstrap where what both say of the same images is there. Otherwise both
-    intervals are taken as independent and normal. The result is None where intervals are missing.
+    The interval is that of a paired bootstrap if the results of single images were kept. Otherwise both
+    intervals are treated as independent and normal. The result is None if intervals are missing.
     """
     change = line["value"] - other["value"]
     if (paired := paired_interval(other, run.folder.path, line, run.folder.path)) is not None:
@@ -77,7 +77,7 @@ def difference(
 
 
 def chance_level(run: RunRecord) -> tuple[float, str] | None:
-    """What is reached without looking at the test images, in (0, 1], and how, in words."""
+    """The value that is reached without looking at the test images, in (0, 1], and how, in words."""
     for subject in run.subjects:
         confusion = run.array(run.last("quality/worst_class", subject=subject), "confusion")
         if confusion is not None and confusion.ndim == 2 and confusion.sum() > 0:
@@ -136,7 +136,7 @@ def _monitor(run):
 
 
 def _half_width(run, column, *points):
-    """Of the interval of the difference of two measurements, as if they were independent; None if unknown."""
+    """Half the width of the interval of a difference, treated as independent; None if it is unknown."""
     lines = [run.last(f"monitor/{column}", epoch=int(epoch)) or {} for epoch, _ in points]
     if all("low" in line and "high" in line for line in lines):
         return math.hypot(*((line["high"] - line["low"]) / 2 for line in lines))

@@ -1,4 +1,4 @@
-"""Views of a recipe, before any training, as one page to look at."""
+"""A page with the views of a recipe, before any training."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def write_views_page(
     pngs: Sequence[bytes],
     headings: Sequence[str],
 ) -> None:
-    """Writes one HTML file with all pictures inside.
+    """Writes one HTML file with all pictures embedded.
 
     Args:
-        path: path of the page, which is written whole or not at all.
+        path: path of the page; the file appears only when it is complete.
         title: heading of the page.
-        settings: what the views depend on, by name.
-        pngs: a PNG for each picture, with its views, see `views.sheet`.
-        headings: what the tiles of a PNG show, from left to right.
+        settings: the settings that the views depend on, by name.
+        pngs: one PNG for each picture, with its views, see `views.sheet`.
+        headings: headings of the tiles of a PNG, from left to right.
     """
     told = ", ".join(f"{name} {setting_text(value)}" for name, value in settings.items())
     made = page("views.html", STYLES, title=title, settings=told, strips=strips(pngs, headings))

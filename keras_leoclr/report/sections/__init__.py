@@ -1,5 +1,5 @@
-"""The sections of the report: functions from what runs have written to the content of a template.
+"""The sections of the report: functions from the records of runs to the content of a template.
 
-Each takes the records of the runs and returns what `templates/sections/` shows, as plain data, or something
-empty where there is nothing to show. Nothing is escaped here; the templates do that.
+Each function takes the records and returns plain data for a template in `templates/sections/`, or something
+empty if there is nothing to show. Nothing is escaped here, because the templates do that.
 """

@@ -1,4 +1,4 @@
-"""The average precision of each class, where an image has several labels."""
+"""The average precision of each class, if images have several labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = (
 
 
 def classes(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """Average precision by class, one column for each backbone."""
+    """A table of average precision by class, with one column for each backbone."""
     columns = {}
     for run in runs:
         for subject in run.subjects:

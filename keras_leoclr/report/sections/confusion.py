@@ -1,4 +1,4 @@
-"""Which classes kNN takes for which."""
+"""The confusion matrix of kNN: which classes are mistaken for which."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.tables import Cell, Table
 
-CLASSES = 30  # more do not fit into a table that can be read
+CLASSES = 30  # largest number of classes for which a table is shown
 MISTAKES = 5
 
 
@@ -20,8 +20,8 @@ class Confusion(NamedTuple):
 
     Attributes:
         heading: name of the backbone.
-        mistakes: the most frequent ones in words.
-        matrix: None if there are too many classes for a table.
+        mistakes: sentences on the most frequent mistakes.
+        matrix: the table; None if there are too many classes.
     """
 
     heading: str
@@ -30,7 +30,7 @@ class Confusion(NamedTuple):
 
 
 def confusion(runs: Sequence[RunRecord]) -> list[Confusion]:
-    """Counts by true class and answer, and the most frequent mistakes."""
+    """Counts by true class and predicted class, and the most frequent mistakes, for each backbone."""
     made = []
     for run in runs:
         for subject in run.subjects:

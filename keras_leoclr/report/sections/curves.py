@@ -1,4 +1,4 @@
-"""Sections of curves: the training, retrieval by the size of the crop, changed images."""
+"""Sections with curves: training, retrieval by the size of the crop, and changed images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROBUSTNESS = either("robustness/knn")
 
 
 def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """Curves over the epochs; of several runs on top of each other."""
+    """Curves over the epochs; those of several runs are drawn into the same charts."""
     known = [name for run in runs for name in run.history]
     others = [name for name in dict.fromkeys(known) if name not in CURVES and not name.startswith("val_")]
     charts = []
@@ -45,7 +45,7 @@ def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
 
 
 def retrieval(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """From a crop to its original, by the size of the crop."""
+    """The recall of an original by its crop, by the size of the crop."""
     charts = []
     for rank, place in ((1, "nearest"), (5, "among the five nearest")):
         lines = _lines(runs, f"retrieval/recall@{rank}", "crop_scale")

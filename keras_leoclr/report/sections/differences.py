@@ -17,15 +17,15 @@ FIRST = tuple(
 
 
 class Row(NamedTuple):
-    """One backbone under one measurement, as it is shown.
+    """The result of one backbone for one measurement, as it is shown.
 
     Attributes:
-        name: of the run, or of what is no result of a training, such as raw pixels.
+        name: name of the run, or of a baseline that no training produced, such as raw pixels.
         value: the result.
         interval: 95 % interval of the result, or "".
         change: difference from the first backbone, or "".
         change_interval: 95 % interval of the difference, or "".
-        finding: "higher", "lower", "no clear difference", or "" where that is not known.
+        finding: "higher", "lower", "no clear difference", or "" if that is not known.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Row(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A measurement.
+    """One measurement of all backbones.
 
     Attributes:
-        label: its name with its settings.
-        meaning: what it says, in sentences.
-        rows: one for each backbone, those of the runs first.
+        label: name of the measurement with its settings.
+        meaning: sentences that explain it.
+        rows: one row for each backbone, those of the runs first.
     """
 
     label: str
@@ -51,7 +51,7 @@ class Group(NamedTuple):
 
 
 def differences(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """Sentences on which run is ahead, and tables; None of a single run or where nothing was evaluated."""
+    """Sentences on which run is ahead, and tables; None for a single run or if nothing was evaluated."""
     if len(runs) < 2:
         return None
     try:
@@ -92,7 +92,7 @@ def _title(column):
 
 
 def _parted(text):
-    """A value and its interval, which stands in brackets."""
+    """Splits a text into a value and its interval, which stands in brackets."""
     value, _, interval = text.partition(" (")
     return value, f"({interval}" if interval else ""
 

@@ -1,4 +1,4 @@
-"""Where the images lie in the embedding: the map, and nearest neighbours."""
+"""The map of the embedding, and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.rendering import data_uri
 
 EXAMPLES = 12
-MAPS = 4  # on a page: each takes up to a megabyte
+MAPS = 4  # largest number of maps on a page, since each takes up to a megabyte
 EXPLAINED = "embedding/explained"
 NO_LABEL = "no label"
 
 
 def maps(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """What the script of the page draws a map of, for each backbone; JSON can hold it."""
+    """The data from which the script of the page draws a map, for each backbone; JSON can hold it."""
     made = []
     for run, line in _embeddings(runs)[:MAPS]:
         found = _map(run, line)
@@ -53,7 +53,7 @@ def _map(run, line):
     classes = [*itertools.chain.from_iterable(made.get("labels", [])), *made.get("predicted", [])]
     made["names"] = [run.class_name(label) for label in range(max(classes, default=-1) + 1)]
     if sheet is not None and isinstance(tile, int) and isinstance(columns, int) and tile > 0 and columns > 0:
-        used = math.ceil(count / columns) * tile  # what the neighbours take below is shown by themselves
+        used = math.ceil(count / columns) * tile  # The neighbours below are left out; they have a section.
         made |= {"tile": tile, "columns": columns, "sheet": _encoded(sheet.crop((0, 0, sheet.width, used)))}
     share = f"{line['value']:.0%} of their variance"
     about = {
@@ -72,11 +72,11 @@ class Neighbour(NamedTuple):
     """A training image near an example.
 
     Attributes:
-        picture: address that holds it.
-        spoken: what a screen reader says of it.
+        picture: the picture, encoded as an address.
+        spoken: text for screen readers.
         name: name of its class; "" without labels.
-        cosine: cosine of the features of both.
-        sign: a character that says whether its class is that of the example; "" without labels.
+        cosine: cosine similarity of its features and those of the example.
+        sign: a character that says whether it has the class of the example; "" without labels.
         look: class of the style sheet that says the same.
     """
 
@@ -89,7 +89,7 @@ class Neighbour(NamedTuple):
 
 
 class Example(NamedTuple):
-    """An image, and those nearest to it."""
+    """An image and its nearest neighbours."""
 
     picture: str
     name: str
@@ -97,7 +97,7 @@ class Example(NamedTuple):
 
 
 def neighbours(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """The nearest training images of some images, right and wrong, for each backbone."""
+    """The nearest training images of some examples, for each backbone."""
     made = []
     for run, line in _embeddings(runs):
         found = _neighbours(run, line)
@@ -171,12 +171,12 @@ def _class_name(run, label):
 
 
 def _embeddings(runs):
-    """(run, line of results) of each embedding: the pretrained ones first."""
+    """(run, line of results) of each embedding; the pretrained ones come first."""
     found = []
     for run in runs:
         lines = {r.get("subject", ""): r for r in run.results if r["name"] == EXPLAINED}
         found += [(run, lines[subject]) for subject in sorted(lines, key=lambda s: s != "pretrained")]
-    if len(runs) > 1:  # what was learned, before what was there without learning
+    if len(runs) > 1:  # With several runs, pretrained backbones come before those without training.
         found.sort(key=lambda pair: pair[1].get("subject") != "pretrained")
         found = found[: max(len(runs), 2)]
     return found
@@ -188,10 +188,10 @@ def _title(runs, run, line):
 
 
 def _encoded(image: Image.Image) -> str:
-    """An address that holds the image: a PNG of grey pixels, a JPEG of coloured ones."""
+    """Encodes an image as an address: a PNG if it is grey, and otherwise a JPEG."""
     held = io.BytesIO()
     if image.mode == "L":
         image.save(held, "PNG", optimize=True)
         return data_uri(held.getvalue(), "png")
-    image.convert("RGB").save(held, "JPEG", quality=85, subsampling=0)  # `optimize` fails on noise
+    image.convert("RGB").save(held, "JPEG", quality=85, subsampling=0)  # `optimize` would fail on noise.
     return data_uri(held.getvalue(), "jpeg")

@@ -1,4 +1,4 @@
-"""What the method is about: a picture, what its crops miss of it, and what the training has gained."""
+"""Explains the method: a picture, what its crops miss, and what the training has gained."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from keras_leoclr.report.accuracies import latest
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.rendering import data_uri
 
-GAINS = {"linear": "a linear classifier", "knn": "the nearest neighbours"}  # whose score, in a sentence
+GAINS = {"linear": "a linear classifier", "knn": "the nearest neighbours"}  # names in sentences
 OTHERS = {"random": "random weights", "raw pixels": "raw pixels"}
-PAIRS = {  # of methods: what is compared with what
+PAIRS = {  # for each method, what is compared with what
     **dict.fromkeys(
         ("leoclr", "end_to_end"),
         "MoCo v2, the baseline, compares two crops with each other, whatever they show. LeOCLR compares each "
@@ -25,13 +25,13 @@ PAIRS = {  # of methods: what is compared with what
 
 
 class Explanation(NamedTuple):
-    """What explains the method.
+    """The explanation of the method for one run.
 
     Attributes:
-        heading: name of the run; "" where it is the only one.
-        figure: the picture and its crops, as an address that holds a PNG; "" if there is none.
-        width: of the figure, pixels.
-        description: of the figure, for those who do not see it.
+        heading: name of the run; "" if it is the only one.
+        figure: the picture and its crops, encoded as an address; "" if there is none.
+        width: width of the figure in pixels.
+        description: description of the figure for screen readers.
         lines: sentences.
     """
 
@@ -43,7 +43,7 @@ class Explanation(NamedTuple):
 
 
 def explanations(runs: Sequence[RunRecord]) -> list[Explanation]:
-    """One for each run that has kept a figure of what its crops miss."""
+    """One explanation for each run that has a figure of what its crops miss."""
     return [_explanation(run, run.name if len(runs) > 1 else "") for run in runs if run.missed is not None]
 
 
@@ -74,7 +74,7 @@ def _of_one(picture):
 
 
 def _of_all(pictures):
-    """How often crops miss things, and how often two of them have a thing in common."""
+    """Sentences on how often crops miss things, and how often two of them have a thing in common."""
     crops = [(picture, [view for view in picture["views"] if view["crop"]]) for picture in pictures]
     total = sum(len(picture["things"]) * len(views) for picture, views in crops)
     if not total:

@@ -10,14 +10,14 @@ from keras_leoclr.report.tables import Table, cells
 
 
 def setting_text(value: Any) -> str:
-    """A setting as it is shown."""
+    """Formats a setting for the page."""
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value)) or "none"
     return "none" if value in (None, "") else str(value)
 
 
 def recipe(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """The settings; of several runs side by side, those that differ first."""
+    """The settings; those of several runs are side by side, with different settings first."""
     names = dict.fromkeys(name for run in runs for name in run.recipe)
     if not names:
         return None
@@ -32,7 +32,7 @@ def recipe(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
 
 
 def environment(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """Versions, backend, devices, and the fingerprint of the data."""
+    """The versions, backend and devices of each run, and the checksum of its data."""
     if not any(run.about for run in runs):
         return None
     found: dict[str, list[str]] = {}

@@ -13,7 +13,7 @@ from keras_leoclr.report.tables import Cell, Table
 
 
 class Mark(NamedTuple):
-    """How an answer is shown, and said to those who do not see it."""
+    """The appearance of an answer, and its text for screen readers."""
 
     sign: str
     word: str
@@ -31,13 +31,13 @@ class Summary(NamedTuple):
     """The verdict on a run.
 
     Attributes:
-        heading: name of the run; "" where it is the only one.
-        mark: the answer.
+        heading: name of the run; "" if it is the only one.
+        mark: mark of the answer.
         headline: the answer in words.
-        points: what the answer rests on.
-        measure: what the table of accuracies shows.
-        accuracies: None where nothing was measured.
-        warnings: (epoch, advice).
+        points: the findings that the answer is based on.
+        measure: name of the measure in the table of accuracies.
+        accuracies: the table; None if nothing was measured.
+        warnings: pairs of epoch and advice.
     """
 
     heading: str
@@ -71,7 +71,7 @@ def verdicts(runs: Sequence[RunRecord]) -> list[Summary]:
 
 
 def missing(runs: Sequence[RunRecord]) -> list[str]:
-    """Sentences on what could not be read."""
+    """Sentences on files that could not be read."""
     return [
         f"{run.name}: {sentence}" if len(runs) > 1 else sentence for run in runs for sentence in run.missing
     ]

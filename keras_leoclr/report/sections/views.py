@@ -1,4 +1,4 @@
-"""What the encoders see of some pictures."""
+"""The views of some pictures, as the encoders see them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class Strips(NamedTuple):
     """Rows of views, one for each picture.
 
     Attributes:
-        headings: what the tiles of a row are, from left to right; empty if unknown.
-        pictures: the rows, as addresses that hold a PNG.
+        headings: headings of the tiles of a row, from left to right; empty if unknown.
+        pictures: the rows, each a PNG encoded as an address.
     """
 
     headings: Sequence[str]
@@ -22,17 +22,17 @@ class Strips(NamedTuple):
 
 
 def strips(pngs: Sequence[bytes], headings: Sequence[str]) -> Strips:
-    """What the macro `strips` of `templates/parts.html` shows.
+    """The content of the macro `strips` in `templates/parts.html`.
 
     Args:
-        pngs: a PNG for each picture, see `views.sheet`.
-        headings: what the tiles of a PNG show, from left to right.
+        pngs: one PNG for each picture, see `views.sheet`.
+        headings: headings of the tiles of a PNG, from left to right.
     """
     return Strips(headings, [data_uri(content, "png") for content in pngs])
 
 
 def views(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    """The views of each run that has kept some."""
+    """The views of each run that has a sheet of views."""
     return [
         {"heading": _heading(run, len(runs) > 1), "strips": strips(run.strips, run.headings)}
         for run in runs

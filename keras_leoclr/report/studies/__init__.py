@@ -1,4 +1,4 @@
-"""Studies (`leoclr ablate`): what was measured, as tables and as pictures."""
+"""The results of studies (`leoclr ablate`) as tables and pictures."""
 
 from keras_leoclr import lazy
 

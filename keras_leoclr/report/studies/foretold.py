@@ -1,4 +1,4 @@
-"""Whether the losses of two methods, which need no labels, tell which of them has the better features."""
+"""Tests whether the losses of two methods, which need no labels, predict which has the better features."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from scipy.stats import spearmanr
 from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report.studies.measured import Spread, Study, mean_curves
 
-LEAST = 3  # rows that a rank correlation is made of
+LEAST = 3  # smallest number of rows for a rank correlation
 
 
 class Foretold(NamedTuple):
-    """Two methods that were trained alike, the second minus the first.
+    """The differences between two methods with equal training, the second minus the first.
 
     Attributes:
-        name: of the setting.
+        name: name of the setting.
         first: difference of `loss_to_chance` in the first epoch, mean over the seeds.
-        last: the same in the last epoch.
+        last: difference of `loss_to_chance` in the last epoch, mean over the seeds.
         linear: difference in linear accuracy or mean average precision, in [-1, 1].
-        knn: the same of kNN.
+        knn: difference in kNN accuracy or mean average precision, in [-1, 1].
     """
 
     name: str
@@ -34,15 +34,15 @@ class Foretold(NamedTuple):
 def losses_foretell(
     name: str, study: Study, base: str, label: str, linear: Spread | None, knn: Spread | None
 ) -> Foretold | None:
-    """Losses and gains of two variants of a study; None where one of them was not measured.
+    """Differences in loss and gain of two variants of a study; None if one of them was not measured.
 
     Args:
-        name: of the setting.
-        study: what was measured.
+        name: name of the setting.
+        study: the results of the study.
         base: the variant that the other is compared with.
         label: the other variant.
-        linear: its gain in linear accuracy.
-        knn: its gain in kNN accuracy.
+        linear: gain of the other variant in linear accuracy.
+        knn: gain of the other variant in kNN accuracy.
     """
     losses = mean_curves(study, "loss_to_chance")
     if not {base, label} <= set(losses) or linear is None or knn is None:
@@ -52,9 +52,9 @@ def losses_foretell(
 
 
 def foretold_text(rows: Sequence[Foretold]) -> list[str]:
-    """A table in Markdown, and how often each loss was right; nothing for fewer than 3 rows.
+    """A Markdown table, and how often each loss predicted correctly; nothing for fewer than 3 rows.
 
-    A loss is right where the method with the smaller one is ahead by the linear classifier.
+    A loss predicts correctly if the method with the smaller loss is ahead by the linear classifier.
     """
     if len(rows) < LEAST:
         return []

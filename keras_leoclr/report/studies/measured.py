@@ -1,4 +1,4 @@
-"""What was measured in a study: means over the seeds, and differences from the reference."""
+"""The results of a study: means over the seeds, and differences from the reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keras_leoclr.evaluation.statistics import student_interval
 from keras_leoclr.runs.results import Results
 
 RANDOM = "random weights"
-COLLECTED = "study/run"  # the last line of a run, with its settings: all of the run is there
+COLLECTED = "study/run"  # name of the last line of a run, with its settings; the run is then complete
 CHANGED = "robustness/linear/mean"
 MEASURES = {  # title by name, in the order of the columns
     name: measure_of(name).title
@@ -22,7 +22,7 @@ MEASURES = {  # title by name, in the order of the columns
         CHANGED,
     )
 }
-SCALE = 0.6  # share of the area of the crops whose recall is shown
+SCALE = 0.6  # area of the crops, as a share of the image, whose recall is shown
 
 
 class Spread(NamedTuple):
@@ -30,9 +30,9 @@ class Spread(NamedTuple):
 
     Attributes:
         mean: mean of the values.
-        deviation: standard deviation over the seeds; None for one.
+        deviation: standard deviation over the seeds; None for one seed.
         low: low end of the 95 % interval of the mean (Student's t); None for one seed.
-        high: high end.
+        high: high end of the interval; None for one seed.
         count: number of seeds.
     """
 
@@ -44,7 +44,7 @@ class Spread(NamedTuple):
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether a difference is beyond chance: its interval does not hold 0."""
+        """Whether a difference is beyond chance, that is, its interval does not contain 0."""
         return self.low is not None and (self.low > 0 or self.high < 0)
 
 
@@ -57,7 +57,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 @dataclasses.dataclass
 class Study:
-    """What was measured in one ablation.
+    """The results of one ablation.
 
     Attributes:
         name: name of the ablation.
@@ -76,21 +76,21 @@ class Study:
 
     @property
     def reference(self) -> str:
-        """The variant that the others are compared with."""
+        """Name of the variant that the others are compared with."""
         return next(iter(self.values))
 
     @property
     def measures(self) -> list[str]:
-        """Names in the order of the columns."""
+        """Names of the measures in the order of the columns."""
         return [m for m in MEASURES if any(m in found for found in self.values.values())]
 
     def of(self, variant: str, measure: str) -> Spread | None:
-        """A mean over the seeds; None where nothing was measured."""
+        """The mean over the seeds; None if nothing was measured."""
         found = self.values[variant].get(measure)
         return spread(list(found.values())) if found else None
 
     def change(self, variant: str, measure: str, reference: str | None = None) -> Spread | None:
-        """Mean difference from the reference over the seeds that both have; None where there are none."""
+        """Mean difference from the reference over the seeds that both have; None if there are none."""
         base = self.values[reference or self.reference].get(measure, {})
         found = self.values[variant].get(measure, {})
         seeds = [seed for seed in base if seed in found]
@@ -98,7 +98,7 @@ class Study:
 
 
 def read(results: Results) -> dict[str, Study]:
-    """The studies in a file, by name; of several lines of one measurement the last counts."""
+    """Reads the studies in a file, by name; if a measurement has several lines, the last one counts."""
     found: dict[str, Study] = {}
     for line in results.read():
         if "ablation" not in line:
@@ -120,7 +120,7 @@ def read(results: Results) -> dict[str, Study]:
 
 
 def _put_in_order(study):
-    """Variants in the order of the study, whichever ended first; the mean over the changes as a measure."""
+    """Puts the variants into the order of the study and adds the mean over the changes as a measure."""
     study.runs = list({(line["variant"], line["seed"]): line for line in study.runs}.values())
     for variant, changes in study.changed.items():
         seeds = set.intersection(*(set(by_seed) for by_seed in changes.values()))
@@ -136,7 +136,7 @@ def mean_curves(study: Study, name: str = "knn_top1") -> dict[str, list[tuple[in
     """The mean over the seeds of each variant's curve, as (epoch, value) in the order of the epochs.
 
     Args:
-        study: what to show.
+        study: the results of the study.
         name: column of `history.csv` that was kept: `knn_top1`, `knn_map`, `loss_to_chance`.
     """
     means = {}

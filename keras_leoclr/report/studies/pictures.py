@@ -1,4 +1,4 @@
-"""Pictures of a study, each a file of its own (SVG): dots with intervals, and curves over the epochs."""
+"""Pictures of a study as SVG files: dots with intervals, and curves over the epochs."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from keras_leoclr.report.studies.measured import MEASURES, Study, mean_curves
 from keras_leoclr.runs.monitored import KNN
 
 WIDTH, ROW, TOP, GAP = 960, 22, 46, 16  # pixels
-LETTER = 7  # pixels that a letter of a label takes at most
+LETTER = 7  # largest width in pixels of a letter of a label
 CURVES = {name: f"{short} on held-out training images, %" for name, short in KNN.items()}
 CURVES["loss_to_chance"] = "loss / chance"
 
 
 def picture(study: Study, measures: Sequence[str] = (*either("knn"), *either("linear"))) -> str:
-    """Per variant a ring for each seed, and a dot with a bar for the mean and its 95 % interval.
+    """Draws, for each variant, a ring for each seed, and a dot and a bar for the mean and its 95 % interval.
 
     Args:
-        study: what to show.
-        measures: one panel for each that was measured.
+        study: the results of the study.
+        measures: names of measures; there is one panel for each that was measured.
     """
     shown = [m for m in measures if m in study.measures]
     variants = list(study.values)
     bottom = TOP + ROW * len(variants)
     titles = ", ".join(MEASURES[m] for m in shown)
     drawing = Drawing(WIDTH, bottom + 34, f"{study.name}: {titles}")
-    # from 8 pixels above the first row to 4 below the last one
+    # The scale reaches from 8 pixels above the first row to 4 pixels below the last one.
     rows = Scale(-0.5 - 8 / ROW, len(variants) - 0.5 + 4 / ROW, TOP - 8, bottom + 4)
     left = 24 + LETTER * max(map(len, variants))
     for row, variant in enumerate(variants):
@@ -60,14 +60,14 @@ def _panel(drawing, study, measure, rows, left, right):
 
 
 def curves(study: Study, name: str = "knn_top1") -> str | None:
-    """The curve of each variant over the epochs, mean over the seeds.
+    """Draws the curve of each variant over the epochs, as the mean over the seeds.
 
     Args:
-        study: what to show.
+        study: the results of the study.
         name: see `mean_curves`.
 
     Returns:
-        None where there is nothing to show.
+        The SVG; None if there is nothing to show.
     """
     means = mean_curves(study, name)
     if not means:

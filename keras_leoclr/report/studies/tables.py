@@ -17,7 +17,7 @@ def markdown(study: Study) -> str:
 
 
 def points(change: Spread) -> str:
-    """A difference in points with its interval, such as "+1.2, 0.8 to 1.6 *"; * beyond chance."""
+    """A difference in percentage points with its interval, such as "+1.2, 0.8 to 1.6 *" (* beyond chance)."""
     told = f"{100 * change.mean:+.1f}"
     if change.low is not None:
         told += f", {100 * change.low:+.1f} to {100 * change.high:+.1f}"
