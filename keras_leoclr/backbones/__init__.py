@@ -1,4 +1,4 @@
-"""Image encoders: functional models of stock Keras layers, (B, H, W, C) -> (B, features)."""
+"""Backbones: image encoders (B, H, W, C) -> (B, features), functional models of stock Keras layers."""
 
 from keras_leoclr import lazy
 

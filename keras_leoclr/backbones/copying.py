@@ -1,4 +1,4 @@
-"""Copies of a Keras model that have layers and variables of their own and compute the same."""
+"""Copies a Keras model: the copy computes the same, with layers and variables of its own."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ def copy_of(
     dtype: Any = None,
     device: str | None = None,
 ) -> keras.Model:
-    """A model of new layers with the configuration, the weights and the adapted state of another one.
+    """Copies a model: new layers with the same configuration, weights and adapted state.
 
-    `keras.models.clone_model` followed by `set_weights` is not enough: a `keras.layers.Normalization` that
-    was adapted computes with tensors that it makes from its weights, and makes them anew only when it is
-    told to.
+    `keras.models.clone_model` followed by `set_weights` is not enough. A `keras.layers.Normalization` that
+    was adapted to data computes with tensors that it has made from its weights, and `set_weights` does not
+    make these tensors anew.
 
     Args:
-        model: a built Keras model. Models within it are copied likewise.
-        weights: whether the copy has the weights of the model. Without, it is initialised anew, but
-            layers that were adapted to data, such as `keras.layers.Normalization`, stay adapted: they
-            describe the images, not what was learned from them.
-        inputs: symbolic tensors that a functional or Sequential model is to be called on, in the structure of
-            its own inputs; by default new ones of the same shapes.
-        dtype: policy that every layer of the copy has, such as "mixed_bfloat16"; by default each its own.
-            For functional and Sequential models.
-        device: where the copy has its variables, as `keras.device` takes it; by default the current one.
+        model: a built Keras model. Models within it are copied in the same way.
+        weights: whether the copy gets the weights of the model; True by default. Otherwise it is initialised
+            anew, except layers that were adapted to data, such as `keras.layers.Normalization`, because
+            their numbers describe the images and were not learned.
+        inputs: symbolic tensors on which a functional or Sequential model is called, in the structure of its
+            own inputs; by default new ones of the same shapes.
+        dtype: dtype policy of every layer of the copy, such as "mixed_bfloat16"; by default each layer keeps
+            its own. Only for functional and Sequential models.
+        device: device of the copy's variables, as `keras.device` takes it; by default the current one.
 
     Returns:
-        The copy. Its names are those of the model.
+        The copy. It has the same names as the model.
     """
     with contextlib.nullcontext() if device is None else keras.device(device):
         if dtype is None:
@@ -54,11 +54,11 @@ def copy_of(
 
 
 def copy_weights(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Gives a model or layer the weights and the adapted state of another one of the same configuration.
+    """Copies weights and adapted state from one model or layer to another one of the same configuration.
 
     Args:
-        source: what is copied from.
-        target: what is changed.
+        source: model or layer that is copied from.
+        target: model or layer that is changed.
     """
     target.set_weights(source.get_weights())
     _copy_adapted_state(source, target)
@@ -69,8 +69,8 @@ def _with_dtype(layer: keras.layers.Layer, dtype: Any) -> keras.layers.Layer:
 
 
 def _copy_adapted_state(source: keras.layers.Layer, target: keras.layers.Layer) -> None:
-    """Copies the layers that can be adapted, with the two functions by which Keras saves and loads them."""
-    # In one order, as the copy is of the same configuration; _flatten_layers is private to Keras.
+    """Copies the state of layers that can be adapted, with the methods by which Keras saves and loads it."""
+    # Both models have the same configuration, so the private `_flatten_layers` lists both in the same order.
     for layer, twin in zip(source._flatten_layers(), target._flatten_layers(), strict=True):
         if hasattr(layer, "finalize_state") and layer.built:
             stored: dict[str, Any] = {}

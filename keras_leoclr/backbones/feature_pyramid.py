@@ -1,4 +1,4 @@
-"""A backbone's feature maps, one per stride, for detection and segmentation."""
+"""The feature maps of a backbone, one for each stride, for detection and segmentation."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.graph import in_order
 from keras_leoclr.backbones.pooling import check_channels_last
 
-# They change the size of a map without being a stage of the network.
+# These layers change the size of a feature map, but do not begin a stage of the network.
 _PADDING = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
 
 
 def pyramid(backbone: keras.Model, input_shape: Sequence[int] | None = None) -> keras.Model:
-    """The last feature map of every stage.
+    """Makes a model that returns the last feature map of every stage of a backbone.
 
-    A stage's map is the last one of its size that every path from the images to the features goes
-    through: in a ResNet the end of a stage, also where the maps are not called so, as in a file of another
-    library. What branches off, such as a squeeze of channels, is no stage.
+    For each size, it takes the last feature map that every path from the images to the features goes
+    through. In a ResNet this is the end of a stage; the names of layers do not matter, so it also works for
+    networks of other libraries. Branches, such as a squeeze of channels, are not stages.
 
     Args:
-        backbone: functional or Sequential CNN, (B, H, W, C) -> (B, features) or a map, with channels last:
-            this package's ResNets with any stem, one that was loaded from a file, or one of another library.
-        input_shape: (H, W, C) of the images that the pyramid takes. By default those of the backbone,
-            whose layers and weights are then shared. For another size, a copy is made with the same weights:
-            the layers of a functional model know the size that it was made for.
+        backbone: functional or Sequential CNN with channels last, (B, H, W, C) -> (B, features) or a feature
+            map: a ResNet of this package with any stem, a model from a file, or one of another library.
+        input_shape: (H, W, C) of the images that the pyramid takes. By default those of the backbone, whose
+            layers and weights are then shared. For another size a copy with the same weights is made,
+            because the layers of a functional model are bound to the size that it was made for.
 
     Returns:
-        A functional model of images (B, H, W, C), in the range that the backbone takes, to a dictionary
-        {"P2": (B, H / 4, W / 4, C2), "P3": ..., ...}: level n has stride 2**n. A ResNet with the
-        "imagenet" stem has P2 to P5 (and P1, its stem), with "cifar" P0 to P3, `resnet_small` P1 to P3. Its
-        attribute `pyramid_level_inputs`, {level: name of a layer}, is what keras-cv's models ask for.
+        A functional model from images (B, H, W, C), in the range that the backbone takes, to a dictionary
+        {"P2": (B, H / 4, W / 4, C2), "P3": ..., ...}, in which level n has stride 2**n. A ResNet with the
+        "imagenet" stem has P2 to P5 (and P1, its stem), with "cifar" P0 to P3, `resnet_small` P1 to P3. The
+        attribute `pyramid_level_inputs`, {level: name of a layer}, is needed by the models of keras-cv.
 
     Raises:
         ValueError: if there are no maps of two sizes or more, as in a ViT, or the size of the images is not
@@ -55,11 +55,12 @@ def pyramid(backbone: keras.Model, input_shape: Sequence[int] | None = None) -> 
             f"Received: backbone.input_shape={backbone.input_shape}"
         )
     levels: dict[int, Any] = {}
-    smallest = math.inf  # solo-learn's stem makes maps that are larger than the images
+    smallest = math.inf  # not the size of the images: the maps of solo-learn's stem are larger than these
     for tensor in _maps_on_every_path(backbone.outputs[0]):
         side = tensor.shape[1]
         if side < smallest:
-            # at least the next one: 5 x 5 and 3 x 3 of 8 x 8 pixels are both nearest to stride 2
+            # At least the level after the last one: for images of 8 x 8 pixels, maps of 5 x 5 and of 3 x 3
+            # are both nearest to stride 2.
             level = max(round(math.log2(height / side)), max(levels, default=-1) + 1)
             smallest = side
         if side == smallest:
@@ -77,14 +78,14 @@ def pyramid(backbone: keras.Model, input_shape: Sequence[int] | None = None) -> 
 
 
 def resized(backbone: keras.Model, input_shape: Sequence[int]) -> keras.Model:
-    """A copy of a backbone, with its weights, that takes images of another size.
+    """Copies a backbone, with its weights, for images of another size.
 
     Args:
-        backbone: functional or Sequential.
-        input_shape: (H, W, C) of its images.
+        backbone: functional or Sequential model.
+        input_shape: (H, W, C) of the images that the copy takes.
 
     Raises:
-        ValueError: if its layers cannot take that size, as position embeddings cannot.
+        ValueError: if its layers cannot take this size, as the position embeddings of a ViT cannot.
     """
     images = keras.Input(tuple(input_shape), name="images")
     tensors = images if isinstance(backbone, keras.Sequential) else _like(backbone.input, images)
@@ -102,9 +103,9 @@ def _like(structure: Any, tensor: Any) -> Any:
 
 
 def _maps_on_every_path(output: Any) -> Iterator[Any]:
-    """Feature maps (B, H, W, C) without which `output` cannot be reached, in the order of computation.
+    """Yields the feature maps (B, H, W, C) that every path to `output` goes through, in order of computation.
 
-    They begin after the first layer with weights: images that were only scaled are no features.
+    The first one is the output of a layer with weights, because scaled images are not features.
     """
     nodes = in_order([output])
     last_use: dict[int, int] = {}

@@ -1,6 +1,6 @@
-"""The graph of a functional model: what its outputs are computed from, and the same layers connected anew.
+"""The graph of a functional model: listing its operations in order, and connecting its layers in a new way.
 
-Needs two private parts of Keras: `_keras_history` of a symbolic tensor and `_inbound_nodes` of an operation.
+This uses two private parts of Keras: `_keras_history` of a symbolic tensor, `_inbound_nodes` of an operation.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import keras
 
 
 def in_order(outputs: Sequence[Any]) -> list[tuple[Any, list[Any], list[Any]]]:
-    """(operation, inputs, outputs) of all that some tensors are computed from, each after what it needs.
+    """Lists (operation, inputs, outputs) of all operations behind some tensors, in order of computation.
 
-    Tensors are followed, not `layer.output`: a layer that several models share has an output in each.
+    The search follows tensors and not `layer.output`, because a layer that several models share has a
+    different output in each of them.
 
     Args:
         outputs: symbolic tensors of Keras, such as `model.outputs`.
@@ -44,14 +45,14 @@ def rewired(
     inputs: Any = None,
     call: Callable[..., Any] | None = None,
 ) -> keras.Model:
-    """A model of the same layers, not of copies of them, that are connected in another way.
+    """Makes a model from the same layers (not from copies of them), connected in a new way.
 
     Args:
-        model: functional or Sequential.
-        exchange: layer -> layer that takes its place; by default every layer keeps it.
+        model: functional or Sequential model.
+        exchange: function layer -> layer that takes its place; by default every layer stays.
         inputs: symbolic tensors in the structure of the model's inputs; by default new ones.
-        call: `call(operation, *args, **kwargs)`, the output of an operation on the new tensors; by default
-            that of the operation itself. For functional models.
+        call: function `call(operation, *args, **kwargs)` which returns the output of an operation on the new
+            tensors; by default the operation is called. Only for functional models.
     """
     return keras.models.clone_model(
         model, input_tensors=inputs, clone_function=exchange or (lambda layer: layer), call_function=call

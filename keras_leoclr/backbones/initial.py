@@ -1,4 +1,4 @@
-"""The weights that a training begins with, from a run, a `.keras` file or a file of torch weights."""
+"""The initial weights of a training, from a run, a `.keras` file or a file of torch weights."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class InitialWeightsError(ValueError):
-    """Weights to start from that cannot be read, or are not those of the network that was asked for."""
+    """The initial weights cannot be read, or belong to another network than the one that was asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
 class InitialWeights:
-    """What a training begins with.
+    """The initial weights of a training, with the network that they belong to.
 
     Attributes:
-        backbone: from normalised images (B, S, S, C) to features (B, F).
+        backbone: model from normalised images (B, S, S, C) to features (B, F).
         settings: the settings of a recipe that make this network, see `settings_of`.
-        normalization: mean and deviation of the images that it was trained on; None if nothing says so.
-        sized: whether the file says for which size of images it was made; files of torch's ResNets do not.
-        about: where the weights come from: `path`, `sha256`, `kind`.
-        head: weights of the projection head, of a `LeOCLR`; otherwise None.
-        queue: keys (K, D) and pointer of the queue, of a `LeOCLR` that has one; otherwise None.
+        normalization: mean and deviation with which the images were normalised; None if it is not known.
+        sized: whether the file tells the size of the images; files of torch's ResNets do not.
+        about: source of the weights: `path`, `sha256`, `kind`.
+        head: weights of the projection head if the file holds a `LeOCLR`; otherwise None.
+        queue: keys (K, D) and pointer of the queue if the file holds a `LeOCLR` with one; otherwise None.
     """
 
     backbone: keras.Model
@@ -52,20 +52,20 @@ class InitialWeights:
 
     @property
     def any_size(self) -> bool:
-        """Whether the network can take images of other sizes, as ResNets can and ViTs cannot."""
+        """Whether the network can take images of other sizes, which ResNets can and ViTs cannot."""
         try:
             return self.at_size(2 * self.backbone.input_shape[1]) is not None
         except InitialWeightsError:
             return False
 
     def at_size(self, image_size: int) -> InitialWeights:
-        """The same weights for images of another size.
+        """Returns the same weights in a network for images of another size.
 
         Args:
-            image_size: side of the images, pixels.
+            image_size: side of the square images in pixels.
 
         Raises:
-            InitialWeightsError: if the network belongs to the size of its images.
+            InitialWeightsError: if the network can take images of one size only.
         """
         shape = (image_size, image_size, self.backbone.input_shape[-1])
         if tuple(self.backbone.input_shape[1:]) == shape:
@@ -80,10 +80,10 @@ class InitialWeights:
             ) from error
 
     def fill(self, model: keras.Model) -> list[str]:
-        """Gives a `LeOCLR` the head of both encoders and the queue, as far as they fit.
+        """Copies the projection head into both encoders of a `LeOCLR`, and the queue, if they fit.
 
         Returns:
-            Sentences on what does not fit and begins anew.
+            Sentences that name the parts that do not fit and start from new values.
         """
         lines = []
         heads = [encoder.layers[-1] for encoder in (model.query_encoder, model.key_encoder)]
@@ -109,19 +109,19 @@ def read_initial_weights(
     image_size: int | None = None,
     network: str | None = None,
 ) -> InitialWeights:
-    """Reads weights to start from; nothing that is read can run code.
+    """Reads initial weights; nothing that is read can run code.
 
     Args:
-        path: the folder of a run, which gives its backbone; a `.keras` file of a backbone, or of a `LeOCLR`,
-            which gives head and queue as well; or a file of torch weights, see `from_torch`.
-        stem: of a ResNet in a file of torch weights, where the file does not say it.
-        image_size: side of the images, pixels, for such a file.
-        network: the network of another library that it must be, see `named_backbone`. Its weights may also
-            lie in a `.weights.h5` or `.h5` file, as Keras saves them.
+        path: path of the folder of a run, whose backbone is read; of a `.keras` file of a backbone, or of a
+            `LeOCLR`, from which head and queue are read too; or of torch weights, see `from_torch`.
+        stem: stem of a ResNet in a file of torch weights, if the file does not tell it.
+        image_size: side of the square images in pixels, for a file of torch weights.
+        network: name of the network of another library that the weights must belong to, see
+            `named_backbone`. The path may then also be a `.weights.h5` or `.h5` file that Keras has saved.
 
     Raises:
-        InitialWeightsError, BackboneFileError, TorchWeightsError, FileNotFoundError: if they cannot be read,
-            or are not those of a network of images.
+        InitialWeightsError, BackboneFileError, TorchWeightsError, FileNotFoundError: if the weights cannot be
+            read, or do not belong to a network for images.
     """
     place = pathlib.Path(os.path.expanduser(path))
     if place.is_dir():
@@ -205,7 +205,7 @@ def _numbers(metadata: dict[str, str]) -> Numbers | None:
 
 
 def _of_recipe(path: pathlib.Path) -> Numbers | None:
-    """Mean and deviation of the run that a file lies in, in its folder or among its checkpoints."""
+    """Reads mean and deviation from the run whose folder, or checkpoint folder, holds a file."""
     for folder in path.parents[:2]:
         recipe = RunFolder(folder).recipe()
         if "mean" in recipe and "std" in recipe:

@@ -1,16 +1,15 @@
-"""Layers of a network by faster kernels of the backend, for training; the layers themselves stay Keras' own.
+"""Runs the layers of a network by faster kernels of the backend in training; its Keras layers stay the same.
 
-Keras computes BatchNorm's moments and its normalisation as separate passes over the activations. TensorFlow
-and torch have one kernel for all of it, forward and backward, which keeps only the activations that the
-backward pass needs. On torch, Keras also brings the channels of every convolution's input first and then last
-again, two copies where a view would do, writes padded copies for convolutions that can pad by themselves, and
-gives ReLU's outputs new memory. On TensorFlow such convolutions are slow (benchmarks/NOTES.md); there the
-padded copies are made again for the gradient instead of being kept. JAX compiles all this into few passes and
-needs no other form.
+Keras computes the moments of BatchNorm and the normalisation in separate passes over the activations.
+TensorFlow and torch have one kernel for both, forward and backward, which keeps only the activations that the
+backward pass needs. Keras on torch has three more costs. For every convolution it moves the channels first
+and then last again, which makes two copies where a view is enough. It writes padded copies for convolutions
+that can pad by themselves. And it allocates new memory for the outputs of ReLU. On TensorFlow, convolutions
+that pad by themselves are slow (benchmarks/NOTES.md); there the padded copies are computed again for the
+gradient instead of being kept. JAX compiles all this into few passes, so that nothing has to be replaced.
 
-This page relies on the name of Keras' private class `Functional`, on what `graph.py` relies on, and on its
-stock layers to compute what is computed here from their public attributes. Layers of a subclass keep their
-form.
+This module uses the name of Keras' private class `Functional` and the private parts that `graph.py` uses. It
+assumes that stock layers compute what their public attributes say. Layers of a subclass are not replaced.
 """
 
 from __future__ import annotations
@@ -28,15 +27,16 @@ from keras_leoclr.backbones.norm_kernels import channels_first
 
 
 def with_fast_kernels(model: keras.Model, grouped: bool = False) -> keras.Model:
-    """The same model, of the same layers and weights, faster and lighter in training.
+    """Returns a model with the same layers and weights which trains faster and needs less memory.
 
     Args:
-        model: functional or Sequential; models within it are treated likewise. Its layers are shared, not
-            copied: it can be used and saved as before, and sees what is trained. A model of another kind is
-            returned as it is, and so is every model on JAX.
-        grouped: whether BatchNorm has to have another form on JAX too, for `norm_kernels.groups_of_images`.
+        model: functional or Sequential model; models within it are treated in the same way. Its layers are
+            shared and not copied, so that the given model can be used and saved as before and has the
+            trained weights. Another kind of model, and every model on JAX, is returned unchanged.
+        grouped: whether BatchNorm layers are replaced on JAX too, which `norm_kernels.groups_of_images`
+            needs; False by default.
     """
-    # of other classes, a clone would be of a class of its own, without their methods
+    # A clone of a subclass of `keras.Model` would be a plain functional model without the subclass' methods.
     functional = type(model) in (keras.Model, keras.Sequential) or type(model).__name__ == "Functional"
     jax = keras.backend.backend() == "jax"
     if (jax and not grouped) or not functional:
@@ -53,17 +53,21 @@ def with_fast_kernels(model: keras.Model, grouped: bool = False) -> keras.Model:
 
 
 def takes_groups(model: keras.Model) -> bool:
-    """Whether BatchNorm is all that connects the images of a batch, in the form that knows groups.
+    """Whether a model can encode several groups of images in one pass.
+
+    This is possible if BatchNorm layers are the only ones in which the images of a batch affect each other,
+    and all of them were replaced by the layers of this module, which know groups.
 
     Args:
-        model: of `with_fast_kernels(..., grouped=True)`.
+        model: a model that `with_fast_kernels(..., grouped=True)` has returned.
     """
     found = model._flatten_layers()
     known = {id(layer.layer) for layer in found if isinstance(layer, _BatchNorm)}
     for layer in found:
         if isinstance(layer, keras.layers.BatchNormalization) and id(layer) not in known:
             return False
-        # layers that draw numbers draw others for one pass; other people's layers may do anything
+        # Random layers would draw other numbers in one pass than in several, and layers of other packages may
+        # mix the images of a batch.
         own = type(layer).__module__.split(".")[0] in ("keras", "keras_leoclr")
         if not own or hasattr(layer, "seed_generator"):
             return False
@@ -71,9 +75,10 @@ def takes_groups(model: keras.Model) -> bool:
 
 
 def _choose_kernels() -> None:
-    """Has cuDNN measure which of its kernels are the fastest, on torch.
+    """Makes cuDNN measure which of its kernels are the fastest, on torch.
 
-    Not where the same bits are wanted every time: the fastest may change from one process to the next.
+    This is not done if deterministic results are wanted, because the fastest kernel may differ between
+    processes.
     """
     if keras.backend.backend() == "torch":
         import torch
@@ -82,7 +87,7 @@ def _choose_kernels() -> None:
 
 
 def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
-    """Other forms of a model's layers, by the id of the layer; of those that keep theirs, nothing."""
+    """Returns id of a layer -> layer that replaces it; layers that are not replaced have no entry."""
     nodes = in_order(model.outputs)
     calls = Counter(id(operation) for operation, _, _ in nodes)
     uses = Counter(id(tensor) for _, inputs, _ in nodes for tensor in inputs)
@@ -95,7 +100,7 @@ def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
         if not inputs or getattr(operation, "activity_regularizer", None) is not None:
             continue
         before = maker[id(inputs[0])]
-        # nothing else sees what lies between the two
+        # Two layers can be merged only if no other layer uses the tensor between them.
         alone = calls[id(operation)] == calls[id(before)] == uses[id(inputs[0])] == 1
         form: layers.Layer | None = None
         if _is_norm(operation):
@@ -110,7 +115,7 @@ def _forms_of(model: keras.Model) -> dict[int, layers.Layer]:
             elif torch and _own_padding(operation) is not None:
                 form = kind(operation, _own_padding(operation))
         elif torch and _is_relu(operation) and alone:
-            # in the memory of what no backward pass reads
+            # ReLU may overwrite its input if no backward pass reads it, as after BatchNorm and Add.
             if isinstance(forms.get(id(before)), _BatchNorm):
                 forms[id(before)].relu = True
                 form = _Nothing(operation)
@@ -148,7 +153,7 @@ def _is_pool(layer):
 
 
 def _can_pad(layer, padding, before):
-    """Whether a layer can do the padding itself that stands between it and the layer before."""
+    """Whether a layer can do the padding itself that a separate layer does before it."""
     if (
         type(padding) is not layers.ZeroPadding2D
         or padding.data_format != "channels_last"
@@ -156,7 +161,7 @@ def _can_pad(layer, padding, before):
         or layer.padding != "valid"
     ):
         return False
-    # pooling pads by less than every number: zero, behind ReLU
+    # Max-pooling pads with minus infinity and not with zero; after ReLU this gives the same maxima.
     sizes = zip(padding.padding, getattr(layer, "pool_size", ()), strict=False)
     return _is_conv(layer) or (_is_relu(before) and all(2 * side <= size for (side, _), size in sizes))
 
@@ -168,7 +173,7 @@ def _is_relu(layer):
 
 
 def _own_padding(layer):
-    """Rows and columns that a layer adds on either side; None where these differ, or depend on the image."""
+    """Returns rows and columns that a layer pads on each side; None if the sides can differ."""
     if layer.padding == "valid":
         return 0, 0
     if _is_pool(layer) or max(layer.strides) > 1:
@@ -178,21 +183,21 @@ def _own_padding(layer):
 
 
 class _Form(layers.Layer):
-    """Another form of a layer that exists, and keeps its variables."""
+    """A layer that replaces another one in training and uses its variables."""
 
     def __init__(self, layer: layers.Layer):
         super().__init__(name=layer.name, dtype=layer.dtype_policy)
         self.layer = layer
 
     def build(self, input_shape):
-        pass  # the layer is
+        pass  # the layer that is replaced has been built already
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)
 
 
 class _Nothing(_Form):
-    """In place of what the layer before or behind it does."""
+    """Replaces a layer whose work the layer before or behind it does now; it returns its inputs."""
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -217,12 +222,12 @@ class _Padding(_Form):
         return super().compute_output_shape((batch, *padded, channels))
 
     def _on_tensorflow(self, function, inputs, *tensors):
-        """`function` of what is padded; the padded copy is made again for the gradient, and not kept."""
+        """Calls `function` on padded inputs; the padded copy is made again for the gradient and not kept."""
         import tensorflow as tf
 
         sides = [(0, 0), *((side, side) for side in self.padding), (0, 0)]
         padded = tf.recompute_grad(lambda images, *others: function(tf.pad(images, sides), *others))
-        # ops.convert_to_tensor returns Keras' variable itself, whose gradient would be lost in eager mode
+        # Not ops.convert_to_tensor: it returns Keras' variable itself, whose gradient is lost in eager mode.
         return padded(inputs, *map(tf.convert_to_tensor, tensors))
 
 
@@ -267,7 +272,7 @@ class _ReLUInPlace(_Form):
 
 
 class _BatchNorm(_Form):
-    """BatchNorm, and on torch the ReLU behind it if `relu` is set."""
+    """BatchNorm, and on torch also the ReLU behind it if `relu` is True."""
 
     relu = False
 

@@ -1,4 +1,4 @@
-"""Backbones from files: checked before they are used, and never able to run code."""
+"""Loads backbones from files, which are checked before they are used and cannot run code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CARD_NEEDS = (
 
 
 class BackboneFileError(ValueError):
-    """A file that is damaged, is not what its card says, or holds no backbone."""
+    """The file is damaged, does not match its model card, or holds no backbone."""
 
 
 def load(
@@ -47,32 +47,40 @@ def load(
     normalization: bool | None = None,
     verbose: bool = True,
 ) -> keras.Model:
-    """Loads a backbone, and prints what became of the keys of its file.
+    """Loads a backbone, and prints which keys of its file were used.
 
-    Where a model card lies beside the file, file and card must agree. Nothing that is read can run code:
-    `.keras` files are opened in Keras' safe mode, torch files with tensors only.
+    If there is a model card beside the file, file and card must agree. Nothing that is read can run code:
+    `.keras` files are opened in Keras' safe mode, and from torch files only tensors are read.
 
     Args:
-        path: the folder of a run; a `.keras` file, of a backbone or of a whole `LeOCLR`; or a torch file
-            (`.safetensors`, `.pth`, ...), see `from_torch`.
-        encoder: "query", or "key" for the moving average, from the folder of a finished run
-            (`checkpoints/model.keras`), from the file of a `LeOCLR` or from a torch checkpoint.
-        projection: whether the projection head follows, so that queries or keys (B, D) come out, not
-            normalised to length 1; from the folder of a finished run or the file of a `LeOCLR`.
-        normalization: True for a backbone of raw images, values in [0, 255]: it is given the mean and the
-            deviation of the run's `recipe.json` where it does not normalise by itself. False for one of
-            normalised images, as this package's views and evaluators make them. None for the file as it is;
-            what comes from `model.keras` in the folder of a run then takes raw images.
-        verbose: whether to print the report of keys.
+        path: path of the folder of a run; of a `.keras` file that holds a backbone or a whole `LeOCLR`; or
+            of a torch file (`.safetensors`, `.pth`, ...), see `from_torch`.
+        encoder: "query", the default, or "key" for the moving average. The key encoder can be loaded from
+            the folder of a finished run, the file of a `LeOCLR` or a torch checkpoint.
+        projection: whether the model includes the projection head and returns projections (B, D), which are
+            not normalised to length 1; False by default. This needs the folder of a finished run or the file
+            of a `LeOCLR`.
+        normalization: True for a backbone that takes raw images, values in [0, 255]; if it does not
+            normalise them by itself, it gets mean and deviation of the run's `recipe.json`. False for a
+            backbone that takes normalised images, as views and evaluators of this package make them. None,
+            the default, to leave the model as it is in the file, except that a model from `model.keras` in
+            the folder of a run gets the normalisation.
+        verbose: whether to print the report of keys; True by default.
 
     Returns:
         A functional model (B, H, W, C) -> (B, F), not compiled.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        BackboneFileError: if a file is damaged or truncated, is another than its card says, needs code of
-            its own, or holds no backbone.
-        TorchWeightsError: likewise, of a torch file.
+        FileNotFoundError: if the file does not exist.
+        BackboneFileError: if the file is damaged or incomplete, does not match its card, needs custom code,
+            or holds no backbone.
+        TorchWeightsError: if a torch file is damaged, would have to run code, or does not fit.
+
+    Example:
+        ```python
+        backbone = kl.backbones.load("runs/mine")
+        features = backbone.predict(images)  # (N, H, W, 3) pixels in [0, 255] -> (N, F)
+        ```
     """
     if encoder not in ENCODERS:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
@@ -104,10 +112,10 @@ def load(
 
 
 def read_card(path: str | os.PathLike) -> dict[str, Any] | None:
-    """The model card beside a file, `NAME.json` for `NAME.keras`; None if there is none.
+    """Reads the model card beside a file, `NAME.json` for `NAME.keras`; returns None if there is none.
 
     Raises:
-        BackboneFileError: if it is not JSON of the kind that `model_card.write` writes.
+        BackboneFileError: if the file is not a model card as `model_card.write` writes it.
     """
     path = pathlib.Path(path).with_suffix(".json")
     if not path.is_file():
@@ -122,7 +130,7 @@ def read_card(path: str | os.PathLike) -> dict[str, Any] | None:
 
 
 def weights_checksum(model: keras.Model) -> str:
-    """SHA-256 of a model's weights in their order, with shapes and types; the file format does not matter."""
+    """Computes the SHA-256 of a model's weights with their shapes and types, whatever the file format."""
     digest = hashlib.sha256()
     for weight in model.get_weights():
         digest.update(f"{weight.dtype}{weight.shape}".encode())
@@ -131,7 +139,7 @@ def weights_checksum(model: keras.Model) -> str:
 
 
 def read_keras(path: pathlib.Path) -> tuple[keras.Model, TorchReport]:
-    """The model in a `.keras` file, a backbone or a `LeOCLR`, and what became of the keys of the file.
+    """Reads a backbone or a `LeOCLR` from a `.keras` file, and a report of the keys of the file.
 
     Raises:
         FileNotFoundError, BackboneFileError: see `load`.
@@ -155,7 +163,7 @@ def read_keras(path: pathlib.Path) -> tuple[keras.Model, TorchReport]:
     model = _open(path)
     variables = [v.path for v in model.variables]
     unused = {key: "of the training" for key in keys if key.startswith(("optimizer/", "metrics/"))}
-    # a LeOCLR saves the variables of its encoders under several names
+    # A LeOCLR is left out of this check, because Keras saves the variables of its encoders several times.
     if not hasattr(model, "key_encoder") and len(keys) - len(unused) > len(variables):
         raise BackboneFileError(
             f"{path} must hold the weights of its network and no others. "
@@ -165,7 +173,7 @@ def read_keras(path: pathlib.Path) -> tuple[keras.Model, TorchReport]:
 
 
 def _keys(path: pathlib.Path) -> list[str]:
-    """Names of the arrays in a .keras file, after a check of every byte."""
+    """Checks every byte of a .keras file, and returns the names of its arrays."""
     import h5py
 
     try:
@@ -190,7 +198,7 @@ def _keys(path: pathlib.Path) -> list[str]:
 def _open(path: pathlib.Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises many kinds for what it cannot rebuild
+    except Exception as error:  # Keras raises many types of errors for models that it cannot rebuild
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BackboneFileError(
             f"{path} must be a network of stock Keras layers with its weights. Received: {reason}"
@@ -198,7 +206,7 @@ def _open(path: pathlib.Path) -> keras.Model:
 
 
 def _difference(path: pathlib.Path, card: dict[str, Any]) -> str:
-    """What a file holds that is not the file of its card."""
+    """Says how a file differs from its model card."""
     try:
         model = _open(path)
     except BackboneFileError as error:
@@ -216,7 +224,7 @@ def _difference(path: pathlib.Path, card: dict[str, Any]) -> str:
 
 
 def _chosen(model: keras.Model, encoder: str, projection: bool, path: pathlib.Path) -> keras.Model:
-    """One encoder of a `LeOCLR`, or a backbone itself."""
+    """Returns the chosen encoder of a `LeOCLR`, or a backbone itself."""
     check_channels_last(model)
     if hasattr(model, "key_encoder"):
         whole = model.query_encoder if encoder == "query" else model.key_encoder

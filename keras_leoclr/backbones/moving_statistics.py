@@ -1,4 +1,4 @@
-"""Moving statistics of BatchNorm: one layer's at once, or on torch those of all layers of a pass together."""
+"""Updates the moving statistics of BatchNorm, on torch those of all layers of a pass together."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from keras import ops
 
 
 def move_statistics(momentum: float, new: Sequence[tuple[keras.Variable, Any]]) -> None:
-    """Moves the moving statistics of a BatchNorm layer, now or at the end of `statistics_at_once`.
+    """Updates the moving statistics of a BatchNorm layer, now or at the end of `statistics_at_once`.
+
+    The update is `moving = momentum * moving + (1 - momentum) * value`.
 
     Args:
-        momentum: of `moving = momentum * moving + (1 - momentum) * value`.
-        new: (moving variable, value) for mean and variance.
+        momentum: momentum of the update, in [0, 1].
+        new: pairs (moving variable, new value) for mean and variance.
     """
     if _statistics is not None:
         _statistics.add(momentum, new)
@@ -25,7 +27,7 @@ def move_statistics(momentum: float, new: Sequence[tuple[keras.Variable, Any]]) 
 
 
 class _Statistics:
-    """New statistics of BatchNorm layers, for one update of all moving ones."""
+    """Collects new statistics of BatchNorm layers, to update all moving statistics together."""
 
     def __init__(self):
         self._new = {}
@@ -36,12 +38,12 @@ class _Statistics:
         self._new |= {id(moving): (moving, value, momentum) for moving, value in new}
 
     def move(self):
-        """As `move_statistics` does for a single layer."""
+        """Updates all moving statistics, with the formula of `move_statistics`."""
         import torch
 
         moving, values, momenta = zip(*self._new.values(), strict=True)
         self._new = {}
-        if values[0].device.type == "meta":  # Keras only asks for shapes
+        if values[0].device.type == "meta":  # tensors without values, by which Keras finds out shapes
             return
         with torch.no_grad():
             moving = [each.value for each in moving]
@@ -55,9 +57,9 @@ _statistics: _Statistics | None = None
 
 @contextlib.contextmanager
 def statistics_at_once() -> Iterator[None]:
-    """Within the block, moving statistics of `with_fast_kernels` wait for its end, where they move together.
+    """Context at whose end the moving statistics of models from `with_fast_kernels` are updated together.
 
-    On torch alone, where each of them is several launches otherwise.
+    It does something only on torch, where each update would launch several GPU kernels otherwise.
     """
     global _statistics
     if keras.backend.backend() != "torch" or _statistics is not None:

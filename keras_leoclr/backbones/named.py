@@ -1,7 +1,8 @@
 """Networks of `keras.applications`, keras-cv and KerasHub by name, without their preprocessing.
 
-What a network does to pixels, by layers of its own or by the `preprocess_input` beside it, is taken off and
-told as a mean and a deviation, with which the views normalise: it is respected, and never applied twice.
+The preprocessing of a network, in its first layers or in the function `preprocess_input` beside it, is
+removed and returned as a mean and a deviation. The views normalise with these numbers, so that the network
+gets the images that it was made for, and the preprocessing is not applied twice.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class Named(NamedTuple):
     """A network of another library.
 
     Attributes:
-        backbone: from normalised images (B, S, S, 3) to features (B, F).
-        normalization: mean and deviation of the images that it takes; None where its library leaves that
-            open.
+        backbone: model from normalised images (B, S, S, 3) to features (B, F).
+        normalization: mean and deviation with which its images are normalised; None if its library does not
+            tell them.
     """
 
     backbone: keras.Model
@@ -46,19 +47,21 @@ class Named(NamedTuple):
 
 
 def named_backbone(name: str, image_size: int, weights: str | pathlib.Path | None = None) -> Named:
-    """A network of another library by its name.
+    """Makes a network of another library by its name.
 
     Args:
-        name: `applications:NAME`, such as `applications:EfficientNetV2B0`, of `keras.applications`;
-            `keras_cv:NAME`, a class of `keras_cv.models`, with or without "Backbone" at its end, or a preset;
-            or `keras_hub:PRESET`, a preset of KerasHub or the folder of one. keras-cv, but for its ResNets,
-            and KerasHub may ask their hub for the form of a network; weights are never downloaded.
-        image_size: S, side of the images, pixels.
-        weights: path of a `.weights.h5` or `.h5` file that Keras saved of this network; None for random ones.
+        name: `applications:NAME`, such as `applications:EfficientNetV2B0`, for `keras.applications`;
+            `keras_cv:NAME` for a class of `keras_cv.models`, with or without "Backbone" at its end, or a
+            preset; or `keras_hub:PRESET` for a preset of KerasHub or the folder of one. KerasHub and
+            keras-cv (except for its ResNets) may download the configuration of a network; weights are never
+            downloaded.
+        image_size: S, side of the square images in pixels.
+        weights: path of a `.weights.h5` or `.h5` file that Keras has saved for this network; None, the
+            default, for random weights.
 
     Raises:
-        ValueError: if there is no such network, with near names, or it cannot be made for such images, or
-            the file holds the weights of another one.
+        ValueError: if there is no such network (the message suggests similar names), if it cannot be made
+            for images of this size, or if the file holds the weights of another network.
         ImportError: if KerasHub is not installed.
     """
     library, called = library_of(name)
@@ -67,9 +70,9 @@ def named_backbone(name: str, image_size: int, weights: str | pathlib.Path | Non
     if weights is not None:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error", UserWarning)  # of weights that Keras would leave as they are
+                warnings.simplefilter("error", UserWarning)  # Keras only warns if weights stay unchanged
                 network.load_weights(weights)
-        except Exception as error:  # Keras and h5py raise many kinds for what does not fit
+        except Exception as error:  # Keras and h5py raise many types of errors for weights that do not fit
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ValueError(
                 f"`initial_weights` must hold the weights of {name}. Received: initial_weights="
@@ -106,7 +109,7 @@ def _of_keras_cv(called: str, shape: tuple[int, ...], name: str) -> tuple[keras.
     presets = {*getattr(keras_cv.models.Backbone, "presets", {})}
     options = {"input_shape": shape, "include_rescaling": True}
     if found := KERAS_CV_RESNETS.get(called.removesuffix("Backbone").removesuffix("V2")):
-        blocks, block_type = found  # these need no hub
+        blocks, block_type = found  # these can be made without asking the hub for a configuration
         made = keras_cv.models.ResNetV2Backbone if "V2" in called else keras_cv.models.ResNetBackbone
         stages = {"stackwise_filters": [64, 128, 256, 512], "stackwise_strides": [1, 2, 2, 2]}
         return made(stackwise_blocks=[*blocks], block_type=block_type, **stages, **options), None
@@ -130,7 +133,7 @@ def _of_keras_hub(called: str, shape: tuple[int, ...], name: str) -> tuple[keras
     network, _ = _asking(make, name)
     try:
         converter = hub.layers.ImageConverter.from_preset(called)
-    except Exception:  # a preset without one: KerasHub raises several kinds
+    except Exception:  # the preset has no converter; KerasHub raises several types of errors then
         return network, None
     scale, offset = (getattr(converter, part, None) for part in ("scale", "offset"))
     if scale is None and offset is None:
@@ -140,10 +143,10 @@ def _of_keras_hub(called: str, shape: tuple[int, ...], name: str) -> tuple[keras
 
 
 def _asking(make: Callable[[], keras.Model], name: str) -> tuple[keras.Model, None]:
-    """A network whose library may have to ask its hub for it."""
+    """Makes a network whose library may have to download its configuration."""
     try:
         return make(), None
-    except Exception as error:  # of the network, of a missing account, of an argument
+    except Exception as error:  # without a connection, without an account, or for a wrong argument
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"`backbone` must be a network that its library can make here; it may have to download the form "
@@ -161,7 +164,7 @@ def _known(called: str, known: dict[str, Any], name: str, more: Any = ()) -> Any
 
 
 def _with_features(network: keras.Model, name: str) -> keras.Model:
-    """A plain functional model of the same layers, from one tensor of images to one vector for each."""
+    """Returns a functional model of the same layers, from a tensor of images to one vector per image."""
     outputs = network.outputs
     if len(network.inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) not in (2, 4):
         shapes = [tuple(tensor.shape) for tensor in outputs]
@@ -176,7 +179,7 @@ def _with_features(network: keras.Model, name: str) -> keras.Model:
 
 
 def _of_function(preprocess: Callable[[np.ndarray], Any]) -> tuple[Numbers | None, bool]:
-    """Mean and deviation of a function of pixels, None if it changes nothing; whether it turns RGB to BGR."""
+    """Returns mean and deviation of a pixel function (None without effect); whether it makes BGR of RGB."""
     images = np.zeros((4, 1, 1, 3), "float32")
     for channel in range(3):
         images[channel + 1, 0, 0, channel] = WHITE
@@ -191,7 +194,7 @@ def _of_function(preprocess: Callable[[np.ndarray], Any]) -> tuple[Numbers | Non
 
 
 def _turned(network: keras.Model) -> keras.Model:
-    """The network of the same layers on images whose channels are turned round."""
+    """Returns a network of the same layers that first reverses the order of the channels."""
     network = functional(network)
     images = keras.Input(network.input_shape[1:], name="images")
     turned = keras.ops.flip(images, axis=-1)

@@ -1,4 +1,4 @@
-"""Names of backbones and stems, for those who only list or check them: this module needs no Keras."""
+"""Names of backbones and stems; in a module of its own, so that listing them does not import Keras."""
 
 BACKBONES = (
     "resnet18",
@@ -10,15 +10,15 @@ BACKBONES = (
     "vit_small",
     "vit_base",
 )
-STEMS = ("imagenet", "cifar", "patch", "solo_learn", "lightly")  # of a ResNet, see `resnet18`
+STEMS = ("imagenet", "cifar", "patch", "solo_learn", "lightly")  # stems of a ResNet, see `resnet18`
 
-LAST = "channels_last"  # layers made here say so, as `image_data_format` of keras.json may differ
+LAST = "channels_last"  # given to every layer, because a user's keras.json may set another format
 
-# Of networks of other libraries, `LIBRARY:NAME`, see `named.py`.
+# Networks of other libraries are named `LIBRARY:NAME`, see `named.py`.
 LIBRARIES = ("applications", "keras_cv", "keras_hub")
 
 
 def library_of(name: str) -> tuple[str, str]:
-    """Library and name of a network of another library; ("", name) for one of this package."""
+    """Splits the name of another library's network into library and name; ("", name) for other names."""
     library, colon, called = name.partition(":")
     return (library, called) if colon and library in LIBRARIES and called else ("", name)

@@ -1,4 +1,4 @@
-"""BatchNorm in training by one kernel of the backend, over the whole batch or over groups of its images."""
+"""BatchNorm in training with one kernel of the backend, over the whole batch or over groups of images."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _groups = 1
 
 @contextlib.contextmanager
 def groups_of_images(groups: int) -> Iterator[None]:
-    """Within the block, the norms of `with_fast_kernels` have statistics of their own for each group.
+    """Context in which BatchNorm of models from `with_fast_kernels` takes separate statistics per group.
 
     Args:
-        groups: >= 1, equal parts of a batch, of images that follow each other.
+        groups: >= 1, number of equal parts of a batch; the images of a group follow each other.
     """
     global _groups
     before, _groups = _groups, groups
@@ -29,19 +29,20 @@ def groups_of_images(groups: int) -> Iterator[None]:
 
 
 def normalised(layer: layers.BatchNormalization, inputs: Any, relu: bool) -> tuple[Any, Any, Any, float]:
-    """What BatchNorm makes of its inputs in training, and what its statistics move towards.
+    """Normalises inputs as BatchNorm does in training, and returns the new statistics.
 
-    Statistics of G groups move one after the other, `m <- momentum * m + (1 - momentum) * s_g`: together that
-    is a momentum of `momentum ** G` and a mean of the statistics, in which later groups weigh more.
+    The moving statistics are updated by G groups one after the other, `m <- momentum * m + (1 - momentum) *
+    s_g`. Together this is one update with the momentum `momentum ** G` and a weighted mean of the groups'
+    statistics, in which later groups have more weight.
 
     Args:
-        layer: a stock layer with scale and centre, built, axis -1.
-        inputs: (B, H, W, C).
-        relu: whether ReLU follows, on torch.
+        layer: a built BatchNormalization layer of Keras with scale and centre, axis -1.
+        inputs: (B, H, W, C) tensor.
+        relu: whether ReLU is applied to the outputs; only on torch.
 
     Returns:
-        Outputs (B, H, W, C), mean (C,), variance (C,), divided by n, and the momentum. Mean and variance are
-        None where the layer itself has moved its statistics.
+        Outputs (B, H, W, C), mean (C,), variance (C,) with divisor n, and the momentum. Mean and variance are
+        None if the layer has already updated its moving statistics by itself.
     """
     backend = keras.backend.backend()
     if backend == "jax":
@@ -63,7 +64,7 @@ def normalised(layer: layers.BatchNormalization, inputs: Any, relu: bool) -> tup
     if _groups == 1:
         return outputs, means[0], variances[0], momentum
     powers = [momentum ** (_groups - 1 - group) for group in range(_groups)]
-    weights = [power / sum(powers) for power in powers]  # numbers of Python: no tensor is made of them
+    weights = [power / sum(powers) for power in powers]  # Python numbers, not tensors
     mean, variance = (
         sum(weight * values[group] for group, weight in enumerate(weights)) for values in (means, variances)
     )
@@ -71,7 +72,7 @@ def normalised(layer: layers.BatchNormalization, inputs: Any, relu: bool) -> tup
 
 
 def _jax_norm(inputs, layer):
-    """All groups at once: XLA makes few passes of it."""
+    """Normalises all groups at once, which XLA compiles into few passes."""
     shape = ops.shape(inputs)
     images = ops.reshape(ops.cast(inputs, "float32"), (_groups, shape[0] // _groups, *shape[1:]))
     mean = ops.mean(images, axis=(1, 2, 3), keepdims=True)
@@ -107,10 +108,10 @@ def _torch_norm(inputs, gamma, beta, epsilon, relu):
         channels_first(inputs), mean, variance, gamma, beta, training=True, momentum=1.0, eps=epsilon
     )
     if relu:
-        outputs = outputs.relu_()  # before the view, behind which autograd would copy
+        outputs = outputs.relu_()  # before `permute`, after which autograd would make a copy
     return outputs.permute(0, 2, 3, 1), mean, variance
 
 
 def channels_first(images):
-    """(B, H, W, C) -> (B, C, H, W), a view of torch's memory format channels_last."""
+    """Returns (B, H, W, C) as (B, C, H, W) without a copy, in torch's memory format channels_last."""
     return images.contiguous().permute(0, 3, 1, 2)

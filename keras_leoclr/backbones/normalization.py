@@ -1,8 +1,8 @@
-"""Normalisation as the first layer of a backbone, so that raw images go in.
+"""Normalisation as the first layer of a backbone, so that the backbone takes raw images.
 
-Whether a backbone has one that can be read and taken off is seen from the model: it begins with `Rescaling`,
-`Normalization` or arithmetic, see `own_preprocessing.py`. Preprocessing of any other form is found by what it
-computes, see `pixel_scale.py`. Nothing is inferred from names, files or values of images.
+Normalisation can be read and removed if the model begins with `Rescaling`, `Normalization` or arithmetic, see
+`own_preprocessing.py`. Any other preprocessing is detected by computing what it does to pixels, see
+`pixel_scale.py`. Nothing is inferred from names, files or the values of images.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ PIXEL = 255.0  # largest value of a raw image
 
 
 def with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequence[float]) -> keras.Model:
-    """The backbone with a first layer that normalises raw images.
+    """Returns a backbone with a first layer that normalises raw images.
 
     Args:
-        backbone: functional or Sequential, takes normalised images (B, H, W, C). The model that is returned
-            has the same layers, and so the same weights, in the same order and under the same names.
-        mean: of the data per channel, in [0, 1], as views take it.
-        std: standard deviation of the data per channel, > 0, in units of the same range.
+        backbone: functional or Sequential model that takes normalised images (B, H, W, C). The returned
+            model shares its layers and weights, in the same order and under the same names.
+        mean: mean of the data per channel, in [0, 1], as views take it.
+        std: standard deviation of the data per channel, > 0, in units of the range [0, 1].
 
     Returns:
-        A model of raw images (B, H, W, C), values in [0, 255]. Its first layer, `Rescaling` in float32
-        under any policy, computes `(images / 255 - mean) / std`.
+        A model that takes raw images (B, H, W, C), values in [0, 255]. Its first layer, a `Rescaling` in
+        float32 under any dtype policy, computes `(images / 255 - mean) / std`.
 
     Raises:
-        ValueError: if the backbone has such a layer already, or the numbers do not fit its channels.
+        ValueError: if the backbone already normalises, or if mean and std do not fit its channels.
     """
     if normalization_of(backbone) is not None:
         raise ValueError(
@@ -56,7 +56,7 @@ def with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequen
             raise ValueError(
                 f"`{name}` must be {channels} {rule}, one per channel. Received: {name}={values}"
             )
-    # not Normalization: it holds tensors made outside of the graph, which converters to ONNX take for inputs
+    # Not Normalization: its tensors are made outside of the graph, and ONNX converters make inputs of them.
     layer = keras.layers.Rescaling(
         scale=[1.0 / (PIXEL * float(value)) for value in std],
         offset=[-float(m) / float(s) for m, s in zip(mean, std, strict=True)],
@@ -75,43 +75,45 @@ def with_normalization(backbone: keras.Model, mean: Sequence[float], std: Sequen
 
 
 def without_normalization(backbone: keras.Model) -> keras.Model:
-    """The backbone without the first layers that normalise: it takes normalised images.
+    """Removes the first layers of a backbone that normalise, so that it takes normalised images.
 
-    They are the one that `with_normalization` puts there, or those of the network's maker, such as the
-    `Rescaling` and `Normalization` in EfficientNet of `keras.applications`.
+    These are the layer that `with_normalization` adds, or layers that belong to the network, such as
+    `Rescaling` and `Normalization` in the EfficientNets of `keras.applications`.
 
     Args:
-        backbone: any; what does not normalise is returned as it is. Layers and weights are shared.
+        backbone: any backbone; it is returned unchanged if it does not normalise. The returned model shares
+            its layers and weights.
     """
     steps = preprocessing_steps(backbone)
     return without_steps(functional(backbone), steps) if steps else backbone
 
 
 def normalization_of(backbone: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-    """Mean and standard deviation per channel, in [0, 1], of a backbone's first layers; None without any.
+    """Returns mean and standard deviation per channel, in [0, 1], of a backbone's normalising layers.
 
-    They say what `without_normalization` takes off: `(images / 255 - mean) / std`.
+    These layers compute `(images / 255 - mean) / std`, and `without_normalization` removes them. The result
+    is None if there are no such layers.
     """
     steps = preprocessing_steps(backbone)
     if not steps:
         return None
     scale, offset = scale_of(backbone, steps)
-    # nine digits: what the divisions leave behind is not part of the numbers
+    # Rounded to nine digits, because later digits are rounding errors of the divisions.
     return _nine_digits(-offset / (scale * PIXEL)), _nine_digits(1.0 / (scale * PIXEL))
 
 
 def first_layer(backbone: Any) -> keras.layers.Layer | None:
-    """The layer that the images enter; None where a model does not list its layers."""
+    """Returns the first layer that processes the images; None if a model does not list its layers."""
     layers = getattr(backbone, "layers", [])  # a Sequential does not list its input
     return next((layer for layer in layers if not isinstance(layer, keras.layers.InputLayer)), None)
 
 
 def check_takes_normalised(backbone: Any, what: str) -> None:
-    """Raises ValueError if a backbone normalises what is normalised already.
+    """Raises ValueError if a backbone would normalise images that are normalised already.
 
     Args:
         backbone: a Keras model.
-        what: that uses it, for the message.
+        what: name of the part that normalises the images before the backbone, for the message.
     """
     steps = preprocessing_steps(backbone)
     if steps:
@@ -138,7 +140,7 @@ def check_takes_normalised(backbone: Any, what: str) -> None:
 
 
 def takes_raw(backbone: Any) -> bool:
-    """Whether a backbone normalises images by itself, in whatever form."""
+    """Whether a backbone takes raw images, because it normalises them by layers or code of any form."""
     return normalization_of(backbone) is not None or pixel_scale(backbone) is not None
 
 
@@ -147,7 +149,7 @@ _loads: list[None] = []  # not empty while a model is loaded
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Within the block, a backbone with preprocessing gives a warning: older files hold such models."""
+    """Context in which a backbone with preprocessing gives only a warning, because older files hold such."""
     _loads.append(None)
     try:
         yield
