@@ -1,8 +1,8 @@
-"""Preprocessing that a network begins with: which layers it is made of, and what they do to each channel.
+"""Finds the layers at the beginning of a network that preprocess images, and what they do to each channel.
 
 The networks of `keras.applications`, keras-cv and KerasHub begin with one or more of `Rescaling` and
-`Normalization`, and networks of one's own with arithmetic as well. Together such layers are one factor and
-one summand per channel, which is what views and `Preprocessing` compute from a mean and a deviation.
+`Normalization`; other networks also begin with arithmetic. Together, such layers multiply each channel by one
+factor and add one summand. Views and `Preprocessing` do the same with a mean and a deviation.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from keras_leoclr.backbones.graph import in_order, rewired
 from keras_leoclr.backbones.pixel_scale import pixel_scale
 
 STOCK = (keras.layers.Rescaling, keras.layers.Normalization)
-ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")  # operations of Keras with a number
+ARITHMETIC = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide")  # names of Keras' operations
 WHITE = 255.0
 
 
 def preprocessing_steps(backbone: keras.Model) -> list[Any]:
-    """The layers and operations that preprocess the images, in their order, the first one on the images.
+    """Lists the layers and operations that preprocess the images, in order, beginning at the images.
 
-    A first `Rescaling` is one in any case, and so is what follows as long as the network without the layers
-    before it would still change pixels. Layers behind padding, or behind random layers, are none: without
-    them the network would compute something else.
+    A `Rescaling` always counts as preprocessing. Another layer counts as long as the network without the
+    layers before it would still scale or shift the pixels. Layers behind padding or behind random layers do
+    not count, because the network would compute something else without them.
 
     Args:
-        backbone: functional or Sequential, of images (B, H, W, C). A model of another kind has none.
+        backbone: functional or Sequential model of images (B, H, W, C). For another kind of model the list
+            is empty.
     """
     if not isinstance(backbone, keras.Model):
         return []
@@ -45,14 +46,14 @@ def preprocessing_steps(backbone: keras.Model) -> list[Any]:
 
 
 def scale_of(backbone: keras.Model, steps: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """What the steps do to the pixels of each channel: `pixels * factor + summand`.
+    """Computes what the steps do to the pixels of each channel: `pixels * factor + summand`.
 
     Args:
         backbone: the network.
-        steps: as `preprocessing_steps` returns them.
+        steps: its preprocessing, as `preprocessing_steps` returns it.
 
     Returns:
-        Factor and summand, (C,) float64 each.
+        Factor and summand, two (C,) float64 arrays.
     """
     backbone, channels = functional(backbone), backbone.input_shape[-1]
     factor, summand = np.ones(channels), np.zeros(channels)
@@ -63,11 +64,11 @@ def scale_of(backbone: keras.Model, steps: list[Any]) -> tuple[np.ndarray, np.nd
 
 
 def without_steps(backbone: keras.Model, steps: list[Any]) -> keras.Model:
-    """The network of the same layers without some of the first ones.
+    """Returns a network of the same layers without the preprocessing.
 
     Args:
-        backbone: functional.
-        steps: the first ones, as `preprocessing_steps` returns them.
+        backbone: functional model.
+        steps: layers to leave out, as `preprocessing_steps` returns them.
     """
     left_out = {id(step) for step in steps}
     images = keras.Input(backbone.input_shape[1:], name="images")
@@ -81,20 +82,20 @@ def without_steps(backbone: keras.Model, steps: list[Any]) -> keras.Model:
 
 
 def rebuilt(backbone: keras.Model, images: Any, call: Callable) -> keras.Model:
-    """A model of the same layers on other tensors."""
+    """Returns a model of the same layers on a new tensor of images; `call` calls each operation."""
     inputs = keras.tree.map_structure(lambda _: images, backbone.input)  # a tensor, or a list of one
     return rewired(backbone, inputs=inputs, call=call)
 
 
 def functional(backbone: keras.Model) -> keras.Model:
-    """The model itself, or a functional one of the layers of a Sequential model."""
+    """Returns the model itself, or for a Sequential model a functional model of the same layers."""
     if isinstance(backbone, keras.Sequential) and backbone.built and backbone.inputs:
         return keras.Model(backbone.inputs, backbone.outputs, name=backbone.name)
     return backbone
 
 
 def _candidates(backbone: Any) -> list[Any]:
-    """Layers and operations of the kinds that can preprocess, one after the other from the images on."""
+    """Lists layers and operations of the kinds that can preprocess, as long as they follow each other."""
     inputs = getattr(backbone, "inputs", None) or ()
     outputs = getattr(backbone, "outputs", None) or ()
     if len(inputs) != 1 or not all(hasattr(tensor, "_keras_history") for tensor in outputs):
@@ -120,7 +121,7 @@ def _can_preprocess(operation: Any) -> bool:
 
 
 def _stock_scale(step: Any, channels: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Factor and summand of a stock layer from its numbers; None for anything else."""
+    """Returns factor and summand of a stock layer, from its settings; None for anything else."""
     if isinstance(step, keras.layers.Rescaling):
         config = step.get_config()
         values = (np.asarray(config[name], "float64") for name in ("scale", "offset"))
@@ -139,7 +140,7 @@ def _stock_scale(step: Any, channels: int) -> tuple[np.ndarray, np.ndarray] | No
 
 
 def _measured_scale(backbone: keras.Model, step: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and summand of a step from what it makes of black and of white images."""
+    """Returns factor and summand of a step, measured on a black and a white image."""
     _, inputs, outputs = next(node for node in in_order(backbone.outputs) if node[0] is step)
     shape = [size or 8 for size in backbone.input_shape[1:]]
     images = np.stack([np.full(shape, value, "float32") for value in (0.0, WHITE)])

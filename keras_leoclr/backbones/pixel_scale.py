@@ -1,7 +1,8 @@
-"""What a backbone does with pixels before its first layer with trained weights, found by computing it.
+"""Measures what a backbone does to pixels before its first layer with trained weights.
 
 Preprocessing has many forms: `Rescaling`, `Normalization`, a `Lambda`, arithmetic on tensors, a model within
-the model. All of them show in what reaches the first layer with trained weights for images of one value.
+the model. All of them are detected in the same way: images of one value are passed through the network, and
+the values are compared that reach the first layer with trained weights.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ import numpy as np
 from keras_leoclr.backbones.graph import in_order
 
 PIXELS = (0.0, 127.0, 255.0)
-_SIDE = 224  # of the images that are tried, where the backbone takes any size
+_SIDE = 224  # side of the test images in pixels, for a backbone that takes any size
 
 
 class PixelScale(NamedTuple):
     """How a backbone changes the values of pixels.
 
     Attributes:
-        values: what becomes of the pixels 0, 127 and 255, the median over rows, columns and channels.
+        values: values that the pixels 0, 127 and 255 become; the median over rows, columns and channels.
         layer: name of the first layer with trained weights.
     """
 
@@ -37,13 +38,13 @@ class PixelScale(NamedTuple):
 
 
 def pixel_scale(backbone: Any) -> PixelScale | None:
-    """How a backbone scales or shifts pixels before its first trained layer; None if it does not.
+    """Measures how a backbone scales or shifts pixels before its first trained layer; None if it does not.
 
-    Padding, cropping, resizing, patches, transforms that keep or enlarge the values, and channels that do not
-    depend on the image are no preprocessing of pixels.
+    Padding, cropping, resizing, cutting into patches, transforms that keep or enlarge the values, and
+    channels that do not depend on the image do not count as preprocessing.
 
     Args:
-        backbone: a built model of images (B, H, W, C). Of models that are not functional, nothing is known.
+        backbone: a built model of images (B, H, W, C). The result is None if it is not functional.
     """
     if len(getattr(backbone, "inputs", None) or ()) != 1 or len(backbone.inputs[0].shape) != 4:
         return None
@@ -62,10 +63,10 @@ def pixel_scale(backbone: Any) -> PixelScale | None:
 
 
 def _entering(model: keras.Model, images: Any) -> Iterator[tuple[keras.layers.Layer, np.ndarray]]:
-    """The first layers with trained weights on every path from the images, and what reaches each of them."""
+    """Yields the first layer with trained weights on each path from the images, and what reaches it."""
     if not all(hasattr(tensor, "_keras_history") for tensor in getattr(model, "outputs", None) or [None]):
         return
-    untouched: set[int] = set()  # tensors that are computed of the images without trained weights
+    untouched: set[int] = set()  # tensors that are computed from the images without trained weights
     first = []
     for operation, inputs, outputs in in_order(model.outputs):
         if not inputs:
@@ -81,7 +82,7 @@ def _entering(model: keras.Model, images: Any) -> Iterator[tuple[keras.layers.La
     for operation, tensor in first:
         reached = images
         if tensor is not model.inputs[0]:
-            # of the same layers: nothing is copied, and `training=False` leaves random layers out
+            # This model shares the layers, so nothing is copied; `training=False` switches random layers off.
             before = keras.Model(model.inputs[0], tensor)
             reached = keras.ops.convert_to_numpy(keras.ops.cast(before(images, training=False), "float32"))
         if isinstance(operation, keras.Model) and getattr(operation, "inputs", None):
@@ -91,14 +92,14 @@ def _entering(model: keras.Model, images: Any) -> Iterator[tuple[keras.layers.La
 
 
 def _has_trained_weights(operation: Any) -> bool:
-    """Whether a layer has weights that are, or can be, trained: not the statistics of `Normalization`."""
-    # `trainable_variables` of a frozen layer is empty; the list that is private to Keras is not
+    """Whether a layer has weights that can be trained; the statistics of `Normalization` do not count."""
+    # `trainable_variables` of a frozen layer is empty, unlike Keras' private `_trainable_variables`.
     layers = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
     return any(layer._trainable_variables for layer in layers)
 
 
 def advice(backbone: keras.Model) -> str:
-    """How to make a backbone without its preprocessing, as a sentence."""
+    """Returns a sentence that says how to make a backbone without its preprocessing."""
     wanted = _letters(backbone.name)
     for name, function in vars(keras.applications).items():
         if _letters(name) == wanted and callable(function):

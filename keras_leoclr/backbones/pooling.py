@@ -1,4 +1,4 @@
-"""Feature maps averaged to one vector per image."""
+"""Averages the feature maps of a backbone to one vector per image, and checks its shapes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def check_channels_last(backbone: Any) -> None:
 
 
 def with_pooled_features(backbone: keras.Model) -> keras.Model:
-    """The backbone itself if it returns (B, features), else a model that averages its feature maps.
+    """Returns the backbone itself if it returns (B, features), else a model that averages its feature maps.
 
     Raises:
-        ValueError: if the model has layers of (B, C, H, W), is not built, does not take (B, H, W, C), or does
-            not return one vector or one feature map per image.
+        ValueError: if the model has layers that take (B, C, H, W), is not built, does not take (B, H, W, C),
+            or does not return one vector or one feature map per image.
     """
     check_channels_last(backbone)
     if not isinstance(backbone, keras.Model) or not backbone.built or not getattr(backbone, "inputs", None):

@@ -1,4 +1,4 @@
-"""Which network of this package a model is, from its layers and the shapes of its weights."""
+"""Recognises which network of this package a model is, from its layers and the shapes of its weights."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from keras_leoclr.backbones.builders import BUILDERS
 from keras_leoclr.backbones.torch_architectures import DEPTHS
 from keras_leoclr.backbones.torch_layout import stem_of
 
-OTHER = "initial_weights"  # the backbone of a recipe whose network is that of the file of its weights
+OTHER = "initial_weights"  # value of a recipe's `backbone` that takes the network from the file of weights
 
 
 def settings_of(backbone: keras.Model) -> dict[str, Any]:
-    """The settings of a recipe that make a network: `backbone`, `stem`, `widths` and `patch_size`.
+    """Returns the settings of a recipe that make a network: `backbone`, `stem`, `widths` and `patch_size`.
 
     Args:
-        backbone: of normalised images.
+        backbone: a model that takes normalised images.
 
     Returns:
-        The settings by name, those that matter to the network alone. For a network that no recipe can make,
-        `backbone` is "initial_weights", with the stem if it is a ResNet all the same.
+        The settings by name, only those that this kind of network needs. For a network that no recipe can
+        make, `backbone` is "initial_weights"; if it is a ResNet, its `stem` is returned too.
     """
     stem = stem_of(backbone)
     other = {"backbone": OTHER} | ({"stem": stem} if stem else {})
@@ -32,13 +32,13 @@ def settings_of(backbone: keras.Model) -> dict[str, Any]:
     settings, options = found
     try:
         made = BUILDERS[settings["backbone"]](**options)
-    except ValueError:  # such as a patch that does not divide the images
+    except ValueError:  # for example, if the patch size does not divide the image size
         return other
     return settings if form_of(made) == form_of(backbone) else other
 
 
 def form_of(backbone: keras.Model) -> list[tuple]:
-    """The classes of a network's layers with weights, in their order, and the shapes of these."""
+    """Lists the classes of the layers that have weights, in order, with the shapes of the weights."""
     return [
         (type(layer).__name__, tuple(tuple(weight.shape) for weight in layer.weights))
         for layer in backbone.layers

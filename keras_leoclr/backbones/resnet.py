@@ -20,16 +20,26 @@ def resnet18(
     width: int = 64,
     name: str = "resnet18",
 ) -> keras.Model:
-    """ResNet-18; 512 features at width 64.
+    """ResNet-18, with 512 features at width 64.
 
     Args:
-        input_shape: (H, W, C).
-        stem: "imagenet": 7 x 7 convolution of stride 2 and max-pooling; "cifar": 3 x 3 convolution of
-            stride 1, no pooling; "patch": 3 x 3 convolution of stride 2; "solo_learn": as "cifar", but
-            padded by 2 pixels, as solo-learn's networks for CIFAR are; "lightly": as "cifar", without the
-            first ReLU, as lightly's own ResNets are once an `nn.Sequential` is made of their parts.
-        width: channels of the first stage; each of the four stages doubles them.
+        input_shape: (H, W, C) of the images; (224, 224, 3) by default.
+        stem: first layers. "imagenet", the default: 7 x 7 convolution of stride 2 and max-pooling; "cifar":
+            3 x 3 convolution of stride 1, no pooling; "patch": 3 x 3 convolution of stride 2; "solo_learn":
+            like "cifar", but padded by 2 pixels, as in solo-learn's networks for CIFAR; "lightly": like
+            "cifar", but without the first ReLU, which lightly's own ResNets lose when an `nn.Sequential` is
+            made of their parts.
+        width: number of channels of the first stage, 64 by default; each later stage has twice as many.
         name: name of the model.
+
+    Returns:
+        A model (B, H, W, C) -> (B, features).
+
+    Example:
+        ```python
+        backbone = resnet18((32, 32, 3), stem="cifar")
+        backbone.output_shape  # (None, 512)
+        ```
     """
     return build_resnet(input_shape, (2, 2, 2, 2), _doubling(width), False, stem, name)
 
@@ -40,7 +50,7 @@ def resnet34(
     width: int = 64,
     name: str = "resnet34",
 ) -> keras.Model:
-    """ResNet-34; 512 features at width 64. Arguments as `resnet18`."""
+    """ResNet-34, with 512 features at width 64. The arguments are those of `resnet18`."""
     return build_resnet(input_shape, (3, 4, 6, 3), _doubling(width), False, stem, name)
 
 
@@ -50,7 +60,7 @@ def resnet50(
     width: int = 64,
     name: str = "resnet50",
 ) -> keras.Model:
-    """ResNet-50; 2048 features at width 64. Arguments as `resnet18`."""
+    """ResNet-50, with 2048 features at width 64. The arguments are those of `resnet18`."""
     return build_resnet(input_shape, (3, 4, 6, 3), _doubling(width), True, stem, name)
 
 
@@ -60,7 +70,7 @@ def resnet101(
     width: int = 64,
     name: str = "resnet101",
 ) -> keras.Model:
-    """ResNet-101; 2048 features at width 64. Arguments as `resnet18`."""
+    """ResNet-101, with 2048 features at width 64. The arguments are those of `resnet18`."""
     return build_resnet(input_shape, (3, 4, 23, 3), _doubling(width), True, stem, name)
 
 
@@ -74,10 +84,10 @@ def resnet_small(
     """A ResNet for small images on CPUs: `len(widths)` stages of basic blocks.
 
     Args:
-        input_shape: (H, W, C).
-        widths: channels of each stage; the last is the number of features.
-        blocks: basic blocks per stage.
-        stem: see `resnet18`.
+        input_shape: (H, W, C) of the images; (28, 28, 3) by default.
+        widths: channels of each stage, (32, 64, 128) by default; the last is the number of features.
+        blocks: number of basic blocks per stage; 1 by default.
+        stem: first layers, see `resnet18`; "patch" by default.
         name: name of the model.
     """
     return build_resnet(input_shape, (blocks,) * len(widths), tuple(widths), False, stem, name)
@@ -95,14 +105,14 @@ def build_resnet(
     stem: str,
     name: str,
 ) -> keras.Model:
-    """A ResNet of any size.
+    """Makes a ResNet of any size.
 
     Args:
-        input_shape: (H, W, C).
-        depths: blocks per stage.
-        widths: channels per stage; bottleneck blocks return four times as many.
-        bottleneck: whether blocks are bottlenecks (1 x 1, 3 x 3, 1 x 1) or basic (3 x 3, 3 x 3).
-        stem: see `resnet18`.
+        input_shape: (H, W, C) of the images.
+        depths: number of blocks of each stage.
+        widths: number of channels of each stage; bottleneck blocks return four times as many.
+        bottleneck: True for bottleneck blocks (1 x 1, 3 x 3, 1 x 1), False for basic blocks (3 x 3, 3 x 3).
+        stem: first layers, see `resnet18`.
         name: name of the model.
     """
     if stem not in STEMS:
@@ -130,8 +140,8 @@ def build_resnet(
 def _conv_norm(
     x: Any, filters: int, kernel_size: int, stride: int, name: str, padding: int | None = None
 ) -> Any:
-    """Convolution without bias and BatchNorm, padded alike on all sides, by half the kernel if not told."""
-    # "same" pads unevenly at stride 2; at stride 1 it equals explicit padding and is faster on CPUs
+    """Convolution without bias, then BatchNorm; all sides are padded by `padding`, or half the kernel."""
+    # Keras' "same" padding is uneven at stride 2; at stride 1 it pads evenly and is faster on CPUs.
     same = stride == 1 and padding is None
     if not same and kernel_size > 1:
         x = layers.ZeroPadding2D(padding or kernel_size // 2, LAST, name=f"{name}_pad")(x)

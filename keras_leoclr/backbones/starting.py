@@ -1,4 +1,4 @@
-"""The backbone that a task starts from, by one name: a file, a run, torch weights or random ones."""
+"""Loads the backbone that a downstream task starts from: a file, a run, torch weights or random weights."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ RANDOM = "random"
 
 
 def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18") -> keras.Model:
-    """A backbone that takes raw images.
+    """Loads or makes a backbone that takes raw images.
 
     Args:
-        source: a `.keras` file of a backbone, the folder of a run, a file of torch weights (each as `load`
-            takes it), or "random" for new weights, drawn from Keras' global seed.
-        architecture: with "random", the network that gets them: the name of a ResNet of this package or, to
-            compare with it, a file or the folder of a run.
+        source: path of a `.keras` file of a backbone, of the folder of a run, or of torch weights (see
+            `load`); or "random" for new weights, drawn with Keras' global seed.
+        architecture: network for "random": the name of a ResNet of this package ("resnet18" by default), or
+            the path of a file or run that has this network.
 
     Returns:
-        A functional model of images (B, H, W, 3), values in [0, 255]. One that does not normalise by itself,
-        in whatever form, gets a `Rescaling` layer: mean and deviation are those of the `recipe.json` beside
-        the file, else ImageNet's.
+        A functional model of images (B, H, W, 3), values in [0, 255]. If the backbone does not normalise
+        images by itself, it gets a `Rescaling` layer, with mean and deviation of the `recipe.json` beside
+        the file, or else of ImageNet.
 
     Raises:
-        ValueError, FileNotFoundError: if there is no such file, or it holds no backbone of colour images; see
-            `load`.
+        ValueError, FileNotFoundError: if there is no such file, or it holds no backbone for colour images;
+            see `load`.
     """
     if source != RANDOM:
         return _load(source)
@@ -60,14 +60,14 @@ def _load(path: str | os.PathLike) -> keras.Model:
 
 
 def taking_raw_images(backbone: keras.Model, folder: pathlib.Path | None = None) -> keras.Model:
-    """The backbone itself if it normalises images, else with a layer that does.
+    """Returns the backbone itself if it normalises images, else the backbone with a layer that does.
 
     Args:
-        backbone: (B, H, W, 3) -> features or feature maps.
-        folder: whose `recipe.json`, if there is one, tells mean and deviation; ImageNet's otherwise.
+        backbone: model from images (B, H, W, 3) to features or feature maps.
+        folder: folder with the `recipe.json` that holds mean and deviation; those of ImageNet by default.
 
     Raises:
-        ValueError: if it does not take images of 3 channels.
+        ValueError: if the backbone does not take images with 3 channels.
     """
     if backbone.input_shape[-1] != 3:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The network that the tensors of a torch checkpoint belong to, from their names and shapes."""
+"""Makes the network that a torch checkpoint belongs to, from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def resnet_of(
     stem: str | None,
     path: str | os.PathLike,
 ) -> keras.Model:
-    """A ResNet of the depths and widths of a state dict with torchvision's names, with random weights.
+    """Makes a ResNet with the depths and widths of a state dict; its weights are random.
 
     Args:
-        weights: arrays by torchvision's names.
-        input_shape: (H, W, C), or None for that of the stem.
-        stem: see `resnet18`; None for the one that the first kernel's size tells.
-        path: of the file, for messages.
+        weights: torchvision's name -> array.
+        input_shape: (H, W, C) of the images; None for 224 x 224 with the "imagenet" stem, else 32 x 32.
+        stem: stem, see `resnet18`; None for the one that follows from the size of the first kernel.
+        path: path of the file, for messages.
 
     Raises:
-        TorchWeightsError: if these are not the weights of such a network.
+        TorchWeightsError: if these are not the weights of a ResNet.
     """
     depths, widths = [], []
     while f"layer{len(depths) + 1}.0.conv1.weight" in weights:
@@ -64,21 +64,21 @@ def resnet_of(
 
 
 def vit_of(weights: dict[str, np.ndarray], num_heads: int | None, path: str | os.PathLike) -> keras.Model:
-    """A ViT of the width and depth of a state dict with timm's names, with random weights.
+    """Makes a ViT with the width and depth of a state dict; its weights are random.
 
     Args:
-        weights: arrays by timm's names.
-        num_heads: of its attention; None for the width / 64.
-        path: of the file, for messages.
+        weights: timm's name -> array.
+        num_heads: number of attention heads; None for width / 64.
+        path: path of the file, for messages.
 
     Raises:
-        TorchWeightsError: if these are not the weights of such a network.
+        TorchWeightsError: if these are not the weights of a plain ViT.
     """
     try:
         dim, channels, patch_size, _ = weights["patch_embed.proj.weight"].shape
         tokens = weights["pos_embed"].shape[1]
         depth = len({k.split(".")[1] for k in weights if k.startswith("blocks.")})
-        # timm keeps the class token of networks that average the patches' tokens: not supported
+        # Networks of timm that average the patches' tokens and have a class token too are not supported.
         pool = "token" if "cls_token" in weights else "mean"
         side = round((tokens - (pool == "token")) ** 0.5)
         heads = num_heads or dim // 64

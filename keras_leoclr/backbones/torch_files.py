@@ -1,8 +1,8 @@
-"""Files of torch and of safetensors, brought to one naming.
+"""Reads files of torch and safetensors, and renames their tensors in one way.
 
-The naming is MoCo's: `encoder_q.` and `encoder_k.` before torchvision's or timm's names, `fc.0` and `fc.2`
-for the projection head, `queue` and `queue_ptr`. Checkpoints of torchvision, timm, MoCo, lightly and
-solo-learn are known.
+The names are those of MoCo: `encoder_q.` and `encoder_k.` before the names of torchvision or timm, `fc.0` and
+`fc.2` for the projection head, `queue` and `queue_ptr`. Checkpoints of torchvision, timm, MoCo, lightly and
+solo-learn can be read.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ TORCH_SUFFIXES = (".pth", ".pt", ".ckpt", ".tar", ".bin")
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """A file in MoCo's naming.
+    """The content of a file, with names as in MoCo.
 
     Attributes:
-        path: the file.
-        arrays: its tensors by key, MoCo's naming for what was recognised.
-        original: the file's own name of every key.
-        metadata: strings that a safetensors file carries.
+        path: path of the file.
+        arrays: name -> array. Tensors that were recognised have MoCo's names, the others their own.
+        original: name in `arrays` -> name in the file.
+        metadata: metadata of a safetensors file; empty for other files.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Checkpoint:
     metadata: dict[str, str]
 
     def encoder(self, encoder: str) -> dict[str, np.ndarray]:
-        """Tensors of an encoder, named as torchvision and timm do."""
+        """Returns the tensors of the "query" or "key" encoder, with the names of torchvision or timm."""
         prefix = PREFIXES[encoder]
         found = {k.removeprefix(prefix): v for k, v in self.arrays.items() if k.startswith(prefix)}
         if not found:
@@ -76,7 +76,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         )
     original = _moco_names(arrays, path)
     if any(re.search(r"(^|\.)2\.0\.conv1\.weight$", key) for key in arrays):
-        metadata = {"stem": "lightly", **metadata}  # an nn.Sequential of the parts of lightly's own ResNet
+        metadata = {"stem": "lightly", **metadata}  # a Sequential of lightly's ResNet
     return Checkpoint(str(path), {new: arrays[old] for new, old in original.items()}, original, metadata)
 
 
@@ -91,7 +91,7 @@ def _read_safetensors(path):
 
 
 def _begins_like_torch(path):
-    """Whether a file begins as `torch.save` begins one: a ZIP archive, or in old versions a pickle."""
+    """Whether a file begins like a file of `torch.save`: a ZIP archive or, from old versions, a pickle."""
     with path.open("rb") as file:
         return file.read(4)[:2] in (b"PK", b"\x80\x02")
 
@@ -99,9 +99,9 @@ def _begins_like_torch(path):
 def _read_torch(path):
     torch = torch_package()
     try:
-        # weights_only: tensors and plain containers; anything that would run code is an error
+        # `weights_only` reads only tensors and plain containers; content that would run code is an error.
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises errors of a dozen kinds for damaged files
+    except Exception as error:  # torch raises many types of errors for damaged files
         named = "weights_only" in str(error) or "Unsupported" in str(error)
         if named and _begins_like_torch(path):
             raise TorchWeightsError(
@@ -133,7 +133,7 @@ def _float32(array):
 
 
 def _moco_names(arrays: dict, path: pathlib.Path) -> dict[str, str]:
-    """{name in MoCo's layout: name in the file}; names of unknown parts stay as they are."""
+    """Returns {name as in MoCo: name in the file}; tensors that are not recognised keep their names."""
     anchor = re.compile(r"((?:.*\.)?)(?:layer1\.0\.conv1|[24]\.0\.conv1|patch_embed\.proj)\.weight")
     prefixes = sorted({match[1] for key in arrays if (match := anchor.fullmatch(key))})
     encoders = {}
@@ -147,14 +147,14 @@ def _moco_names(arrays: dict, path: pathlib.Path) -> dict[str, str]:
     names = {}
     for key in arrays:
         new = key.removeprefix("module.")
-        # the longest prefix: torchvision's is empty
+        # The longest prefix is tried first, because the prefix of torchvision's names is empty and fits all.
         for prefix in sorted(encoders, key=len, reverse=True):
             if key.startswith(prefix):
                 inner = _torchvision_name(key.removeprefix(prefix), f"{prefix}2.0.conv1.weight" in arrays)
                 new = PREFIXES[encoders[prefix]] + inner
                 break
         else:
-            # heads beside the encoder: lightly's and solo-learn's MoCo
+            # MoCo of lightly and of solo-learn has the projection head beside the encoder, not within it.
             head = re.fullmatch(r"(?:module\.|model\.)*(.*?)(?:layers\.)?([02])\.(weight|bias)", key)
             if head and head.group(1).strip(".") in HEADS:
                 kind = "key" if _is_momentum(key) else "query"
@@ -171,10 +171,10 @@ def _is_momentum(prefix: str) -> bool:
 
 
 def _torchvision_name(key: str, without_pooling: bool) -> str:
-    """Names of torchvision's modules for the numbers of an `nn.Sequential` of them, as lightly has."""
+    """Replaces the numbers of modules in an `nn.Sequential`, as lightly makes it, by torchvision's names."""
     number, _, rest = key.partition(".")
     if number.isdigit():
-        # torchvision: conv1, bn1, relu, maxpool, layer1...; lightly's own: conv1, bn1, layer1...
+        # torchvision's modules are conv1, bn1, relu, maxpool, layer1...; lightly's are conv1, bn1, layer1...
         shift = 1 if without_pooling else 3
         number = {0: "conv1", 1: "bn1"}.get(int(number), f"layer{int(number) - shift}")
         key = f"{number}.{rest}"
@@ -182,10 +182,10 @@ def _torchvision_name(key: str, without_pooling: bool) -> str:
 
 
 def torch_package() -> Any:
-    """The module `torch`, which only files of `torch.save` need.
+    """Imports and returns `torch`, which only files of `torch.save` need.
 
     Raises:
-        ImportError: if it is not installed; the message says what to install.
+        ImportError: if torch is not installed; the message says what to install.
     """
     try:
         import torch

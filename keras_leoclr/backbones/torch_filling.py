@@ -1,4 +1,4 @@
-"""A model's variables filled from a torch checkpoint: all of them, or none."""
+"""Assigns the weights of a torch checkpoint to the variables of a model: all of them, or none."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def fill(
     allow_missing: Iterable[str],
     allow_unexpected: Iterable[str],
 ) -> TorchReport:
-    """Assigns all entries, or none.
+    """Assigns the tensors of a checkpoint to all variables, or to none if the file does not fit.
 
     Args:
-        entries: of the model.
-        checkpoint: the file.
-        allow_missing: keys, or beginnings of keys, that the file may lack.
+        entries: entries of the model, see `torch_layout`.
+        checkpoint: content of the file.
+        allow_missing: keys, or beginnings of keys, that may be missing in the file.
         allow_unexpected: keys, or beginnings of keys, of the encoder that may be ignored.
 
     Raises:
@@ -74,7 +74,7 @@ def fill(
 
 
 def _why_unused(key: str, used_prefixes: set, with_head: bool) -> str | None:
-    """Why a key that fills nothing is none the less in order; None if it is not."""
+    """Returns the reason why a key may stay unused; None if it should have a place in the model."""
     if key.endswith("num_batches_tracked"):
         return "BatchNorm's step counter"
     prefix = next((p for p in PREFIXES.values() if key.startswith(p)), None)

@@ -1,6 +1,6 @@
-"""Which tensors of torch hold the numbers of which variables of a model.
+"""The correspondence between tensors of torch and variables of a Keras model.
 
-One table of entries is made from the model, and both reading and writing go by it.
+It is one table of entries, which is made from the model. Both reading and writing use it.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from keras_leoclr.backbones.torch_report import some
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A torch tensor and the variables that hold the same numbers.
+    """A torch tensor and the Keras variables that hold the same numbers.
 
     Attributes:
-        key: name of the tensor.
-        variables: of the Keras model.
-        to_keras: array of torch -> arrays for the variables.
-        to_torch: arrays of the variables -> array of torch.
+        key: name of the tensor in torch.
+        variables: variables of the Keras model.
+        to_keras: function that converts the array of torch to arrays for the variables.
+        to_torch: function that converts the arrays of the variables to the array of torch.
     """
 
     key: str
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the tensor in torch."""
+        """Shape of the tensor in torch."""
         zero = np.zeros((), "float32")
         return self.to_torch(*(np.broadcast_to(zero, tuple(v.shape)) for v in self.variables)).shape
 
@@ -99,10 +99,14 @@ def _embedding(key, layer) -> Entry:
 
 
 def backbone_entries(backbone: keras.Model, prefix: str) -> list[Entry]:
-    """The entries of a ResNet or ViT of this package, in the order of its layers.
+    """Makes the entries of a ResNet or ViT of this package, in the order of its layers.
+
+    Args:
+        backbone: the network.
+        prefix: text before the name of each tensor, such as "encoder_q.".
 
     Raises:
-        ValueError: if a variable of the model has no counterpart.
+        ValueError: if a variable of the model has no counterpart in torch.
     """
     entries = []
     for layer in getattr(backbone, "layers", ()):
@@ -154,7 +158,7 @@ def _layer_entries(key, layer) -> list[Entry]:
 
 
 def model_entries(model: keras.Model) -> list[Entry]:
-    """The entries of a `LeOCLR`: both encoders with their projection heads, and the queue."""
+    """Makes the entries of a `LeOCLR`: both encoders with their projection heads, and the queue."""
     entries = []
     for kind, prefix in PREFIXES.items():
         entries += backbone_entries(backbone_of(model, kind), prefix)
@@ -170,7 +174,7 @@ def model_entries(model: keras.Model) -> list[Entry]:
 
 
 def is_leoclr(model: keras.Model) -> bool:
-    """Whether this is a `LeOCLR`, and not a backbone."""
+    """Whether a model is a `LeOCLR` and not a backbone."""
     return hasattr(model, "query_encoder") and hasattr(model, "key_encoder")
 
 
@@ -179,7 +183,7 @@ def _encoder_of(model, kind):
 
 
 def backbone_of(model: keras.Model, kind: str) -> keras.Model:
-    """The backbone in an encoder of a `LeOCLR`, "query" or "key"."""
+    """Returns the backbone of the "query" or "key" encoder of a `LeOCLR`."""
     return _encoder_of(model, kind).layers[1]
 
 
@@ -188,7 +192,7 @@ def _has_token(backbone) -> bool:
 
 
 def stem_of(backbone) -> str | None:
-    """The stem of a ResNet, from the geometry of its first layers."""
+    """Returns the name of a ResNet's stem, recognised by its first layers; None for other networks."""
     layers = {layer.name: layer for layer in backbone.layers}
     if "stem_conv" not in layers:
         return None

@@ -1,4 +1,4 @@
-"""What became of the keys of a torch checkpoint, and the error of one that cannot be loaded."""
+"""A report of which keys of a torch checkpoint were used, and the error if it cannot be loaded."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable
 
 
 class TorchWeightsError(ValueError):
-    """A file that is no checkpoint, or does not fit the model. The model is unchanged."""
+    """The file is not a torch checkpoint, or does not fit the model. The model is unchanged."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TorchReport:
-    """What became of every key of a file.
+    """Reports which keys of a file were used.
 
     Attributes:
-        path: the file.
-        loaded: keys of the file that filled variables of the model.
-        missing: keys that the model needs and the file lacks, named as in the file's layout.
-        unexpected: keys of the encoder that the model has no place for.
-        unused: keys that do not belong to the encoder, with the reason.
+        path: path of the file.
+        loaded: keys of the file whose values were assigned to variables of the model.
+        missing: keys that the model needs and the file does not have, named as in MoCo.
+        unexpected: keys of the encoder that have no counterpart in the model.
+        unused: key that does not belong to the encoder -> reason why it was not used.
     """
 
     path: str
@@ -42,12 +42,12 @@ class TorchReport:
 
 
 def some(names: Iterable[str], count: int = 5) -> str:
-    """The first names, and how many more there are."""
+    """Joins the first `count` names, and adds how many more there are."""
     names = list(names)
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(map(str, names[:count])) + more
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's message, or its type where it has none."""
+    """Returns the first line of an error's message, or the name of its type if the message is empty."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

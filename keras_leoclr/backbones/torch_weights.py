@@ -1,4 +1,4 @@
-"""Weights to and from torch: torchvision, timm, MoCo, lightly and solo-learn checkpoints."""
+"""Converts weights from and to torch: checkpoints of torchvision, timm, MoCo, lightly and solo-learn."""
 
 from __future__ import annotations
 
@@ -37,22 +37,24 @@ def from_torch(
 ) -> keras.Model:
     """Makes the backbone that a torch checkpoint holds, with its weights.
 
-    Reads state dicts of torchvision's ResNets, of timm's ViTs, and the encoders in checkpoints of MoCo
-    v1 and v2, lightly and solo-learn, whatever prefix they have. The architecture follows from the
-    shapes. Only tensors are read: a file that would have to run code is refused.
+    It reads state dicts of torchvision's ResNets and of timm's ViTs, and the encoders in checkpoints of MoCo
+    v1 and v2, lightly and solo-learn, with any prefix. The architecture follows from the shapes of the
+    tensors. Only tensors are read: a file that would have to run code is refused.
 
     Args:
-        path: `.safetensors`, or a file of `torch.save` (`.pth`, `.pt`, `.tar`, `.ckpt`, `.bin`).
-        input_shape: (H, W, C) of the images; by default 224 x 224 for the "imagenet" stem and 32 x 32
-            for the others. A ViT's follows from its position embeddings.
-        stem: of a ResNet, see `resnet18`. By default what the file or the size of its first kernel
-            says: 7 x 7 "imagenet", 3 x 3 "cifar", or "lightly" where the names are those of its own
-            ResNets. solo-learn's networks for CIFAR need `stem="solo_learn"`: they pad by 2 there.
-        encoder: "query", or "key" for the momentum encoder of a checkpoint that has one.
-        num_heads: of a ViT; by default its width / 64, as in all of timm's.
-        allow_missing: keys, or beginnings of keys, that the file may lack.
-        allow_unexpected: keys, or beginnings of keys, of the encoder that may be ignored.
-        verbose: whether to print the report of keys.
+        path: path of a `.safetensors` file, or of a file of `torch.save` (`.pth`, `.pt`, `.tar`, `.ckpt`,
+            `.bin`).
+        input_shape: (H, W, C) of the images; by default 224 x 224 for the "imagenet" stem and 32 x 32 for
+            other stems. The size of a ViT's images follows from its position embeddings.
+        stem: stem of a ResNet, see `resnet18`. By default the one that the file names, or that follows from
+            its first kernel: "imagenet" for 7 x 7, "cifar" for 3 x 3, "lightly" for the names of lightly's
+            own ResNets. solo-learn's networks for CIFAR need `stem="solo_learn"`, because they pad by 2
+            pixels, which the file does not tell.
+        encoder: "query", the default, or "key" for the momentum encoder of a checkpoint that has one.
+        num_heads: number of attention heads of a ViT; by default width / 64, as in all ViTs of timm.
+        allow_missing: keys, or beginnings of keys, that may be missing in the file; () by default.
+        allow_unexpected: keys, or beginnings of keys, of the encoder that may be ignored; () by default.
+        verbose: whether to print the report of keys; True by default.
 
     Returns:
         A backbone of this package, (B, H, W, C) -> (B, features).
@@ -84,16 +86,16 @@ def load_torch(
     """Fills a model with the weights of a torch checkpoint.
 
     Args:
-        model: a backbone of this package, or a `LeOCLR` on one. The latter takes query encoder, key
-            encoder, projection heads and, from a MoCo v2 checkpoint, the queue: training goes on where
-            the checkpoint was written, but for the optimizer's momentum.
-        path: see `from_torch`.
-        encoder: which encoder of the file fills a backbone, "query" or "key".
-        allow_missing: keys, or beginnings of keys, that the file may lack, such as `["queue"]`.
+        model: a backbone of this package, or a `LeOCLR` with one. A `LeOCLR` gets query encoder, key encoder,
+            projection heads and, from a checkpoint of MoCo v2, the queue. Its training then continues where
+            the checkpoint was written, except that the optimizer's momentum starts from zero.
+        path: path of the file, see `from_torch`.
+        encoder: encoder of the file that a backbone gets, "query" (the default) or "key".
+        allow_missing: keys, or beginnings of keys, that may be missing in the file, such as `["queue"]`.
         allow_unexpected: keys, or beginnings of keys, of the encoder that may be ignored.
 
     Returns:
-        What became of every key.
+        A report of which keys were used.
 
     Raises:
         TorchWeightsError: if the file is damaged, holds code, or does not fit; nothing is loaded then.
@@ -112,22 +114,23 @@ def load_torch(
 
 
 def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query") -> dict[str, tuple]:
-    """Writes a backbone in torchvision's layout (ResNets) or timm's (ViTs).
+    """Writes a backbone with the tensor names of torchvision (ResNets) or timm (ViTs).
 
-    The file loads into `torchvision.models.resnet50()` or timm's model of the same architecture with
-    `load_state_dict(..., strict=False)`, which then lacks the classifier alone, and into what
-    converts from torchvision, such as detectron2's `convert-torchvision-to-d2.py`. It is written whole
-    or not at all. The layout has no place for a first layer that normalises: its numbers go into the
-    metadata of a `.safetensors` file, `mean` and `std`, and images must be normalised before.
+    `torchvision.models.resnet50()`, or timm's model of the same architecture, loads the file with
+    `load_state_dict(..., strict=False)`; only the classifier is then missing. Programs that convert from
+    torchvision can read it too, such as detectron2's `convert-torchvision-to-d2.py`. The file is written
+    whole or not at all. It has no place for a first layer that normalises: mean and deviation of such a layer
+    are written as `mean` and `std` into the metadata of a `.safetensors` file, and images must be normalised
+    before they enter the network.
 
     Args:
-        model: a backbone of this package, or a `LeOCLR` on one, of which the backbone of one encoder
-            is written, without its projection head.
-        path: `.safetensors`, which also says architecture and encoder, or `.pth` / `.pt`.
-        encoder: "query" or "key", of a `LeOCLR`.
+        model: a backbone of this package; or a `LeOCLR` with one, of which the backbone of one encoder is
+            written, without the projection head.
+        path: path of the file, `.safetensors` (which also names architecture and encoder), `.pth` or `.pt`.
+        encoder: encoder of a `LeOCLR`, "query" (the default) or "key".
 
     Returns:
-        The shape of every key written.
+        Key -> shape of every tensor that was written.
     """
     if encoder not in PREFIXES:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')

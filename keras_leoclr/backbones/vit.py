@@ -19,14 +19,14 @@ def vit_tiny(
     channels: int = 3,
     name: str = "vit_tiny",
 ) -> keras.Model:
-    """ViT-Ti: 12 blocks, 3 heads, 192 features.
+    """ViT-Ti, with 12 blocks, 3 heads and 192 features.
 
     Args:
-        patch_size: P, side of a patch in pixels; divides `image_size`.
-        image_size: S, side of the square images in pixels.
-        pool: "token" takes the class token as feature, "mean" the mean of the patches' tokens; then
-            there is no class token, and the normalisation comes after the mean.
-        channels: C, of the images.
+        patch_size: P, side of a patch in pixels, which must divide `image_size`; 16 by default.
+        image_size: S, side of the square images in pixels; 224 by default.
+        pool: "token", the default, to use the class token as features; "mean" for the mean of the patches'
+            tokens. With "mean" there is no class token, and the last normalisation comes after the mean.
+        channels: C, number of channels of the images; 3 by default.
         name: name of the model.
 
     Returns:
@@ -42,7 +42,7 @@ def vit_small(
     channels: int = 3,
     name: str = "vit_small",
 ) -> keras.Model:
-    """ViT-S: 12 blocks, 6 heads, 384 features. Arguments as `vit_tiny`."""
+    """ViT-S, with 12 blocks, 6 heads and 384 features. The arguments are those of `vit_tiny`."""
     return build_vit(patch_size, image_size, 384, 12, 6, pool, channels, name)
 
 
@@ -53,7 +53,7 @@ def vit_base(
     channels: int = 3,
     name: str = "vit_base",
 ) -> keras.Model:
-    """ViT-B: 12 blocks, 12 heads, 768 features. Arguments as `vit_tiny`."""
+    """ViT-B, with 12 blocks, 12 heads and 768 features. The arguments are those of `vit_tiny`."""
     return build_vit(patch_size, image_size, 768, 12, 12, pool, channels, name)
 
 
@@ -67,16 +67,16 @@ def build_vit(
     channels: int = 3,
     name: str = "vit",
 ) -> keras.Model:
-    """A vision transformer of any size: pre-norm blocks, learned position embeddings, MLPs 4 times as wide.
+    """Makes a vision transformer of any size: pre-norm blocks, learned position embeddings, MLPs of 4 * dim.
 
     Args:
-        patch_size: side of a patch in pixels; divides `image_size`.
+        patch_size: side of a patch in pixels, which must divide `image_size`.
         image_size: side of the square images in pixels.
         dim: number of features, a multiple of `num_heads`.
         depth: number of blocks.
-        num_heads: attention heads of a block.
-        pool: "token" or "mean", see `vit_tiny`.
-        channels: of the images.
+        num_heads: number of attention heads of a block.
+        pool: "token" (the default) or "mean", see `vit_tiny`.
+        channels: number of channels of the images; 3 by default.
         name: name of the model.
     """
     if pool not in POOLS:
@@ -102,12 +102,12 @@ def build_vit(
     count = (image_size // patch_size) ** 2
     tokens = layers.Reshape((count, dim), name="patches")(patches)
     if pool == "token":
-        # A learned vector as a stock layer: an Embedding with one row, looked up for every image.
+        # The class token is a learned vector. As a stock layer it is an Embedding with one row.
         first = ops.zeros_like(tokens[:, :1, 0], dtype="int32")
         token = layers.Embedding(1, dim, embeddings_initializer=_initializer(), name="class_token")(first)
         tokens = layers.Concatenate(axis=1, name="tokens")([token, tokens])
         count += 1
-    # row i of the embedding for token i, looked up once for the whole batch
+    # Token i gets row i of the embedding; the rows are looked up once for the whole batch.
     positions = ops.cumsum(ops.ones_like(tokens[:1, :, 0], dtype="int32"), axis=1) - 1
     embedding = layers.Embedding(count, dim, embeddings_initializer=_initializer(), name="pos_embed")(
         positions
