@@ -1,4 +1,4 @@
-"""One recipe per data set; `Recipe` and `pretrain` are what one writes and runs a recipe with."""
+"""One recipe per data set; `Recipe` and `pretrain` are used to write and run further recipes."""
 
 import importlib
 import sys
@@ -12,12 +12,12 @@ __getattr__, __dir__ = lazy.attach(
 
 
 def main_of(name: str, *command: str) -> None:
-    """The last line of a recipe, which makes it a script too; does nothing where the recipe is imported.
+    """Makes a recipe a script too, as its last line; does nothing if the recipe is imported.
 
     Args:
         name: `__name__` of the recipe.
-        *command: what `leoclr` is told to run it; the arguments of the script follow.
+        *command: arguments of `leoclr` that run it; the arguments of the script are appended.
     """
     if name == "__main__":
-        cli = importlib.import_module("keras_leoclr.cli")  # a script starts at the top, as `leoclr` does
+        cli = importlib.import_module("keras_leoclr.cli")  # It is imported here, as only scripts need it.
         sys.exit(cli.main(["leoclr", *command, *sys.argv[1:]]))

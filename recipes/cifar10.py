@@ -4,13 +4,13 @@
     leoclr pretrain cifar10 --workdir runs/cifar10_moco --method moco_v2
     leoclr pretrain cifar10 --workdir runs/cifar10_800 --preset 800_epochs
 
-Claim: consistent gains over MoCo v2 across data sets, CIFAR-10 among them (arXiv 2403.06813).
+Claim: LeOCLR gains over MoCo v2 on several data sets, CIFAR-10 among them (arXiv 2403.06813).
 Data: 50,000 training and 10,000 test pictures, 32 x 32, 10 classes; TensorFlow Datasets downloads them.
 Cost: 2.8 V100 hours, or 79 hours on two CPU cores, estimated: 50,000 images x 200 epochs / 986 and 35
 images/s (benchmarks/recipe_costs.py).
-Expected: not measured here. MoCo, kNN on the test pictures: 82.6 % after 200 epochs and 88.7 % after 800
-with one key per image (MoCo's demo, colab/moco_cifar10_demo.ipynb in facebookresearch/moco); lightly 83.8 %
-after 200 and 89.9 % after 800, the best of all epochs, chosen on the test pictures.
+Expected: not measured here. MoCo reaches by kNN on the test pictures 82.6 % after 200 epochs and 88.7 % after
+800, with one key per image (MoCo's demo, colab/moco_cifar10_demo.ipynb in facebookresearch/moco). lightly
+reports 83.8 % after 200 and 89.9 % after 800, which are the best of all epochs, chosen on the test pictures.
 """
 
 import dataclasses
@@ -18,26 +18,26 @@ import dataclasses
 from keras_leoclr.recipes import main_of
 from keras_leoclr.training.recipe import Recipe
 
-# What no comment explains otherwise is from MoCo's demo.
+# Settings without a comment are those of MoCo's demo.
 RECIPE = Recipe(
     # === Data ===
     dataset="tfds:cifar10",
     # === Views ===
     image_size=32,
-    crop_scale=(0.08, 1.0),  # torchvision's default, which the demo keeps
-    blur_probability=0.0,  # a picture of 32 pixels is blurred as it is
+    crop_scale=(0.08, 1.0),  # torchvision's default, which the demo uses
+    blur_probability=0.0,  # Pictures of 32 pixels are blurred already.
     mean=(0.4914, 0.4822, 0.4465),
     std=(0.2023, 0.1994, 0.2010),
     # === Model ===
     backbone="resnet18",
     stem="cifar",
-    queue_size=4096,  # more gained nothing there
+    queue_size=4096,  # A larger queue gained nothing in the demo.
     momentum=0.99,
     temperature=0.1,
-    bn_groups=8,  # ShuffleBN on one device; without it, the demo loses 4 points in 800 epochs
+    bn_groups=8,  # This is ShuffleBN on one device; without it, the demo loses 4 points in 800 epochs.
     # === Training ===
     epochs=200,
-    batch_size=512,  # at a rate of 0.06, which is the default 0.03 per 256 images
+    batch_size=512,  # The learning rate is then 0.06, from the default of 0.03 per 256 images.
     weight_decay=5e-4,
 )
 PRESETS = {"800_epochs": dataclasses.replace(RECIPE, epochs=800)}

@@ -2,12 +2,12 @@
 
     leoclr pretrain cifar100 --workdir runs/cifar100
 
-Claim: consistent gains over MoCo v2 on several data sets (arXiv 2403.06813); none on CIFAR-100 is known
-here.
+Claim: LeOCLR gains over MoCo v2 on several data sets (arXiv 2403.06813); we know of no published result on
+CIFAR-100.
 Data: 50,000 training and 10,000 test pictures, 32 x 32, 100 classes; TensorFlow Datasets downloads them.
 Cost: 2.8 V100 hours, or 79 hours on two CPU cores, estimated: 50,000 images x 200 epochs / 986 and 35
 images/s (benchmarks/recipe_costs.py).
-Expected: not measured here, and no published number of these settings is known.
+Expected: not measured here, and we know of no published result with these settings.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ RECIPE = dataclasses.replace(
     # === Data ===
     dataset="tfds:cifar100",
     # === Views ===
-    mean=(0.5071, 0.4865, 0.4409),  # of the training pictures
+    mean=(0.5071, 0.4865, 0.4409),  # mean and deviation of the training pictures
     std=(0.2673, 0.2564, 0.2762),
 )
 

@@ -29,9 +29,9 @@ from keras_leoclr.training.downstream import Downstream, resize, silent, startin
 from keras_leoclr.training.downstream_runs import Task
 from keras_leoclr.training.fields import setting
 
-BOXES = 9  # anchors of a place: three sizes, three shapes
-DETECTIONS = "detections.json"  # COCO's result format
-LEVELS = 5  # maps that are predicted on: three of the backbone, two behind them
+BOXES = 9  # number of anchors per position: three sizes times three shapes
+DETECTIONS = "detections.json"  # file in COCO's result format
+LEVELS = 5  # number of feature maps for prediction: three of the backbone and two computed from them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,10 +51,10 @@ RECIPE = Detection()
 
 
 def detector(recipe: Detection, classes: int) -> Any:
-    """keras-cv's RetinaNet on the recipe's backbone.
+    """Makes keras-cv's RetinaNet on the recipe's backbone.
 
-    Feature pyramid and heads are keras-cv's (arXiv 1708.02002) but for their width, which is 256 there.
-    It takes raw images, and has trained and predicted on all three backends.
+    Feature pyramid and heads are those of keras-cv (arXiv 1708.02002), except for their width, which is 256
+    there. The model takes raw images; it was trained and used for prediction on all three backends.
     """
     from keras_cv.layers import AnchorGenerator
     from keras_cv.models import RetinaNet
@@ -62,7 +62,7 @@ def detector(recipe: Detection, classes: int) -> Any:
     levels = tuple(range(recipe.first_level, recipe.first_level + 3))
     base = starting_pyramid(recipe, levels, ("P3", "P4", "P5"))
     strides = [2 ** (recipe.first_level + n) for n in range(LEVELS)]
-    rare = -float(np.log((1 - 0.01) / 0.01))  # at the start nearly nothing is an object
+    rare = -float(np.log((1 - 0.01) / 0.01))  # The initial probability of an object is 0.01.
     with silent():
         return RetinaNet(
             base,
@@ -84,10 +84,10 @@ def detector(recipe: Detection, classes: int) -> Any:
 
 
 def batches(train: Any, recipe: Detection, first: int = 0) -> tf.data.Dataset:
-    """See `training_batches`: images (B, S, S, 3), {"boxes": (B, M, 4), "classes": (B, M)}.
+    """Makes batches: images (B, S, S, 3) and {"boxes": (B, M, 4), "classes": (B, M)}; see `training_batches`.
 
-    Boxes are left, top, right, bottom in pixels of the resized image; -1 fills up. Difficult objects are left
-    out, and so are those beyond `max_objects`.
+    Boxes are left, top, right and bottom in pixels of the resized image, padded with -1. Difficult objects
+    are left out, and so are those beyond `max_objects`.
     """
     size, most = recipe.image_size, recipe.max_objects
 
@@ -112,16 +112,16 @@ def batches(train: Any, recipe: Detection, first: int = 0) -> tf.data.Dataset:
 
 
 def judge(model: Any, test: Any, recipe: Detection, folder: pathlib.Path) -> dict[str, float]:
-    """COCO's scores on the test pictures, in [0, 1]; the objects that were found are written to a file."""
+    """Returns COCO's scores on the test pictures, in [0, 1], and writes the detected objects to a file."""
     truth, found = zip(*detections(model, test, recipe), strict=True)
     (folder / DETECTIONS).write_text(json.dumps(_as_json(found, test.class_names)) + "\n", encoding="utf-8")
     return average_precision(truth, found, test.class_names)
 
 
 def detections(model: Any, test: Any, recipe: Detection) -> Iterator[tuple[Objects, Objects]]:
-    """True and detected objects of each test picture, in its own pixels."""
+    """Yields the true and the detected objects of each test picture, in pixels of the original picture."""
     size = recipe.image_size
-    network = keras.Model(model.input, model.output)  # RetinaNet's own `predict` would not run on torch
+    network = keras.Model(model.input, model.output)  # RetinaNet's own `predict` does not run on torch.
 
     @tf.autograph.experimental.do_not_convert
     def prepare(element):
@@ -179,7 +179,7 @@ class _PerClass:
 
 
 def _feature_pyramid(maps: dict[str, Any], width: int) -> keras.Model:
-    """Five maps of one width from three: laterals, top down, and two more by strided convolutions."""
+    """Makes five maps of one width from three: a top-down pyramid, and two more by strided convolutions."""
     inputs = {name: keras.Input(tensor.shape[1:], name=name) for name, tensor in _plain(maps).items()}
     lateral = {n: keras.layers.Conv2D(width, 1, name=f"lateral_{n}")(x) for n, x in inputs.items()}
     p5 = lateral["P5"]
@@ -239,7 +239,7 @@ TASK = Task(
 
 
 def run(recipe: Detection, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
-    """Trains a detector and judges it, in a folder that gets `detector.keras` (stock Keras layers) and
+    """Trains a detector and evaluates it, in a folder that gets `detector.keras` (stock Keras layers) and
     `detections.json` (COCO's result format); see `downstream_runs.run`.
 
     Returns:

@@ -3,9 +3,9 @@
     leoclr pretrain fashion_mnist --workdir runs/fashion_mnist
     leoclr pretrain fashion_mnist --workdir runs/fashion_mnist_moco --method moco_v2
 
-Claim: a backbone that was pretrained without labels beats a random one; nothing is claimed beyond that, the
-paper (arXiv 2403.06813) has no such small grey pictures. MoCo v2 is ahead of LeOCLR here: one garment fills
-each picture, on black ground, so that any two crops show the same thing (RESULTS.md).
+Claim: a backbone that was pretrained without labels is better than a random one. Nothing more is claimed,
+because the paper (arXiv 2403.06813) has no such small grey pictures. MoCo v2 is ahead of LeOCLR here: one
+garment fills each picture, on a black ground, so that any two crops show the same thing (RESULTS.md).
 Data: 10,000 training and 2,000 test images, 28 x 28, grey (arXiv 1708.07747), which come with the package.
 Cost: 3 to 7 minutes on two CPU cores, measured with the first command above.
 Expected: kNN 77.9 %, linear 83.5 % of the test images, with MoCo v2 81.0 % and 85.6 %, random backbone 74.0 %
@@ -20,13 +20,13 @@ RECIPE = Recipe(
     # === Views ===
     image_size=28,
     crop_scale=(0.3, 1.0),
-    # Strong and always: or the brightness of a picture gives away which crop is its own. The pictures
-    # are grey, so there is no saturation and no hue.
+    # The jitter is strong and always applied; otherwise the brightness of a picture would tell which crop
+    # belongs to it. The pictures are grey, so there is no saturation and no hue.
     color_jitter=(0.8, 0.8, 0.0, 0.0),
     jitter_probability=1.0,
     grayscale_probability=0.0,
     blur_sigma=(0.1, 1.0),
-    mean=(0.286, 0.286, 0.286),  # of the training images
+    mean=(0.286, 0.286, 0.286),  # mean and deviation of the training images
     std=(0.353, 0.353, 0.353),
     # === Model ===
     backbone="resnet_small",

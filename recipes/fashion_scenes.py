@@ -23,12 +23,12 @@ RECIPE = Recipe(
     # === Views ===
     image_size=32,
     crop_scale=(0.2, 1.0),
-    # Strong and always, as in `fashion_mnist`. The pictures are grey: there is no saturation and no hue.
+    # The jitter is strong and always applied, as in `fashion_mnist`. Grey pictures have no saturation or hue.
     color_jitter=(0.8, 0.8, 0.0, 0.0),
     jitter_probability=1.0,
     grayscale_probability=0.0,
     blur_sigma=(0.1, 1.0),
-    mean=(0.12, 0.12, 0.12),  # of the training scenes
+    mean=(0.12, 0.12, 0.12),  # mean and deviation of the training scenes
     std=(0.255, 0.255, 0.255),
     # === Model ===
     backbone="resnet_small",

@@ -4,22 +4,22 @@
     leoclr views image_folder --dataset DIR --output views.png    # what the encoders will see
     leoclr pretrain image_folder --dataset DIR --workdir runs/mine
 
-Sizes, epochs, batch, queue and momentum are chosen by what is found: how many pictures, how large, with
-labels or not, a GPU or not. Every choice is printed with its reason, a flag overrides it, and a run that goes
-on keeps those that it began with.
+Sizes, epochs, batch size, queue and momentum are chosen by the number and size of the pictures, by whether
+they have labels, and by whether there is a GPU. Every choice is printed with its reason and can be overridden
+by a flag. A resumed run keeps the choices that it began with.
 
-Claim: the paper's (arXiv 2403.06813), that LeOCLR beats MoCo v2, measured here on photographs and on
-pictures that hold several things (RESULTS.md). MoCo v2 (`--method moco_v2`) was the better choice where every
-picture shows one centred thing that fills it, on a plain ground, such as pictures of products. The command
-`leoclr views` tells which it is: where both crops show the same thing in almost every row, MoCo v2 may do.
+Claim: LeOCLR beats MoCo v2 (arXiv 2403.06813), measured here on photographs and on pictures with several
+things (RESULTS.md). MoCo v2 (`--method moco_v2`) was the better choice where every picture shows one centred
+thing that fills it, on a plain ground, such as pictures of products. The command `leoclr views` shows which
+kind of pictures you have: if both crops show the same thing in almost every row, try MoCo v2.
 Data: 16 pictures or more in DIR or in `DIR/train`, at any depth. One sub-folder per class gives labels,
-with which kNN is measured after each epoch; with `DIR/test`, `DIR/val` or `DIR/validation` of the same
-classes beside `DIR/train`, kNN and linear probes follow at the end.
-Cost: as chosen, an estimate: about 1,000,000 pictures are seen without a GPU, which takes 5 hours on two
-cores at 58 images/s (ResNet-18 at 96 pixels, benchmarks/NOTES.md), and about 20,000,000 with one, 41 V100
-hours at 134 images/s (ResNet-50 at 224 pixels, docs/scaling.md).
-Expected: nobody knows; better than a random backbone, which is judged before the training where there are
-labels.
+with which kNN is measured after each epoch. If `DIR/test`, `DIR/val` or `DIR/validation` with the same
+classes lies beside `DIR/train`, kNN and linear probes follow at the end.
+Cost: depends on what is chosen. As an estimate, about 1,000,000 pictures are seen without a GPU, which takes
+5 hours on two cores at 58 images/s (ResNet-18 at 96 pixels, benchmarks/NOTES.md), and about 20,000,000 with
+one, which takes 41 V100 hours at 134 images/s (ResNet-50 at 224 pixels, docs/scaling.md).
+Expected: depends on the pictures. The result should be better than a random backbone, which is evaluated
+before training if there are labels.
 """
 
 from keras_leoclr.recipes import main_of
@@ -28,7 +28,7 @@ from keras_leoclr.training.recipe import Recipe
 
 __all__ = ["CHOSEN", "RECIPE", "choose"]
 
-# Optimizer, head, temperature and views are MoCo v2's and the paper's for ImageNet-1K.
+# Optimizer, head, temperature and views are those of MoCo v2 and of LeOCLR's paper for ImageNet-1K.
 RECIPE = Recipe(
     # === Chosen by the pictures, see `choose` ===
     image_size=96,

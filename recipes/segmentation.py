@@ -31,7 +31,7 @@ from keras_leoclr.training.fields import setting
 
 @dataclasses.dataclass(frozen=True)
 class Segmentation(Downstream):
-    """The settings of a segmentation; DeepLab v3+ is arXiv 1802.02611, the dilation rates keras-cv's."""
+    """The settings of a segmentation model, DeepLab v3+ (arXiv 1802.02611) with keras-cv's dilation rates."""
 
     image_size: int = setting(
         512, "height and width that pictures are resized to, in pixels", group="data", low=1
@@ -51,10 +51,10 @@ RECIPE = Segmentation()
 
 
 def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
-    """keras-cv's DeepLabV3Plus on the recipe's backbone: raw images (B, S, S, 3) to (B, S, S, classes).
+    """Makes keras-cv's DeepLabV3Plus on the recipe's backbone: raw images (B, S, S, 3) to (B, S, S, classes).
 
-    keras-cv takes the maps of stride 4 and 32, undilated, where the paper's encoder ends at stride 16; here
-    they are those of `first_level` and of 8 times its stride.
+    keras-cv uses the maps of stride 4 and 32 without dilation, whereas the paper's encoder ends at stride 16.
+    Here the maps are those of `first_level` and of 8 times its stride.
     """
     from keras_cv.layers import SpatialPyramidPooling
     from keras_cv.models import DeepLabV3Plus
@@ -84,12 +84,13 @@ def segmenter(recipe: Segmentation, classes: int) -> keras.Model:
 
 
 def pixel_loss(masks: Any, classes: Any) -> Any:
-    """Cross-entropy, mean over the pixels of a batch that are not void.
+    """Cross-entropy, averaged over the pixels of a batch that are not void.
 
-    A flat list of pixels: Keras' own loss of maps fails on torch 2.13 ("grad_input must be contiguous").
+    The pixels are a flat list, because Keras' loss of maps fails on torch 2.13 ("grad_input must be
+    contiguous").
 
     Args:
-        masks: (B, H, W) class numbers, `VOID` for none.
+        masks: (B, H, W) class numbers; `VOID` marks pixels without a class.
         classes: (B, H, W, C) probabilities.
     """
     masks = ops.cast(ops.reshape(masks, (-1,)), "int32")
@@ -102,7 +103,7 @@ def pixel_loss(masks: Any, classes: Any) -> Any:
 
 
 def batches(train: Any, recipe: Segmentation, first: int = 0) -> tf.data.Dataset:
-    """See `training_batches`: images (B, S, S, 3), masks (B, S, S) uint8."""
+    """Makes batches of images (B, S, S, 3) and masks (B, S, S) uint8; see `training_batches`."""
 
     def prepare(element, flip):
         image, mask = _sized(element, recipe.image_size)
@@ -112,7 +113,7 @@ def batches(train: Any, recipe: Segmentation, first: int = 0) -> tf.data.Dataset
 
 
 def judge(model: keras.Model, test: Any, recipe: Segmentation, folder: pathlib.Path) -> dict[str, float]:
-    """Scores on the test pictures; the classes are found at the resized size and enlarged by repetition."""
+    """Scores on the test pictures; classes are predicted at the resized size and enlarged by repetition."""
     score = MeanIoU(test.class_names, VOID)
     size = recipe.image_size
 
@@ -144,7 +145,8 @@ TASK = Task(
 
 
 def run(recipe: Segmentation, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
-    """Trains a segmentation and judges it, in a folder with `segmenter.keras`; see `downstream_runs.run`.
+    """Trains and evaluates a segmentation model, in a folder with `segmenter.keras`; see
+    `downstream_runs.run`.
 
     Returns:
         `{"mIoU", "pixel accuracy", "IoU NAME", ...}` on the test pictures at their own size, in [0, 1].

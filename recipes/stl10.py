@@ -3,13 +3,13 @@
     leoclr pretrain stl10 --workdir runs/stl10
     leoclr pretrain stl10 --workdir runs/stl10_moco --method moco_v2
 
-Claim: consistent gains over MoCo v2 across data sets, STL-10 among them (arXiv 2403.06813).
-Data: 100,000 pictures without labels (their label -1 stands for none), 5,000 training and 8,000 test
-pictures of 10 classes, 96 x 96; TensorFlow Datasets downloads them. kNN while training, and the probes,
-take the training pictures.
+Claim: LeOCLR gains over MoCo v2 on several data sets, STL-10 among them (arXiv 2403.06813).
+Data: 100,000 pictures without labels (their label is -1, which means none), 5,000 training and 8,000 test
+pictures of 10 classes, 96 x 96; TensorFlow Datasets downloads them. kNN during training, and the probes, use
+the labelled training pictures.
 Cost: 3.4 V100 hours, or 96 hours on two CPU cores, estimated: 100,000 images x 200 epochs / 1,644 and 58
 images/s (benchmarks/recipe_costs.py).
-Expected: not measured here, and no published number of these settings is known.
+Expected: not measured here, and we know of no published result with these settings.
 """
 
 from keras_leoclr.recipes import main_of
@@ -20,9 +20,9 @@ RECIPE = Recipe(
     dataset="tfds:stl10",
     train_split="unlabelled",
     probe_split="train",
-    shuffle_buffer=20_000,  # 0.5 GiB of pixels; the pictures lie in no order anyway
+    shuffle_buffer=20_000,  # 0.5 GiB of pixels; the pictures are stored in no particular order
     # === Views ===
-    image_size=96,  # mean and deviation are ImageNet's, where the pictures come from
+    image_size=96,  # Mean and deviation are those of ImageNet, from which the pictures come.
     # === Model ===
     backbone="resnet18",
     queue_size=16384,  # chosen here: 0.08 of an epoch's keys, as CIFAR-10's 4,096 are 0.04
@@ -32,7 +32,7 @@ RECIPE = Recipe(
     epochs=200,
     batch_size=256,
     # === Evaluation ===
-    knn_bank=0,  # four fifths of the 5,000
+    knn_bank=0,  # 0 takes four fifths of the 5,000 pictures.
     knn_queries=0,
 )
 

@@ -31,13 +31,13 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).parents[1]
-# Asked for before a backend is loaded, so that a run that goes on is the same to the bit.
+# These are set before a backend is loaded, so that a resumed run gives the same bits.
 DETERMINISTIC = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
 ORDER = "123456789"
 
 
 def checks_of(backend, seconds, options, only=(), environment=None):
-    """The results of one process."""
+    """Runs the checks of one backend in a process and returns their results."""
     command = [sys.executable, "-W", "ignore", "-m", "tools.gpu_checks", "--seconds", str(seconds)]
     command += ["--tiny"] if options.tiny else []
     command += ["--cifar10", options.cifar10] if options.cifar10 else []

@@ -33,16 +33,16 @@ from tensorflow.python.ops import handle_data_util
 import keras_leoclr as kl
 from keras_leoclr.backbones.vit import build_vit
 
-SMALL = 1024  # numbers
-# what enters and leaves a function, which no device computes
+SMALL = 1024  # number of elements up to which tensors may be on the host
+# These operations pass values into and out of a function, and no device computes them.
 NOT_COMPUTED = {"Placeholder", "_Arg", "_Retval", "NoOp"}
-# Operations without a GPU kernel that may stay as they are, each with its reason. There is none.
+# Operations without a GPU kernel that are accepted, each with its reason; there are none at present.
 EXCEPTIONS: dict[str, str] = {}
 NETWORKS = {
     "resnet_small": lambda size: kl.backbones.resnet_small((size, size, 3)),
     "resnet18": lambda size: kl.backbones.resnet18((size, size, 3)),
     "resnet50": lambda size: kl.backbones.resnet50((size, size, 3)),
-    # two blocks of a ViT-Ti; the other ten are like them
+    # Two blocks of a ViT-Ti are enough, since the other ten are equal.
     "vit": lambda size: build_vit(size // 4, size, 192, 2, 3, "token", 3, "vit"),
 }
 OPTIMIZERS = {
@@ -57,10 +57,10 @@ class Found:
 
     Attributes:
         kind: name of the operation, such as "Conv2D".
-        types: of its inputs and outputs, resources left out.
-        shapes: likewise.
-        name: of the node, with the functions that it lies in.
-        wrong: "" where it is computed on a GPU, else why not.
+        types: types of its inputs and outputs, without resources.
+        shapes: shapes of its inputs and outputs, without resources.
+        name: name of the node, preceded by the functions that contain it.
+        wrong: the reason why no GPU computes it; "" if one does.
     """
 
     kind: str
@@ -71,7 +71,7 @@ class Found:
 
 
 def audit(graph: tf.Graph, small: int = SMALL) -> list[Found]:
-    """Every operation of a graph, and of the functions that it calls, on more than `small` numbers."""
+    """Lists the operations of a graph, and of the functions it calls, on more than `small` elements."""
 
     def is_large(operation):
         return any(_numbers(tensor) > small for tensor in (*operation.inputs, *operation.outputs))
@@ -81,7 +81,7 @@ def audit(graph: tf.Graph, small: int = SMALL) -> list[Found]:
 
 
 def without_kernel(graph: tf.Graph, small: int = SMALL) -> list[Found]:
-    """The operations of `audit` that no GPU computes and that are no `EXCEPTIONS`."""
+    """Lists the operations of `audit` that no GPU computes and that are not in `EXCEPTIONS`."""
     return [each for each in audit(graph, small) if each.wrong and each.kind not in EXCEPTIONS]
 
 
@@ -101,10 +101,10 @@ def _operations(graph: tf.Graph, place: str = "") -> Iterator[tuple[tf.Operation
 
 
 def _numbers(tensor: tf.Tensor) -> float:
-    """Numbers in a tensor, or in the variable that it is the handle of; infinite where that is not known.
+    """Number of elements of a tensor, or of the variable that it is a handle of; infinite if not known.
 
-    Of whole numbers only axes, shapes and the list of the replicas' shapes have no known length in a step for
-    batches of a known size: 0.
+    Integer tensors of unknown length count as 0: in a step for batches of a known size, these are only axes,
+    shapes and the list of the replicas' shapes.
     """
     shape = tensor.shape
     if tensor.dtype == tf.resource:
@@ -136,7 +136,7 @@ def _what_is_wrong(operation: tf.Operation, small: int) -> str:
             on_gpus[kernel.device_type].append(kernel)
     if not any(on_gpus.values()):
         return "no GPU kernel for these types"
-    # a kernel of GPUs goes before one of any device
+    # A kernel for GPUs is preferred to a kernel for any device.
     kernel = (on_gpus["GPU"] or on_gpus["DEFAULT"])[0]
     on_host = set(kernel.host_memory_arg)
     definition = operation.op_def
@@ -158,7 +158,7 @@ def _takes(kernel, operation: tf.Operation) -> bool:
 
 
 def _named(arguments, tensors, operation: tf.Operation) -> Iterator[tuple[str, tf.Tensor]]:
-    """Each tensor with the name of its argument, of which there may be several."""
+    """Yields each tensor with the name of its argument; an argument may have several tensors."""
     left = iter(tensors)
     for argument in arguments:
         count = 1
@@ -187,13 +187,13 @@ def graph_of_a_step(
 
     Args:
         network: one of `NETWORKS`.
-        policy: of Keras, such as "mixed_bfloat16".
-        optimizer: one of `OPTIMIZERS`.
-        size: of the views, pixels.
-        batch_size: images.
-        accumulated: batches per update of the weights; None for one.
-        views_on: "host", or "device" for views that the step makes of pictures on a canvas.
-        **options: of `LeOCLR`.
+        policy: dtype policy of Keras, such as "mixed_bfloat16"; "float32" by default.
+        optimizer: one of `OPTIMIZERS`; "SGD" by default.
+        size: side of the views in pixels; 32 by default.
+        batch_size: number of images of a batch; 16 by default.
+        accumulated: number of batches per update of the weights; None (the default) for one.
+        views_on: "host" (the default), or "device" if the step makes the views of pictures on a canvas.
+        **options: options of `LeOCLR`.
     """
     pictures = kl.data.load({"image": np.zeros((batch_size, size + 8, size + 8, 3), "uint8")})
     views = kl.LeOCLRViews(image_size=size)
@@ -207,9 +207,9 @@ def graph_of_a_step(
         model.compile(optimizer=OPTIMIZERS[optimizer](gradient_accumulation_steps=accumulated))
     finally:
         keras.config.set_dtype_policy(before)
-    # of the known sizes that the first batch has
+    # The graph is made for the sizes of the first batch.
     batch = tf.nest.map_structure(lambda each: tf.TensorSpec(each.shape, each.dtype), next(iter(batches)))
-    # as `fit` calls it, but for the loop over a data set
+    # The function is called as `fit` calls it, except for the loop over a data set.
     return tf.function(model.train_step, jit_compile=False).get_concrete_function(batch).graph
 
 

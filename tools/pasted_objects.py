@@ -18,16 +18,16 @@ from keras_leoclr import data
 
 CLASSES = "t-shirt trouser pullover dress coat sandal shirt sneaker bag boot".split()
 COLOURS = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
-PARTS = {"train": (0.0, 0.6), "val": (0.6, 1.0)}  # of the width of each photograph
-OUTLINE = 24  # a garment's pixels are brighter than that, out of 255
+PARTS = {"train": (0.0, 0.6), "val": (0.6, 1.0)}  # range of the width of each photograph
+OUTLINE = 24  # Pixels of a garment are brighter than this value, out of 255.
 OBJECTS = (1, 4)
 ENLARGED = (1.0, 2.0)
-OVERLAP = 0.1  # of a garment's box that may be covered by others
+OVERLAP = 0.1  # share of a garment's box that may be covered by others
 TRIES = 20
 
 
 def photographs(folder=None):
-    """RGB arrays."""
+    """Loads the photographs as RGB arrays."""
     if folder is None:
         from sklearn.datasets import load_sample_images
 
@@ -39,11 +39,11 @@ def make(folder, pictures, size=96, seed=0, photos=None):
     """Writes the data set.
 
     Args:
-        folder: a new or empty folder.
-        pictures: {"train": n, "val": n}.
-        size: side of the pictures, pixels.
-        seed: of everything that is random.
-        photos: folder of photographs; scikit-learn's by default.
+        folder: path of a new or empty folder.
+        pictures: numbers of pictures, {"train": n, "val": n}.
+        size: side of the pictures in pixels; 96 by default.
+        seed: seed of everything that is random; 0 by default.
+        photos: folder of photographs; by default scikit-learn's are used.
     """
     folder = pathlib.Path(folder)
     backgrounds = photographs(photos)
@@ -113,7 +113,7 @@ def _picture(folder, name, pixels, garments, rng):
 
 
 def _covered(box, others):
-    """Whether a box covers too much of one of the others, or they of it."""
+    """Whether a box covers too much of another box, or another box covers too much of it."""
     for other in others:
         height = min(box[2], other[2]) - max(box[0], other[0])
         width = min(box[3], other[3]) - max(box[1], other[1])
@@ -134,7 +134,7 @@ def _annotation(path, filename, size, boxes):
         ElementTree.SubElement(entry, "name").text = name
         ElementTree.SubElement(entry, "difficult").text = "0"
         box = ElementTree.SubElement(entry, "bndbox")
-        # VOC counts from 1, and the last pixel belongs to the box
+        # VOC counts pixels from 1, and a box includes its last pixel.
         for side, value in (("xmin", left + 1), ("ymin", top + 1), ("xmax", right), ("ymax", bottom)):
             ElementTree.SubElement(box, side).text = str(value)
     ElementTree.ElementTree(root).write(path, encoding="utf-8")

@@ -20,7 +20,7 @@ from keras_leoclr.terminal import progress
 
 
 def reduce(source: pathlib.Path, target: pathlib.Path, side: int, quality: int, path: pathlib.Path) -> bool:
-    """Writes the reduced copy of one picture; False if the file is no picture."""
+    """Writes the reduced copy of one picture; returns False if the file is not a picture."""
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened).convert("RGB")

@@ -1,4 +1,4 @@
-"""A picture of a report for the README, small enough to keep.
+"""Takes a screenshot of a report for the README, in a small file.
 
 python tools/report_screenshot.py runs/quickstart/report.html docs/report.png
 """
@@ -17,11 +17,11 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from tests import chromium
 
 WIDTH, HEIGHT, MARGIN = 1200, 860, 16  # pixels
-LARGEST = 300_000  # bytes
+LARGEST = 300_000  # largest size of the file in bytes
 
 
 def screenshots(page_file: pathlib.Path) -> list[Image.Image]:
-    """The summary with what is learned from a picture, and the map with a picture chosen."""
+    """Screenshots of the summary with the explanation of the method, and of the map with a chosen picture."""
     path = chromium.find()
     if path is None:
         raise SystemExit(chromium.ADVICE)

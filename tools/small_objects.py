@@ -17,7 +17,7 @@ import keras_leoclr as kl
 
 
 def pasted(images: np.ndarray, size: int, canvas: int, draws: np.random.Generator) -> np.ndarray:
-    """Images (N, H, W, 1), uint8, reduced to `size` pixels, each at its place of a black canvas."""
+    """Reduces images (N, H, W, 1) uint8 to `size` pixels and puts each at its place on a black canvas."""
     out = np.zeros((len(images), canvas, canvas, 1), np.uint8)
     corners = draws.integers(0, canvas - size + 1, (len(images), 2))
     for number, (image, (y, x)) in enumerate(zip(images, corners, strict=True)):

@@ -26,20 +26,20 @@ import tensorflow as tf
 import keras_leoclr as kl
 
 COLLECTIVES = {"CollectiveGatherV2": "gathered", "CollectiveReduceV2": "summed"}
-# what only changes the shape of its first input, on the way to a collective
+# These operations only change the shape of their first input before a collective operation.
 RESHAPING = {"Identity", "IdentityN", "Pad", "PadV2", "Reshape", "Slice", "Transpose", "ExpandDims"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Crossing:
-    """A tensor that goes from one device to another.
+    """A tensor that is transferred between devices.
 
     Attributes:
         way: "copied" from one device to another, "gathered" from all, or "summed" over all.
-        kind: the operation that made it.
-        shape: of the tensor, of one device.
-        number: of bytes that a device hands over.
-        to: the device that it goes to; "all" for a collective.
+        kind: the operation that computed it.
+        shape: shape of the tensor on one device.
+        number: number of bytes that a device sends.
+        to: the receiving device; "all" for a collective operation.
     """
 
     way: str
@@ -50,7 +50,7 @@ class Crossing:
 
 
 def crossings(graph: tf.Graph) -> list[Crossing]:
-    """What crosses between devices in the graph of a step, collectives once per device that hands over."""
+    """Lists the transfers between devices in the graph of a step; collectives count once per sender."""
     found, copied = [], set()
     for operation in graph.get_operations():
         if operation.type in COLLECTIVES:
@@ -84,9 +84,9 @@ def graph_of_a_step(model: kl.LeOCLR, strategy: tf.distribute.Strategy, batch: d
     """The graph of a training step of all replicas.
 
     Args:
-        model: compiled, of the strategy.
-        strategy: whose devices it is on.
-        batch: arrays as `LeOCLR.fit` takes them, of all replicas together.
+        model: compiled model, made within the strategy.
+        strategy: the distribution strategy of the model.
+        batch: arrays as `LeOCLR.fit` takes them, for all replicas together.
     """
     size = len(next(iter(batch.values())))
     dataset = tf.data.Dataset.from_tensor_slices(batch).batch(size, drop_remainder=True)

@@ -1,1 +1,1 @@
-"""What `tools/gpu_check.py` runs in one process per backend, on JAX and on torch, without TensorFlow."""
+"""The checks that `tools/gpu_check.py` runs in one process per backend, JAX and torch, without TensorFlow."""

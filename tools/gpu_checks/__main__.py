@@ -1,6 +1,7 @@
-"""The checks of one backend: `python -m tools.gpu_checks`, started by `tools/gpu_check.py`.
+"""Runs the checks of one backend: `python -m tools.gpu_checks`, which `tools/gpu_check.py` starts.
 
-Prints a line of JSON for each check: its number, title, whether it is fine (null: left out), text, figures.
+It prints a line of JSON for each check: number, title, whether it passed (null if it was left out), a text
+and figures.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import time
 import traceback
 
 for name in ("tensorflow", "keras_cv", "tensorflow_datasets"):
-    sys.modules[name] = None  # where they are installed, as if they were not
+    sys.modules[name] = None  # Installed packages must behave as if they were missing.
 
 from tools.gpu_checks import cases, correctness, speed, training  # noqa: E402
 
@@ -35,7 +36,7 @@ def main():
         8: ("exact resume", lambda: correctness.resume(size)),
         7: ("views on the device", lambda: correctness.views_on_the_device(size)),
         6: ("launches of a step", lambda: speed.launches(size)),
-        # of the time, the training gets what it needs for an epoch at least
+        # Training gets at least the time for one epoch.
         4: ("speed and memory of a step", lambda: speed.steps(size, lambda: left() - 0.3 * options.seconds)),
         9: ("training, views on the device", lambda: training.train(size, left, options.cifar10)),
     }

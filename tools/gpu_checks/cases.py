@@ -1,4 +1,4 @@
-"""Networks, batches and numbers that every check takes from here, the same on each backend and machine."""
+"""Networks, batches and random numbers for all checks, equal on each backend and machine."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ REFERENCE = pathlib.Path(__file__).with_name("reference.json")
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large the checks are.
+    """The size of the checks.
 
     Attributes:
-        name: of the numbers in `reference.json`.
+        name: name of the numbers in `reference.json`.
         network: a name of `kl.backbones`.
-        pixels: side of the views.
-        batch: images of a step.
-        queue: keys that are held.
-        fast_network, fast_pixels, fast_batch, fast_queue: the same for speed and memory.
-        steps: of a measurement.
+        pixels: side of the views in pixels.
+        batch: number of images of a step.
+        queue: number of keys in the queue.
+        fast_network, fast_pixels, fast_batch, fast_queue: the same for the checks of speed and memory.
+        steps: number of steps of a measurement.
     """
 
     name: str
@@ -47,7 +47,7 @@ TINY = Size("tiny", "resnet_small", 16, 8, 64, "resnet_small", 16, 8, 64, 2)
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches from a list, again and again, from the batch `first` on."""
+    """Repeats the batches of a list endlessly, starting with batch `first`."""
 
     def __init__(self, batches, count, first=0):
         super().__init__()
@@ -61,7 +61,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def drawn(shape, name):
-    """Normal numbers that depend on the name alone."""
+    """Normally distributed numbers that depend only on the name."""
     return np.random.default_rng(zlib.crc32(name.encode())).standard_normal(shape).astype("float32")
 
 
@@ -74,7 +74,7 @@ def batch_of(pixels, batch, number=0, dtype="float32"):
 
 
 def model_of(network, pixels, queue, policy="float32", **options):
-    """A compiled model; the rate of the optimizer is a schedule, as in a recipe."""
+    """A compiled model whose learning rate follows a schedule, as in a recipe."""
     keras.utils.set_random_seed(0)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -90,7 +90,7 @@ def model_of(network, pixels, queue, policy="float32", **options):
 
 
 def give_drawn_weights(model):
-    """Weights that are the same on every backend."""
+    """Sets weights that are the same on every backend."""
     for encoder in (model.query_encoder, model.key_encoder):
         weights = []
         for number, weight in enumerate(encoder.get_weights()):
@@ -104,7 +104,7 @@ def give_drawn_weights(model):
 
 
 def numbers_of_five_steps(size, policy="float32"):
-    """Loss of each of five steps, and numbers that stand for the queue and the weights after them."""
+    """The loss of each of five steps, and numbers that represent the queue and the weights after them."""
     model = model_of(size.network, size.pixels, size.queue, policy)
     give_drawn_weights(model)
     losses = []
@@ -124,7 +124,7 @@ def numbers_of_five_steps(size, policy="float32"):
 
 
 def deviation(found, expected):
-    """The largest difference of two sets of numbers, relative to the largest of each list."""
+    """The largest difference between two sets of numbers, relative to the largest number of each list."""
     worst = 0.0
     for name, values in expected.items():
         one, other = np.asarray(found[name]), np.asarray(values)
@@ -137,7 +137,7 @@ def reference():
 
 
 def seconds_of(function, count):
-    """Median seconds of a call; `function` returns when the device has finished."""
+    """Median time of a call in seconds; `function` must return only when the device has finished."""
     taken = []
     for _ in range(count):
         started = time.perf_counter()
@@ -150,7 +150,7 @@ def seconds_of(function, count):
 
 
 def pictures(count, pixels):
-    """(count, pixels, pixels, 3) uint8, smooth and coloured, no two alike."""
+    """Smooth coloured pictures (count, pixels, pixels, 3) uint8, all of them different."""
     rows, columns = np.mgrid[:pixels, :pixels] / pixels
     phases = np.random.default_rng(3).uniform(0, 6, (count, 3, 3))
     waves = [

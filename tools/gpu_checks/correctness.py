@@ -1,4 +1,4 @@
-"""Whether the device computes what a CPU does: steps, kernels, views, and a resumed run."""
+"""Checks that the device computes the same as a CPU: steps, kernels, views, and a resumed run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def versions(size):
 
 
 def five_steps(size):
-    """Five steps against numbers that were stored from a CPU; others are printed alone."""
+    """Compares five steps with stored numbers of a CPU; if there are none, only prints the results."""
     expected = cases.reference()[size.name]
     found = {}
     with devices.products("float32"):
@@ -41,7 +41,7 @@ def five_steps(size):
 
 
 def kernels(size):
-    """Outputs and gradients of the faster form of a network against its stock layers."""
+    """Compares outputs and gradients of the faster kernels of a network with those of its stock layers."""
     backbone = cases.model_of(size.network, size.pixels, size.queue).backbone
     faster = with_fast_kernels(backbone)
     if faster is backbone:
@@ -65,7 +65,7 @@ def kernels(size):
 
 
 class _Stop(keras.callbacks.Callback):
-    left = 7  # steps; JAX keeps the optimizer's count elsewhere while it trains
+    left = 7  # number of steps; JAX keeps the optimizer's own count elsewhere during training
 
     def on_train_batch_end(self, batch, logs=None):
         self.left -= 1
@@ -74,7 +74,7 @@ class _Stop(keras.callbacks.Callback):
 
 
 def resume(size):
-    """A run that is interrupted and goes on ends like one that was not, to the bit."""
+    """Checks that a run that is interrupted and resumed ends with the same bits as one that is not."""
     if keras.backend.backend() == "torch":
         import torch
 
@@ -98,7 +98,7 @@ def resume(size):
 
 
 def views_on_the_device(size):
-    """Views that the device makes against those that the host made and stored; images/s."""
+    """Compares views that the device makes with stored views of the host, and measures images/s."""
     try:
         from keras_leoclr.views import device
     except ImportError:

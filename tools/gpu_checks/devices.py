@@ -1,4 +1,4 @@
-"""The device of a backend: its name, its memory, and how exact its products are."""
+"""The device of a backend: its name, its memory, and the precision of its matrix products."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def about():
 
 @contextlib.contextmanager
 def products(kind):
-    """Products and convolutions of float32 within the block: "float32" or "tf32"."""
+    """A context in which products and convolutions of float32 use "float32" or "tf32"."""
     if TORCH:
         import torch
 
@@ -63,7 +63,7 @@ def products(kind):
 
 
 def wait():
-    """Returns when the device has done what it was given."""
+    """Waits until the device has finished its work."""
     if TORCH:
         import torch
 
@@ -84,7 +84,7 @@ def forget_peak():
 
 
 def peak_mib():
-    """Peak of the device's memory; on JAX since the process began; of a CPU, that of the process."""
+    """Peak memory of the device, on JAX since the process began; on a CPU, that of the process."""
     if on_gpu():
         if TORCH:
             import torch

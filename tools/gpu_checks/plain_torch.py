@@ -1,4 +1,4 @@
-"""The same training step in plain torch, as one writes it by hand: what the library is compared with."""
+"""The same training step written by hand in plain torch, for comparison with the library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 def backbone_of(network):
-    """torchvision's ResNet without its classifier, where torchvision is there; else a few convolutions."""
+    """torchvision's ResNet without its classifier, or a few convolutions if torchvision is missing."""
     try:
         import torchvision
     except ImportError:
@@ -28,14 +28,14 @@ def backbone_of(network):
 
 
 class Plain:
-    """LeOCLR's step: channels_last, autocast, SGD and moving average by lists of tensors.
+    """LeOCLR's step with channels_last, autocast, and list operations for SGD and the moving average.
 
     Args:
-        network: a name of torchvision.
-        queue: keys that are held.
+        network: name of a network of torchvision.
+        queue: number of keys in the queue.
         device: "cuda" or "cpu".
-        policy: "float32" or "mixed_bfloat16".
-        compiled: whether `torch.compile` makes the encoders.
+        policy: "float32" (the default) or "mixed_bfloat16".
+        compiled: whether `torch.compile` compiles the encoders; false by default.
     """
 
     def __init__(self, network, queue, device, policy="float32", compiled=False):
@@ -57,7 +57,7 @@ class Plain:
         return torch.autocast(self.device, torch.bfloat16)
 
     def step(self, query, keys):
-        """One step on views (B, C, H, W), of which `keys` is a list; the loss, a tensor."""
+        """Runs one step on views (B, C, H, W), with a list of them as `keys`; returns the loss, a tensor."""
         with torch.no_grad(), self._precision():
             torch._foreach_mul_(self.pairs[1], 0.999)
             torch._foreach_add_(self.pairs[1], self.pairs[0], alpha=0.001)

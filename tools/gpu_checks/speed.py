@@ -19,8 +19,8 @@ def steps(size, left):
     """Images/s and peak memory of a step in each precision, and of plain torch, eager and compiled.
 
     Args:
-        size: of the networks.
-        left: `() -> seconds` that are left for the checks of this backend.
+        size: size of the checks.
+        left: function that returns the seconds that are left for the checks of this backend.
     """
     figures = {}
     for name, (policy, kind) in PRECISIONS.items():
@@ -75,7 +75,7 @@ def _ours(size, policy):
 
 
 def jax_step(model, batch):
-    """One step of the compiled function that `fit` runs, on a batch that lies on the device."""
+    """One step of the compiled function that `fit` runs, on a batch that is on the device."""
     import jax
 
     model.fit(cases.Batches([batch], 1), verbose=0)
@@ -85,7 +85,7 @@ def jax_step(model, batch):
         optimizer_variables=True,
         metrics_variables=True,
     )
-    state = [jax.tree.map(lambda value: value + 0, state)]  # the function takes its arguments for itself
+    state = [jax.tree.map(lambda value: value + 0, state)]  # The function donates its arguments.
 
     def run():
         logs, state[0] = model.train_function(state[0], iter([(batch,)]))
@@ -122,7 +122,7 @@ def _measured(once, size):
 
 
 def launches(size):
-    """What one step asks of the device: kernels, copies and stops on torch; a program on JAX."""
+    """Counts kernels, copies and synchronisations of one step on torch, or the JAX program of the step."""
     if not TORCH:
         return None, "on JAX a step is one program: nothing is launched from Python", {}
     import torch

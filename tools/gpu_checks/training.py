@@ -1,4 +1,4 @@
-"""A training from pictures, views made on the device: does kNN rise?"""
+"""Trains on pictures with views made on the device, and checks that kNN accuracy rises."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def pictures_of(folder, size):
     """Training and test pictures (N, H, W, 3) uint8 with labels (N,), and their name.
 
     Args:
-        folder: of CIFAR-10 as JPEG files, or the archive of it; the bundled pictures where it is not there.
-        size: of the checks.
+        folder: folder with CIFAR-10 as JPEG files, or its archive; if missing, bundled pictures are used.
+        size: size of the checks.
     """
     path = pathlib.Path(folder) if folder else next(filter(pathlib.Path.exists, PLACES), None)
     if folder and not path.exists():
@@ -41,7 +41,7 @@ def pictures_of(folder, size):
 
 
 def _cifar10(path):
-    """The JPEG files of a folder or an archive, `train/CLASS/NNNN.jpg` and `test/CLASS/NNNN.jpg`."""
+    """Reads JPEG files of a folder or an archive, `train/CLASS/NNNN.jpg` and `test/CLASS/NNNN.jpg`."""
     from PIL import Image
 
     found = {"train": [], "test": []}
@@ -67,7 +67,7 @@ def _cifar10(path):
 
 
 class Canvases(keras.utils.PyDataset):
-    """Batches of pictures with the parameters of their views, another order and other views each epoch."""
+    """Batches of pictures with the parameters of their views; order and views change with each epoch."""
 
     def __init__(self, images, views, batch, epoch):
         super().__init__()
@@ -83,7 +83,7 @@ class Canvases(keras.utils.PyDataset):
 
 
 def train(size, left, folder=None):
-    """LeOCLR and MoCo v2 with views on the device, kNN after each epoch, for the time that is left."""
+    """Trains LeOCLR and MoCo v2 with views on the device while time is left, with kNN after each epoch."""
     try:
         from keras_leoclr.views import device  # noqa: F401
     except ImportError:
@@ -111,7 +111,7 @@ def train(size, left, folder=None):
 
 
 def _trained(size, views, train, test, pixels, batch, ends):
-    """kNN accuracy before training and after each epoch that began before `ends`, at least one."""
+    """kNN accuracy before training and after each epoch that began before `ends`, but at least one epoch."""
     keras.utils.set_random_seed(0)
     stem = {"stem": "cifar"} if size is cases.FULL else {"widths": (8, 16)}
     backbone = getattr(kl.backbones, size.network)((pixels, pixels, 3), **stem)
@@ -124,7 +124,7 @@ def _trained(size, views, train, test, pixels, batch, ends):
         data = Canvases(train[0], views, batch, epoch)
         model.fit(data, verbose=0, shuffle=False)
         trained = time.monotonic() - started
-        if epoch:  # the first one compiles
+        if epoch:  # The first epoch includes the time of compilation and is not counted.
             images, seconds = images + len(data) * batch, seconds + trained
         accuracies.append(_knn(model, views, train, test, pixels))
         longest, epoch = time.monotonic() - started, epoch + 1
@@ -133,7 +133,7 @@ def _trained(size, views, train, test, pixels, batch, ends):
 
 
 def _knn(model, views, train, test, pixels):
-    """Accuracy of 2,000 test pictures by 10,000 training pictures."""
+    """kNN accuracy on 2,000 test pictures, with 10,000 training pictures as neighbours."""
     sets = []
     for (images, labels), most in ((train, 10000), (test, 2000)):
         images = _resized(images[:: max(1, len(images) // most)], pixels)

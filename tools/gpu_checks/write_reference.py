@@ -12,7 +12,7 @@ from tools.gpu_checks import cases, correctness
 
 
 def views_of_the_host():
-    """Some pixels of the views that keras-cv's layers make of the pictures of the check."""
+    """Some pixels of the views that keras-cv's layers make of the pictures of the checks."""
     images = cases.pictures(4, 40)
     views = kl.LeOCLRViews(32, mean=(0.5,) * 3, std=(0.25,) * 3)
     made = views(images.astype("float32"), np.array([7, 0]))
