@@ -234,7 +234,7 @@ def _pretrain(
         _fit(model, batches, checkpoint, devices, [*chosen, *guarded(own, checkpoint.stop), shown])
     done = checkpoint.position.epoch if checkpoint.position else 0
     if ending.failed and done < recipe.epochs:
-        raise ending.failed["logs"]  # Logs that cannot be written end the run before it is evaluated.
+        raise ending.failed["logs"]  # This error has ended the training before its last epoch.
     run.status.update(now=True, state="evaluating")
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
 
