@@ -62,7 +62,7 @@ class Run:
 
     @property
     def results(self) -> dict[str, float]:
-        """Scores by subject and name, such as `{"pretrained/linear/top1": 0.8, "random/knn/top1": ...}`.
+        """Scores by subject and name: `{"pretrained/linear/top1": 0.8, "random/knn/top1": ...}`.
 
         Of several measurements with the same name, this is the last one. `lines` has all of them.
         """
