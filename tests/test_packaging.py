@@ -134,7 +134,7 @@ def test_flags_in_the_documents_exist():
     for command in map(command_of, NAMES):
         chosen = command.chosen(["fashion_mnist"])[0] if command.chosen else command
         known |= {flag.name for flag in chosen.flags}
-    for script in (ROOT / "benchmarks").glob("*.py"):
+    for script in [*(ROOT / "benchmarks").glob("*.py"), *(ROOT / "tools").rglob("*.py")]:
         defined = r'(?:add_argument\(\s*"--|DEFINE_\w+\(\s*")([a-z][\w-]*)'
         known |= set(re.findall(defined, script.read_text()))
     for document in documents():
