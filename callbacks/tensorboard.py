@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.data import Source, as_source, image_batches
+from keras_leoclr.data.channels import as_rgb
 from keras_leoclr.evaluation import extract_features
 from keras_leoclr.runs.files import whole_path
 from keras_leoclr.tensorflow_host import tf
@@ -120,7 +121,9 @@ class TensorBoard(keras.callbacks.TensorBoard):
         pixels = np.concatenate(thumbnails) * np.array(preprocessing.std) + np.array(preprocessing.mean)
         self.folder.mkdir(parents=True, exist_ok=True)
         np.savetxt(self.folder / "features.tsv", features, "%.5g", "\t")
-        sheet = sprite(np.clip(255 * pixels, 0, 255).round().astype("uint8"))
+        sheet = sprite(
+            np.stack([as_rgb(one) for one in np.clip(255 * pixels, 0, 255).round().astype("uint8")])
+        )
         (self.folder / "sprite.png").write_bytes(tf.io.encode_png(sheet).numpy())
         lines = ['tensor_name: "features"', 'tensor_path: "features.tsv"']
         if labelled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,25 @@ def batch_of_views(batch: Any) -> None:
         raise ValueError(
             f'"query" must be (B, H, W, C) and "keys" (B, V, H, W, C). Received: query {query}, keys {keys}'
         )
+
+
+def check_value_range(value: Any) -> tuple[float, ...]:
+    """The value as () or as two finite floats, low below high.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    try:
+        numbers = tuple(float(each) for each in value or ())
+    except (TypeError, ValueError):
+        numbers = (math.nan,)
+    good = len(numbers) == 2 and all(map(math.isfinite, numbers)) and numbers[0] < numbers[1]
+    if numbers and not good:
+        raise ValueError(
+            "`value_range` must be empty or two numbers, low below high, the values that become black and "
+            f"white. Received: value_range={value!r}"
+        )
+    return numbers
 
 
 class PixelRange:

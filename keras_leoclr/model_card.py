@@ -114,6 +114,8 @@ def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
     parts = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
     normalization = normalization_of(backbone)
     mean, std = normalization or (None, None)
+    channels = backbone.input_shape[-1]
+    kinds = "RGB" if channels == 3 else channels
     return {
         "format": FORMAT,
         "file": {
@@ -125,7 +127,7 @@ def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
         "network": {"name": backbone.name, "parameters": backbone.count_params()},
         "input": {
             "shape": list(backbone.input_shape[1:]),
-            "layout": "batch, height, width, channels (RGB)",
+            "layout": f"batch, height, width, channels ({kinds})",
             "range": "0 to 255" if normalization else "normalised: (image / 255 - mean) / std",
             "resizing": "the whole image to this size, bilinear",
         },

@@ -227,7 +227,7 @@ def _fields(fields: dict[str, Any], kind: type, call: str) -> dict[str, Any]:
     made = {}
     for name, value in fields.items():
         _known(call, name, hints, f"a field of `Recipe`, nor an argument of `{call}`")
-        if typing.get_origin(hints[name]) is tuple and not isinstance(value, tuple):
+        if typing.get_origin(hints[name]) is tuple and not isinstance(value, tuple) and value != "auto":
             value = tuple(value)
         made[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
     return made

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.channels import with_channels
 from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.loading import read_keras
 from keras_leoclr.backbones.named import named_backbone
@@ -228,11 +229,25 @@ def _checked(backbone: keras.Model, path: str | os.PathLike) -> keras.Model:
     return with_pooled_features(backbone)
 
 
-def check_channels(weights: InitialWeights, channels: int = 3) -> None:
-    """Raises InitialWeightsError if a network takes images of another number of channels."""
+def of_channels(weights: InitialWeights, channels: int = 3) -> InitialWeights:
+    """The weights for images of some number of channels.
+
+    Those of a network of RGB are adapted: for every channel, the kernel of its first layer is the mean of
+    those of red, green and blue, times 3 / `channels`. An image with the same values in all channels then
+    has the features of a grey image in the network of RGB. Its mean and deviation are left out, and so is its
+    queue, whose keys are of other images.
+
+    Raises:
+        InitialWeightsError: if the network takes images of neither 3 nor so many channels.
+    """
     found = weights.backbone.input_shape[-1]
+    if found == 3 and channels != 3:
+        about = weights.about | {"adapted": f"from 3 to {channels} channels"}
+        backbone = with_channels(weights.backbone, channels)
+        return dataclasses.replace(weights, backbone=backbone, normalization=None, queue=None, about=about)
     if found != channels:
         raise InitialWeightsError(
             f"`initial_weights` must be those of a network of images with {channels} channels. "
             f"Received: initial_weights={weights.about['path']!r}, of a network with {found}"
         )
+    return weights

@@ -17,14 +17,17 @@ from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 RANDOM = "random"
 
 
-def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18") -> keras.Model:
-    """Loads or makes a backbone that takes raw images.
+def starting_backbone(
+    source: str | os.PathLike, architecture: str = "resnet18", any_channels: bool = False
+) -> keras.Model:
+    """A backbone that takes raw images.
 
     Args:
-        source: path of a `.keras` file of a backbone, of the folder of a run, or of torch weights (see
-            `load`); or "random" for new weights, drawn with Keras' global seed.
-        architecture: network for "random": the name of a ResNet of this package ("resnet18" by default), or
-            the path of a file or run that has this network.
+        source: a `.keras` file of a backbone, the folder of a run, a file of torch weights (each as `load`
+            takes it), or "random" for new weights, drawn from Keras' global seed.
+        architecture: with "random", the network that gets them: the name of a ResNet of this package or, to
+            compare with it, a file or the folder of a run.
+        any_channels: whether its images may have other numbers of channels than 3.
 
     Returns:
         A functional model of images (B, H, W, 3), values in [0, 255]. If the backbone does not normalise
@@ -36,7 +39,7 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
             see `load`.
     """
     if source != RANDOM:
-        return _load(source)
+        return _load(source, any_channels)
     if architecture in CNNS:
         return taking_raw_images(CNNS[architecture]())
     if not os.path.exists(architecture):
@@ -47,7 +50,7 @@ def starting_backbone(source: str | os.PathLike, architecture: str = "resnet18")
     return copy_of(_load(architecture), weights=False)
 
 
-def _load(path: str | os.PathLike) -> keras.Model:
+def _load(path: str | os.PathLike, any_channels: bool = False) -> keras.Model:
     path = pathlib.Path(path).expanduser()
     if path.is_dir():
         path = RunFolder(path).backbone_file
@@ -56,20 +59,23 @@ def _load(path: str | os.PathLike) -> keras.Model:
             "`backbone` must be a .keras file, the folder of a finished run, a file of torch weights or "
             f'"{RANDOM}". Received: {path}, which does not exist'
         )
-    return taking_raw_images(load(path, verbose=False), path.parent)
+    return taking_raw_images(load(path, verbose=False), path.parent, any_channels)
 
 
-def taking_raw_images(backbone: keras.Model, folder: pathlib.Path | None = None) -> keras.Model:
-    """Returns the backbone itself if it normalises images, else the backbone with a layer that does.
+def taking_raw_images(
+    backbone: keras.Model, folder: pathlib.Path | None = None, any_channels: bool = False
+) -> keras.Model:
+    """The backbone itself if it normalises images, else with a layer that does.
 
     Args:
-        backbone: model from images (B, H, W, 3) to features or feature maps.
-        folder: folder with the `recipe.json` that holds mean and deviation; those of ImageNet by default.
+        backbone: (B, H, W, 3) -> features or feature maps.
+        folder: whose `recipe.json`, if there is one, tells mean and deviation; ImageNet's otherwise.
+        any_channels: whether its images may have other numbers of channels than 3.
 
     Raises:
-        ValueError: if the backbone does not take images with 3 channels.
+        ValueError: if it does not take images of 3 channels, unless others are allowed.
     """
-    if backbone.input_shape[-1] != 3:
+    if backbone.input_shape[-1] != 3 and not any_channels:
         raise ValueError(
             f"`backbone` must take images of 3 channels. Received: input_shape={backbone.input_shape}"
         )

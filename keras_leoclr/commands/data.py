@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 
 from keras_leoclr.commands.command import JSON, ONE, Command
-from keras_leoclr.commands.flags import Flag, Given
+from keras_leoclr.commands.flags import Flag, Given, UsageError
 
-TEXT = """leoclr data NAME_OR_PATH [--FLAG VALUE ...]
+TEXT = """leoclr data NAME_OR_PATH [--statistics] [--FLAG VALUE ...]
 
 How many pictures there are, their sizes, formats and classes, and which cannot be read: with one
 of those the exit status is 1. Copies of files are counted; --duplicates also finds pictures that look nearly
 the same. Several places, which may be folders, patterns, lists, .zip and .tar files, are one name with commas
-between them."""
+between them. With --statistics, mean and deviation of each channel are measured instead, as --mean and
+--std take them."""
 
 
 def _run(given: Given) -> int:
     from keras_leoclr.data.failures import shown
     from keras_leoclr.data.summary import describe, summarize
 
+    if given["statistics"]:
+        return _statistics(given)
+    if typed := {"channels", "value_range"} & given.typed:
+        raise UsageError(f"`--{min(typed)}` is of --statistics")
     asked = given.rest[0], given["split"], given["data_dir"], given["verify"], given["duplicates"]
     if given["json"]:
         found = describe(*asked)
@@ -33,6 +38,23 @@ def _run(given: Given) -> int:
     return 1 if failures.count else 0
 
 
+def _statistics(given: Given) -> int:
+    from keras_leoclr.data import load, statistics
+
+    reading = given.some("channels", "value_range", "data_dir")
+    found = statistics(load(given.rest[0], given["split"], **reading))
+    if given["json"]:
+        print(json.dumps(found, indent=2))
+        return 0
+    typed = {name: ",".join(f"{number:g}" for number in found[name]) for name in ("mean", "std")}
+    print(f"--mean {typed['mean']} --std {typed['std']}")
+    for name, what in (("low", "smallest"), ("high", "largest")):
+        values = ", ".join(f"{number:g}" for number in found[name])
+        print(f"{what} value of each channel, in [0, 255] as it is read: {values}")
+    print(f"{found['pictures']:,} pictures were looked at.")
+    return 0
+
+
 COMMAND = Command(
     name="data",
     arguments="NAME_OR_PATH",
@@ -44,6 +66,14 @@ COMMAND = Command(
         Flag("data_dir", str, None, "folder in which TensorFlow Datasets keeps its files"),
         Flag("verify", bool, False, "decode every picture, which finds damage behind a whole header"),
         Flag("duplicates", bool, False, "find pictures that look nearly the same (needs imagehash)"),
+        Flag("statistics", bool, False, "measure mean and deviation of each channel"),
+        Flag("channels", int, 3, "with --statistics, of the pictures", low=1),
+        Flag(
+            "value_range",
+            tuple[float, ...],
+            (),
+            "with --statistics, values that become black and white, low and high",
+        ),
         JSON,
     ),
     takes="one name or path",

@@ -82,16 +82,18 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
     if recipe.get("dataset") == IN_PYTHON:  # The images of such a run cannot be loaded; others are used.
-        recipe = {name: recipe[name] for name in ("mean", "std")}
+        recipe = {name: recipe[name] for name in ("mean", "std", "channels") if name in recipe}
+    channels = backbone.input_shape[-1]
     size = backbone.input_shape[1]
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"
     data_dir = given["data_dir"] or recipe.get("data_dir")
     if backbones.normalization_of(backbone) is None:
         mean, std = recipe.get("mean", IMAGENET_MEAN), recipe.get("std", IMAGENET_STD)
     else:
-        mean, std = (0.0,) * 3, (1 / 255,) * 3
+        mean, std = (0.0,) * channels, (1 / 255,) * channels
     # Pictures that cannot be read are treated as in the run.
-    reading = {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}
+    reading = {name: recipe[name] for name in ("on_error", "max_failures", "value_range") if name in recipe}
+    reading["channels"] = channels
     source = data.load(dataset, _split(dataset, recipe, given, data_dir, reading), data_dir, **reading)
     preprocessing = Preprocessing(size, mean, std)
     images = [

@@ -40,6 +40,7 @@ class Flag:
         choices: allowed values; () allows any.
         low: smallest allowed number.
         high: largest allowed number.
+        auto: whether a list of numbers may be the word "auto".
         needed: for a required flag, what it must name, such as "a folder".
     """
 
@@ -52,6 +53,7 @@ class Flag:
     low: float | None = None
     high: float | None = None
     needed: str = ""
+    auto: bool = False
 
     @property
     def each(self) -> type | None:
@@ -117,6 +119,7 @@ def flags_of(settings: Any) -> tuple[Flag, ...]:
             getattr(settings, field.name),
             field.metadata["help"],
             field.metadata["group"],
+            auto=field.metadata.get("auto", False),
         )
         for field in dataclasses.fields(settings)
     )
@@ -190,6 +193,8 @@ def _define(values: flags.FlagValues, flag: Flag) -> None:
 def _value(value: Any, flag: Flag) -> Any:
     if flag.each is None or value is None:
         return value
+    if flag.auto and value == ["auto"]:
+        return "auto"
     try:
         values = tuple(flag.each(each) for each in value)
     except ValueError as error:

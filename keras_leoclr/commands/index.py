@@ -20,7 +20,7 @@ def _run(given: Given) -> int:
 
     folder = given.rest[0]
     path = given["output"] or search.default_path(folder)
-    encoder = search.Encoder.load(given["backbone"], given["image_size"])
+    encoder = search.Encoder.load(given["backbone"], given["image_size"], given["value_range"])
     options = given.some("kind", "overwrite", "on_error", "max_failures", "batch_size")
     verbose = given["verbose"] and not given["json"]
     update = search.update_index(folder, encoder, path, verbose=verbose, **options)
@@ -63,6 +63,12 @@ COMMAND = Command(
             0,
             "height and width that images are resized to, in pixels; 0: as the backbone takes them",
             low=0,
+        ),
+        Flag(
+            "value_range",
+            tuple[float, ...],
+            None,
+            "the two values that become black and white, low and high; by default those of the run",
         ),
         Flag("overwrite", bool, False, "replace an index that is there"),
         Flag(

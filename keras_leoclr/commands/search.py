@@ -21,13 +21,17 @@ def _run(given: Given) -> int:
     from keras_leoclr.data.failures import shown
 
     index = search.PictureIndex.read(given["index"])
-    encoder = search.Encoder.load(given["backbone"] or index.backbone["path"], index.backbone["image_size"])
+    encoder = search.Encoder.load(
+        given["backbone"] or index.backbone["path"],
+        index.backbone["image_size"],
+        index.backbone.get("value_range", ()),
+    )
     found = list(search.search(index, encoder, given.rest, given["k"], given["on_error"]))
     if given["page"]:
         from keras_leoclr.report.search_page import write_page
 
         about = f"{len(index.files):,} pictures, features of {index.backbone['path']}, cosine similarity"
-        write_page(given["page"], found, index.folder, about)
+        write_page(given["page"], found, index.folder, about, encoder.pixels)
     if given["json"]:
         print(json.dumps({"results": search.as_json(found), "page": given["page"] or None}))
         return 0

@@ -33,6 +33,7 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
     from keras_leoclr.data.parts import some_of
     from keras_leoclr.report.views_page import write_views_page
     from keras_leoclr.training.build import make_views
+    from keras_leoclr.training.measuring import measured
     from keras_leoclr.training.placing import place_of_views
     from keras_leoclr.training.sources import open_split
     from keras_leoclr.views import sheet as view_sheet
@@ -40,8 +41,9 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
 
     place, _ = place_of_views(recipe)
     recipe = dataclasses.replace(recipe, compile_views=False, views_on=place)
-    views = make_views(recipe)
     canvas = (recipe.canvas or None) if place == "device" else None
+    recipe, _ = measured(recipe)
+    views = make_views(recipe)
     source = some_of(open_split(recipe, recipe.train_split), images)
     drawn = draw_views(views, source, images, recipe.seed, place, canvas)
     if output.suffix == ".png":

@@ -14,6 +14,7 @@ _PLACES = {
     "fashion_scenes": "readers.bundled_scenes",
     "image_batches": "pipeline",
     "load": "loading",
+    "statistics": "channels",
     "view_dataset": "pipeline",
 }
 __all__ = list(_PLACES)

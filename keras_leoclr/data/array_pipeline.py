@@ -39,7 +39,7 @@ def array_batches(
 
     Args:
         images: (N, H, W, C) array, or N arrays (H, W, C) of different sizes; uint8 or float in [0, 255], C is
-            1 or 3.
+            the number of channels of the views, or 1 for views of RGB.
         views: layer such as `LeOCLRViews`, the same as that of the model.
         batch_size: B, pictures per batch, at most N. A last, smaller batch is dropped.
         seed: seed of the order and the views, any whole number; 0 by default.
@@ -75,7 +75,7 @@ def array_batches(
     whole_number("max_pixels", max_pixels, 1)
     canvases.check_place("device", views, canvas)
     size = canvases.shard_size(shard, batch_size)
-    images = _checked(images, max_pixels)
+    images = _checked(images, max_pixels, len(views.settings.keys.mean))
     if len(images) < batch_size:
         raise ValueError(
             "`batch_size` must not be larger than the number of images. "
@@ -231,7 +231,7 @@ def _in_tf_data(batches):
     return dataset
 
 
-def _checked(images, max_pixels):
+def _checked(images, max_pixels, channels):
     """Returns the images unchanged, (N, H, W, C) or a list of (H, W, C), after checking their pixels."""
     whole = isinstance(images, np.ndarray)
     if whole and images.ndim == 4:
@@ -246,9 +246,11 @@ def _checked(images, max_pixels):
             f"Received: {received}"
         )
     for number, shape in enumerate(shapes):
-        if len(shape) != 3 or shape[-1] not in (1, 3) or shape[-1] != shapes[0][-1]:
+        allowed = (1, 3) if channels == 3 else (channels,)
+        if len(shape) != 3 or shape[-1] not in allowed or shape[-1] != shapes[0][-1]:
+            which = "1 or 3 channels" if channels == 3 else f"{channels} channels"
             raise ValueError(
-                "`images` must have 1 or 3 channels, last, all of them as many. "
+                f"`images` must have {which}, last, all of them as many. "
                 f"Received: picture {number} of shape {shape}"
             )
         canvases.check_pixels("images", shape, max_pixels, None if whole else number)

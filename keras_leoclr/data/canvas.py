@@ -38,10 +38,13 @@ class Canvas(NamedTuple):
         )
 
     def reduced(self, picture: np.ndarray) -> np.ndarray:
-        """Reduces a picture (H, W, C) uint8, C is 1 or 3, if it does not fit on the canvas."""
+        """Reduces a picture (H, W, C) uint8 if it does not fit on the canvas."""
         height, width = self.fitting(*picture.shape[:2])
         if (height, width) == picture.shape[:2]:
             return picture
+        if picture.shape[-1] not in (1, 3):  # each channel is reduced by itself, as those of RGB are
+            planes = [self.reduced(picture[..., place, None]) for place in range(picture.shape[-1])]
+            return np.concatenate(planes, axis=-1)
         grey = picture.shape[-1] == 1
         image = Image.fromarray(np.ascontiguousarray(picture[..., 0] if grey else picture))
         smaller = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))  # with antialiasing

@@ -9,7 +9,9 @@ import zipfile
 from collections.abc import Sequence
 from typing import Any
 
+from keras_leoclr.checks import check_value_range, whole_number
 from keras_leoclr.data import decode, streams
+from keras_leoclr.data.channels import ChannelPixels
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers import arrays, bundled_scenes, folder, idx, mixture, tfds, tfrecord, voc_labels
 from keras_leoclr.data.readers.files import PACKED, SUFFIXES
@@ -29,6 +31,8 @@ def load(
     least_pixels: int | None = None,
     parallel: int = 2,
     progress: bool = True,
+    channels: int = 3,
+    value_range: Sequence[float] = (),
 ) -> Source:
     """Loads images, with labels if there are any.
 
@@ -87,6 +91,11 @@ def load(
         parallel: number of pictures that are decoded at the same time; 2 by default.
         progress: whether to show a progress bar if reading the headers of a folder takes over a second; true
             by default.
+        channels: C of the images. Other numbers than 3, or a `value_range`, are for arrays, .npz files and
+            folders of .npy, TIFF and PNG files, whose values then are kept as they are: 16 bits of grey as
+            they are stored, not their upper 8. Arrays of one channel are also taken as 3, and stay grey.
+        value_range: the two values that become 0 and 255. Empty for the range of the type: 0 to 255 for 8
+            bits, 0 to 65535 for 16; values of other types need it. A value outside is an error.
 
     Returns:
         A `Source` of `{"image": (H, W, C) uint8 or float, "label": () int64}`, one element per image, pixels
@@ -100,6 +109,9 @@ def load(
             are not pixels in [0, 255].
     """
     decode.check_options(on_error, max_pixels, background, least_pixels, parallel)
+    own = None
+    if whole_number("channels", channels, 1) != 3 or check_value_range(value_range):
+        own = ChannelPixels(channels, value_range, max_pixels)
     failures = Failures(max_failures=max_failures)
     pixels = {"background": tuple(background), "max_pixels": max_pixels}
     decoded = functools.partial(streams.decode_dataset, on_error=on_error, failures=failures, **pixels)
@@ -107,12 +119,14 @@ def load(
     if isinstance(name_or_path, tuple) and len(name_or_path) == 2 and hasattr(name_or_path[0], "shape"):
         name_or_path = dict(zip(("image", "label"), name_or_path, strict=True))
     if isinstance(name_or_path, dict):
-        images = arrays.array_images(name_or_path, split, "a dictionary of arrays")
+        images = arrays.array_images(name_or_path, split, "a dictionary of arrays", pixels=own)
         return Source(images, **options)
     reading = {"progress": progress, "skip": on_error == "skip", **pixels}
     paths = (str, bytes, os.PathLike)
     if isinstance(name_or_path, (list, tuple)) and name_or_path:
         if all(isinstance(place, paths) for place in name_or_path):
+            if own is not None:
+                raise _not_rgb(name_or_path, own)
             places = [os.path.expanduser(os.fsdecode(place)) for place in name_or_path]
             return Source(mixture.mixed_images(places, split, failures, **reading), **options)
     if not isinstance(name_or_path, paths):
@@ -124,26 +138,42 @@ def load(
             f"Received: {type(name_or_path).__name__}"
         )
     name = os.path.expanduser(os.fsdecode(name_or_path))
+    if own is not None and _reads_rgb(name):
+        raise _not_rgb(name, own)
     if name.startswith("tfds:"):
         return _of_tfds(name.removeprefix("tfds:"), split, data_dir, decoded, options)
     if name in arrays.BUNDLED:
-        return Source(arrays.bundled_images(name, split), **options)
+        return Source(arrays.bundled_images(name, split, own), **options)
     if bundled_scenes.is_scenes(name):
         return Source(bundled_scenes.named_scenes(name, split), **options)
     if places := mixture.places_in(name):
         return Source(mixture.mixed_images(places, split, failures, **reading), **options)
     if os.path.isdir(name) and idx.has_idx(name):
         found = idx.idx_arrays(name, split_name(split))
-        return Source(arrays.array_images(found, split, name), **options)
+        return Source(arrays.array_images(found, split, name, pixels=own), **options)
     if os.path.isdir(name) and voc_labels.is_voc(name):
         return Source(voc_labels.voc_images(name, split, failures, **reading), **options)
     if os.path.isdir(name):
-        return Source(folder.folder_images(name, split, failures, **reading), **options)
+        return Source(folder.folder_images(name, split, failures, pixels=own, **reading), **options)
     if os.path.isfile(name):
         _check_file(name)
     if name.endswith(".npz"):
-        return Source(arrays.npz_images(name, split), **options)
+        return Source(arrays.npz_images(name, split, pixels=own), **options)
     return _of_tfrecords(name, split, progress, decoded, options)
+
+
+def _not_rgb(place: Any, pixels: ChannelPixels) -> ValueError:
+    return ValueError(
+        "`channels` other than 3 and `value_range` are for arrays, .npz files and single folders of .npy, "
+        f"TIFF and PNG files. Received: {place!r}, channels={pixels.channels}, value_range={pixels.value_range}"
+    )
+
+
+def _reads_rgb(name: str) -> bool:
+    """Whether a source has RGB of 8 bits and nothing else."""
+    if os.path.isdir(name):
+        return voc_labels.is_voc(name) and not idx.has_idx(name)
+    return name not in arrays.BUNDLED and not name.endswith(".npz")
 
 
 def _check_file(name: str) -> None:

@@ -103,9 +103,11 @@ def view_dataset(
     if hasattr(views, "views_of_batch"):  # A function of the user may take images with any values.
         source = check_source(source)
     if views_on == "device":
-        if source.image_shape[-1] not in (1, 3):
+        needed = len(views.settings.keys.mean)
+        if source.image_shape[-1] not in (needed, 1 if needed == 3 else needed):
+            which = "1 or 3 channels" if needed == 3 else f"{needed} channels"
             raise ValueError(
-                '`source` must have images of 1 or 3 channels, last, for `views_on="device"`. '
+                f'`source` must have images of {which}, last, for `views_on="device"`. '
                 f"Received: images of shape {source.image_shape}"
             )
         sizes = getattr(source.images, "sizes", None)

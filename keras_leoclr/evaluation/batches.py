@@ -170,9 +170,10 @@ def clean_view(
         preprocessing.image_size,
         crop_scale=crop_scale,
         flip_probability=flip_probability,
-        mean=preprocessing.mean if normalised else (0.0,) * 3,
-        std=preprocessing.std if normalised else (1 / 255,) * 3,
+        mean=preprocessing.mean if normalised else (0.0,) * preprocessing.channels,
+        std=preprocessing.std if normalised else (1 / 255,) * preprocessing.channels,
         jit_compile=False,
         **CLEAN,
+        **({} if preprocessing.channels == 3 else {"color_jitter": (0.0, 0.0, 0.0, 0.0)}),
     )
     return lambda images, seed: view(images, seed)[:, 0]

@@ -14,6 +14,7 @@ from typing import Any
 
 from keras_leoclr.tensorflow_host import tf
 
+RGB_ONLY = ("brightness", "jpeg")  # they need hue and saturation, or a file of RGB
 SMALL = 64  # largest side in pixels at which the strengths of CIFAR-C are used
 
 # The strengths of the severities 1 to 5.
@@ -35,9 +36,15 @@ CIFAR = {
 }
 
 
-def strengths(image_size: int) -> dict[str, tuple[float, ...]]:
-    """The strengths of the severities 1 to 5 of each corruption; `image_size` is the side in pixels."""
-    return CIFAR if image_size <= SMALL else IMAGENET
+def strengths(image_size: int, channels: int = 3) -> dict[str, tuple[float, ...]]:
+    """The strengths of the severities 1 to 5 of each corruption.
+
+    Args:
+        image_size: side of the images in pixels.
+        channels: of the images; those that are not RGB have only the corruptions that need no colours.
+    """
+    known = CIFAR if image_size <= SMALL else IMAGENET
+    return {name: each for name, each in known.items() if channels == 3 or name not in RGB_ONLY}
 
 
 def corrupt(pixels: Any, corruption: str, strength: float, seed: Any) -> tf.Tensor:
@@ -60,7 +67,7 @@ def _gaussian_blur(images, strength, seed):
     radius = max(1, round(4 * strength))
     offsets = tf.range(-radius, radius + 1, dtype=tf.float32)
     kernel = tf.exp(-0.5 * (offsets / strength) ** 2)
-    kernel = tf.tile((kernel / tf.reduce_sum(kernel))[:, None, None, None], [1, 1, 3, 1])
+    kernel = tf.tile((kernel / tf.reduce_sum(kernel))[:, None, None, None], [1, 1, images.shape[-1], 1])
     shape = tf.shape(images)
     for axis, taps in ((1, kernel), (2, tf.transpose(kernel, [1, 0, 2, 3]))):
         places = tf.clip_by_value(tf.range(-radius, shape[axis] + radius), 0, shape[axis] - 1)

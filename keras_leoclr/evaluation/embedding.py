@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from keras_leoclr.checks import whole_number
+from keras_leoclr.data.channels import as_rgb
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
@@ -183,7 +184,7 @@ class Embedding:
         tiles = []
         for images, _ in labelled_batches(_labelled(source.subset(rows)), view, self.batch_size):
             for image in np.clip(np.asarray(images), 0, 255).round().astype("uint8"):
-                small = Image.fromarray(image).resize((side, side), Image.Resampling.LANCZOS)
+                small = Image.fromarray(as_rgb(image)).resize((side, side), Image.Resampling.LANCZOS)
                 tiles.append(np.asarray(small))
         return np.stack(tiles)
 

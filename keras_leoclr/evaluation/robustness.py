@@ -67,7 +67,7 @@ class Robustness(FittedToFeatures):
 
     def __post_init__(self):
         super().__post_init__()
-        known = {**SHARES, **corruptions.strengths(self.views.image_size)}
+        known = {**SHARES, **corruptions.strengths(self.views.image_size, len(self.views.mean))}
         asked = self.changes or known
         unknown = sorted(set(asked) - set(known))
         if unknown:

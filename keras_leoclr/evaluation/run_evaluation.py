@@ -118,14 +118,15 @@ class RunEvaluation:
             if most and drawn:
                 about["test_part"] = DRAWN
             splits = [about["train_split"], about["test_split"]]
-            if self._lacks_test_split(recipe, about, data_dir):
+            if self._lacks_test_split(recipe, about, data_dir, preprocessing.channels):
                 splits.pop()
                 about["test_split"] = about["train_split"]  # Without a test set, these images are judged.
+            reading = _reading(recipe, preprocessing.channels)
             for number, split in enumerate(splits):
                 if self.images is None:
-                    source = data.load(about["dataset"], split, data_dir, **_reading(recipe))
+                    source = data.load(about["dataset"], split, data_dir, **reading)
                 else:
-                    source = self.images.load(split, **_reading(recipe))
+                    source = self.images.load(split, **reading)
                 sources[number] = source
                 if most and drawn:
                     sources[number] = part_of(source, most)
@@ -163,12 +164,13 @@ class RunEvaluation:
         splits = {"train_split": self.train_split or labelled}
         return {"dataset": dataset, **splits, "test_split": self._setting("test_split", recipe, "test")}
 
-    def _lacks_test_split(self, recipe, about, data_dir) -> bool:
+    def _lacks_test_split(self, recipe, about, data_dir, channels) -> bool:
         """Whether the data lack the test split that the recipe of a run names, and the run was not judged."""
         if self.test_split or self.dataset or self.images or recipe.get("evaluate", True):
             return False
         try:
-            data.load(about["dataset"], about["test_split"], data_dir, progress=False, **_reading(recipe))
+            reading = _reading(recipe, channels)
+            data.load(about["dataset"], about["test_split"], data_dir, progress=False, **reading)
         except SplitError:
             return True
         return False
@@ -180,7 +182,13 @@ class RunEvaluation:
         if subject.normalization is not None:
             return Preprocessing(size, *subject.normalization)
         mean = self._setting("mean", recipe, IMAGENET_MEAN)
-        return Preprocessing(size, mean, self._setting("std", recipe, IMAGENET_STD))
+        preprocessing = Preprocessing(size, mean, self._setting("std", recipe, IMAGENET_STD))
+        if preprocessing.channels != subject.backbone.input_shape[-1]:
+            raise SettingError(
+                "`mean` must have one number for each channel of the backbone's images, "
+                f"{subject.backbone.input_shape[-1]}. Received: mean={preprocessing.mean}"
+            )
+        return preprocessing
 
     def _subject(self, folder, recipe) -> Subject:
         own = folder.backbone_file
@@ -222,6 +230,7 @@ class RunEvaluation:
         return build(image_size=size) if name.startswith("vit") else build((size, size, 3))
 
 
-def _reading(recipe: dict[str, Any]) -> dict[str, Any]:
-    """How the run treated pictures that cannot be read, as arguments of `load`."""
-    return {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}
+def _reading(recipe: dict[str, Any], channels: int) -> dict[str, Any]:
+    """How the run treated pictures that cannot be read, and their channels, as arguments of `load`."""
+    known = ("on_error", "max_failures", "value_range")
+    return {name: recipe[name] for name in known if name in recipe} | {"channels": channels}

@@ -58,6 +58,15 @@ def _retrieval(suite: Suite) -> Made:
     return evaluation.Retrieval(suite.frozen, part, suite.preprocessing, **how).run(), protocol
 
 
+def _check_rgb(suite: Suite, what: str) -> None:
+    """Raises ValueError where images are not RGB, which those of other data sets are."""
+    if suite.preprocessing.channels != 3:
+        raise ValueError(
+            f"`{what}` is for backbones of RGB images alone: its images are RGB of 8 bits. "
+            f"Received: a backbone of images with {suite.preprocessing.channels} channels"
+        )
+
+
 def _robustness(suite: Suite) -> Made:
     options = suite.options
     part, known, protocol = suite.test_part(options.curve_images)
@@ -106,6 +115,7 @@ def _as_published(scores, fraction, published) -> Iterator[Any]:
 
 
 def _transfer(suite: Suite) -> Made:
+    _check_rgb(suite, "transfer")
     known = evaluation.TARGETS
     names = suite.options.targets or list(known)
     targets = [known.get(name) or evaluation.Target(name) for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -11,9 +12,12 @@ import numpy as np
 
 from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.starting import RANDOM, starting_backbone, taking_raw_images
+from keras_leoclr.checks import check_value_range
+from keras_leoclr.data.channels import ChannelPixels
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.evaluation.features import checksum, extract_features
 from keras_leoclr.evaluation.neighbour_search import unit_rows
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.preprocessing import Preprocessing
 
@@ -26,26 +30,47 @@ class Encoder:
     """A backbone and its description in an index.
 
     Attributes:
-        backbone: model from raw images (B, S, S, 3), values in [0, 255], to (B, features).
-        about: `{"path", "checksum", "image_size"}` of the backbone, by which an index recognises it.
+        backbone: (B, S, S, C) raw images -> (B, features).
+        about: `{"path", "checksum", "image_size"}` of the backbone, which an index holds, and
+            `"value_range"` where it is not that of the pictures' type.
     """
 
     backbone: keras.Model
     about: dict[str, Any]
 
     @classmethod
-    def load(cls, path: str | os.PathLike, image_size: int = 0) -> Encoder:
-        """Loads a backbone from a file, the folder of a run or torch weights, see `starting_backbone`.
+    def load(
+        cls, path: str | os.PathLike, image_size: int = 0, value_range: Sequence[float] | None = None
+    ) -> Encoder:
+        """From a file, a run's folder or torch weights, see `starting_backbone`.
 
         Args:
             path: path of the backbone.
-            image_size: side of the square images in pixels; 0, the default, for that of the backbone.
+            image_size: side of the images, pixels; 0 for the backbone's own.
+            value_range: of the pictures' values, see `data.load`; None for that of the run that it lies in.
         """
-        backbone, size = raw_backbone(path, image_size)
+        backbone, size = raw_backbone(path, image_size, any_channels=True)
+        if value_range is None:
+            run = RunFolder(path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path)))
+            value_range = run.recipe().get("value_range", ())
         number = checksum(backbone)
         if (size, size) != tuple(backbone.input_shape[1:3]):
-            backbone = resized(backbone, (size, size, 3))
-        return cls(backbone, {"path": os.path.abspath(path), "checksum": number, "image_size": int(size)})
+            backbone = resized(backbone, (size, size, backbone.input_shape[-1]))
+        about = {"path": os.path.abspath(path), "checksum": number, "image_size": int(size)}
+        if len(value_range):
+            about["value_range"] = list(check_value_range(value_range))
+        return cls(backbone, about)
+
+    @property
+    def channels(self) -> int:
+        """C of the pictures."""
+        return self.backbone.input_shape[-1]
+
+    @property
+    def pixels(self) -> ChannelPixels | None:
+        """How the pictures are read; None for RGB of 8 bits."""
+        value_range = self.about.get("value_range") or ()
+        return ChannelPixels(self.channels, value_range) if self.channels != 3 or value_range else None
 
     def features(self, images: FolderImages, batch_size: int = 64, verbose: bool = False) -> np.ndarray:
         """Computes features (N, F) float32 of pictures, rows of length 1.
@@ -56,7 +81,9 @@ class Encoder:
             verbose: whether to show a progress bar; False by default.
         """
         size = self.about["image_size"]
-        raw = Preprocessing(size, mean=(0.0,) * 3, std=(1 / 255,) * 3)  # values stay in [0, 255]
+        raw = Preprocessing(
+            size, mean=(0.0,) * self.channels, std=(1 / 255,) * self.channels
+        )  # values stay in [0, 255]
         pictures = images.fetch(
             tf.data.Dataset.range(images.count), (SHARPNESS * size) ** 2, os.cpu_count() or 1
         )
@@ -67,22 +94,25 @@ class Encoder:
         return unit_rows(extract_features(self.backbone, batches.prefetch(2), verbose)[0])
 
 
-def raw_backbone(backbone: str | os.PathLike | keras.Model, image_size: int = 0) -> tuple[keras.Model, int]:
-    """Returns a backbone that takes raw images, and the side of its images in pixels.
+def raw_backbone(
+    backbone: str | os.PathLike | keras.Model, image_size: int = 0, any_channels: bool = False
+) -> tuple[keras.Model, int]:
+    """A backbone that takes raw images, as `starting_backbone` makes it, and the side of its images.
 
     Args:
-        backbone: a path, as `starting_backbone` takes it; or a Keras model, also a `LeOCLR`.
-        image_size: side of the square images in pixels; 0, the default, for that of the backbone.
+        backbone: a path; or a Keras model, also a `LeOCLR`, whose backbone is taken.
+        image_size: side of the images, pixels; 0 for the backbone's own.
+        any_channels: whether its images may have other numbers of channels than 3.
 
     Raises:
         ValueError: if the backbone is "random", or takes images of any size while `image_size` is 0.
     """
     if isinstance(backbone, keras.Model):
-        found = taking_raw_images(getattr(backbone, "backbone", backbone))
+        found = taking_raw_images(getattr(backbone, "backbone", backbone), None, any_channels)
     elif backbone == RANDOM:
         raise ValueError("`backbone` must be a file or the folder of a run. Received: backbone='random'")
     else:
-        found = starting_backbone(backbone)
+        found = starting_backbone(backbone, any_channels=any_channels)
     size = image_size or found.input_shape[1]
     if not size:
         raise ValueError("`image_size` must be given for a backbone of any size. Received: none")

@@ -109,6 +109,12 @@ class PictureIndex:
                     f"({name} {str(self.backbone[name])[:12]}). "
                     f"Received: {encoder.about['path']} ({name} {str(encoder.about[name])[:12]})"
                 )
+        ranges = [about.get("value_range") for about in (self.backbone, encoder.about)]
+        if ranges[0] != ranges[1]:
+            raise IndexFileError(
+                f"`value_range` must be that which the index was made with, {ranges[0]}. "
+                f"Received: value_range={ranges[1]}"
+            )
 
 
 def vectors_of(kind: str, features: np.ndarray) -> Any:

@@ -61,7 +61,7 @@ def search(
     paths = index.paths()
     for query in map(os.fspath, queries):
         try:
-            images = _one_picture(query)
+            images = _one_picture(query, encoder)
         except ImageError as error:
             if on_error == "raise":
                 raise ValueError(decode.advice(query, str(error))) from error
@@ -78,16 +78,18 @@ def search(
         )
 
 
-def _one_picture(path: str) -> FolderImages:
-    """Makes a source of one picture, which is decoded in the same way as the pictures of an index."""
+def _one_picture(path: str, encoder: Encoder) -> FolderImages:
+    """A source of one picture, decoded on the same way as those of an index."""
     folder, name = os.path.split(os.path.abspath(os.fsencode(path)))
     try:
         with open(os.path.join(folder, name), "rb") as file:
-            header = decode.read_header(file)
+            header = decode.read_header(file) if encoder.pixels is None else encoder.pixels.header(file)
     except OSError as error:
         raise ImageError(f"cannot be opened: {error.strerror}") from error
-    images = FolderImages(folder, Index({name: header}, {}, collections.Counter(), []), Failures(1))
-    images.read(0)  # raises the error of a damaged picture here, with the reason
+    images = FolderImages(
+        folder, Index({name: header}, {}, collections.Counter(), []), Failures(1), pixels=encoder.pixels
+    )
+    images.read(0)  # a damaged one fails here, with its reason
     return images
 
 

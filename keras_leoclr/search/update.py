@@ -8,10 +8,10 @@ import warnings
 
 import numpy as np
 
-from keras_leoclr.data import decode
+from keras_leoclr.data import channels, decode
 from keras_leoclr.data.failures import Failures, shown
-from keras_leoclr.data.readers.files import Index, read_index, scan_folder
-from keras_leoclr.data.readers.folder import indexed_images, warn_of_runs
+from keras_leoclr.data.readers.files import SUFFIXES, Index, scan_folder
+from keras_leoclr.data.readers.folder import index_of, indexed_images, warn_of_runs
 from keras_leoclr.search.encoder import Encoder
 from keras_leoclr.search.index_file import KINDS, IndexFileError, PictureIndex, faiss_package, vectors_of
 from keras_leoclr.tensorflow_host import tf
@@ -80,7 +80,7 @@ def update_index(
                 f"the index of {shown(old.folder)}; --overwrite replaces it"
             )
     before = old.files if old else {}
-    states = scan_folder(root).files
+    states = scan_folder(root, SUFFIXES if encoder.pixels is None else channels.SUFFIXES).files
     same = [row for row, (name, state) in enumerate(before.items()) if states.get(name) == state]
     names = list(before)
     kept = {names[row]: before[names[row]] for row in same}
@@ -104,8 +104,8 @@ def update_index(
 
 
 def _new_features(root, kept, states, encoder, failures, on_error, batch_size, verbose):
-    """Returns the names of the readable pictures that are not in `kept`, and their features."""
-    found = read_index(root, decode.MAX_PIXELS, progress=verbose)
+    """Names of the pictures that are not in `kept` and can be read, and their features."""
+    found = index_of(root, decode.MAX_PIXELS, verbose, encoder.pixels)
     warn_of_runs(root, found)
     failures.total = len(found.headers) + len(found.failures)
     new = {name: header for name, header in found.headers.items() if name not in kept and name in states}
@@ -113,9 +113,8 @@ def _new_features(root, kept, states, encoder, failures, on_error, batch_size, v
         return [], None
     part = Index(new if new or not kept else found.headers, found.failures, found.ignored, found.folders)
     with warnings.catch_warnings():
-        # Warnings are about labels, which are not used, and about pictures that `Update.skipped` lists.
-        warnings.simplefilter("ignore")
-        images = indexed_images(root, part, failures, skip=on_error == "skip")
+        warnings.simplefilter("ignore")  # of labels, which are not used, and of what `Update.skipped` lists
+        images = indexed_images(root, part, failures, skip=on_error == "skip", pixels=encoder.pixels)
         if not new:
             return [], None
         try:

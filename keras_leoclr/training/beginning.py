@@ -96,13 +96,12 @@ def read(recipe: Recipe, given: Collection[str] = FIXED) -> InitialWeights:
         recipe: the settings.
         given: names of the settings that the recipe decides, not the file.
     """
-    from keras_leoclr.backbones.initial import check_channels, read_initial_weights
+    from keras_leoclr.backbones.initial import of_channels, read_initial_weights
 
     stem = recipe.stem if "stem" in given else None
     network = recipe.backbone if library_of(recipe.backbone)[0] else None
     weights = read_initial_weights(recipe.initial_weights, stem, recipe.image_size, network)
-    check_channels(weights)
-    return weights
+    return of_channels(weights, recipe.channels)
 
 
 def of_run(recipe: Recipe, run: RunFolder, anew: bool) -> InitialWeights | None:

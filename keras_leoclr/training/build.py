@@ -44,13 +44,19 @@ def make_backbone(recipe: Recipe) -> keras.Model:
             "`backbone` must be made from the file of `initial_weights`. "
             f"Received: backbone={recipe.backbone!r}, initial_weights={recipe.initial_weights!r}"
         )
+    channels = recipe.channels
     if library_of(recipe.backbone)[0]:
+        if channels != 3:
+            raise ValueError(
+                "`backbone` of another library takes images of 3 channels; the networks of this package take "
+                f"any number. Received: backbone={recipe.backbone!r}, channels={channels}"
+            )
         return named_backbone(recipe.backbone, recipe.image_size).backbone
     build = kl.backbones.BUILDERS[recipe.backbone]
     if recipe.backbone.startswith("vit"):
-        return build(recipe.patch_size, recipe.image_size)
+        return build(recipe.patch_size, recipe.image_size, channels=channels)
     options = {"widths": recipe.widths} if recipe.widths else {}
-    return build((recipe.image_size, recipe.image_size, 3), stem=recipe.stem, **options)
+    return build((recipe.image_size, recipe.image_size, channels), stem=recipe.stem, **options)
 
 
 def make_model(

@@ -19,6 +19,7 @@ def setting(
     above: float | None = None,
     resumable: bool = False,
     since: str = "",
+    auto: bool = False,
 ) -> Any:
     """A dataclass field whose `metadata` hold everything that is known of the setting.
 
@@ -35,9 +36,10 @@ def setting(
             by default.
         since: version of the package that introduced the setting; "" for those of 0.1.0. Runs of earlier
             versions were made with its default.
+        auto: whether a list of numbers may be the word "auto" instead, which is replaced when a run begins.
     """
     known = {"help": help, "group": group, "choices": tuple(choices), "low": low, "high": high}
-    known |= {"above": above, "resumable": resumable, "since": since}
+    known |= {"above": above, "resumable": resumable, "since": since, "auto": auto}
     return dataclasses.field(default=default, metadata=known)
 
 
@@ -102,7 +104,7 @@ def from_json(kind: type, values: Mapping[str, Any]) -> Any:
     hints = typing.get_type_hints(kind)
     return kind(
         **{
-            name: tuple(value) if typing.get_origin(hints[name]) is tuple else value
+            name: tuple(value) if typing.get_origin(hints[name]) is tuple and value != "auto" else value
             for name, value in values.items()
         }
     )

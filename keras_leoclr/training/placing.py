@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 def place_of_views(recipe: Recipe, run: RunFolder | None = None) -> tuple[str, str]:
     """Returns where the views are made, and why.
 
-    "auto" means the device if the backend sees a GPU. A resumed run keeps the place that it began with, even
-    on another computer, because the views of the two places differ slightly; see `views.device`. Runs of
-    version 0.1.0 made their views on the host.
+    "auto" takes the device where the backend sees a GPU, except for pictures whose values are kept as they
+    are: the device gets pixels of 8 bits. A run that goes on keeps the place that it began
+    with, whatever computer it goes on with: the views of the two places differ a little, see
+    `views.device`. Runs of version 0.1.0 began on the host.
 
     Args:
         recipe: the settings.
@@ -29,6 +30,8 @@ def place_of_views(recipe: Recipe, run: RunFolder | None = None) -> tuple[str, s
         return recipe.views_on, f"`views_on` is {recipe.views_on}"
     if run is not None and run.trained:
         return run.about().get("views_on", "host"), "the run began so"
+    if recipe.channels != 3 or recipe.value_range:
+        return "host", "which keeps pictures of more than 8 bits as they are"
     gpus = distribution.gpus()
     if gpus:
         return "device", f"there is a GPU ({gpus[0]})"

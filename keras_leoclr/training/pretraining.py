@@ -26,6 +26,7 @@ from keras_leoclr.training.build import compiled_model, make_views, peak_learnin
 from keras_leoclr.training.determinism import make_deterministic
 from keras_leoclr.training.ending import Ending
 from keras_leoclr.training.judging import Judge, final_scores
+from keras_leoclr.training.measuring import measured
 from keras_leoclr.training.monitors import monitors
 from keras_leoclr.training.placing import place_of_views
 from keras_leoclr.training.precision import decided
@@ -109,6 +110,8 @@ def pretrain(
         before = None if overwrite else RunFolder(workdir)
         recipe, reasons = settle(recipe) if settle else beginning.settled(recipe, run=before)[:2]
         recipe, why = decided(recipe, workdir, overwrite)
+        recipe, numbers = measured(recipe, workdir, overwrite, images)
+        why = [*why, *numbers]
         # If nothing was trained yet, any setting may change safely.
         override = override or not RunFolder(workdir).trained
         with RunSession(

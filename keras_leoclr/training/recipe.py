@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from keras_leoclr.backbones.names import BACKBONES, LIBRARIES, STEMS, library_of
+from keras_leoclr.checks import check_value_range
 from keras_leoclr.distribution.strategies import STRATEGIES
 from keras_leoclr.training import fields
 from keras_leoclr.training.fields import setting
@@ -62,6 +63,20 @@ class Recipe:
         0, "largest number of images that is taken of each split; 0: all images", group="data", low=0
     )
 
+    channels: int = setting(
+        3,
+        "of the pictures; other numbers than 3 are read as they are, not as RGB",
+        group="data",
+        low=1,
+        since="0.2.0",
+    )
+    value_range: tuple[float, ...] = setting(
+        (),
+        "the values that become black and white, low and high; empty for the range of 8 or 16 bits",
+        group="data",
+        since="0.2.0",
+    )
+
     # === Views ===
     method: str = setting(
         "leoclr",
@@ -100,13 +115,15 @@ class Recipe:
     flip_probability: float = setting(0.5, "probability that a view is mirrored", group="views")
     mean: tuple[float, ...] = setting(
         (0.485, 0.456, 0.406),
-        "mean of the pixels of each channel, in [0, 1], which is subtracted",
+        "mean of the pixels of each channel, in [0, 1], which is subtracted; auto measures it",
         group="views",
+        auto=True,
     )
     std: tuple[float, ...] = setting(
         (0.229, 0.224, 0.225),
-        "standard deviation of the pixels of each channel, in [0, 1], which is divided by",
+        "standard deviation of the pixels of each channel, in [0, 1], which is divided by; auto measures it",
         group="views",
+        auto=True,
     )
     compile_views: bool = setting(
         True,
@@ -303,6 +320,8 @@ class Recipe:
 
     def __post_init__(self):
         fields.check(self)
+        check_value_range(self.value_range)
+        self._settle_channels()
         if self.backbone not in (*BACKBONES, INITIAL) and not library_of(self.backbone)[0]:
             others = ", ".join(f"{library}:NAME" for library in LIBRARIES)
             raise ValueError(
@@ -326,6 +345,35 @@ class Recipe:
                 "`warmup_epochs` must be less than `epochs`. "
                 f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
             )
+
+    def _settle_channels(self) -> None:
+        """Where pictures are not RGB, the defaults that are for RGB give way; other values are checked."""
+        given = {
+            name: getattr(self, name) for name in ("mean", "std", "color_jitter", "grayscale_probability")
+        }
+        default = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name in given}
+        if self.channels != 3:
+            for name in ("mean", "std"):
+                if given[name] == default[name]:
+                    object.__setattr__(self, name, "auto")
+            if given["color_jitter"] == default["color_jitter"]:
+                object.__setattr__(self, "color_jitter", (*default["color_jitter"][:2], 0.0, 0.0))
+            if given["grayscale_probability"] == default["grayscale_probability"]:
+                object.__setattr__(self, "grayscale_probability", 0.0)
+            if any(self.color_jitter[2:]) or self.grayscale_probability:
+                raise ValueError(
+                    "`color_jitter` and `grayscale_probability` must have no saturation, hue and greyscale "
+                    "for pictures that are not RGB, such as color_jitter=0.4,0.4,0,0. "
+                    f"Received: channels={self.channels}, color_jitter={self.color_jitter}, "
+                    f"grayscale_probability={self.grayscale_probability}"
+                )
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if value != "auto" and (isinstance(value, str) or len(value) != self.channels):
+                raise ValueError(
+                    f"`{name}` must be auto or one number for each of the `channels`. "
+                    f"Received: {name}={value!r}, channels={self.channels}"
+                )
 
     @property
     def labelled_split(self) -> str:

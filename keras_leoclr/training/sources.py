@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 def open_split(recipe: Recipe, split: str, images: GivenImages | None = None) -> Source:
     """Opens all images of a split; if they are given as objects, those of `images`."""
     reading = {"on_error": recipe.on_error, "max_failures": recipe.max_failures}
+    reading |= {"channels": recipe.channels, "value_range": recipe.value_range}
     if images is not None:
-        return images.load(split, **reading)
-    return data.load(recipe.dataset, split, recipe.data_dir, **reading)
+        source = images.load(split, **reading)
+    else:
+        source = data.load(recipe.dataset, split, recipe.data_dir, **reading)
+    found = source.image_shape[-1]
+    if found not in (None, recipe.channels, 1 if recipe.channels == 3 else recipe.channels):
+        raise ValueError(
+            "`channels` must be as many as the images have. "
+            f"Received: channels={recipe.channels}, images of {found} channels"
+        )
+    return source
 
 
 def load_split(recipe: Recipe, split: str, drawn: bool = True, images: GivenImages | None = None) -> Source:

@@ -163,12 +163,12 @@ def _coloured(views, parameters, count):
     """Applies all colour operations to planes (B, V, C, S, S); the values are not clipped yet."""
     gain, shift = sampling.gain_and_shift(parameters)
     mean = ops.mean(views, axis=(3, 4))
-    if views.shape[2] == 1:  # Grey images have no chroma, so only the gain and the bias apply.
-        mean_luma, matrix = mean[:, :, 0], ops.reshape(gain, (-1, count, 1, 1))
-    else:
-        mean_luma = ops.matmul(mean, _constant(_LUMA))
-        matrix = sampling.colour_matrix(parameters, BackendFunctions)
-        matrix = ops.transpose(ops.reshape(matrix, (-1, count, 3, 3)), (0, 1, 3, 2))
+    if views.shape[2] != 3:  # Without RGB only gain and bias apply, to each channel by itself.
+        gain, shift = (ops.reshape(each, (-1, count, 1, 1, 1)) for each in (gain, shift))
+        return views * gain + shift * mean[..., None, None]
+    mean_luma = ops.matmul(mean, _constant(_LUMA))
+    matrix = sampling.colour_matrix(parameters, BackendFunctions)
+    matrix = ops.transpose(ops.reshape(matrix, (-1, count, 3, 3)), (0, 1, 3, 2))
     bias = ops.reshape(shift, (-1, count)) * mean_luma
     channels, size = views.shape[2], views.shape[3]
     lines = ops.matmul(matrix, ops.reshape(views, (-1, count, channels, size * size)))

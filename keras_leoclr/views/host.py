@@ -38,7 +38,9 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     - **colour**: with the probability `jitter_probability`, the factors of brightness, contrast and
       saturation are drawn from U(max(0, 1-s), 1+s) and a hue shift from U(-h, h), as a share of the
       colour circle. With the probability `grayscale_probability`, all channels are then replaced by the
-      luma. Together this is one 3 x 3 matrix and one bias per image.
+      luma. Together this is one 3 x 3 matrix and one bias per image. Images that are not RGB have no
+      saturation, hue or greyscale; brightness and contrast change each channel by itself, by the same
+      factors: `x' = b (c x + (1 - c) m)`, with m the mean of the channel.
     - **blur**: with the probability `blur_probability`, a Gaussian blur with sigma from U(`blur_sigma`)
       in pixels of the output, truncated at three times the largest sigma and reflected at the border.
     - **normalisation**: `(x / 255 - mean) / std`.
@@ -102,7 +104,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         self.built = True
 
     def call(self, images, seed):
-        images = check_images(images)
+        images = check_images(images, len(self.mean))
         return self.views_of_batch(images, self.draw(tf.shape(images)[0] * self.num_views, seed))
 
     def views_of_batch(self, images, draws):
@@ -117,7 +119,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
         """
         shape = tf.shape(images)
         views = self.augment_images(images, self.parameters(draws, shape[1], shape[2]))
-        return tf.reshape(views, [shape[0], self.num_views, self.image_size, self.image_size, 3])
+        return tf.reshape(views, [shape[0], self.num_views, *views.shape[1:]])
 
     def views_of_one(self, image, draws):
         """Makes the views of a single image of any size, for batches whose images differ in size.
@@ -245,7 +247,7 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     # === Config ===
 
     def compute_output_shape(self, input_shape, *args, **kwargs):
-        return (input_shape[0], self.num_views, self.image_size, self.image_size, 3)
+        return (input_shape[0], self.num_views, self.image_size, self.image_size, len(self.mean))
 
     def get_config(self):
         return {**super().get_config(), **dataclasses.asdict(self.settings)}

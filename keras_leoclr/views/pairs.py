@@ -47,6 +47,11 @@ class _Views(keras.layers.Layer):
         return self.settings.keys.num_views
 
     @property
+    def channels(self) -> int:
+        """C of the views."""
+        return len(self.settings.keys.mean)
+
+    @property
     def query_view(self) -> Any:
         """The `RandomView` that makes the query views."""
         return self._host_layers["query"]
@@ -66,7 +71,7 @@ class _Views(keras.layers.Layer):
     def call(self, images, seed):
         from keras_leoclr.tensorflow_host import tf
 
-        images = check_images(images)
+        images = check_images(images, self.channels)
         views = self.views_of_batch(images, self.draw(tf.shape(images)[0], seed))
         if tf.inside_function() or keras.backend.backend() == "tensorflow":
             return views
@@ -181,8 +186,8 @@ class _Views(keras.layers.Layer):
         batch_size = input_shape[0]
         size = self.image_size
         return {
-            "query": (batch_size, size, size, 3),
-            "keys": (batch_size, self.num_key_views, size, size, 3),
+            "query": (batch_size, size, size, self.channels),
+            "keys": (batch_size, self.num_key_views, size, size, self.channels),
         }
 
     def get_config(self):

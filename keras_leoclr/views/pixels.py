@@ -14,17 +14,17 @@ def adjust_colour(images: tf.Tensor, parameters: dict[str, tf.Tensor]) -> tf.Ten
     """Applies brightness, contrast, saturation, hue and greyscale; clips the values to [0, 255].
 
     Args:
-        images: (N, S, S, C) float32, C is 1 or 3. Grey images stay (N, S, S, 1).
+        images: (N, S, S, C) float32. Three channels are RGB; images with other numbers of channels get
+            brightness and contrast alone, each channel about its own mean. Grey images stay (N, S, S, 1).
         parameters: arrays with N rows, as `sampling.parameters` returns them; `sampling.colour_matrix` says
             how they are used.
     """
     gain, shift = sampling.gain_and_shift(parameters)
     mean = tf.reduce_mean(images, axis=[1, 2])
-    mean_luma = mean[:, 0] if images.shape[-1] == 1 else tf.linalg.matvec(mean, LUMA)
-    bias = shift * mean_luma
-    if images.shape[-1] == 1:  # Grey images have no chroma, so only the gain and the bias apply.
-        images = images * gain[:, None, None, None] + bias[:, None, None, None]
+    if images.shape[-1] != 3:  # Without RGB only gain and bias apply, to each channel by itself.
+        images = images * gain[:, None, None, None] + (shift[:, None] * mean)[:, None, None]
         return tf.clip_by_value(images, 0.0, 255.0)
+    bias = shift * tf.linalg.matvec(mean, LUMA)
     matrix = sampling.colour_matrix(parameters, TensorFlowFunctions)
     shape = tf.shape(images)
     pixels = tf.matmul(tf.reshape(images, [shape[0], -1, 3]), matrix) + bias[:, None, None]
@@ -70,7 +70,7 @@ def _gaussian_kernel(sigma, radius):
 
 
 def normalised(images: tf.Tensor, scale: np.ndarray, offset: np.ndarray) -> tf.Tensor:
-    """Computes `images * scale + offset` with three channels; both are repeated along each line of pixels."""
+    """Computes `images * scale + offset` with all channels; both are repeated along each line of pixels."""
     size, channels = images.shape[2:]
     if channels == 1:
         return images * scale + offset

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr.checks import whole_number
-from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD, check_std, check_three
+from keras_leoclr.views.settings import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_numbers,
+    check_same_channels,
+    check_std,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +27,8 @@ class Preprocessing:
 
     Args:
         image_size: side of the square images in pixels.
-        mean: three numbers, the mean of each channel with pixels in [0, 1].
-        std: three numbers, the standard deviation of each channel with pixels in [0, 1].
+        mean: one number per channel, the mean of each channel with pixels in [0, 1]; three are RGB.
+        std: one number per channel, the standard deviation of each channel with pixels in [0, 1].
 
     Example:
         ```python
@@ -39,8 +45,9 @@ class Preprocessing:
 
     def __post_init__(self):
         object.__setattr__(self, "image_size", whole_number("image_size", self.image_size, 1))
-        object.__setattr__(self, "mean", check_three("mean", self.mean))
+        object.__setattr__(self, "mean", check_numbers("mean", self.mean))
         object.__setattr__(self, "std", check_std(self.std))
+        check_same_channels(self.mean, self.std)
 
     @classmethod
     def of(cls, views: Any) -> Preprocessing:
@@ -65,18 +72,23 @@ class Preprocessing:
                 f"LeOCLRViews. Received: views={views!r}"
             ) from None
 
+    @property
+    def channels(self) -> int:
+        """C of the images."""
+        return len(self.mean)
+
     def preprocess(self, images: Any) -> Any:
         """Resizes and normalises images with TensorFlow, eagerly or in tf.data.
 
         Args:
-            images: (B, H, W, C), uint8 or float in [0, 255], C is 1 or 3.
+            images: (B, H, W, C), uint8 or float in [0, 255], C 1 or 3, or that of `mean` where it is not 3.
 
         Returns:
-            (B, image_size, image_size, 3) float32 TensorFlow tensor. Grey images stay grey.
+            (B, image_size, image_size, 3 or C) float32 TensorFlow tensor. Grey images stay grey.
         """
         from keras_leoclr.tensorflow_host import tf
 
-        images = tf.cast(check_images(images), tf.float32)
+        images = tf.cast(check_images(images, self.channels), tf.float32)
         images = tf.image.resize(images, (self.image_size, self.image_size))
         normalised = _compiled() if tf.inside_function() else _normalised
         return normalised(images, *self._scale_and_offset())
@@ -91,9 +103,10 @@ class Preprocessing:
             (..., H, W, 3) float32. Grey images stay grey.
         """
         images = np.asarray(images)
-        if images.ndim < 3 or images.shape[-1] not in (1, 3):
+        if images.ndim < 3 or images.shape[-1] not in allowed(self.channels):
             raise ValueError(
-                f"`images` must have 1 or 3 channels, last. Received: images.shape={images.shape}"
+                f"`images` must have {_named(self.channels)} channels, last. "
+                f"Received: images.shape={images.shape}"
             )
         scale, offset = self._scale_and_offset()
         return np.clip(images.astype("float32"), 0.0, 255.0) * scale + offset
@@ -102,19 +115,34 @@ class Preprocessing:
         return scale_and_offset(self.mean, self.std)
 
 
-def check_images(images: Any) -> Any:
+def allowed(channels: int) -> tuple[int, ...]:
+    """Returns the numbers of channels that images may have: those of the normalisation; for RGB also one."""
+    return (1, 3) if channels == 3 else (channels,)
+
+
+def _named(channels):
+    return " or ".join(map(str, allowed(channels)))
+
+
+def check_images(images: Any, channels: int = 3) -> Any:
     """Converts images to a TensorFlow tensor and checks them.
 
+    Args:
+        images: the images.
+        channels: of the normalisation.
+
     Raises:
-        ValueError: unless they are (B, H, W, C), uint8 or float, and C is 1 or 3.
+        ValueError: unless they are (B, H, W, C), uint8 or float, with C as `allowed`.
     """
     from keras_leoclr.tensorflow_host import tf
 
     images = tf.convert_to_tensor(images)
     if images.shape.rank != 4:
         raise ValueError(f"`images` must have rank 4, (B, H, W, C). Received: images.shape={images.shape}")
-    if images.shape[-1] not in (1, 3):
-        raise ValueError(f"`images` must have 1 or 3 channels, last. Received: images.shape={images.shape}")
+    if images.shape[-1] not in allowed(channels):
+        raise ValueError(
+            f"`images` must have {_named(channels)} channels, last. Received: images.shape={images.shape}"
+        )
     if images.dtype != tf.uint8 and not images.dtype.is_floating:
         raise ValueError(
             f"`images` must be uint8 or float, in [0, 255]. Received: images.dtype={images.dtype.name}"
@@ -123,7 +151,7 @@ def check_images(images: Any) -> Any:
 
 
 def scale_and_offset(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Two float32 arrays (3,) with `x * scale + offset = (x / 255 - mean) / std`."""
+    """Two float32 arrays, one number per channel, with `x * scale + offset = (x / 255 - mean) / std`."""
     std = np.asarray(std, np.float32)
     return 1.0 / (255.0 * std), -np.asarray(mean, np.float32) / std
 

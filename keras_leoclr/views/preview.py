@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data import canvas as canvases
+from keras_leoclr.data.channels import as_rgb
 from keras_leoclr.data.source import Source, as_source
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views import missed
@@ -62,7 +63,7 @@ def draw_views(
         boxes = {name: np.asarray(box) for name, box in views.boxes_of_one(image, own).items()}
         picture = np.clip(np.asarray(image), 0, 255).astype("uint8")
         things = _things(source, row)
-        drawn.append(Drawn(np.repeat(picture, 3 // picture.shape[-1], -1), boxes, **made, things=things))
+        drawn.append(Drawn(as_rgb(picture), boxes, **made, things=things))
     return drawn
 
 
@@ -131,7 +132,7 @@ def _drawn_on_device(views, canvas, picture, draws):
     preprocessing = Preprocessing.of(views)
     picture = batch["image"][0, :height, :width]
     return Drawn(
-        np.repeat(picture, 3 // picture.shape[-1], -1),
+        as_rgb(picture),
         {"query": parameters["query_parameters"][0, :4], "keys": parameters["key_parameters"][0, :, :4]},
         **{name: _pixels(view, preprocessing) for name, view in made.items()},
     )
@@ -148,4 +149,11 @@ def _rows(draws):
 
 def _pixels(views, preprocessing):
     values = np.asarray(views) * np.array(preprocessing.std) + np.array(preprocessing.mean)
-    return np.clip(255.0 * values, 0, 255).round().astype("uint8")
+    values = np.clip(255.0 * values, 0, 255).round().astype("uint8")
+    return (
+        values
+        if values.shape[-1] == 3
+        else np.stack([as_rgb(view) for view in values.reshape(-1, *values.shape[-3:])]).reshape(
+            *values.shape[:-1], 3
+        )
+    )

@@ -58,9 +58,10 @@ class ViewSettings:
         blur_sigma: two numbers, the range of the Gaussian's sigma in pixels; (0.1, 2.0) by default.
         blur_probability: probability of the blur, in [0, 1]; 0.5 by default.
         flip_probability: probability of the horizontal flip, in [0, 1]; 0.5 by default.
-        mean: three numbers, the mean of each channel with pixels in [0, 1]; ImageNet's by default.
-        std: three numbers, the standard deviation of each channel with pixels in [0, 1]; ImageNet's by
-            default.
+        mean: one number per channel, its mean with pixels in [0, 1]; ImageNet's by default. Three are RGB.
+            With others, which have no hue, `color_jitter` must have no saturation and no hue, and
+            `grayscale_probability` must be 0.
+        std: one number per channel, its standard deviation with pixels in [0, 1]; ImageNet's by default.
         antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter; false by
             default.
         jit_compile: whether XLA compiles the colour operations, the blur and the normalisation in tf.data;
@@ -95,7 +96,7 @@ class ViewSettings:
             "blur_sigma": check_range("blur_sigma", self.blur_sigma),
             "blur_probability": check_probability("blur_probability", self.blur_probability),
             "flip_probability": check_probability("flip_probability", self.flip_probability),
-            "mean": check_three("mean", self.mean),
+            "mean": check_numbers("mean", self.mean),
             "std": check_std(self.std),
             "antialias": bool(self.antialias),
             "jit_compile": bool(self.jit_compile),
@@ -104,6 +105,7 @@ class ViewSettings:
             raise ValueError(
                 f"`antialias` is for whole images, crop_scale=None. Received: crop_scale={self.crop_scale}"
             )
+        check_channels(checked)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
@@ -214,17 +216,48 @@ def check_crop_scale(value: Any) -> tuple[float, ...]:
     return check_range("crop_scale", value, high=1.0)
 
 
-def check_three(name: str, value: Any) -> tuple[float, ...]:
-    """Returns the value as three floats."""
-    return _numbers(name, value, 3, "three numbers, one per channel")
+def check_numbers(name: str, value: Any) -> tuple[float, ...]:
+    """The value as one float per channel."""
+    sized = hasattr(value, "__len__") and not isinstance(value, str)
+    return _numbers(
+        name,
+        value,
+        max(1, len(value)) if sized else 3,
+        "three numbers, one per channel of RGB, or as many as there are channels",
+    )
 
 
 def check_std(value: Any) -> tuple[float, ...]:
-    """Returns the value as three floats > 0."""
-    numbers = check_three("std", value)
+    """The value as one float > 0 per channel."""
+    numbers = check_numbers("std", value)
     if min(numbers) <= 0:
-        raise ValueError(f"`std` must be three numbers > 0. Received: std={value}")
+        raise ValueError(f"`std` must be numbers > 0, one per channel. Received: std={value}")
     return numbers
+
+
+def check_same_channels(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Raises ValueError unless mean and deviation are of as many channels."""
+    if len(mean) != len(std):
+        raise ValueError(
+            "`mean` and `std` must have one number per channel, as many in both. "
+            f"Received: mean={tuple(mean)}, std={tuple(std)}"
+        )
+
+
+def check_channels(values: dict[str, Any]) -> None:
+    """Raises ValueError if settings ask for operations on colours where images are not RGB."""
+    check_same_channels(values["mean"], values["std"])
+    if len(values["mean"]) == 3:
+        return
+    for name, off in (
+        ("color_jitter", (*values["color_jitter"][:2], 0.0, 0.0)),
+        ("grayscale_probability", 0.0),
+    ):
+        if values[name] != off:
+            raise ValueError(
+                f"`{name}` must leave out saturation, hue and greyscale for images that are not RGB: it must "
+                f"be {off}. Received: {name}={values[name]}, with a `mean` of {len(values['mean'])} channels"
+            )
 
 
 def check_color_jitter(value: Any) -> tuple[float, ...]:

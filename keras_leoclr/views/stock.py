@@ -16,9 +16,9 @@ from keras_leoclr.views.settings import (
     IMAGENET_STD,
     check_color_jitter,
     check_crop_scale,
+    check_numbers,
     check_probability,
     check_std,
-    check_three,
 )
 
 
@@ -62,7 +62,12 @@ def keras_cv_views(
     brightness, contrast, saturation, hue = check_color_jitter(color_jitter)
     whole_number("image_size", image_size, 1)
     whole_number("num_crops", num_crops, 1)
-    mean, std = tf.constant(check_three("mean", mean)), tf.constant(check_std(std))
+    mean, std = tf.constant(check_numbers("mean", mean)), tf.constant(check_std(std))
+    if mean.shape != (3,) or std.shape != (3,):
+        raise ValueError(
+            "`mean` must have three numbers for the layers of keras-cv, and `std` as well: they are for RGB. "
+            f"Received: mean={mean.numpy()}, std={std.numpy()}"
+        )
 
     def sometimes(name, rate, layer):
         return [layers.RandomApply(layer, rate=rate)] if check_probability(name, rate) > 0 else []

@@ -84,8 +84,8 @@ def test_what_tells_no_size_is_refused():
     "options, message",
     [
         ({"image_size": 0}, "`image_size` must be a whole number >= 1. Received: image_size=0"),
-        ({"mean": (0.5, 0.5)}, "`mean` must be three numbers, one per channel"),
-        ({"std": (0.2, 0.0, 0.2)}, "`std` must be three numbers > 0"),
+        ({"mean": (0.5, 0.5)}, "`mean` and `std` must have one number per channel, as many in both"),
+        ({"std": (0.2, 0.0, 0.2)}, "`std` must be numbers > 0, one per channel"),
     ],
 )
 def test_numbers_are_checked(options, message):

@@ -8,6 +8,8 @@ import warnings
 
 import numpy as np
 
+from keras_leoclr.data.channels import ChannelPixels
+from keras_leoclr.data.failures import ImageError
 from keras_leoclr.data.multi_hot import check_class_names, checked_labels, counts, is_multi_hot
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.source import Images
@@ -70,14 +72,22 @@ class ArrayImages(Images):
         return ArrayImages(self._image[rows], label, self.class_names)
 
 
-def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, ...] = ()) -> ArrayImages:
-    """Checks the arrays `image` and `label`, or `train_image`, `train_label` and so on, and returns a split.
+def array_images(
+    arrays: dict,
+    split: str,
+    origin: str,
+    class_names: tuple[str, ...] = (),
+    pixels: ChannelPixels | None = None,
+) -> ArrayImages:
+    """Arrays `image` and `label`, or `train_image`, `train_label` and so on, after a check.
 
     Args:
         arrays: the arrays by name; `class_names` may be among them.
         split: a split of the arrays, or a slice of one.
         origin: where the arrays come from, for messages.
         class_names: names of the classes in the order of their numbers; by default those in `arrays`.
+        pixels: how many channels the images have, and the range of their values; None for pixels in [0, 255]
+            of 1 or 3 channels.
 
     Raises:
         ValueError: if there are no such arrays, or they do not hold images of pixels in [0, 255].
@@ -88,13 +98,20 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
         raise SplitError(f"{origin} must hold an array `image` or `{name}_image`. Received: {sorted(arrays)}")
     images = np.asarray(arrays[f"{prefix}image"])
     label = arrays.get(f"{prefix}label")
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+    if pixels is not None:
+        images = _of_channels(images, pixels, f"{prefix}image", origin)
+    elif images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(
-            f"`image` in {origin} must be (N, H, W, C) with C 1 or 3. Received: image.shape={images.shape}"
+            f"`image` in {origin} must be (N, H, W, C) with C 1 or 3; `channels` takes other numbers. "
+            f"Received: image.shape={images.shape}"
         )
-    if images.dtype != np.uint8 and images.dtype.kind != "f":
-        raise ValueError(f"`image` in {origin} must be uint8 or float. Received: image.dtype={images.dtype}")
-    check_array(images, f"{prefix}image")
+    elif images.dtype != np.uint8 and images.dtype.kind != "f":
+        raise ValueError(
+            f"`image` in {origin} must be uint8 or float; `value_range` brings values of other types to "
+            f"[0, 255]. Received: image.dtype={images.dtype}"
+        )
+    else:
+        check_array(images, f"{prefix}image")
     if label is not None:
         label = checked_labels(label, len(images), origin, f"{prefix}label")
         _check_same_classes(arrays, origin)
@@ -105,6 +122,29 @@ def array_images(arrays: dict, split: str, origin: str, class_names: tuple[str, 
     if label is not None and not is_multi_hot(label) and len(rows) and label[rows].max() < 0:
         label = None
     return ArrayImages(images, label, class_names).subset(rows)
+
+
+def _of_channels(images: np.ndarray, pixels: ChannelPixels, name: str, origin: str) -> np.ndarray:
+    """Images (N, H, W, C) of any range as pixels in [0, 255]; those of 8 bits stay uint8."""
+    if images.ndim != 4 or images.shape[-1] != pixels.channels:
+        raise ValueError(
+            f"`{name}` in {origin} must be (N, H, W, C) with C = `channels`, {pixels.channels}. "
+            f"Received: {name}.shape={images.shape}"
+        )
+    if images.dtype.kind not in "uif":
+        raise ValueError(f"`{name}` in {origin} must be numbers. Received: {name}.dtype={images.dtype}")
+    if images.dtype == np.uint8 and not pixels.value_range:
+        return images
+    made = np.empty(images.shape, np.float32)
+    for number, image in enumerate(images):
+        try:
+            made[number] = pixels.scaled(image)
+        except ImageError as error:
+            raise ValueError(
+                f"`{name}` in {origin} must have values of the range that becomes [0, 255]. "
+                f"Received: image {number} with {error}"
+            ) from error
+    return made
 
 
 def _check_same_classes(arrays, origin):
@@ -135,8 +175,8 @@ def _warn_of_classes(label, rows, split, origin):
         )
 
 
-def bundled_images(name: str, split: str) -> ArrayImages:
-    """Loads a data set that comes with the package, one of `BUNDLED`.
+def bundled_images(name: str, split: str, pixels: ChannelPixels | None = None) -> ArrayImages:
+    """A data set that comes with the package, one of `BUNDLED`.
 
     Raises:
         ValueError: if there is no such split.
@@ -146,11 +186,13 @@ def bundled_images(name: str, split: str) -> ArrayImages:
         raise SplitError(
             f'`split` of "{name}" must be "train" or "test", or a slice of them. Received: split={split!r}'
         )
-    return npz_images(str(BUNDLED[name] / f"{wanted}.npz"), split, CLASS_NAMES[name])
+    return npz_images(str(BUNDLED[name] / f"{wanted}.npz"), split, CLASS_NAMES[name], pixels)
 
 
-def npz_images(path: str, split: str, class_names: tuple[str, ...] = ()) -> ArrayImages:
-    """Reads the arrays of a .npz file, see `array_images`.
+def npz_images(
+    path: str, split: str, class_names: tuple[str, ...] = (), pixels: ChannelPixels | None = None
+) -> ArrayImages:
+    """The arrays of a .npz file, see `array_images`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -159,4 +201,4 @@ def npz_images(path: str, split: str, class_names: tuple[str, ...] = ()) -> Arra
     if not os.path.isfile(path):
         raise FileNotFoundError(f"`name_or_path`: no such file. Received: {path}")
     with np.load(path, allow_pickle=False) as file:
-        return array_images(dict(file), split, path, class_names)
+        return array_images(dict(file), split, path, class_names, pixels)

@@ -11,7 +11,8 @@ import hashlib
 import os
 import pathlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
 
 import numpy as np
 import PIL
@@ -83,7 +84,13 @@ class Index:
     mixed: bool = False
 
 
-def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: bool = True) -> Index:
+def read_index(
+    folder: str | bytes | os.PathLike,
+    max_pixels: int,
+    progress: bool = True,
+    suffixes: tuple[bytes, ...] = SUFFIXES,
+    read: Callable[[BinaryIO], Header] = read_header,
+) -> Index:
     """Finds the pictures below a folder and reads their headers.
 
     Headers come from the cache if name, size and time of change of a file are those of the last call.
@@ -92,10 +99,12 @@ def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: boo
         folder: path of the folder; it is searched at any depth, and links are followed.
         max_pixels: largest width times height of a picture; larger ones count as failures.
         progress: whether to show a progress bar if it takes longer than a second; true by default.
+        suffixes: extensions of the pictures.
+        read: reads a header; those of another function than `decode.read_header` are not kept.
     """
     root = os.path.abspath(os.fsencode(folder))
-    scan = scan_folder(root)
-    headers, failures = cached_headers(root, scan.files, progress)
+    scan = scan_folder(root, suffixes)
+    headers, failures = cached_headers(root, scan.files, progress, read=read)
     failures |= scan.problems
     move_too_large(headers, failures, max_pixels)
     ordered = in_mixed_order(headers)
@@ -103,7 +112,11 @@ def read_index(folder: str | bytes | os.PathLike, max_pixels: int, progress: boo
 
 
 def cached_headers(
-    root: bytes, states: dict[bytes, tuple[int, int]], progress: bool, key: bytes | None = None
+    root: bytes,
+    states: dict[bytes, tuple[int, int]],
+    progress: bool,
+    key: bytes | None = None,
+    read: Callable[[BinaryIO], Header] = read_header,
 ) -> tuple[dict[bytes, Header], dict[bytes, str]]:
     """Headers by path, and reasons of the files that have none; from the cache where a file is the same.
 
@@ -112,9 +125,10 @@ def cached_headers(
         states: path -> (size in bytes, time of change in ns).
         progress: whether a bar is shown if it takes longer than a second.
         key: name of the cache; None for `root`.
+        read: reads a header; those of another function than `decode.read_header` are not kept.
     """
     key = root if key is None else key
-    known = _read_cache(key)
+    known = _read_cache(key) if read is read_header else {}
     headers, failures = {}, {}
     missing = []
     for path, state in states.items():
@@ -125,13 +139,13 @@ def cached_headers(
             failures[path] = "empty, 0 bytes"
         else:
             missing.append(path)
-    for path, outcome in _read_headers(root, missing, progress):
+    for path, outcome in _read_headers(root, missing, progress, read):
         if isinstance(outcome, Header):
             headers[path] = outcome
         else:
             failures[path] = outcome
     rows = {path: (states[path], header) for path, header in headers.items()}
-    if rows != known:
+    if rows != known and read is read_header:
         _write_cache(key, rows)
     return headers, failures
 
@@ -151,7 +165,7 @@ def in_mixed_order(headers: dict[bytes, Header]) -> dict[bytes, Header]:
     return {path: headers[path] for path in sorted(headers, key=_place)}
 
 
-def scan_folder(root: bytes) -> Scan:
+def scan_folder(root: bytes, suffixes: tuple[bytes, ...] = SUFFIXES) -> Scan:
     """Lists the pictures below `root` by their names; none is opened.
 
     Pictures that a run has written, such as the sheet of its views, are not data, so folders that hold runs
@@ -191,7 +205,7 @@ def scan_folder(root: bytes) -> Scan:
                 waiting.append((path, around | {identity}, by_link))
                 if not below:
                     scan.folders.append(entry.name)
-            elif entry.name.lower().endswith(SUFFIXES):
+            elif entry.name.lower().endswith(suffixes):
                 _add_file(scan, entry, path)
             else:
                 suffix = os.fsdecode(os.path.splitext(entry.name)[1].lower())
@@ -240,13 +254,15 @@ def _place(path: bytes) -> tuple[bytes, bytes]:
     return hashlib.blake2b(path, digest_size=8).digest(), path
 
 
-def _read_headers(root: bytes, paths: list[bytes], progress: bool) -> Iterator[tuple[bytes, Header | str]]:
+def _read_headers(
+    root: bytes, paths: list[bytes], progress: bool, read: Callable[[BinaryIO], Header]
+) -> Iterator[tuple[bytes, Header | str]]:
     """Yields pairs of path and header, or of path and reason."""
 
     def one(path):
         try:
             with open_file(os.path.join(root, path)) as file:
-                return path, read_header(file)
+                return path, read(file)
         except OSError as error:
             return path, f"cannot be opened: {error.strerror}"
         except ImageError as error:

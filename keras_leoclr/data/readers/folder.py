@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.data import decode
+from keras_leoclr.data import channels, decode
 from keras_leoclr.data.failures import NAMED, Failures, ImageError, files, shown
 from keras_leoclr.data.multi_hot import without_image
 from keras_leoclr.data.readers.archives import open_file, parted
@@ -53,6 +53,8 @@ class FolderImages(Images):
         max_pixels: largest width times height of a picture.
         listed: names of the classes and labels (N, C) uint8, or (N,) int64, of the pictures of the index, if
             the labels do not come from folders; `((), None)` for no labels.
+        pixels: number of channels of the pictures and range of their values, if these are kept as they are;
+            None for RGB of 8 bits.
 
     Attributes:
         mixture: the index, if it has pictures of several places; otherwise None.
@@ -67,6 +69,7 @@ class FolderImages(Images):
         background: tuple[int, int, int] = decode.WHITE,
         max_pixels: int = decode.MAX_PIXELS,
         listed: tuple[tuple[str, ...], np.ndarray] | None = None,
+        pixels: channels.ChannelPixels | None = None,
     ):
         self.root = root
         self.failures = failures
@@ -77,7 +80,9 @@ class FolderImages(Images):
         self.several_labels = labels is not None and labels.ndim == 2
         self.mixture = index if index.mixed else None
         self.labelled = labels is not None
-        self.image_shape = (None, None, 3)
+        self.pixels = pixels
+        self.values_checked = pixels is not None  # each picture is, where it is read
+        self.image_shape = (None, None, 3 if pixels is None else pixels.channels)
         self._paths = np.array([os.path.join(root, path) for path in index.headers], object)
         numbers = [[getattr(header, name) for name in _NUMBERS] for header in index.headers.values()]
         self._numbers = np.array(numbers, np.int64).reshape(-1, len(_NUMBERS))
@@ -100,6 +105,7 @@ class FolderImages(Images):
 
     def fetch(self, indices, least_pixels=None, parallel=2):
         paths, numbers, labels = self._as_tensors()
+        kind = tf.uint8 if self.pixels is None else tf.float32
 
         def look_up(index):
             row = dict(zip(_NUMBERS, tf.unstack(tf.gather(numbers, index)), strict=True))
@@ -110,12 +116,14 @@ class FolderImages(Images):
 
         def in_python(row):
             image, index, message = tf.numpy_function(
-                self._reader(least_pixels), [row["index"]], [tf.uint8, tf.int64, tf.string]
+                self._reader(least_pixels), [row["index"]], [kind, tf.int64, tf.string]
             )
             decode.raise_if(message)
             return self._element(image, look_up(tf.ensure_shape(index, [])))
 
         rows = indices.map(tf.autograph.experimental.do_not_convert(look_up))
+        if self.pixels is not None:
+            return rows.map(tf.autograph.experimental.do_not_convert(in_python), parallel, deterministic=True)
         return decode.in_order(rows, in_graph, in_python, parallel)
 
     def subset(self, rows):
@@ -131,13 +139,15 @@ class FolderImages(Images):
         """Decodes one image with Pillow.
 
         Returns:
-            (H, W, 3) uint8.
+            (H, W, 3) uint8, or with `pixels` (H, W, C) float32 in [0, 255].
 
         Raises:
             ImageError: if it cannot be decoded; the message is only the reason.
         """
         try:
             with open_file(self._paths[index]) as file:
+                if self.pixels is not None:
+                    return self.pixels.read(file)
                 return decode.decode_image(file, least_pixels, self.background, self.max_pixels)
         except OSError as error:
             raise ImageError(f"cannot be opened: {error.strerror}") from error
@@ -161,7 +171,7 @@ class FolderImages(Images):
         return self._tensors
 
     def _element(self, image: tf.Tensor, row: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        element = {"image": tf.ensure_shape(image, [None, None, 3])}
+        element = {"image": tf.ensure_shape(image, self.image_shape)}
         return element | ({"label": row["label"]} if self.labelled else {})
 
     def _reader(self, least_pixels: int | None) -> Callable[[Any], tuple[np.ndarray, np.int64, bytes]]:
@@ -175,7 +185,10 @@ class FolderImages(Images):
                         return image, np.int64(number % self.count), b""
                 raise ValueError(f"No picture in {shown(self.root)} can be decoded.")
             except ValueError as error:
-                return np.zeros((0, 0, 3), np.uint8), np.int64(index), str(error).encode()
+                nothing = np.zeros(
+                    (0, 0, self.image_shape[-1]), np.uint8 if self.pixels is None else "float32"
+                )
+                return nothing, np.int64(index), str(error).encode()
 
         return read
 
@@ -258,14 +271,14 @@ def folder_images(
         split: a split, see `split_folder`, or a slice of one.
         failures: counts the pictures that cannot be read.
         progress: whether to show progress if reading the headers takes longer than a second.
-        **options: `skip`, `background` and `max_pixels` of `FolderImages`.
+        **options: `skip`, `background`, `max_pixels` and `pixels` of `FolderImages`.
 
     Raises:
         ValueError: for the reasons given in `split_folder` and `indexed_images`.
     """
     path = os.path.abspath(path)
     root = os.fsencode(split_folder(path, split))
-    found = read_index(root, options.get("max_pixels", decode.MAX_PIXELS), progress)
+    found = index_of(root, options.get("max_pixels", decode.MAX_PIXELS), progress, options.get("pixels"))
     single = classes(found)[1] is not None
     listed = listed_labels(path, os.fsdecode(root), split_folders(path), single)
     if listed is not None:
@@ -273,6 +286,25 @@ def folder_images(
     failures.total = len(found.headers) + len(found.failures)
     images = indexed_images(root, found, failures, **options)
     return images.subset(split_rows(split, images.count))
+
+
+def index_of(root: bytes, max_pixels: int, progress: bool, pixels: channels.ChannelPixels | None) -> Index:
+    """`read_index` of the pictures that `pixels` reads; of RGB of 8 bits where it is None.
+
+    Raises:
+        ValueError: if pictures differ in the type of their values, and no range for all is given.
+    """
+    if pixels is None:
+        return read_index(root, max_pixels, progress)
+    found = read_index(root, max_pixels, progress, channels.SUFFIXES, pixels.header)
+    kinds = {header.mode: path for path, header in found.headers.items()}
+    if len(kinds) > 1 and not pixels.value_range:
+        named = ", ".join(f"{kind} in {shown(path)}" for kind, path in sorted(kinds.items()))
+        raise ValueError(
+            "`value_range` must be given where the pictures of a folder have values of several types: each "
+            f"type would be brought to [0, 255] by a range of its own. Received: {named}"
+        )
+    return found
 
 
 def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any) -> FolderImages:
@@ -292,11 +324,12 @@ def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any
         )
     failures.check()
     if not index.headers:
+        suffixes = SUFFIXES if options.get("pixels") is None else channels.SUFFIXES
         ignored = ", ".join(f"{count:,} {shown(kind)}" for kind, count in index.ignored.most_common(5))
         unreadable = f"{files(failures.count)} that cannot be read: {failures.first()}"
         raise ValueError(
             "`name_or_path` must hold pictures, files with one of the extensions "
-            f"{' '.join(suffix.decode() for suffix in SUFFIXES)}. Received: {shown(root)} with "
+            f"{' '.join(suffix.decode() for suffix in suffixes)}. Received: {shown(root)} with "
             + (unreadable if failures.count else f"other files: {ignored}" if ignored else "no files")
             + (f"; {left_out(index.runs)}" if index.runs else "")
         )
