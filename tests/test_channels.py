@@ -212,6 +212,8 @@ def test_numbers_of_channels_and_ranges_are_checked(options, message):
 def test_sources_of_rgb_alone_and_wrong_arrays_are_refused():
     with pytest.raises(ValueError, match="`channels` other than 3 and `value_range` are for arrays"):
         data.load("tfds:mnist", channels=1)
+    with pytest.raises(ValueError, match="`channels` other than 3 and .* single folders of"):
+        data.load(["one", "two"], channels=1)
     with pytest.raises(ValueError, match="`image` in a dictionary of arrays must be .* C = `channels`, 5"):
         data.load({"image": np.zeros((2, 4, 4, 3), "uint8")}, channels=5)
     with pytest.raises(ValueError, match="must be numbers. Received: image.dtype=bool"):

@@ -165,7 +165,8 @@ def load(
 def _not_rgb(place: Any, pixels: ChannelPixels) -> ValueError:
     return ValueError(
         "`channels` other than 3 and `value_range` are for arrays, .npz files and single folders of .npy, "
-        f"TIFF and PNG files. Received: {place!r}, channels={pixels.channels}, value_range={pixels.value_range}"
+        f"TIFF and PNG files. Received: {place!r}, channels={pixels.channels}, "
+        f"value_range={pixels.value_range}"
     )
 
 

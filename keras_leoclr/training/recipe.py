@@ -65,7 +65,7 @@ class Recipe:
 
     channels: int = setting(
         3,
-        "of the pictures; other numbers than 3 are read as they are, not as RGB",
+        "number of channels of the pictures; pictures with others than 3 are read as they are, not as RGB",
         group="data",
         low=1,
         since="0.2.0",
