@@ -296,6 +296,17 @@ def test_preprocessing_refuses_other_channels():
         preprocessing.normalise(np.zeros((2, 8, 8, 3), "uint8"))
 
 
+@backend_free
+def test_batches_of_arrays_have_the_channels_of_the_views():
+    how = {"color_jitter": (0.4, 0.4, 0, 0), "grayscale_probability": 0.0}
+    views = LeOCLRViews(8, mean=(0.5,) * 5, std=(0.5,) * 5, **how)
+    images = np.zeros((4, 8, 8, 3), "uint8")
+    with pytest.raises(ValueError, match="`images` must have 5 channels, last, all of them as many"):
+        data.array_batches(images, views, 2)
+    with pytest.raises(ValueError, match='`source` must have images of 5 channels, last, for `views_on="dev'):
+        data.view_dataset(data.load({"image": images}), views, 2, views_on="device")
+
+
 # === Recipes and weights ===
 
 

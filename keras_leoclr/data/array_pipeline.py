@@ -248,9 +248,9 @@ def _checked(images, max_pixels, channels):
     for number, shape in enumerate(shapes):
         allowed = (1, 3) if channels == 3 else (channels,)
         if len(shape) != 3 or shape[-1] not in allowed or shape[-1] != shapes[0][-1]:
-            which = "1 or 3 channels" if channels == 3 else f"{channels} channels"
+            which = "1 or 3" if channels == 3 else channels
             raise ValueError(
-                f"`images` must have {which}, last, all of them as many. "
+                f"`images` must have {which} channels, last, all of them as many. "
                 f"Received: picture {number} of shape {shape}"
             )
         canvases.check_pixels("images", shape, max_pixels, None if whole else number)

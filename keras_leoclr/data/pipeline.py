@@ -105,9 +105,9 @@ def view_dataset(
     if views_on == "device":
         needed = len(views.settings.keys.mean)
         if source.image_shape[-1] not in (needed, 1 if needed == 3 else needed):
-            which = "1 or 3 channels" if needed == 3 else f"{needed} channels"
+            which = "1 or 3" if needed == 3 else needed
             raise ValueError(
-                f'`source` must have images of {which}, last, for `views_on="device"`. '
+                f'`source` must have images of {which} channels, last, for `views_on="device"`. '
                 f"Received: images of shape {source.image_shape}"
             )
         sizes = getattr(source.images, "sizes", None)
