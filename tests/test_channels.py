@@ -292,7 +292,7 @@ def test_a_page_shows_the_first_three_channels_or_grey():
 def test_preprocessing_refuses_other_channels():
     preprocessing = Preprocessing(8, (0.5,) * 5, (0.5,) * 5)
     assert preprocessing.normalise(np.zeros((2, 8, 8, 5), "uint8")).shape == (2, 8, 8, 5)
-    with pytest.raises(ValueError, match="`images` must have 5 channels, last"):
+    with pytest.raises(ValueError, match="`images` must have 5 channels, last, as `mean` has"):
         preprocessing.normalise(np.zeros((2, 8, 8, 3), "uint8"))
 
 

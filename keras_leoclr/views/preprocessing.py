@@ -105,7 +105,7 @@ class Preprocessing:
         images = np.asarray(images)
         if images.ndim < 3 or images.shape[-1] not in allowed(self.channels):
             raise ValueError(
-                f"`images` must have {_named(self.channels)} channels, last. "
+                f"`images` must have {_named(self.channels)} channels, last, as `mean` has. "
                 f"Received: images.shape={images.shape}"
             )
         scale, offset = self._scale_and_offset()
@@ -141,7 +141,8 @@ def check_images(images: Any, channels: int = 3) -> Any:
         raise ValueError(f"`images` must have rank 4, (B, H, W, C). Received: images.shape={images.shape}")
     if images.shape[-1] not in allowed(channels):
         raise ValueError(
-            f"`images` must have {_named(channels)} channels, last. Received: images.shape={images.shape}"
+            f"`images` must have {_named(channels)} channels, last, as `mean` has. "
+            f"Received: images.shape={images.shape}"
         )
     if images.dtype != tf.uint8 and not images.dtype.is_floating:
         raise ValueError(
