@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 BACKENDS := tensorflow jax torch
 RUN := runs/quickstart
 
-.PHONY: check gpu-check quickstart pretrain-long report-screenshot results notebooks downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs clean
+.PHONY: check gpu-check quickstart pretrain-long report-screenshot results notebooks downstream chromium test test-export test-slow test-faults test-minimum test-interop interop-fixtures lint format docs wheel clean
 
 quickstart: $(VENV)/.core
 	$(BIN)/leoclr pretrain fashion_scenes --workdir $(RUN) --overwrite
@@ -101,6 +101,15 @@ interop-fixtures: .venv-interop/.done
 # The site: pages, tutorials, reference of the names and of the command line; without network.
 docs: $(VENV)/.test
 	$(BIN)/python docs/build.py build/docs
+
+# The package as others install it: built, installed into an empty environment, and asked for a run of a minute.
+wheel: $(VENV)/bin/python
+	rm -rf build/wheel && $(BIN)/pip wheel -q --no-deps -w build/wheel .
+	$(PYTHON) -m venv build/wheel/env
+	build/wheel/env/bin/pip install -q build/wheel/*.whl
+	cd build/wheel && env/bin/leoclr --version && env/bin/leoclr doctor
+	cd build/wheel && env/bin/leoclr pretrain fashion_scenes --preset smoke --workdir run
+	@echo build/wheel/*.whl
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

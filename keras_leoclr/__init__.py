@@ -40,7 +40,7 @@ _PLACES = {
 _MODULES = {name: name for name in ("heads", "key_queue", "model")}
 
 __all__ = list(_PLACES)
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __getattr__, __dir__ = lazy.attach(__name__, _PLACES | _MODULES)
 
 registration.register()
