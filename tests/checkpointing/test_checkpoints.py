@@ -404,7 +404,7 @@ def test_a_killed_deterministic_run_ends_with_the_same_bits(tmp_path):
     histories = [without_times(folder / "history.csv") for folder in (killed, whole)]
     assert histories[0] == histories[1] and "learning_rate" in histories[0][0]
     assert json.loads((killed / "run.json").read_text())["resumed"] == [[1, 1]]
-    assert "the run was resumed there" in (killed / "report.html").read_text()
+    assert "shows where the run was resumed" in (killed / "report.html").read_text()
     names = [
         [json.loads(line)["name"] for line in (folder / "results.jsonl").read_text().splitlines()]
         for folder in (killed, whole)

@@ -118,8 +118,8 @@ def test_centre_crop_and_shrink_keep_the_middle():
 
 
 def test_strengths_depend_on_the_size():
-    assert corruptions.strengths(32) is corruptions.CIFAR
-    assert corruptions.strengths(224) is corruptions.IMAGENET
+    assert corruptions.strengths(32) == corruptions.CIFAR
+    assert corruptions.strengths(224) == corruptions.IMAGENET
 
 
 def test_the_rank_is_that_of_a_sample_of_all_images(monkeypatch):

@@ -14,7 +14,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 def test_every_path_lies_in_the_folder_and_has_a_name_of_its_own(tmp_path):
     run = RunFolder(tmp_path / "run")
     paths = [path for name, path in vars(run).items() if name != "path"]
-    assert len(set(paths)) == len(paths) == 18
+    assert len(set(paths)) == len(paths) == 20
     assert all(run.path in path.parents for path in paths)
     assert not run.path.exists()  # naming a file makes nothing
 

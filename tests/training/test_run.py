@@ -168,6 +168,7 @@ def test_only_what_the_weights_do_not_depend_on_may_change():
         "online_probe",
         "probe_split",
         "test_split",
+        "views_on",
     ]
 
 
