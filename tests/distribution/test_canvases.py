@@ -60,7 +60,7 @@ def one_device_data(permuted):
 def replicas():
     """A scope for a model of two logical devices."""
     if BACKEND == "tensorflow":
-        from tests.distribution.test_distribution import mirrored
+        from tests.distribution.replicas import mirrored
 
         yield mirrored().scope()
         return
@@ -215,7 +215,7 @@ def test_views_without_settings_are_refused():
 @on_tensorflow
 @pytest.mark.parametrize("width", [4, 5])
 def test_bytes_are_exchanged_between_replicas_as_they_are(width):
-    from tests.distribution.test_distribution import mirrored
+    from tests.distribution.replicas import mirrored
     from tools.kernel_audit import audit, without_kernel
 
     images = random_images(4, 3, width)

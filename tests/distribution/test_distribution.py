@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -23,19 +22,13 @@ from keras_leoclr.distribution.devices import connect
 from keras_leoclr.distribution.workers import wait_for_workers
 from keras_leoclr.recipes import fashion_mnist, pretrain
 from tests.case import batched, random_views, small_model, to_numpy
+from tests.distribution.replicas import REPLICAS, mirrored
 from tests.distribution.worker import train
 
 BACKEND = keras.backend.backend()
-REPLICAS = int(os.environ.get("REPLICAS", 2))  # 4 in `make test-slow`
 distributed = pytest.mark.skipif(BACKEND == "torch", reason="the torch backend trains on one device")
 only_tensorflow = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.distribute")
 only_jax = pytest.mark.skipif(BACKEND != "jax", reason="keras.distribution")
-
-
-@functools.cache
-def mirrored():
-    # one strategy per process: the collectives of a second one would be taken for the first's
-    return tf.distribute.MirroredStrategy([f"CPU:{number}" for number in range(REPLICAS)])
 
 
 @contextlib.contextmanager

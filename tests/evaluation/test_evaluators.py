@@ -76,7 +76,10 @@ def test_scores_carry_hits_intervals_and_arrays(measured):
             "must be > 0. Received: backbone_rate",
         ),
         (lambda b, s: evaluation.LinearProbe(b, s, s, VIEWS, ()), "`learning_rates` must be numbers > 0"),
-        (lambda b, s: evaluation.Transfer(b, VIEWS, ()), "`targets` must be data sets with one of the metrics"),
+        (
+            lambda b, s: evaluation.Transfer(b, VIEWS, ()),
+            "`targets` must be data sets with one of",
+        ),
         (
             lambda b, s: list(evaluation.Finetune(b, s, pictures(classes=4), VIEWS).run()),
             r"`train` must have images of every class of `test`. Received: none of \[3\]",
