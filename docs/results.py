@@ -29,8 +29,8 @@ DATA = {
     "small_objects.npz": "garments of 12 pixels on canvases of 32, 10,000 training and 2,000 test images "
     "(`python tools/small_objects.py`)",
     "openclipart.npz": "coloured drawings of the Open Clip Art Library (`python tools/openclipart.py`)",
-    "imagenette_72": "Imagenette, 9,469 training and 3,925 test photographs of 10 classes of ImageNet, reduced to "
-    "72 pixels (`python tools/reduced_pictures.py imagenette runs/imagenette_72`)",
+    "imagenette_72": "Imagenette, 9,469 training and 3,925 test photographs of 10 classes of ImageNet, "
+    "reduced to 72 pixels (`python tools/reduced_pictures.py imagenette runs/imagenette_72`)",
 }
 ABOUT = {
     "leoclr": "Everything but the method is the same in a row, by seed; points of test accuracy, or of mean "

@@ -231,5 +231,6 @@ def test_the_counter_of_passes_lies_on_the_host_wherever_a_data_set_is_made():
     from tests.case import random_images
 
     with tf.device("CPU:1"):  # a second device stands for a GPU
-        dataset = kl.data.view_dataset(kl.data.load({"image": random_images(8)}), None, batch_size=4)
+        source = kl.data.load({"image": random_images(8)})
+        dataset = kl.data.view_dataset(source, kl.LeOCLRViews(image_size=8), batch_size=4)
     assert dataset.passes.device.endswith("CPU:0")

@@ -16,6 +16,7 @@ WITH_NAN[33, 2, 2, 1] = np.nan
 WITH_INFINITY = PIXELS.copy()
 WITH_INFINITY[0, 0, 0, 0] = -np.inf
 
+VIEWS = kl.LeOCLRViews(image_size=8)
 WRONG = [
     (
         PIXELS / 255,
@@ -46,11 +47,11 @@ def test_arrays_are_refused_by_load(images, words):
 @pytest.mark.parametrize("read", [kl.data.view_dataset, kl.data.image_batches])
 def test_streams_are_refused_by_a_look_at_the_first(read, images, words):
     with pytest.raises(ValueError, match=f"`source` must have {words}"):
-        read(stream(images), None, 8)
+        read(stream(images), VIEWS, 8)
 
 
 def test_a_later_image_of_a_stream_that_is_not_finite_stops_the_batches():
-    batches = kl.data.view_dataset(stream(WITH_NAN), None, 8)
+    batches = kl.data.view_dataset(stream(WITH_NAN), VIEWS, 8)
     with pytest.raises(tf.errors.InvalidArgumentError, match="`source` must have finite pixels"):
         list(batches)
 
@@ -67,7 +68,7 @@ def test_pixels_pass_and_so_do_overshoots_black_images_and_bytes():
         PIXELS // 64,  # nearly black, 0 to 3
     ):
         assert kl.data.load({"image": images}).count == 40
-        kl.data.view_dataset(stream(images), None, 8)
+        kl.data.view_dataset(stream(images), VIEWS, 8)
     # dark ones that come first do not matter in an array, all of which is looked at
     assert kl.data.load({"image": np.concatenate([PIXELS[:35] / 255, PIXELS])}).count == 75
 

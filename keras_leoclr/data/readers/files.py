@@ -89,7 +89,7 @@ def read_index(
     max_pixels: int,
     progress: bool = True,
     suffixes: tuple[bytes, ...] = SUFFIXES,
-    read: Callable[[BinaryIO], Header] = read_header,
+    read: Callable[[BinaryIO], Header] | None = None,
 ) -> Index:
     """Finds the pictures below a folder and reads their headers.
 
@@ -100,7 +100,7 @@ def read_index(
         max_pixels: largest width times height of a picture; larger ones count as failures.
         progress: whether to show a progress bar if it takes longer than a second; true by default.
         suffixes: extensions of the pictures.
-        read: reads a header; those of another function than `decode.read_header` are not kept.
+        read: reads a header, `decode.read_header` by default; what another function reads is not kept.
     """
     root = os.path.abspath(os.fsencode(folder))
     scan = scan_folder(root, suffixes)
@@ -116,7 +116,7 @@ def cached_headers(
     states: dict[bytes, tuple[int, int]],
     progress: bool,
     key: bytes | None = None,
-    read: Callable[[BinaryIO], Header] = read_header,
+    read: Callable[[BinaryIO], Header] | None = None,
 ) -> tuple[dict[bytes, Header], dict[bytes, str]]:
     """Headers by path, and reasons of the files that have none; from the cache where a file is the same.
 
@@ -125,10 +125,11 @@ def cached_headers(
         states: path -> (size in bytes, time of change in ns).
         progress: whether a bar is shown if it takes longer than a second.
         key: name of the cache; None for `root`.
-        read: reads a header; those of another function than `decode.read_header` are not kept.
+        read: reads a header, `decode.read_header` by default; what another function reads is not kept.
     """
     key = root if key is None else key
-    known = _read_cache(key) if read is read_header else {}
+    kept = read is None
+    known = _read_cache(key) if kept else {}
     headers, failures = {}, {}
     missing = []
     for path, state in states.items():
@@ -139,13 +140,13 @@ def cached_headers(
             failures[path] = "empty, 0 bytes"
         else:
             missing.append(path)
-    for path, outcome in _read_headers(root, missing, progress, read):
+    for path, outcome in _read_headers(root, missing, progress, read or read_header):
         if isinstance(outcome, Header):
             headers[path] = outcome
         else:
             failures[path] = outcome
     rows = {path: (states[path], header) for path, header in headers.items()}
-    if rows != known and read is read_header:
+    if rows != known and kept:
         _write_cache(key, rows)
     return headers, failures
 
