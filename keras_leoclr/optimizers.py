@@ -93,12 +93,17 @@ class SGD(keras.optimizers.SGD):
         return super()._use_weight_decay(variable)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        if keras.backend.backend() != "torch":
+        if keras.backend.backend() != "torch" or not self._takes_lists():
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
         buffers = [self.momentums[self._get_variable_index(v)] for v in trainable_variables if self.momentum]
         decays = [self._use_weight_decay(v) for v in trainable_variables]
         self._update_on_torch(grads, trainable_variables, buffers, decays, ops.cast(learning_rate, "float32"))
+
+    def _takes_lists(self):
+        """Whether `_update_on_torch` does what `update_step` does. A subclass may change the second alone."""
+        owner = next(kind for kind in type(self).__mro__ if "update_step" in vars(kind))
+        return "_update_on_torch" in vars(owner)
 
     def _update_on_torch(self, *state):
         torch_updates.sgd(*state, self.momentum, self.nesterov, self.coupled_weight_decay)
