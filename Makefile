@@ -106,7 +106,7 @@ docs: $(VENV)/.test
 wheel: $(VENV)/bin/python
 	rm -rf build/wheel && $(BIN)/pip wheel -q --no-deps -w build/wheel .
 	$(PYTHON) -m venv build/wheel/env
-	build/wheel/env/bin/pip install -q build/wheel/*.whl
+	env -u PYTHONPATH build/wheel/env/bin/pip install -q build/wheel/*.whl
 	cd build/wheel && env/bin/leoclr --version && env/bin/leoclr doctor
 	cd build/wheel && env/bin/leoclr pretrain fashion_scenes --preset smoke --workdir run
 	@echo build/wheel/*.whl
