@@ -24,6 +24,45 @@ def workdir(help: str, needed: str, group: str = "") -> Flag:
     return Flag("workdir", str, None, help, group, needed=needed)
 
 
+VERBOSITY = Flag(
+    "verbose",
+    int,
+    1,
+    "what is printed: 0 nothing, 1 a progress bar, 2 one line per epoch",
+    "run",
+    low=0,
+    high=2,
+)
+IMAGE_SIZE = Flag(
+    "image_size",
+    int,
+    0,
+    "height and width that images are resized to, in pixels; 0: as the backbone takes them",
+    low=0,
+)
+
+
+def on_error(what: str) -> Flag:
+    """Makes the flag `--on_error` of a command that reads pictures.
+
+    Args:
+        what: what may be unreadable, such as "a picture".
+    """
+    help = f"what to do with {what} that cannot be read: stop, or leave it out"
+    return Flag("on_error", str, "raise", help, choices=("raise", "skip"))
+
+
+def max_failures(default: float | None, more: str = "") -> Flag:
+    """Makes the flag `--max_failures` of a command that has `--on_error`.
+
+    Args:
+        default: see `Flag`.
+        more: what is added to its help.
+    """
+    help = f"with --on_error skip, largest share of pictures that may be left out, in [0, 1]{more}"
+    return Flag("max_failures", float, default, help, low=0.0, high=1.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """A command of `leoclr`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 
-from keras_leoclr.commands.command import Command, workdir
+from keras_leoclr.commands.command import VERBOSITY, Command, workdir
 from keras_leoclr.commands.flags import Flag, Given, UsageError, fields_of, flags_of
 from keras_leoclr.commands.recipes import DOWNSTREAM, PACKAGE
 
@@ -18,15 +18,7 @@ FLAGS = (
         "replace results that are in --workdir, or an interrupted training with other settings",
         "run",
     ),
-    Flag(
-        "verbose",
-        int,
-        1,
-        "what is printed: 0 nothing, 1 a progress bar, 2 one line per epoch",
-        "run",
-        low=0,
-        high=2,
-    ),
+    VERBOSITY,
 )
 
 

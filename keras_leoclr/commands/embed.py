@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from keras_leoclr.commands.command import ONE, Command
+from keras_leoclr.commands.command import IMAGE_SIZE, ONE, Command, max_failures, on_error
 from keras_leoclr.commands.flags import Flag, Given
 
 TEXT = """leoclr embed SOURCE --backbone FILE --output FILE.npz|.csv|.parquet [--FLAG VALUE ...]
@@ -59,13 +59,7 @@ COMMAND = Command(
         ),
         Flag("split", str, "train", 'such as "test" or "train[:10%]"'),
         Flag("data_dir", str, None, "folder in which TensorFlow Datasets keeps its files"),
-        Flag(
-            "image_size",
-            int,
-            0,
-            "height and width that images are resized to, in pixels; 0: as the backbone takes them",
-            low=0,
-        ),
+        IMAGE_SIZE,
         Flag("batch_size", int, 256, "number of images per call of the backbone", low=1),
         Flag(
             "precision",
@@ -74,22 +68,8 @@ COMMAND = Command(
             "precision that the backbone computes in; by default its own",
             choices=("float32", "mixed_bfloat16", "mixed_float16"),
         ),
-        Flag(
-            "on_error",
-            str,
-            "raise",
-            "what to do with a picture that cannot be read: stop, or leave it out",
-            choices=("raise", "skip"),
-        ),
-        Flag(
-            "max_failures",
-            float,
-            None,
-            "with --on_error skip, largest share of pictures that may be left out, in [0, 1]; by default "
-            "0.01",
-            low=0.0,
-            high=1.0,
-        ),
+        on_error("a picture"),
+        max_failures(None, "; by default 0.01"),
         Flag("overwrite", bool, False, "replace the file if it exists"),
         Flag("json", bool, False, "print what was done as JSON"),
         Flag("verbose", bool, True, "show progress"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from keras_leoclr.commands.command import ONE, Command
+from keras_leoclr.commands.command import IMAGE_SIZE, ONE, Command, max_failures, on_error
 from keras_leoclr.commands.flags import Flag, Given
 
 TEXT = """leoclr index DIR --backbone FILE [--output INDEX] [--FLAG VALUE ...]
@@ -57,13 +57,7 @@ COMMAND = Command(
             "kind of index: exact, or hnsw, which is faster with millions of pictures and may miss a few",
             choices=("exact", "hnsw"),
         ),
-        Flag(
-            "image_size",
-            int,
-            0,
-            "height and width that images are resized to, in pixels; 0: as the backbone takes them",
-            low=0,
-        ),
+        IMAGE_SIZE,
         Flag(
             "value_range",
             tuple[float, ...],
@@ -71,21 +65,8 @@ COMMAND = Command(
             "the two values that become black and white, low and high; by default those of the run",
         ),
         Flag("overwrite", bool, False, "replace an index that is there"),
-        Flag(
-            "on_error",
-            str,
-            "raise",
-            "what to do with a picture that cannot be read: stop, or leave it out",
-            choices=("raise", "skip"),
-        ),
-        Flag(
-            "max_failures",
-            float,
-            0.01,
-            "with --on_error skip, largest share of pictures that may be left out, in [0, 1]",
-            low=0.0,
-            high=1.0,
-        ),
+        on_error("a picture"),
+        max_failures(0.01),
         Flag("batch_size", int, 64, "number of images per call of the backbone", low=1),
         Flag("json", bool, False, "print what was done, as JSON"),
         Flag("verbose", bool, True, "show progress"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from types import ModuleType
 
-from keras_leoclr.commands.command import NOTHING, Command, workdir
+from keras_leoclr.commands.command import NOTHING, VERBOSITY, Command, workdir
 from keras_leoclr.commands.flags import Flag, Given, UsageError, fields_of, flags_of
 from keras_leoclr.commands.recipes import recipe_module, recipe_names
 
@@ -47,15 +47,7 @@ OF_THE_RUN = (
         "run",
         choices=("auto", "on", "off"),
     ),
-    Flag(
-        "verbose",
-        int,
-        1,
-        "what is printed: 0 nothing, 1 a progress bar, 2 one line per epoch",
-        "run",
-        low=0,
-        high=2,
-    ),
+    VERBOSITY,
 )
 TEXT = """leoclr pretrain RECIPE --workdir DIR [--FLAG VALUE ...]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from keras_leoclr.commands.command import SOME, Command
+from keras_leoclr.commands.command import SOME, Command, on_error
 from keras_leoclr.commands.flags import Flag, Given
 
 TEXT = """leoclr search QUERY [QUERY ...] --index INDEX [--k N] [--FLAG VALUE ...]
@@ -56,13 +56,7 @@ COMMAND = Command(
         Flag("k", int, 10, "number of pictures that are found for each query", low=1),
         Flag("page", str, "search.html", "HTML page that shows the pictures; empty: no page"),
         Flag("backbone", str, None, "file of the backbone of the index, if it was moved"),
-        Flag(
-            "on_error",
-            str,
-            "raise",
-            "what to do with a query that cannot be read: stop, or leave it out",
-            choices=("raise", "skip"),
-        ),
+        on_error("a query"),
         Flag("json", bool, False, "print what was found as JSON"),
     ),
     takes="one or more pictures",
