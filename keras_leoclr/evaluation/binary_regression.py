@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_leoclr.evaluation.lbfgs import dot, minimise
-from keras_leoclr.evaluation.softmax_regression import BLOCK
+from keras_leoclr.evaluation.lbfgs import minimise
+from keras_leoclr.evaluation.softmax_regression import penalised_mean
 
 
 def decay_path(
@@ -53,7 +53,7 @@ def decay_path(
         curvature = np.append(variances, 1)[:, None] * shares * (1 - shares)
         curvature[:-1] += decay
         weights = minimise(
-            lambda w, decay=decay: _loss(w, inputs, targets, decay),
+            lambda w, decay=decay: penalised_mean(_cross_entropy, w, inputs, targets, decay),
             weights,
             curvature.astype("float32"),
             max_steps,
@@ -62,21 +62,9 @@ def decay_path(
         yield weights
 
 
-def _loss(weights, inputs, labels, decay):
-    """Returns the loss and its gradient."""
-    gradient = np.zeros_like(weights)
-    total = 0.0
-    rows = max(1, BLOCK // weights.shape[1])
-    for first in range(0, len(inputs), rows):
-        x, y = inputs[first : first + rows], labels[first : first + rows]
-        logits = x @ weights[:-1] + weights[-1]
-        # These are log(1 + exp(z)) - y z and 1 / (1 + exp(-z)), written so that large z does not overflow.
-        small = np.exp(-np.abs(logits))
-        total += float(np.log1p(small).sum(dtype="float64") + np.maximum(logits, 0).sum(dtype="float64"))
-        total -= float(np.vdot(y, logits))
-        error = np.where(logits >= 0, 1, small) / (1 + small) - y
-        gradient[:-1] += x.T @ error
-        gradient[-1] += error.sum(axis=0)
-    gradient /= len(inputs)
-    gradient[:-1] += np.float32(decay) * weights[:-1]
-    return total / len(inputs) + 0.5 * decay * dot(weights[:-1], weights[:-1]), gradient
+def _cross_entropy(logits, labels):
+    # These are log(1 + exp(z)) - y z and 1 / (1 + exp(-z)), written so that large z does not overflow.
+    small = np.exp(-np.abs(logits))
+    loss = float(np.log1p(small).sum(dtype="float64") + np.maximum(logits, 0).sum(dtype="float64"))
+    loss -= float(np.vdot(labels, logits))
+    return loss, np.where(logits >= 0, 1, small) / (1 + small) - labels

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from keras_leoclr.evaluation.lbfgs import dot, minimise
+
+CrossEntropy = Callable[[np.ndarray, np.ndarray], tuple[float, np.ndarray]]
 
 BLOCK = 2**19  # logits that are computed at a time, few enough for the processor's cache
 SMALLEST = 1e-7  # Directions with less than this share of the largest variance are rounding errors.
@@ -68,29 +70,49 @@ def decay_path(
     for decay in decays:
         curvature = np.append(variances / classes + decay, 1 / classes)[:, None].astype("float32")
         weights = minimise(
-            lambda w, decay=decay: _loss(w, inputs, labels, decay), weights, curvature, max_steps, tolerance
+            lambda w, decay=decay: penalised_mean(_cross_entropy, w, inputs, labels, decay),
+            weights,
+            curvature,
+            max_steps,
+            tolerance,
         )
         yield weights
 
 
-def _loss(weights, inputs, labels, decay):
-    """Returns the loss and its gradient."""
+def penalised_mean(
+    cross_entropy: CrossEntropy, weights: np.ndarray, inputs: np.ndarray, labels: np.ndarray, decay: float
+) -> tuple[float, np.ndarray]:
+    """The mean cross-entropy of a linear classifier plus `decay / 2 * sum(weights ** 2)`, and its gradient.
+
+    Args:
+        cross_entropy: from logits (B, C), which it may overwrite, and labels of B images to the sum of their
+            losses and its derivative (B, C) by the logits.
+        weights: (R + 1, C); the last row is the bias, which is not penalised.
+        inputs: (N, R).
+        labels: N rows, as `cross_entropy` takes them.
+        decay: weight decay >= 0.
+    """
     gradient = np.zeros_like(weights)
     total = 0.0
     rows = max(1, BLOCK // weights.shape[1])
     for first in range(0, len(inputs), rows):
         x, y = inputs[first : first + rows], labels[first : first + rows]
-        logits = x @ weights[:-1] + weights[-1]
-        logits -= logits.max(axis=1, keepdims=True)
-        each = np.arange(len(y))
-        of_label = logits[each, y]
-        np.exp(logits, out=logits)
-        sums = logits.sum(axis=1, keepdims=True)
-        total += float(np.log(sums).sum(dtype="float64") - of_label.sum(dtype="float64"))
-        logits /= sums
-        logits[each, y] -= 1.0
-        gradient[:-1] += x.T @ logits
-        gradient[-1] += logits.sum(axis=0)
+        loss, error = cross_entropy(x @ weights[:-1] + weights[-1], y)
+        total += loss
+        gradient[:-1] += x.T @ error
+        gradient[-1] += error.sum(axis=0)
     gradient /= len(inputs)
     gradient[:-1] += np.float32(decay) * weights[:-1]
     return total / len(inputs) + 0.5 * decay * dot(weights[:-1], weights[:-1]), gradient
+
+
+def _cross_entropy(logits, labels):
+    logits -= logits.max(axis=1, keepdims=True)
+    each = np.arange(len(labels))
+    of_label = logits[each, labels]
+    np.exp(logits, out=logits)
+    sums = logits.sum(axis=1, keepdims=True)
+    loss = float(np.log(sums).sum(dtype="float64") - of_label.sum(dtype="float64"))
+    logits /= sums
+    logits[each, labels] -= 1.0
+    return loss, logits
