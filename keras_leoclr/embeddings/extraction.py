@@ -103,7 +103,7 @@ def embed(
         batches,
         verbose,
         unfinished,
-        identity and {**identity, "batch": batch_size},
+        identity,
         precision,
         devices,
     )

@@ -144,7 +144,10 @@ def _checked(precision):
 def _feature_batches(
     backbone, dataset, verbose, predictors, skip=0
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the features and labels of each batch after the first `skip` batches."""
+    """Yields the features and labels of each batch after the first `skip` images.
+
+    They are counted in images, because the batches may have had another size before an interruption.
+    """
     check_channels_last(backbone)
     raw = takes_raw(backbone)
     target = getattr(dataset, "cardinality", None)
@@ -156,9 +159,11 @@ def _feature_batches(
         nonlocal number, rows
         for number, (images, labels) in enumerate(dataset, 1):
             _check_size(images, backbone.input_shape[1:])
-            if number > skip:
+            count, done = len(images), max(0, skip - rows)
+            if done < count:
+                images, labels = images[done:], labels[done:]
                 images = np.asarray(images)  # tf.data yields TensorFlow tensors under every backend.
-                finite("dataset", images, rows)
+                finite("dataset", images, rows + done)
                 if raw and images.min() < 0:
                     raise ValueError(
                         "`dataset` must yield raw images, in [0, 255], for a backbone that normalises them; "
@@ -168,7 +173,7 @@ def _feature_batches(
                 if raw:
                     seen.see(images)
                 yield images, as_labels(labels)
-            rows += len(images)
+            rows += count
             bar.update(number)
         if raw:
             seen.check()
@@ -194,17 +199,17 @@ def _fill(folder, backbone, dataset, verbose, about, predictors):
     partial = folder.with_suffix(".partial")
     partial.mkdir(parents=True, exist_ok=True)
     progress = partial / "done.json"
-    done = {"batches": 0, "rows": 0}
+    done = {"rows": 0}
     if progress.is_file():
         done = json.loads(progress.read_text())
-    number, rows, classes = done["batches"], done["rows"], done.get("classes")
+    number, rows, classes = 0, done["rows"], done.get("classes")
     width = backbone.output_shape[-1]
     with contextlib.ExitStack() as stack:
         files = {name: stack.enter_context((partial / f"{name}.raw").open("ab")) for name in FILES}
         for name, file in files.items():  # Rows that were written after the last count are cut off.
             dtype, shape = _layout(name, rows, width, classes)
             file.truncate(np.dtype(dtype).itemsize * math.prod(shape))
-        for features, labels in _feature_batches(backbone, dataset, verbose, predictors, skip=number):
+        for features, labels in _feature_batches(backbone, dataset, verbose, predictors, skip=rows):
             classes = labels.shape[1] if labels.ndim == 2 else None
             files["features"].write(np.ascontiguousarray(features).tobytes())
             files["labels"].write(labels.tobytes())
@@ -213,7 +218,7 @@ def _fill(folder, backbone, dataset, verbose, about, predictors):
                 for file in files.values():
                     file.flush()
                     os.fsync(file.fileno())
-                write_json(progress, {"batches": number, "rows": rows, "classes": classes})
+                write_json(progress, {"rows": rows, "classes": classes})
     with whole_path(folder) as whole:
         whole.mkdir()
         for name in FILES:

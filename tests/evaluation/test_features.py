@@ -116,6 +116,27 @@ def test_an_interrupted_extraction_goes_on_where_it_was_saved(tmp_path, monkeypa
     np.testing.assert_array_equal(labels, plain[1])
 
 
+def test_an_interrupted_extraction_goes_on_with_batches_of_another_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "SAVE_EVERY", 1)
+    backbone, how = backbone_with(), {"cache": tmp_path, "identity": IDENTITY}
+    images, labels = (np.concatenate(part) for part in zip(*batches(), strict=True))
+
+    def of_size(size, stop):
+        for first in range(0, stop, size):
+            yield images[first : first + size], labels[first : first + size]
+
+    def breaks():
+        yield from of_size(3, 6)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.extract_features(backbone, breaks(), **how)
+    features, found = evaluation.extract_features(backbone, of_size(4, 10), **how)
+    plain, _ = evaluation.extract_features(backbone, batches())
+    np.testing.assert_allclose(features, plain, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found, labels)
+
+
 def test_features_in_lower_precision_are_close_and_leave_the_backbone_alone(tmp_path):
     backbone = backbone_with()
     exact, _ = evaluation.extract_features(backbone, batches())
