@@ -28,7 +28,7 @@ def measured(
     Args:
         recipe: the settings.
         workdir: folder of the run, if there is one.
-        overwrite: whether a run that is there begins anew.
+        overwrite: whether a run that the folder already holds is started anew.
         images: the images, where they are given as objects.
     """
     wanted = [name for name in ("mean", "std") if getattr(recipe, name) == "auto"]

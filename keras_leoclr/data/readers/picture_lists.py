@@ -10,7 +10,8 @@ from typing import NamedTuple
 from keras_leoclr.data.failures import shown
 
 LISTS = (".txt", ".csv")
-FILE, CLASS = ("file", "path"), ("class", "label")  # names of the columns, the first that is there counts
+# Possible names of the columns; the first that the file has is used.
+FILE, CLASS = ("file", "path"), ("class", "label")
 
 
 class PictureList(NamedTuple):
