@@ -176,10 +176,10 @@ def test_pictures_that_cannot_be_read_have_no_row(pictures, backbone, capsys, mo
     def full(path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(extraction.shutil, "rmtree", full)  # after the features were completed
-    code, printed = run(capsys, *call, "--on_error", "skip")
+    with monkeypatch.context() as patched:  # `undo` would also leave the temporary folder
+        patched.setattr(extraction.shutil, "rmtree", full)  # after the features were completed
+        code, printed = run(capsys, *call, "--on_error", "skip")
     assert code == 1 and "No space left" in printed.err
-    monkeypatch.undo()
     code, printed = run(capsys, *call, "--on_error", "skip", "--overwrite")
     assert code == 0 and "cut.jpg: damaged" in printed.out and "5 pictures with labels" in printed.out
     with open(call[-1]) as file:
