@@ -47,6 +47,12 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
             (),
             f"methods; each variant is trained with each: some of {', '.join(METHODS)}",
         ),
+        Flag(
+            "only",
+            str,
+            "",
+            "train only the variants whose name has this text in it, such as 'LeOCLR, one crop'; empty: all",
+        ),
         Flag("jobs", int, 1, "number of runs at the same time, which share the cores", low=1),
         Flag("suite", tuple[str, ...], tuple(SUITE), "evaluations of each run, see leoclr evaluate --help"),
         dataclasses.replace(
@@ -108,6 +114,11 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
         print("\n".join(reasons))
     try:
         variants = ablations.of(name, recipe, given["methods"])
+        if not any(given["only"] in label for label in variants):
+            raise ValueError(
+                f"`only` must be part of the name of a variant; those of {name} are {'; '.join(variants)}. "
+                f"Received: only={given['only']!r}"
+            )
         for changes in variants.values():
             dataclasses.replace(recipe, **changes)
     except ValueError as error:
@@ -122,6 +133,7 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
         given["suite"],
         SuiteOptions(leave_one_out=given["leave_one_out"]),
         command,
+        only=given["only"],
         verbose=bool(given["verbose"]),
     )
 

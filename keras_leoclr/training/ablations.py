@@ -174,25 +174,34 @@ def _factors(recipe):
     }
 
 
-# The cells of the map of scenes: each is a set of changes of the recipe, and `method` is varied within it.
+# The cells of the map of scenes: each is a set of changes of the recipe, within which the method is varied.
+# The main cells differ in the number of things alone.
+MAIN_SCENES = {
+    f"{things} of 8 px": {"dataset": f"fashion_scenes:things={things},size=8"} for things in (1, 2, 4, 8)
+}
 SCENES = {
-    **{f"{things} of 8 px": {"dataset": f"fashion_scenes:things={things},size=8"} for things in (1, 2, 4, 8)},
+    **MAIN_SCENES,
     **{f"2 of {size} px": {"dataset": f"fashion_scenes:things=2,size={size}"} for size in (12, 16)},
     **{f"crops {_scale(scale)}": {"crop_scale": scale} for scale in ((0.08, 1.0), (0.5, 1.0))},
 }
 
 
 def _scenes(recipe):
-    """Both methods on scenes with other numbers and sizes of things, and with other crops."""
-    cheaper = equal_compute(recipe)
+    """Both methods on scenes with other numbers and sizes of things, and with other crops.
+
+    Crop to original is trained in the main cells as well.
+    """
+    methods = {
+        "MoCo v2": {"method": "moco_v2"},
+        "LeOCLR": {"method": "leoclr"},
+        "LeOCLR at equal compute": {"method": "leoclr", "epochs": equal_compute(recipe)},
+        "crop to original": {"method": "crop_to_original"},
+    }
     return {
-        f"{label}, {cell}": {**methods, **changes}
+        f"{label}, {cell}": {**method, **changes}
         for cell, changes in SCENES.items()
-        for label, methods in (
-            ("MoCo v2", {"method": "moco_v2"}),
-            ("LeOCLR", {"method": "leoclr"}),
-            ("LeOCLR at equal compute", {"method": "leoclr", "epochs": cheaper}),
-        )
+        for label, method in methods.items()
+        if label != "crop to original" or cell in MAIN_SCENES
     }
 
 

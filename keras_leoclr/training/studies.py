@@ -143,6 +143,7 @@ def study(
     suite: Sequence[str] = SUITE,
     options: SuiteOptions | None = None,
     command: str = "",
+    only: str = "",
     verbose: bool = True,
 ) -> Results:
     """Runs a study, or the part of it that is missing.
@@ -157,6 +158,7 @@ def study(
         suite: names of evaluators, see `leoclr evaluate`.
         options: settings of the evaluators; their seed is that of each run.
         command: the command that started the study, recorded with each run.
+        only: text that the labels of the variants that are run have in them; "", the default, runs all.
         verbose: whether to show progress; true by default.
 
     Returns:
@@ -169,7 +171,7 @@ def study(
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     results = RunFolder(workdir).results
-    runs = runs_of(recipe, variants, seeds)
+    runs = [run for run in runs_of(recipe, variants, seeds) if only in run.variant]
     lines = results.read()
     known = {
         (line["ablation"], line["variant"], line["run"]): line["suite"]

@@ -78,6 +78,13 @@ def test_factors_are_changed_one_at_a_time_and_of_both_methods():
         ablations.of("data_size", part)
 
 
+def test_the_main_cells_of_the_map_have_crop_to_original_as_well():
+    variants = ablations.of("scenes", dataclasses.replace(RECIPE, dataset="fashion_scenes"))
+    turned = [label for label, changes in variants.items() if changes["method"] == "crop_to_original"]
+    assert turned == [f"crop to original, {cell}" for cell in ablations.MAIN_SCENES]
+    assert len(variants) == 3 * len(ablations.SCENES) + len(turned)
+
+
 def test_the_place_of_the_data_does_not_tell_runs_apart():
     here, there, other = (
         study.StudyRun("a", dataclasses.replace(RECIPE, dataset=dataset, data_dir=data_dir), 0).key
@@ -144,6 +151,12 @@ def test_runs_that_are_collected_are_not_run_again(tmp_path, monkeypatch):
     pretend(monkeypatch, WRITES)
     more = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1, 2)).read()
     assert more[: len(first)] == first and {line["seed"] for line in more[len(first) :]} == {2}
+
+
+def test_a_part_of_the_variants_is_run_and_keeps_its_place(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), only="tw")
+    assert [(r["variant"], r["place"]) for r in results.read() if r["name"] == "study/run"] == [("two", 1)]
 
 
 def test_a_run_that_was_collected_in_part_is_collected_again(tmp_path, monkeypatch):
@@ -249,6 +262,7 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
         (["momentum", "--workdir", "W", "--methods", "moco"], "unknown method 'moco'"),
         (["momentum", "--workdir", "W", "--suite", "kn"], "unknown evaluation 'kn'"),
         (["framework", "--workdir", "W", "--methods", "leoclr"], "`methods` must be left out"),
+        (["momentum", "--workdir", "W", "--only", "0.5"], "those of momentum are 0.99; 0.9; 0.996; 0.999"),
         (["momentum", "--workdir", "W", "--epochs", "0"], "`epochs` must be >= 1"),
         (["momentum", "--workdir", "W", "--show"], "must hold results of momentum"),
     ],
