@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 
 
 class Interrupted(SystemExit):
@@ -63,3 +65,23 @@ class Signals:
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._pipe_before)
         os.close(self._writing)  # the thread reads the end of the pipe and returns
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """Context in which SIGTERM raises `Interrupted` at once, as Ctrl-C raises `KeyboardInterrupt`.
+
+    Without it, SIGTERM ends Python without the `finally` blocks, and processes that were started go on alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python allows only the main thread to set signal handlers
+        return
+
+    def ended(number, frame):
+        raise Interrupted(number)
+
+    before = signal.signal(signal.SIGTERM, ended)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

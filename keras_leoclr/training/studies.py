@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from keras_leoclr.checkpointing.signals import sigterm_raises
 from keras_leoclr.evaluation.measures import either
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
@@ -167,6 +168,7 @@ def study(
 
     Raises:
         ChildProcessError: if a run failed; the others are finished first.
+        Interrupted: (a SystemExit) after SIGTERM, once the processes of the runs have ended.
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -182,30 +184,31 @@ def study(
     shown = StudyProgress(len(runs), len(runs) - len(missing), verbose)
     failed = {}
     waiting, going = list(missing), {}
-    try:
-        while waiting or going:
-            while waiting and len(going) < jobs:
-                run = waiting.pop(0)
-                going[run] = _start(run, workdir, jobs, suite, options or SuiteOptions())
-            time.sleep(0.5)
-            for run, process in list(going.items()):
-                if process.poll() is None:
-                    continue
-                del going[run]
-                if process.returncode:
-                    failed[run.folder] = _tail(workdir / run.folder / LOG)
-                else:
-                    for line in collected(run, workdir / run.folder, ablation, command):
-                        if line not in lines:
-                            results.write(**line)
-                shown.ended(f"{run.variant}, seed {run.recipe.seed}", process.returncode)
-            shown.update([workdir / run.folder for run in going])
-    finally:
-        shown.close()
-        for process in going.values():  # After Ctrl-C, each process writes a checkpoint and ends.
-            process.terminate()
-        for process in going.values():
-            process.wait()
+    with sigterm_raises():
+        try:
+            while waiting or going:
+                while waiting and len(going) < jobs:
+                    run = waiting.pop(0)
+                    going[run] = _start(run, workdir, jobs, suite, options or SuiteOptions())
+                time.sleep(0.5)
+                for run, process in list(going.items()):
+                    if process.poll() is None:
+                        continue
+                    del going[run]
+                    if process.returncode:
+                        failed[run.folder] = _tail(workdir / run.folder / LOG)
+                    else:
+                        for line in collected(run, workdir / run.folder, ablation, command):
+                            if line not in lines:
+                                results.write(**line)
+                    shown.ended(f"{run.variant}, seed {run.recipe.seed}", process.returncode)
+                shown.update([workdir / run.folder for run in going])
+        finally:
+            shown.close()
+            for process in going.values():  # After Ctrl-C or SIGTERM, each writes a checkpoint.
+                process.terminate()
+            for process in going.values():
+                process.wait()
     if failed:
         texts = "\n".join(f"{name}: {text}" for name, text in failed.items())
         raise ChildProcessError(

@@ -3,7 +3,9 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -220,6 +222,23 @@ def test_one_failed_run_does_not_stop_the_others(tmp_path, monkeypatch, capsys):
         study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,))
     assert {line["variant"] for line in Results(tmp_path / "results.jsonl").read()} == {"one"}
     assert "two, seed 0: failed with status 1" in capsys.readouterr().out
+
+
+def test_sigterm_ends_the_processes_of_the_runs_as_well(tmp_path, monkeypatch):
+    pretend(monkeypatch, "import time; (folder / 'begun').touch(); time.sleep(60)")
+    started, start = [], study._start
+    monkeypatch.setattr(study, "_start", lambda *arguments: started.append(start(*arguments)) or started[-1])
+
+    def update(self, folders):
+        if all((folder / "begun").exists() for folder in folders):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(study.StudyProgress, "update", update)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), jobs=2)
+    assert ended.value.code == 128 + signal.SIGTERM and signal.getsignal(signal.SIGTERM) is before
+    assert [process.returncode for process in started] == [-signal.SIGTERM] * 2
 
 
 @pytest.mark.slow
