@@ -34,6 +34,7 @@ _PLACES = {
     "pretrain": "one_call",
     "projection_head": "heads",
     "schedules": "schedules",
+    "tune": "one_call",
     "views": "views",
 }
 # These modules are not in `__all__`, but `keras_leoclr.heads` works without importing the module first.

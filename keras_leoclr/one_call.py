@@ -1,4 +1,4 @@
-"""The commands `leoclr pretrain` and `leoclr evaluate` as Python functions."""
+"""`leoclr pretrain`, `leoclr evaluate` and `leoclr tune` as Python functions; long for their docstrings."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ from keras_leoclr.training.recipe import Recipe
 if typing.TYPE_CHECKING:
     import keras
 
+    from keras_leoclr.training.tuned import Tuned
+
 RUN_OPTIONS = ("overwrite", "override", "verbose", "checkpoint_minutes", "checkpoint_budget", "keep")
 RUN_OPTIONS += ("deterministic", "tensorboard")  # arguments that `training.pretraining.pretrain` has too
+PICTURES = "pictures.npz"  # arrays that `tune` was given
 
 
 def pretrain(
@@ -198,6 +201,97 @@ def evaluate(
             if folder.card_file.is_file():
                 model_card.write(folder.path)
     return values
+
+
+def tune(
+    data: Any,
+    workdir: str | os.PathLike,
+    minutes: float,
+    *,
+    recipe: str | Recipe = "image_folder",
+    preset: str = "full",
+    judge: str = "auto",
+    learning_rates: Sequence[float] = (),
+    least_areas: Sequence[float] = (),
+    jobs: int = 1,
+    verbose: bool = True,
+    **fields: Any,
+) -> Tuned:
+    """Chooses learning rate and crop scale by short runs on a part of the pictures, as `leoclr tune` does.
+
+    Each run is a process of its own. The first one is measured, and as many others are planned as fit into
+    the time. The test split is never read. The same call goes on where an earlier one was stopped.
+
+    Args:
+        data: the pictures: a name, a path or a list of paths, as `kl.data.load` takes them, or a dictionary
+            of arrays, of which the splits are written to `workdir` as pictures.npz. None for the data set of
+            the recipe.
+        workdir: path of the folder for the runs and their results.
+        minutes: > 0, the time that this call may take.
+        recipe: see `pretrain`.
+        preset: see `pretrain`.
+        judge: how a backbone is judged: "labels", by kNN on held-out training pictures; "rankme" or
+            "uniformity" (alignment + uniformity), which need no labels; or "auto", the default: labels where
+            there are any, otherwise RankMe.
+        learning_rates: learning rates for 256 images; by default a third, once and three times that of the
+            recipe.
+        least_areas: least areas of a crop, as shares of the picture; by default that of the recipe, and
+            those of 0.08, 0.2 and 0.5 that differ from it.
+        jobs: number of runs at the same time, 1 by default.
+        verbose: whether to print the plan and the progress; true by default.
+        **fields: settings of `Recipe` by name, for all runs.
+
+    Returns:
+        The choice: `fields` for `kl.pretrain`, `why()`, `table()` and `candidates`.
+
+    Raises:
+        ValueError: if an argument is wrong, the time is too short for two runs, there are no labels to judge
+            by, or `workdir` holds a search with other settings.
+        TimeoutError: if fewer than two runs were complete when the time was over.
+
+    Example:
+        ```python
+        chosen = kl.tune("pictures", "runs/tune", minutes=30)
+        run = kl.pretrain("pictures", "runs/mine", **chosen.fields)
+        ```
+    """
+    from keras_leoclr.training import settling, tuning
+
+    module = _recipe_module(recipe)
+    given = _fields(fields, Recipe, "tune")
+    if data is not None:
+        given["dataset"] = _in_a_file(data, pathlib.Path(workdir))
+    presets = settling.presets_of(module)
+    if preset not in presets:
+        raise ValueError(f"`preset` must be one of {', '.join(presets)}. Received: preset={preset!r}")
+    made, settle = settling.requested(module, preset, given)
+    if settle is not None:
+        made, reasons = settle(made)
+        if verbose:
+            print("\n".join(reasons))
+    how = {"judge": judge, "learning_rates": learning_rates, "least_areas": least_areas}
+    return tuning.tune(made, workdir, minutes, jobs=jobs, verbose=verbose, **how)
+
+
+def _in_a_file(data: Any, workdir: pathlib.Path) -> str:
+    """The name of pictures that processes can read; arrays are written to a file in the folder."""
+    dataset, images = named(data)
+    if images is None:
+        return dataset
+    if images.arrays is None:
+        raise ValueError(
+            "`data` of `tune` must be a name, a path, a list of paths or a dictionary of arrays: each run is "
+            "a process of its own, which reads the pictures anew. "
+            f"Received: {', '.join(images.sources)} as objects"
+        )
+    import numpy as np
+
+    from keras_leoclr.runs.files import whole_file
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    with whole_file(workdir / PICTURES) as file:
+        np.savez(file, **{name: np.asarray(array) for name, array in images.arrays.items()})
+    return os.fspath(workdir / PICTURES)
 
 
 def _recipe_module(recipe: str | Recipe) -> Any:

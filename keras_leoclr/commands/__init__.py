@@ -5,6 +5,6 @@ The modules import slow packages only when the command runs, so that help and us
 
 # The names are in the order of `leoclr --help`.
 NAMES = (
-    *("pretrain", "recipes", "watch", "runs", "evaluate", "compare", "ablate", "report", "views", "export"),
-    *("embed", "detect", "segment", "index", "search", "data", "doctor"),
+    *("pretrain", "recipes", "watch", "runs", "evaluate", "compare", "ablate", "tune", "report", "views"),
+    *("export", "embed", "detect", "segment", "index", "search", "data", "doctor"),
 )

@@ -373,6 +373,13 @@ def as_source(source: Any, name: str = "source", labels: bool = True) -> Source:
     return Source(dataset=source)
 
 
+def with_unknown_labels(source: Source) -> Source:
+    """Returns the source itself or, if it has no labels, a stream of its images with the label -1."""
+    if source.labelled:
+        return source
+    return as_source(source.map(lambda element: {"image": element["image"], "label": np.int64(-1)}))
+
+
 def _advice(source: Any) -> str:
     if isinstance(source, (str, os.PathLike)):
         return "; `data.load(...)` opens a name or a path"

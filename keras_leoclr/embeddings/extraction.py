@@ -15,7 +15,7 @@ from keras_leoclr import data
 from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.data.given import named
-from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.source import with_unknown_labels
 from keras_leoclr.embeddings.tables import Embeddings, check_output
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.features import checksum, extract_features
@@ -95,7 +95,7 @@ def embed(
     about = {"source": name, "split": split}
     model, preprocessing, known = _prepared(backbone, image_size)
     about |= known | {"precision": precision or model.dtype_policy.name}
-    batches = _Batches(data.image_batches(_with_labels(images), preprocessing, batch_size))
+    batches = _Batches(data.image_batches(with_unknown_labels(images), preprocessing, batch_size))
     unfinished = None if output is None else pathlib.Path(f"{os.fspath(output)}{UNFINISHED}")
     identity = None if output is None else features_identity(images, name, split, preprocessing)
     features, labels = extract_features(
@@ -143,13 +143,6 @@ class _Batches:
     def __iter__(self):
         self.read = True
         return iter(self.dataset)
-
-
-def _with_labels(images: Source) -> Source:
-    """The source itself, or with -1 as the label of each image where there are no labels."""
-    if images.labelled:
-        return images
-    return as_source(images.map(lambda element: {"image": element["image"], "label": np.int64(-1)}))
 
 
 def _prepared(backbone: Any, image_size: int) -> tuple[keras.Model, Preprocessing, dict[str, Any]]:

@@ -41,11 +41,24 @@ PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test
 CURVE = (*KNN, "loss_to_chance")  # columns of history.csv
 SUITE = ("knn", "linear", "few", "retrieval")
 EVALUATED = "study/evaluated"  # name of the result line that says which evaluators a subject has passed
+EPOCH_SECONDS = "speed/epoch_seconds"  # time from the end of an epoch to the end of the next
 LOG = "log.txt"
 PROCESS = "keras_leoclr.training.study_process"  # module that is started for each run, with a StudyTask
 
 # These variables set the number of threads of each process, so that parallel runs share the cores.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class FailedRunsError(ChildProcessError):
+    """Raised after the last run of a study if some of them have failed.
+
+    Attributes:
+        variants: labels of their variants.
+    """
+
+    def __init__(self, message: str, variants: tuple[str, ...]):
+        super().__init__(message)
+        self.variants = variants
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +69,14 @@ class StudyRun:
         variant: label of the variant.
         recipe: settings of the run, including the seed.
         place: position of the variant among the others; 0 for the reference.
+        held_out: whether it is trained and judged on the parts of the training split that `tuning_parts`
+            makes, not on the splits of the recipe.
     """
 
     variant: str
     recipe: Recipe
     place: int
+    held_out: bool = False
 
     def __post_init__(self):
         # Runs that are compared must have the same precision on every computer.
@@ -102,6 +118,7 @@ class StudyTask:
         suite: names of the evaluators for its backbone.
         options: settings of the evaluators.
         with_random: whether the backbone with random weights is evaluated too.
+        held_out: see `StudyRun`.
     """
 
     recipe: Recipe
@@ -109,6 +126,7 @@ class StudyTask:
     suite: tuple[str, ...]
     options: SuiteOptions
     with_random: bool
+    held_out: bool = False
 
     @classmethod
     def from_json(cls, text: str) -> StudyTask:
@@ -118,17 +136,20 @@ class StudyTask:
         return from_json(cls, values | {name: from_json(kind, values[name]) for name, kind in kinds.items()})
 
 
-def runs_of(recipe: Recipe, variants: Variants, seeds: Sequence[int]) -> list[StudyRun]:
+def runs_of(
+    recipe: Recipe, variants: Variants, seeds: Sequence[int], held_out: bool = False
+) -> list[StudyRun]:
     """Lists all runs, seed by seed, so that an interrupted study has complete seeds.
 
     Args:
         recipe: the recipe that the variants change.
         variants: changes by label.
         seeds: seeds of each variant.
+        held_out: see `StudyRun`.
     """
     quiet = {"evaluate": False, "map_images": 0}  # Runs of a study are evaluated afterwards.
     return [
-        StudyRun(label, dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}), place)
+        StudyRun(label, dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}), place, held_out)
         for seed in seeds
         for place, (label, changes) in enumerate(variants.items())
     ]
@@ -146,6 +167,8 @@ def study(
     command: str = "",
     only: str = "",
     verbose: bool = True,
+    held_out: bool = False,
+    until: float | None = None,
 ) -> Results:
     """Runs a study, or the part of it that is missing.
 
@@ -161,19 +184,22 @@ def study(
         command: the command that started the study, recorded with each run.
         only: text that the labels of the variants that are run have in them; "", the default, runs all.
         verbose: whether to show progress; true by default.
+        held_out: see `StudyRun`; false by default.
+        until: time of `time.monotonic` at which the runs that are not complete are stopped, so that another
+            call goes on with them; None (the default) for no limit.
 
     Returns:
         The results in `workdir/results.jsonl`. Runs that are in it are not repeated; they are only evaluated
         if `suite` asks for more than before. Interrupted runs are resumed.
 
     Raises:
-        ChildProcessError: if a run failed; the others are finished first.
+        FailedRunsError: if a run failed; the others are finished first.
         Interrupted: (a SystemExit) after SIGTERM, once the processes of the runs have ended.
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     results = RunFolder(workdir).results
-    runs = [run for run in runs_of(recipe, variants, seeds) if only in run.variant]
+    runs = [run for run in runs_of(recipe, variants, seeds, held_out) if only in run.variant]
     lines = results.read()
     known = {
         (line["ablation"], line["variant"], line["run"]): line["suite"]
@@ -186,7 +212,7 @@ def study(
     waiting, going = list(missing), {}
     with sigterm_raises():
         try:
-            while waiting or going:
+            while (waiting or going) and (until is None or time.monotonic() < until):
                 while waiting and len(going) < jobs:
                     run = waiting.pop(0)
                     going[run] = _start(run, workdir, jobs, suite, options or SuiteOptions())
@@ -196,7 +222,7 @@ def study(
                         continue
                     del going[run]
                     if process.returncode:
-                        failed[run.folder] = _tail(workdir / run.folder / LOG)
+                        failed[run] = _tail(workdir / run.folder / LOG)
                     else:
                         for line in collected(run, workdir / run.folder, ablation, command):
                             if line not in lines:
@@ -210,9 +236,10 @@ def study(
             for process in going.values():
                 process.wait()
     if failed:
-        texts = "\n".join(f"{name}: {text}" for name, text in failed.items())
-        raise ChildProcessError(
-            f"{len(failed)} of {len(runs)} runs failed; the same command tries again.\n{texts}"
+        texts = "\n".join(f"{run.folder}: {text}" for run, text in failed.items())
+        raise FailedRunsError(
+            f"{len(failed)} of {len(runs)} runs failed; the same command tries again.\n{texts}",
+            tuple(run.variant for run in failed),
         )
     return results
 
@@ -223,7 +250,7 @@ def _start(run, workdir, jobs, suite, options):
     threads = str(max(1, (cores() or 1) // jobs))
     shares = {name: os.environ.get(name, threads) for name in THREADS} if jobs > 1 else {}
     options = dataclasses.replace(options, seed=run.recipe.seed)
-    task = StudyTask(run.recipe, str(folder), tuple(suite), options, with_random=run.place == 0)
+    task = StudyTask(run.recipe, str(folder), tuple(suite), options, run.place == 0, run.held_out)
     command = [sys.executable, "-m", PROCESS, json.dumps(dataclasses.asdict(task))]
     with (folder / LOG).open("a", encoding="utf-8") as log:
         return subprocess.Popen(

@@ -1,0 +1,192 @@
+"""`tune`: chooses learning rate and crop scale by short runs within a number of minutes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from keras_leoclr.data.given import GivenImages
+from keras_leoclr.evaluation.batches import data_identity
+from keras_leoclr.evaluation.suite_options import SuiteOptions
+from keras_leoclr.report import studies as found_studies
+from keras_leoclr.report.studies import COLLECTED
+from keras_leoclr.runs.files import write_json
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.training.ablations import Variants
+from keras_leoclr.training.fields import without_later_defaults
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.studies import EPOCH_SECONDS, FailedRunsError, study
+from keras_leoclr.training.tuned import JUDGES, LABELS, RANKME, Tuned, of_study
+from keras_leoclr.training.tuning_parts import can_be_judged_by_labels, parts_of
+from keras_leoclr.training.tuning_plan import TIMED_EPOCHS, Timing, candidates, planned, short
+
+NAME, TIMING = "tune", "tune_timing"  # names of the studies in `results.jsonl`
+PLAN = "plan.json"
+SUITES = {True: ("knn", "linear", "quality"), False: ("quality",)}  # with and without labels
+OPTIONS = SuiteOptions(k=(20,), check_shared=False, check_content=False)
+
+
+def tune(
+    recipe: Recipe,
+    workdir: str | os.PathLike,
+    minutes: float,
+    judge: str = "auto",
+    learning_rates: Sequence[float] = (),
+    least_areas: Sequence[float] = (),
+    jobs: int = 1,
+    command: str = "",
+    verbose: bool = True,
+) -> Tuned:
+    """Trains short runs with several learning rates and crop scales, and chooses the best of them.
+
+    The first run, of two epochs, is measured. The number of candidates, and of their epochs, is planned so
+    that they fit into the time. All of them see the same pictures: at most 5,000 (`max_images` of the
+    recipe), of which a fifth, at most 1,000, is held out and judges. The test split is never read. When the
+    time is up, the candidates that are complete are compared.
+
+    The same call goes on with the plan that is in the folder.
+
+    Args:
+        recipe: the settings; its `learning_rate` and `crop_scale` are the first candidate.
+        workdir: folder of the runs, of `plan.json` and of `results.jsonl`.
+        minutes: > 0, the time of this call.
+        judge: "labels", kNN on the held-out pictures; "rankme"; "uniformity", the sum of alignment and
+            uniformity; or "auto" (the default), labels where there are any, otherwise RankMe.
+        learning_rates: see `tuning_plan.candidates`.
+        least_areas: see `tuning_plan.candidates`.
+        jobs: number of runs at the same time, 1 by default.
+        command: the command that was typed, recorded with each run.
+        verbose: whether to print the plan and the progress; true by default.
+
+    Returns:
+        The choice, with the table of the candidates.
+
+    Raises:
+        ValueError: if an argument is wrong, the time is too short for two candidates, there are no labels to
+            judge by, or the folder holds a search with other settings.
+        TimeoutError: if no two candidates were complete in time; the same call goes on.
+        FailedRunsError: if the first run failed, or all candidates.
+    """
+    until = time.monotonic() + 60 * minutes
+    if judge not in ("auto", *JUDGES):
+        raise ValueError(f"`judge` must be auto or one of {', '.join(JUDGES)}. Received: judge={judge!r}")
+    if not minutes > 0:
+        raise ValueError(f"`minutes` must be > 0. Received: minutes={minutes:g}")
+    folder = pathlib.Path(workdir)
+    variants = candidates(recipe, learning_rates, least_areas)
+    parts = parts_of(recipe)
+    asked = _asked(recipe, variants, parts)
+    plan = _begun(folder, asked)
+    labelled = can_be_judged_by_labels(parts)
+    if judge == LABELS and not labelled:
+        raise ValueError(
+            "`judge` labels needs pictures of two classes or more with labels; rankme and uniformity need "
+            f"none. Received: judge='labels', dataset={recipe.dataset!r}, split {recipe.labelled_split}"
+        )
+    judge = (LABELS if labelled else RANKME) if judge == "auto" else judge
+    pictures, held_out = (parts.load(split).count for split in ("train", "held_out"))
+    how = {"jobs": jobs, "suite": SUITES[labelled], "options": OPTIONS, "command": command, "until": until}
+    how |= {"verbose": verbose, "held_out": True}
+
+    def say(text):
+        if verbose:
+            print(text, flush=True)
+
+    if plan is None:
+        timing = _timed(recipe, folder, pictures, how)
+        plan = {**asked, "timing": dataclasses.asdict(timing)}
+        write_json(folder / PLAN, plan)
+    if "epochs" not in plan:
+        timing, left = Timing(**plan["timing"]), until - time.monotonic()
+        steps = max(1, pictures // recipe.batch_size)
+        made = planned(timing, left, steps, len(variants), recipe.epochs, jobs)
+        plan |= {"count": made.count, "epochs": made.epochs}
+        write_json(folder / PLAN, plan)
+        say(
+            f"An epoch of {pictures:,} pictures takes {timing.epoch:.1f} seconds, the rest of a run "
+            f"{timing.besides:.0f} seconds. Planned: {made.count} of {len(variants)} candidates, "
+            f"{made.epochs} epochs each, in about {made.seconds / 60:.1f} minutes."
+        )
+    base = short(recipe, plan["epochs"], pictures)
+    changed = {
+        n: getattr(base, n) for n in ("queue_size", "momentum") if getattr(base, n) != getattr(recipe, n)
+    }
+    if changed:
+        say(f"In the short runs alone: {', '.join(f'{name} {value}' for name, value in changed.items())}.")
+    tried = dict(list(variants.items())[: plan["count"]])
+    failed: tuple[str, ...] = ()
+    try:
+        study(NAME, base, tried, folder, (recipe.seed,), **how)
+    except FailedRunsError as error:  # That a learning rate is too large is a result as well.
+        failed, reason = error.variants, error
+    found = found_studies.read(RunFolder(folder).results).get(NAME)
+    complete = {run["variant"] for run in found.runs} & {*tried} if found else set()
+    if failed and not complete:
+        raise reason
+    if len(complete) < 2:
+        raise TimeoutError(
+            f"`minutes` are over before two candidates could be compared: {len(complete)} of {len(tried)} "
+            f"are complete. The same command goes on. Received: minutes={minutes:g}"
+        )
+    about = {"judge": judge, "held_out": held_out, "epochs": plan["epochs"], "pictures": pictures}
+    shown = {label: changes for label, changes in variants.items() if label in complete or label in failed}
+    left = tuple(label for label in variants if label not in shown)
+    return of_study(found, shown, recipe.seed, left=left, **about)
+
+
+def _timed(recipe: Recipe, folder: pathlib.Path, pictures: int, how: dict[str, Any]) -> Timing:
+    """Runs two epochs in a process of their own and measures how long they and all the rest take."""
+    recipe = short(recipe, TIMED_EPOCHS, pictures)
+    path = folder / f"timing-seed{recipe.seed}"
+    shutil.rmtree(path, ignore_errors=True)  # A run that was interrupted would take less time now.
+    started = time.monotonic()
+    results = study(
+        TIMING, recipe, {"timing": {}}, folder, (recipe.seed,), **{**how, "jobs": 1, "verbose": False}
+    )
+    seconds = time.monotonic() - started
+    if not any(line["name"] == COLLECTED and line["ablation"] == TIMING for line in results.read()):
+        raise TimeoutError(
+            f"`minutes` are over before the first run, of {TIMED_EPOCHS} epochs, was complete. "
+            f"Received: {pictures:,} pictures, of which `max_images` takes fewer"
+        )
+    epoch = next(line["value"] for line in RunFolder(path).results.read() if line["name"] == EPOCH_SECONDS)
+    return Timing(epoch, max(0.0, seconds - TIMED_EPOCHS * epoch))
+
+
+def _asked(recipe: Recipe, variants: Variants, parts: GivenImages) -> dict[str, Any]:
+    """What a search must have in common with the one that it goes on with, as JSON keeps it."""
+    settings = without_later_defaults(Recipe, dataclasses.asdict(recipe)) | {"data_dir": None}
+    pictures = data_identity(parts.load("train"), recipe.dataset, "train")
+    return json.loads(json.dumps({"recipe": settings, "candidates": variants, "pictures": pictures}))
+
+
+def _begun(folder: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of an earlier call; None if there is none.
+
+    Raises:
+        ValueError: if it was made for other settings.
+    """
+    path = folder / PLAN
+    if not path.is_file():
+        return None
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    before, now = plan["recipe"], asked["recipe"]
+    changed = [
+        f"{n}={now.get(n)}, was {before.get(n)}" for n in {**before, **now} if before.get(n) != now.get(n)
+    ]
+    if plan["candidates"] != asked["candidates"]:
+        changed.append(f"candidates {', '.join(asked['candidates'])}, were {', '.join(plan['candidates'])}")
+    if not changed and plan["pictures"] != asked["pictures"]:
+        changed.append("other pictures")
+    if changed:
+        raise ValueError(
+            "`workdir` holds a search that began with other settings; another folder starts a new one. "
+            f"Received: workdir={folder}, with {'; '.join(changed)}"
+        )
+    return plan

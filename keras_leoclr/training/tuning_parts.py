@@ -1,0 +1,87 @@
+"""The pictures of a search for settings: a sample to train on, and pictures that are held out of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_leoclr.data.parts import SEED, has_label, part_of
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.sources import open_split
+
+if TYPE_CHECKING:
+    from keras_leoclr.data.given import GivenImages
+    from keras_leoclr.data.source import Source
+
+MOST = 5000  # training pictures that the search uses, unless `max_images` says otherwise
+MOST_HELD_OUT = 1000
+LEAST = 20  # pictures with which it is possible to hold some out
+
+
+def parts_of(recipe: Recipe) -> GivenImages:
+    """The pictures of a search, which are the same in each of its processes.
+
+    The test split is never read. Four fifths of the sample are trained on, and the rest, at most 1,000
+    pictures, is held out. If the recipe takes its labels from another split (`probe_split`), the pictures
+    with labels are divided in this way, and all of the sample is trained on.
+
+    Args:
+        recipe: the settings.
+
+    Returns:
+        Images with the splits "train"; "labelled", whose labels classifiers are fitted to; and "held_out".
+        Pictures without labels have the label -1 in the last two.
+
+    Raises:
+        ValueError: if there are too few pictures.
+    """
+    from keras_leoclr.data.given import GivenImages
+
+    train = _sample(recipe, recipe.train_split)
+    if recipe.probe_split:
+        labelled, held_out = _divided(_sample(recipe, recipe.probe_split), recipe)
+    else:
+        train, held_out = _divided(train, recipe)
+        labelled = train
+    judged = {"labelled": _with_label(labelled), "held_out": _with_label(held_out)}
+    return GivenImages({"train": train, **judged})
+
+
+def can_be_judged_by_labels(images: GivenImages) -> bool:
+    """Whether pictures of at least two classes have labels, in both parts that labels are needed of."""
+    for split in ("labelled", "held_out"):
+        labels = images.load(split).read_labels()
+        found = labels if labels.ndim == 2 else labels[has_label(labels)]
+        if not len(found) or not (found.any() if labels.ndim == 2 else len(np.unique(found)) > 1):
+            return False
+    return True
+
+
+def _sample(recipe: Recipe, split: str) -> Source:
+    return part_of(open_split(recipe, split), recipe.max_images or MOST)
+
+
+def _divided(source: Source, recipe: Recipe) -> tuple[Source, Source]:
+    """Divides a sample into the pictures that are used and those that are held out."""
+    count = source.count
+    if count is None or count < LEAST:
+        raise ValueError(
+            f"`dataset` must hold {LEAST} pictures or more, and their number must be known, so that some can "
+            f"be held out. Received: dataset={recipe.dataset!r}, "
+            f"{'a stream of unknown length' if count is None else f'{count} pictures'}"
+        )
+    if source.images is None and source.pick is None:  # The order of such a stream is random already.
+        held = min(MOST_HELD_OUT, count // 5)
+        return source.skip(held), source.take(held)
+    rows = np.random.default_rng(SEED).permutation(count)
+    known = np.ones(count, bool) if source.labels is None else has_label(source.labels)
+    able = rows[known[rows]] if known.any() else rows  # Pictures without a label cannot be judged.
+    held = able[: max(1, min(MOST_HELD_OUT, len(able) // 5))]
+    return source.subset(np.setdiff1d(np.arange(count), held)), source.subset(held)
+
+
+def _with_label(source: Source) -> Any:
+    from keras_leoclr.data.source import with_unknown_labels
+
+    return with_unknown_labels(source)
