@@ -87,26 +87,24 @@ def run_torch(path: pathlib.Path, images: np.ndarray, stem: str | None = None) -
 
 
 _TORCH_LIMITS = (
-    "weights only, named as torchvision's or timm's: the network is built there; no normalisation layer and "
-    "no projection; input size free where the network allows it; can be trained"
+    "The file holds weights alone, with the names of torchvision or timm, which build the network. It has no "
+    "normalisation layer and no projection. The network can be trained."
 )
 FORMATS = {
-    "keras": Format(
-        ".keras", _run_keras, None, "Keras, read again", "any batch size, one input size; can be trained"
-    ),
+    "keras": Format(".keras", _run_keras, None, "Keras from the file", "The input size is fixed."),
     "saved_model": Format(
         "",
         _run_saved_model,
         "tf_saved_model",
-        "TensorFlow, `tf.saved_model.load(path).serve`",
-        "one input size, inference mode only; gradients reach the images, BatchNorm cannot be trained",
+        "TensorFlow with `tf.saved_model.load(path).serve`",
+        "The input size is fixed. BatchNorm cannot be trained. Gradients reach the images.",
     ),
     "onnx": Format(
         ".onnx",
         _run_onnx,
         "onnx",
         "onnxruntime on the CPU",
-        "one input size, inference only, no gradients",
+        "The input size is fixed. There are no gradients.",
         ("onnx", "onnxruntime"),
     ),
     "litert": Format(
@@ -114,7 +112,7 @@ FORMATS = {
         _run_litert,
         "litert",
         "LiteRT's interpreter on the CPU",
-        "one input size, inference only, no gradients; `resize_tensor_input` before another batch size",
+        "The input size is fixed. There are no gradients. Call `resize_tensor_input` before another batch size.",
         ("ai_edge_litert",),
     ),
     "openvino": Format(
@@ -122,10 +120,10 @@ FORMATS = {
         _run_openvino,
         "openvino",
         "OpenVINO on the CPU, in float32",
-        "weights in the .bin beside it; one input size, inference only, no gradients; CPUs with bfloat16 "
-        "compute in it unless INFERENCE_PRECISION_HINT is f32",
+        "The weights are in the file .bin beside it. The input size is fixed. There are no gradients. CPUs that "
+        "have bfloat16 compute in it, unless INFERENCE_PRECISION_HINT is f32.",
         ("openvino",),
     ),
-    "safetensors": Format(".safetensors", run_torch, None, "`from_torch` and Keras", _TORCH_LIMITS),
-    "pth": Format(".pth", run_torch, None, "`from_torch` and Keras", _TORCH_LIMITS, ("torch",)),
+    "safetensors": Format(".safetensors", run_torch, None, "Keras after `from_torch`", _TORCH_LIMITS),
+    "pth": Format(".pth", run_torch, None, "Keras after `from_torch`", _TORCH_LIMITS, ("torch",)),
 }
