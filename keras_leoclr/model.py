@@ -150,7 +150,7 @@ class LeOCLR(keras.Model):
         the latter, True raises a ValueError.
         """
         if loss is not None:
-            raise ValueError(f"The loss is built in: `compile` must not be given one. Received: loss={loss}")
+            raise ValueError(f"`loss` must be None: the model computes its own. Received: loss={loss}")
         optimizer = keras.optimizers.get(optimizer)
         step.check_optimizer(optimizer, self._strategy)
         kwargs["jit_compile"] = step.jit_compile_of(kwargs.get("jit_compile", "auto"), self._strategy)
@@ -184,7 +184,7 @@ class LeOCLR(keras.Model):
     @momentum.setter
     def momentum(self, value: float) -> None:
         if self._average.schedule is not None:
-            raise ValueError("`momentum` follows a schedule and cannot be set as well.")
+            raise ValueError(f"`momentum` follows a schedule and cannot be set. Received: momentum={value}")
         self._average.momentum.assign(value)
 
     def chance_level(self, num_key_views: int, batch_size: int | None = None) -> float:

@@ -180,7 +180,9 @@ class LARS(SGD):
                 f"`trust_coefficient` must be > 0. Received: trust_coefficient={trust_coefficient}"
             )
         if kwargs.pop("nesterov", False):
-            raise ValueError("`nesterov` is not defined for LARS. Received: nesterov=True")
+            raise ValueError(
+                "`nesterov` must be False: LARS has no Nesterov momentum. Received: nesterov=True"
+            )
         super().__init__(learning_rate, momentum, False, weight_decay, name, **kwargs)
         self.trust_coefficient = float(trust_coefficient)
 

@@ -74,7 +74,7 @@ def _integers(shape: Sequence[int], seed: Any, dtype: np.dtype) -> np.ndarray:
     """Draws integers from the whole range of a type."""
     dtype = np.dtype(dtype)
     if dtype not in (np.int32, np.int64):
-        raise TypeError(f"seeds must be int32 or int64. Received: {dtype}")
+        raise TypeError(f"`dtype` of seeds must be int32 or int64. Received: dtype={dtype}")
     size = math.prod(shape)
     if dtype == np.int32:
         return words(size, seed).view(np.int32).reshape(shape)

@@ -228,7 +228,7 @@ def test_statistics_are_those_of_all_pixels(five):
     np.testing.assert_allclose(found["std"], images.std((0, 1, 2)), rtol=1e-3)
     assert found["pictures"] == 32 and max(found["high"]) <= 255
     with pytest.raises(
-        ValueError, match="channels of more than one value each.*0 in all of channel 0 of 2 pic"
+        ValueError, match="more than one value in each channel.*0 in all of channel 0 of 2 pic"
     ):
         data.statistics(data.load({"image": np.zeros((2, 4, 4, 2), "uint8")}, channels=2))
     with pytest.raises(ValueError, match="must hold pictures to measure their mean"):
@@ -245,7 +245,7 @@ def test_the_command_prints_the_statistics_as_flags(five, capsys):
     assert f"--mean {','.join(f'{number:g}' for number in found['mean'])} --std" in text
     assert "32 pictures were looked at." in text
     assert cli.main(["leoclr", "data", str(five), "--channels", "5"]) == 2
-    assert "`--channels` is of --statistics" in capsys.readouterr().err
+    assert "`--channels` may be given with --statistics alone" in capsys.readouterr().err
 
 
 # === Views ===
@@ -301,7 +301,9 @@ def test_batches_of_arrays_have_the_channels_of_the_views():
     how = {"color_jitter": (0.4, 0.4, 0, 0), "grayscale_probability": 0.0}
     views = LeOCLRViews(8, mean=(0.5,) * 5, std=(0.5,) * 5, **how)
     images = np.zeros((4, 8, 8, 3), "uint8")
-    with pytest.raises(ValueError, match="`images` must have 5 channels, last, all of them as many"):
+    with pytest.raises(
+        ValueError, match="`images` must have 5 channels, last, and all of them the same number"
+    ):
         data.array_batches(images, views, 2)
     with pytest.raises(ValueError, match='`source` must have images of 5 channels, last, for `views_on="dev'):
         data.view_dataset(data.load({"image": images}), views, 2, views_on="device")

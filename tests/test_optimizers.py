@@ -157,7 +157,7 @@ def test_lars_config_round_trip():
     ("options", "words"),
     [
         ({"trust_coefficient": 0.0}, r"`trust_coefficient` must be > 0. Received: trust_coefficient=0"),
-        ({"nesterov": True}, r"`nesterov` is not defined for LARS"),
+        ({"nesterov": True}, r"`nesterov` must be False: LARS has no Nesterov momentum"),
     ],
 )
 def test_bad_options_of_lars_are_refused(options, words):

@@ -23,7 +23,10 @@ def _run(given: Given) -> int:
     if given["statistics"]:
         return _statistics(given)
     if typed := {"channels", "value_range"} & given.typed:
-        raise UsageError(f"`--{min(typed)}` is of --statistics")
+        flag = f"--{min(typed)}"
+        raise UsageError(
+            f"`{flag}` may be given with --statistics alone. Received: {flag} without --statistics"
+        )
     asked = given.rest[0], given["split"], given["data_dir"], given["verify"], given["duplicates"]
     if given["json"]:
         found = describe(*asked)

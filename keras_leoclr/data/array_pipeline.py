@@ -250,7 +250,7 @@ def _checked(images, max_pixels, channels):
         if len(shape) != 3 or shape[-1] not in allowed or shape[-1] != shapes[0][-1]:
             which = "1 or 3" if channels == 3 else channels
             raise ValueError(
-                f"`images` must have {which} channels, last, all of them as many. "
+                f"`images` must have {which} channels, last, and all of them the same number. "
                 f"Received: picture {number} of shape {shape}"
             )
         canvases.check_pixels("images", shape, max_pixels, None if whole else number)

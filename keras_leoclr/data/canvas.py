@@ -91,7 +91,8 @@ def check_place(views_on: str, views: Any, canvas: Any) -> None:
         )
     if views_on == "host" and canvas is not None:
         raise ValueError(
-            f'`canvas` is of `views_on="device"`. Received: canvas={canvas}, views_on={views_on!r}'
+            '`canvas` may be given with `views_on="device"` alone, where views are made within the step. '
+            f"Received: canvas={canvas}, views_on={views_on!r}"
         )
     if views_on == "device" and not hasattr(views, "packed"):
         raise ValueError(

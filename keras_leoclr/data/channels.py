@@ -159,7 +159,8 @@ def statistics(source: Any, most: int = STATISTICS) -> dict[str, Any]:
     if std.min() < 1e-7:
         flat = int(std.argmin())
         raise ValueError(
-            "`source` must have channels of more than one value each, by which images can be normalised. "
+            "`source` must have more than one value in each channel, because images are divided by its "
+            "standard deviation. "
             f"Received: {low[flat]:g} in all of channel {flat} of {pictures:,} pictures"
         )
     numbers = {"mean": (mean + shift) / 255.0, "std": std, "low": low, "high": high}

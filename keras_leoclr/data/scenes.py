@@ -240,5 +240,5 @@ def _low_and_high(name, value, least):
         raise ValueError(f"`{name}` must be a whole number, or two, low and high. Received: {name}={value!r}")
     low, high = (whole_number(name, number, least) for number in numbers)
     if low > high:
-        raise ValueError(f"`{name}` must be low and high. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be low and high with low <= high. Received: {name}={value!r}")
     return low, high

@@ -28,7 +28,7 @@ def split_name(split: str) -> str:
     names = {getattr(part, "split_name", None) for part in _parts(_parse(split))}
     if len(names) > 1 or None in names:
         raise ValueError(
-            f"`split` must name one split, of this source. Received: split={split!r}, which names several"
+            f"`split` must name one split of this source. Received: split={split!r}, which names several"
         )
     return names.pop()
 
@@ -40,7 +40,11 @@ def split_rows(split: str, count: int) -> np.ndarray:
         return np.arange(count)
     instruction = _parse(split)
     if any(part.unit == "shard" for part in _parts(instruction)):
-        raise ValueError(f"`split`: this source has no shards to count. Received: split={split!r}")
+        raise ValueError(
+            "`split` must be in images or percent, such as train[:100] or train[:10%]: this source has no "
+            "shards. "
+            f"Received: split={split!r}"
+        )
     try:
         pieces = instruction.to_absolute({name: _Size(count)})
     except ValueError as error:

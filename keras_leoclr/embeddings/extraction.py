@@ -89,8 +89,8 @@ def embed(
     paths = getattr(images.images, "paths", None)
     if on_error == "skip" and paths is None:
         raise ValueError(
-            '`on_error` may be "skip" where pictures are files, of which those that cannot be read are left '
-            f"out by their path. Received: on_error='skip' for {name}"
+            '`on_error` may be "skip" only if the pictures are files: those that cannot be read are named by '
+            f"their paths. Received: on_error='skip' for {name}"
         )
     about = {"source": name, "split": split}
     model, preprocessing, known = _prepared(backbone, image_size)

@@ -105,7 +105,10 @@ class Embedding:
         self.bank = as_source(bank, "bank")
         self.queries = None if queries is None else as_source(queries, "queries")
         if self.bank.count is None or (self.queries or self.bank).count is None:
-            raise ValueError("A map needs a known number of images. Received: a stream of unknown length")
+            raise ValueError(
+                "`bank` and `queries` must have a known number of images, of which the map draws some. "
+                "Received: a stream of unknown length"
+            )
         self.k, self.temperature = k, temperature
         self.batch_size, self.seed = batch_size, seed
         self.bank_set = bank_set
@@ -164,7 +167,11 @@ class Embedding:
             rows = rng.permutation(self.queries.count)[: self.images]
             bank_rows = rng.permutation(count)[: self.bank_images]
         if len(rows) < 2 or not len(bank_rows):
-            raise ValueError(f"A map needs 3 images or more. Received: {len(rows) + len(bank_rows)}")
+            raise ValueError(
+                "`bank` and `queries` must have 3 images or more together, 2 for the map and 1 as a "
+                "neighbour. "
+                f"Received: {len(rows) + len(bank_rows)}"
+            )
         return np.sort(rows), np.sort(bank_rows)
 
     def _features(self, source, rows, known):

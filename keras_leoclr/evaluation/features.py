@@ -78,7 +78,10 @@ def _extract(backbone, dataset, verbose, cache, identity, predictors):
         features, labels = (np.concatenate(part) for part in zip(*parts, strict=True))
         return features, labels
     if not identity:
-        raise ValueError("`identity` must say what `dataset` is made of, with `cache`. Received: none")
+        raise ValueError(
+            "`identity` must be given with `cache`: it says which images the features are of. "
+            f"Received: identity={identity!r}, cache={str(cache)!r}"
+        )
     about = {"identity": identity, "backend": keras.backend.backend(), "backbone": checksum(backbone)}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     folder = pathlib.Path(cache) / key

@@ -89,8 +89,8 @@ class Suite:
             raise ValueError(f"`names` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
         if self.test is None and (needy := [name for name in names if name not in WITHOUT_TEST]):
             raise ValueError(
-                "`test_split` must name images to judge on; without it there are "
-                f"{' and '.join(WITHOUT_TEST)} alone. Received: none, for {', '.join(needy)}"
+                "`test_split` must name images to judge on; without it only "
+                f"{' and '.join(WITHOUT_TEST)} can be measured. Received: none, for {', '.join(needy)}"
             )
         if needed := set(names) & set(ON_ALL_FEATURES):  # Computed first, so that all evaluators share them.
             _ = self.sets if needed & set(ON_LABELS) else self.all_sets

@@ -112,7 +112,8 @@ FORMATS = {
         _run_litert,
         "litert",
         "LiteRT's interpreter on the CPU",
-        "The input size is fixed. There are no gradients. Call `resize_tensor_input` before another batch size.",
+        "The input size is fixed. There are no gradients. Call `resize_tensor_input` before another batch "
+        "size.",
         ("ai_edge_litert",),
     ),
     "openvino": Format(
@@ -120,7 +121,8 @@ FORMATS = {
         _run_openvino,
         "openvino",
         "OpenVINO on the CPU, in float32",
-        "The weights are in the file .bin beside it. The input size is fixed. There are no gradients. CPUs that "
+        "The weights are in the file .bin beside it. The input size is fixed. There are no gradients. CPUs "
+        "that "
         "have bfloat16 compute in it, unless INFERENCE_PRECISION_HINT is f32.",
         ("openvino",),
     ),

@@ -54,7 +54,8 @@ class Exported:
         batches = "batches of any size" if not self.refused else f"batches of {self.batch_sizes[0]} only"
         return (
             f"{self.path}: {self.format}, {self.card['file']['bytes']:,} bytes\n"
-            f"  features of {self.images} images, computed by {FORMATS[self.format].runtime}, deviate by at most "
+            f"  features of {self.images} images, computed by {FORMATS[self.format].runtime}, deviate by "
+            "at most "
             f"{self.deviation:.1e} of the largest from Keras'; {TOLERANCE:g} is allowed\n"
             f"  input: {' x '.join(map(str, self.card['input']['shape']))}, {self.card['input']['range']}; "
             f"{batches}\n  limits: {FORMATS[self.format].limits}"
@@ -160,13 +161,15 @@ def _compare(backbone, images, execute, format):
         deviations[size] = _deviation(features, expected)
     if not deviations:
         raise ExportError(
-            f"`format`: {format} was written, but {FORMATS[format].runtime} cannot run it; the file was removed. "
+            f"`format`: {format} was written, but {FORMATS[format].runtime} cannot run it; the file was "
+            "removed. "
             f"{hint(format)} Received: {first_line(errors[len(images)])}"
         )
     worst = max(deviations.values())
     if not worst <= TOLERANCE:
         raise ExportError(
-            f"`format`: features of {format} may deviate from Keras' by {TOLERANCE:g} of the largest; the file "
+            f"`format`: features of {format} may deviate from Keras' by {TOLERANCE:g} of the largest; the "
+            "file "
             f"was removed. {hint(format)} Received: a deviation of {worst:.1e}"
         )
     return deviations, tuple(errors)

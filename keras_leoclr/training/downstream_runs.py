@@ -144,7 +144,7 @@ def _check_place(task: Task, workdir: pathlib.Path, overwrite: bool) -> None:
     if others or (present and not overwrite):
         what = f"with {sorted(others)[0]}, which `overwrite` does not delete" if others else "with results"
         raise ValueError(
-            "`workdir` must be a new folder, or one with results of this command and `overwrite` be given. "
+            "`workdir` must be a new folder or, with `overwrite`, one with results of this command. "
             f"Received: workdir={workdir}, {what}"
         )
 
@@ -174,7 +174,8 @@ def _take_up(folder: RunFolder, settings: dict[str, Any], overwrite: bool) -> bo
             return True
         if not overwrite:
             raise ValueError(
-                "`workdir` must have no interrupted training with other settings, which `overwrite` deletes. "
+                "`workdir` must not hold an interrupted training with other settings; `overwrite` deletes "
+                "it. "
                 f"Received: {folder.path}, with {', '.join(changed)}"
             )
     shutil.rmtree(folder.path, ignore_errors=True)

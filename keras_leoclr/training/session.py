@@ -213,7 +213,7 @@ class RunSession:
         except LockHeldError as error:
             raise RunInProgressError(
                 errno.EWOULDBLOCK,
-                f"`workdir` is in use by {error.holder}; one run at a time",
+                f"`workdir` is in use by {error.holder}; wait for its end or choose another folder",
                 str(self.folder.path),
             ) from error
 

@@ -95,8 +95,8 @@ class RunSources:
         labelled = load_split(recipe, recipe.probe_split, drawn, images) if recipe.probe_split else train
         if recipe.evaluate and not labelled.labelled:
             raise ValueError(
-                "`evaluate` must be off (`--noevaluate`) or `probe_split` name a split with labels. "
-                f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has none"
+                "`probe_split` must name a split with labels, or `evaluate` be off (`--noevaluate`). "
+                f"Received: dataset={recipe.dataset!r}, whose split {recipe.labelled_split!r} has no labels"
             )
         test = load_split(recipe, recipe.test_split, drawn, images) if recipe.evaluate else None
         sources = cls(train=train, labelled=labelled, test=test, knn=None, drawn=drawn)

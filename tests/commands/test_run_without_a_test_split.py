@@ -81,7 +81,10 @@ def test_a_map_is_made_and_what_needs_a_test_split_says_so(folder, capsys, monke
     capsys.readouterr()
     assert run("evaluate", "retrieval", *flags) == 1
     said = capsys.readouterr().err
-    assert "`test_split` must name images to judge on" in said and "Received: none, for retrieval" in said
+    assert (
+        "`test_split` must name images to judge on; without it only" in said
+        and "Received: none, for retrieval" in said
+    )
     assert run("compare", folder.path) == 1
     assert "`workdirs` must hold results of an evaluation" in capsys.readouterr().err
     assert json.loads(folder.recipe_file.read_text())["evaluate"] is False

@@ -68,7 +68,7 @@ def test_slices_of_a_split(split, expected):
     ("split", "words"),
     [
         ("train[3", "`split` must be a split string.*Received: split='train.3'"),
-        ("train[1shard:]", "has no shards"),
+        ("train[1shard:]", "must be in images or percent, such as .* this source has no shards"),
         ("train+test", "must name one split.*names several"),
         ("all", "must name one split"),
         ("train[:30]", "`split` must lie within the 20 images. Received"),

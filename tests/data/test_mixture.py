@@ -131,7 +131,7 @@ def test_a_picture_in_two_places_is_taken_once_with_one_class():
         ("dots.zip", "names in an archive must not lead out of it"),
         ("root.tar", "names in an archive must not lead out of it"),
         ("bomb.zip", "times as large as the archive"),
-        ("empty.txt", "a list of pictures must name some"),
+        ("empty.txt", "a list of pictures must name at least one picture"),
         ("odd.csv", "must name a column file or path"),
         ("several.csv", "several labels per picture are read from labels.csv"),
         ("short.csv", "row 2 of a list of pictures must have 2 columns"),

@@ -88,7 +88,7 @@ def test_only_the_records_that_are_asked_for_are_read(records, tmp_path):
     with path.open("r+b") as file:
         file.truncate(len(whole) // 2)
     assert values(source.subset(np.arange(3))) == [0, 1, 2]
-    with pytest.raises(Exception, match="it is cut off within record 99"):
+    with pytest.raises(Exception, match="it is cut off within record 99. Write or copy it again"):
         values(source.subset(np.array([99])))
 
 

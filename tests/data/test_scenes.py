@@ -127,7 +127,7 @@ def test_clouds_are_dark_and_soft_and_colours_are_drawn():
     ("settings", "words"),
     [
         ({"things": 0}, r"`things` must be a whole number >= 1. Received: things=0"),
-        ({"things": (3, 2)}, r"`things` must be low and high. Received: things=\(3, 2\)"),
+        ({"things": (3, 2)}, r"`things` must be low and high with low <= high. Received: things=\(3, 2\)"),
         ({"things": (1, 2, 3)}, r"`things` must be a whole number, or two, low and high"),
         ({"size": 3}, r"`size` must be a whole number >= 4. Received: size=3"),
         ({"size": 40, "things": 1}, r"`size` must be at most `canvas`. Received: size=\(40, 40\), canvas=32"),

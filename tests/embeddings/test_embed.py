@@ -200,7 +200,7 @@ def test_what_is_refused(pictures, backbone, capsys, monkeypatch):
     assert "`output` must be a file that ends with .npz, .csv, .parquet" in refused(output="f.txt")
     assert "`output` must lie in a folder that exists" in refused(output="none/f.npz")
     skipping = refused("--on_error", "skip", output="g.npz", source="fashion_mnist")
-    assert "where pictures are files" in skipping
+    assert "only if the pictures are files" in skipping
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "pip install 'keras-leoclr[parquet]'" in refused(output="f.parquet")
     code, printed = run(capsys, "embed", pictures, "--output", "f.csv")

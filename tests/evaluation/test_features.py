@@ -73,7 +73,7 @@ def test_another_backbone_or_other_data_have_features_of_their_own(tmp_path):
     for one, identity in ((backbone, IDENTITY), (changed, IDENTITY), (backbone, {"split": "train"})):
         evaluation.extract_features(one, batches(), cache=tmp_path, identity=identity)
     assert sum(path.is_dir() for path in tmp_path.iterdir()) == 3
-    with pytest.raises(ValueError, match="`identity` must say what `dataset` is made of"):
+    with pytest.raises(ValueError, match="`identity` must be given with `cache`"):
         evaluation.extract_features(backbone, batches(), cache=tmp_path)
 
 

@@ -95,7 +95,10 @@ def test_a_detector_is_interrupted_goes_on_and_is_judged(
     stock = keras.saving.load_model(workdir / "detector.keras")  # nothing of keras-cv is in it
     assert stock.output["classification"].shape[1] == 9 * (16**2 + 8**2 + 4**2 + 2**2 + 1)
     assert command("detect", *given) == 1
-    assert "`workdir` must be a new folder, or one with results of this command" in capsys.readouterr().err
+    assert (
+        "`workdir` must be a new folder or, with `overwrite`, one with results of this command"
+        in capsys.readouterr().err
+    )
     (workdir / "checkpoints").mkdir()
     assert command("detect", *given, "--overwrite") == 1
     assert "with checkpoints, which `overwrite` does not delete" in capsys.readouterr().err
@@ -118,7 +121,7 @@ def test_a_segmentation_is_interrupted_goes_on_and_is_judged(
         command("segment", *given)
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"] and steps == [0]
     assert command("segment", *given, "--batch_size", 1) == 1
-    assert "other settings, which `overwrite` deletes. Received: " in (error := capsys.readouterr().err)
+    assert "other settings; `overwrite` deletes it. Received: " in (error := capsys.readouterr().err)
     assert "out.partial, with batch_size 2" in error
     assert command("segment", *given) == 0  # the same command goes on
     printed = capsys.readouterr().out

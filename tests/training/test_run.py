@@ -42,7 +42,8 @@ def test_a_second_run_is_refused_and_told_which_process_holds_the_folder(tmp_pat
     assert process.stdout.readline() == "held\n"
     for overwrite in (False, True):
         with pytest.raises(
-            RunInProgressError, match=f"in use by process {process.pid} on .*one run at a time"
+            RunInProgressError,
+            match=f"in use by process {process.pid} on .*wait for its end or choose another folder",
         ):
             RunSession(tmp_path, RECIPE, overwrite=overwrite)
     process.kill()  # the lock dies with its process

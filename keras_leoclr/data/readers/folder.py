@@ -183,7 +183,11 @@ class FolderImages(Images):
                     image = self._read_or_count(number % self.count, least_pixels)
                     if image is not None:
                         return image, np.int64(number % self.count), b""
-                raise ValueError(f"No picture in {shown(self.root)} can be decoded.")
+                raise ValueError(
+                    "`name_or_path` must hold a picture that can be decoded; `leoclr data DIR --verify` "
+                    "names the "
+                    f"damaged ones. Received: {shown(self.root)}, in which all {self.count} are damaged"
+                )
             except ValueError as error:
                 nothing = np.zeros(
                     (0, 0, self.image_shape[-1]), np.uint8 if self.pixels is None else "float32"

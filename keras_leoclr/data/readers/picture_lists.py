@@ -56,7 +56,7 @@ def read_list(path: str) -> PictureList:
             raise error("a picture must have one class", f"{name} with {classes[full]} and {label}")
         repeated += 1
     if not classes:
-        raise error("a list of pictures must name some", "no paths")
+        raise error("a list of pictures must name at least one picture", "no paths")
     has_classes = None not in classes.values()
     return PictureList(list(classes), classes if has_classes else None, repeated - len(classes))
 
@@ -79,7 +79,12 @@ def _rows(text, error):
             ",".join(header)[:80] or "an empty file",
         )
     if "labels" in header:
-        raise error("several labels per picture are read from labels.csv in a folder of pictures", "labels")
+        raise error(
+            "a list of pictures has one class per picture; several labels per picture are read from "
+            "labels.csv in a "
+            "folder of pictures",
+            "a column `labels`",
+        )
     label = next((header.index(name) for name in CLASS if name in header), None)
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header) or not row[column].strip():

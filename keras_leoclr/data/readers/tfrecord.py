@@ -97,7 +97,9 @@ class RecordFiles:
             opened.seek(start)
             record = opened.read(length)
         if len(record) != length:
-            raise ValueError(f"{shown(self.files[file])}: it is cut off within record {number}.")
+            raise ValueError(
+                f"{shown(self.files[file])}: it is cut off within record {number}. Write or copy it again."
+            )
         return record
 
     def _parse(self, file, number, record):

@@ -92,7 +92,11 @@ def load_annotated(
     paths = [root / folder / (pathlib.PurePath(path).stem + suffix) for path in images.paths]
     for path in paths:
         if not path.is_file():
-            raise FileNotFoundError(f"{shown(str(path))}: missing, the split {split!r} names it")
+            raise FileNotFoundError(
+                f"`dataset` must have every file that its splits name. Received: split={split!r}, which "
+                "names "
+                f"{shown(str(path))}"
+            )
     listed = tuple(class_names) or listed_classes(root)
     if kind == "masks":
         return _with_masks(images, paths, listed or (BACKGROUND, *VOC_CLASSES))
@@ -114,7 +118,11 @@ def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
         path = by_stem.get(stem)
         name = shown(os.path.join(pictures, path or os.fsencode(stem)))
         if path is None:
-            raise FileNotFoundError(f"{name}: no picture of that name, the split {split!r} names it")
+            raise FileNotFoundError(
+                f"`dataset` must have every picture that its splits name. Received: split={split!r}, which "
+                "names "
+                f"{name}"
+            )
         if path in found.failures:
             raise ValueError(f"{name}: {found.failures[path]}")
     headers = {by_stem[stem]: found.headers[by_stem[stem]] for stem in stems}
@@ -174,7 +182,8 @@ def _with_boxes(images: FolderImages, paths: list[pathlib.Path], known: tuple[st
         relative = objects.boxes / np.array([height, width, height, width], "float32")
         if relative.max(initial=0) > 1:
             raise AnnotationError(
-                f"{shown(str(path))}: boxes must lie within the picture, {width} x {height}"
+                f"{shown(str(path))}: boxes must lie within the picture, {width} x {height}. "
+                f"Received: a box that reaches {relative.max():g} times the size"
             )
         classes.append(np.array([number[name] for name in objects.names], "int64"))
         boxes.append(relative)

@@ -59,7 +59,9 @@ def voc_images(
     for stem in stems:
         if stem not in classes:
             raise FileNotFoundError(
-                f"{shown(str(root / folder / (stem + suffix)))}: missing, the split {split!r} names it"
+                "`dataset` must have the annotations of every picture of its splits. Received: "
+                f"split={split!r}, "
+                f"without {shown(str(root / folder / (stem + suffix)))}"
             )
     class_names = _class_names(root, classes, suffix)
     paths = {by_stem.get(stem, os.fsencode(stem)): stem for stem in stems}
