@@ -85,6 +85,17 @@ def test_a_finished_run_is_returned_at_once_and_a_run_is_a_path(finished, capsys
     assert kl.backbones.load(run, verbose=False).count_params() == run.backbone().count_params()
 
 
+def test_a_finished_run_says_with_override_that_its_pictures_have_changed(finished, capsys):
+    run, _ = finished
+    others = {name: array[::-1].copy() for name, array in arrays().items()}
+    for given, told in ((others, True), (arrays(), False)):
+        again = kl.pretrain(given, run, override=True, **{**SMALL, "verbose": 1})
+        printed = capsys.readouterr().out
+        assert again.results == run.results and "is finished. `overwrite` runs it again" in printed
+        assert ("With more `epochs` the run goes on with them" in printed) == told
+        assert ("The images are others than those that the run began with:\n  " in printed) == told
+
+
 def test_a_callback_that_raises_loses_no_step(tmp_path):
     with pytest.raises(kl.callbacks.CallbackError) as raised:
         kl.pretrain(arrays(), tmp_path, callbacks=[Recorder(raise_at=3)], evaluate=False, **SMALL)

@@ -1,4 +1,4 @@
-"""`pretrain`: images, views, model, callbacks, training, evaluation, files and report, from top to bottom."""
+"""`pretrain`: images, views, model, callbacks, training, evaluation and report in one page, which is long."""
 
 from __future__ import annotations
 
@@ -123,10 +123,12 @@ def pretrain(
             if verbose and (reasons or why):
                 print("\n".join([*reasons, *why]))
             if run.finished and not overwrite:
-                if run.moved_from is not None:
+                if run.moved_from is not None or override:
                     RunSources.load(recipe, run.compare_data, run.draws, images)
                 if verbose:
-                    print(f"The run in {run.folder.path} is finished. `overwrite` runs it again.")
+                    print(
+                        f"{_changes(run)}The run in {run.folder.path} is finished. `overwrite` runs it again."
+                    )
                 return final_scores(run.folder.results)
             checkpoint = Checkpoint(
                 run.folder.checkpoints,
@@ -207,8 +209,7 @@ def _pretrain(
         _note_resumed(run, at)
         say(f"Resumed from {folder.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
         if run.changed:
-            lines = "\n".join(f"  {split}: {change}" for split, change in run.changed.items())
-            say(f"The images are others than those that the run began with:\n{lines}\n")
+            say(_changes(run))
             draw_some()
             judge.forget_before_training()
             judge.before_training(untrained)
@@ -302,6 +303,15 @@ def _introduction(recipe, model, sources, views, steps, devices) -> str:
         f"The loss of a model that has learned nothing is {chance:.2f} (loss_to_chance 1).\n"
         + (f"{missing}\n" if missing else "")
     )
+
+
+def _changes(run: RunSession) -> str:
+    """How the images differ from those that the run was trained on; "" if they do not."""
+    if not run.changed:
+        return ""
+    lines = "\n".join(f"  {split}: {change}" for split, change in run.changed.items())
+    text = f"The images are others than those that the run began with:\n{lines}\n"
+    return f"{text}With more `epochs` the run goes on with them.\n" if run.finished else text
 
 
 def _note_resumed(run: RunSession, at: Position) -> None:

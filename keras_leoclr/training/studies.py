@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
 import json
@@ -12,35 +11,22 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from keras_leoclr.checkpointing.signals import sigterm_raises
-from keras_leoclr.evaluation.measures import either
 from keras_leoclr.evaluation.suite_options import SuiteOptions
-from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
+from keras_leoclr.report.studies import COLLECTED
 from keras_leoclr.runs.environment import cores
 from keras_leoclr.runs.folder import RunFolder
-from keras_leoclr.runs.monitored import KNN
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import from_json, without_later_defaults
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.study_progress import StudyProgress
+from keras_leoclr.training.study_results import collected
 
-# These results of a run are collected: test accuracies or mean average precisions, and what explains them.
-KEPT = (
-    *(name for stem in ("knn", "knn_train", "linear", "linear_few", "finetune") for name in either(stem)),
-    "retrieval/recall@1",
-    CHANGED,
-    "quality/alignment",
-    "quality/uniformity",
-    "quality/rankme",
-)
-PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test_images", "train_images")
-CURVE = (*KNN, "loss_to_chance")  # columns of history.csv
 SUITE = ("knn", "linear", "few", "retrieval")
-EVALUATED = "study/evaluated"  # name of the result line that says which evaluators a subject has passed
 EPOCH_SECONDS = "speed/epoch_seconds"  # time from the end of an epoch to the end of the next
 LOG = "log.txt"
 PROCESS = "keras_leoclr.training.study_process"  # module that is started for each run, with a StudyTask
@@ -258,46 +244,5 @@ def _start(run, workdir, jobs, suite, options):
         )
 
 
-def evaluated(results: Results, subject: str = "pretrained") -> list[str]:
-    """The evaluators that a subject has passed, in this order."""
-    lines = [line for line in results.read() if line["name"] == EVALUATED and line["subject"] == subject]
-    return [what for line in lines for what in line["suite"]]
-
-
 def _tail(path, lines=5):
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-lines:])
-
-
-# === What is kept ===
-
-
-def collected(
-    run: StudyRun, path: pathlib.Path, ablation: str, command: str = ""
-) -> Iterator[dict[str, Any]]:
-    """Yields the lines of a study about one run, as arguments of `Results.write`.
-
-    Args:
-        run: the run.
-        path: folder of the run.
-        ablation: name of the study.
-        command: the command that started the study.
-    """
-    about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
-    folder, last = RunFolder(path), {}
-    results = folder.results
-    for line in results.read():
-        if line["name"] in KEPT and line.get("k", 20) == 20:
-            last[line["subject"], line["name"], str(line.get("crop_scale")), line.get("change")] = line
-    for line in last.values():
-        protocol = {name: line[name] for name in PROTOCOL if name in line}
-        subject = RANDOM if line["subject"] == "random" else run.variant
-        yield {"name": line["name"], "value": line["value"], **about, "variant": subject, **protocol}
-    with folder.history_file.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for name in CURVE:
-        points = [[int(row["epoch"]) + 1, float(row[name])] for row in rows if row.get(name)]
-        if points:
-            yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
-    machine = folder.about().get("environment", {})
-    about |= {"place": run.place, "command": command, "suite": evaluated(results), "recipe": run.settings}
-    yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}

@@ -12,7 +12,8 @@ from keras_leoclr import model_card
 from keras_leoclr.evaluation.run_evaluation import RunEvaluation
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.pretraining import pretrain
-from keras_leoclr.training.studies import EPOCH_SECONDS, EVALUATED, StudyTask, evaluated
+from keras_leoclr.training.studies import EPOCH_SECONDS, StudyTask
+from keras_leoclr.training.study_results import EVALUATED, evaluated
 from keras_leoclr.training.tuning_parts import parts_of
 
 
