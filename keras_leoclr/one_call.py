@@ -230,9 +230,9 @@ def tune(
         minutes: > 0, the time that this call may take.
         recipe: see `pretrain`.
         preset: see `pretrain`.
-        judge: how a backbone is judged: "labels", by kNN on held-out training pictures; "rankme" or
-            "uniformity" (alignment + uniformity), which need no labels; or "auto", the default: labels where
-            there are any, otherwise RankMe.
+        judge: how a backbone is judged: "linear" or "knn", by the labels of held-out training pictures;
+            "rankme" or "uniformity" (alignment + uniformity), which need no labels; or "auto", the default:
+            linear where there are labels, otherwise RankMe.
         learning_rates: learning rates for 256 images; by default a third, once and three times that of the
             recipe.
         least_areas: least areas of a crop, as shares of the picture; by default that of the recipe, and

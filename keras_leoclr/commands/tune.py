@@ -34,9 +34,10 @@ def _flags(module: ModuleType) -> tuple[Flag, ...]:
             "judge",
             str,
             "auto",
-            "how a backbone is judged: labels (kNN on held-out training pictures), rankme, or uniformity "
-            "(alignment + uniformity), which need no labels; auto: labels if there are any, else rankme",
-            choices=("auto", "labels", "rankme", "uniformity"),
+            "how a backbone is judged: linear or knn, on the labels of held-out training pictures; rankme or "
+            "uniformity (alignment + uniformity), without labels; auto: linear if there are labels, else "
+            "rankme",
+            choices=("auto", "linear", "knn", "rankme", "uniformity"),
         ),
         Flag(
             "learning_rates",

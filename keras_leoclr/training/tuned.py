@@ -13,8 +13,9 @@ from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.evaluation.measures import either
 from keras_leoclr.report.studies import RANDOM, Study
 
-LABELS, RANKME, UNIFORMITY = "labels", "rankme", "uniformity"
-JUDGES = (LABELS, RANKME, UNIFORMITY)
+LINEAR, KNN, RANKME, UNIFORMITY = "linear", "knn", "rankme", "uniformity"
+BY_LABELS = (LINEAR, KNN)
+JUDGES = (*BY_LABELS, RANKME, UNIFORMITY)
 WORDS = {
     RANKME: "RankMe of held-out pictures, without labels",
     UNIFORMITY: "alignment + uniformity of held-out pictures, without labels",
@@ -38,8 +39,8 @@ class Candidate:
 
     def score(self, judge: str) -> float:
         """The value that the judge chooses by, larger for better features."""
-        if judge == LABELS:
-            return next(self.values[name] for name in either("knn") if name in self.values)
+        if judge in BY_LABELS:
+            return next(self.values[name] for name in either(judge) if name in self.values)
         if judge == RANKME:
             return self.values["quality/rankme"]
         # Both are better the smaller they are (arXiv 2005.10242).
@@ -53,7 +54,7 @@ class Tuned:
     Attributes:
         candidates: all candidates that were tried, that of the recipe first.
         random: what was measured of the network with random weights.
-        judge: "labels", "rankme" or "uniformity".
+        judge: one of `JUDGES`.
         held_out: number of held-out pictures.
         epochs: number of epochs that each candidate was trained for.
         pictures: number of pictures that each was trained on.
@@ -118,23 +119,26 @@ class Tuned:
         margin = self._margin(best, first)
         if margin is None:
             return f"{chosen}."
-        beyond = best.score(LABELS) - first.score(LABELS) > margin
+        beyond = best.score(self.judge) - first.score(self.judge) > margin
         where = "beyond" if beyond else "within"
         return f"{chosen}, a difference that is {where} chance (± {100 * margin:.1f})."
 
     def agreement(self) -> str:
-        """A sentence on whether the measures without labels rank the candidates as kNN does.
+        """A sentence on whether the measures without labels rank the candidates as those with labels do.
 
         Without labels, or with fewer than three candidates, it is "".
         """
-        if len(self.measured) < 3 or not any(name in self.measured[0].values for name in either("knn")):
+        if len(self.measured) < 3 or not any(name in self.measured[0].values for name in either(KNN)):
             return ""
         scores = {judge: [each.score(judge) for each in self.measured] for judge in JUDGES}
-        found = {judge: rank_correlation(scores[LABELS], scores[judge]) for judge in (RANKME, UNIFORMITY)}
+
+        def shown(judge):
+            found = [rank_correlation(scores[judge], scores[by]) for by in BY_LABELS]
+            return f"{found[0]:+.2f} with linear and {found[1]:+.2f} with kNN"
+
         return (
-            f"Of {len(self.measured)} candidates, the rank correlation (Spearman) with kNN is "
-            f"{found[RANKME]:+.2f} for RankMe and {found[UNIFORMITY]:+.2f} for alignment + uniformity (+1: "
-            "the same order)."
+            f"Rank correlation (Spearman) of {len(self.measured)} candidates, +1 for the same order: RankMe "
+            f"{shown(RANKME)}, alignment + uniformity {shown(UNIFORMITY)}."
         )
 
     def text(self) -> str:
@@ -176,22 +180,24 @@ class Tuned:
         }
 
     def _judge_words(self):
-        if self.judge != LABELS:
+        if self.judge not in BY_LABELS:
             return WORDS[self.judge]
-        return f"kNN on {self.held_out:,} held-out training pictures"
+        name = "kNN" if self.judge == KNN else "a linear classifier"
+        return f"{name} on {self.held_out:,} held-out training pictures"
 
     def _shown(self, each):
         score = each.score(self.judge)
-        return f"{100 * score:.1f} %" if self.judge == LABELS else f"{abs(score) if score else 0:.2f}"
+        return f"{100 * score:.1f} %" if self.judge in BY_LABELS else f"{abs(score) if score else 0:.2f}"
 
     def _margin(self, best, first):
         """Half the 95 % interval of a difference of two accuracies; None for other measures.
 
         The two are measured on the same pictures, so that this is too wide rather than too narrow.
         """
-        if self.judge != LABELS or "knn/top1" not in best.values:
+        if self.judge not in BY_LABELS or f"{self.judge}/top1" not in best.values:
             return None
-        variances = [each.score(LABELS) * (1 - each.score(LABELS)) / self.held_out for each in (best, first)]
+        shares = [each.score(self.judge) for each in (best, first)]
+        variances = [share * (1 - share) / self.held_out for share in shares]
         return NORMAL * math.sqrt(sum(variances))
 
 

@@ -22,7 +22,7 @@ from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import without_later_defaults
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.studies import EPOCH_SECONDS, FailedRunsError, study
-from keras_leoclr.training.tuned import JUDGES, LABELS, RANKME, Tuned, of_study
+from keras_leoclr.training.tuned import BY_LABELS, JUDGES, LINEAR, RANKME, Tuned, of_study
 from keras_leoclr.training.tuning_parts import can_be_judged_by_labels, parts_of
 from keras_leoclr.training.tuning_plan import TIMED_EPOCHS, Timing, candidates, planned, short
 
@@ -56,8 +56,9 @@ def tune(
         recipe: the settings; its `learning_rate` and `crop_scale` are the first candidate.
         workdir: folder of the runs, of `plan.json` and of `results.jsonl`.
         minutes: > 0, the time of this call.
-        judge: "labels", kNN on the held-out pictures; "rankme"; "uniformity", the sum of alignment and
-            uniformity; or "auto" (the default), labels where there are any, otherwise RankMe.
+        judge: "linear" or "knn", accuracy on the held-out pictures; "rankme"; "uniformity", the sum of
+            alignment and uniformity; or "auto" (the default), linear where there are labels, otherwise
+            RankMe.
         learning_rates: see `tuning_plan.candidates`.
         least_areas: see `tuning_plan.candidates`.
         jobs: number of runs at the same time, 1 by default.
@@ -84,12 +85,12 @@ def tune(
     asked = _asked(recipe, variants, parts)
     plan = _begun(folder, asked)
     labelled = can_be_judged_by_labels(parts)
-    if judge == LABELS and not labelled:
+    if judge in BY_LABELS and not labelled:
         raise ValueError(
-            "`judge` labels needs pictures of two classes or more with labels; rankme and uniformity need "
-            f"none. Received: judge='labels', dataset={recipe.dataset!r}, split {recipe.labelled_split}"
+            f"`judge` {judge} needs pictures of two classes or more with labels; rankme and uniformity need "
+            f"none. Received: judge={judge!r}, dataset={recipe.dataset!r}, split {recipe.labelled_split}"
         )
-    judge = (LABELS if labelled else RANKME) if judge == "auto" else judge
+    judge = (LINEAR if labelled else RANKME) if judge == "auto" else judge
     pictures, held_out = (parts.load(split).count for split in ("train", "held_out"))
     how = {"jobs": jobs, "suite": SUITES[labelled], "options": OPTIONS, "command": command, "until": until}
     how |= {"verbose": verbose, "held_out": True}

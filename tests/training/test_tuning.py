@@ -115,7 +115,7 @@ def test_labels_of_another_split_are_divided_there(tmp_path):
 # === Choice ===
 
 
-def result(values, judge="labels", **about):
+def result(values, judge="knn", **about):
     """`{(rate, area): (kNN, RankMe, sum)}`; None for a run that failed."""
 
     def measured(numbers):
@@ -123,7 +123,7 @@ def result(values, judge="labels", **about):
             return {}
         knn, rank, total = numbers
         found = {"quality/rankme": rank, "quality/alignment": 0.5, "quality/uniformity": total - 0.5}
-        return found if knn is None else {"knn/top1": knn, **found}
+        return found if knn is None else {"knn/top1": knn, "linear/top1": 1 - knn, **found}
 
     made = [
         Candidate(f"{rate} {area}", {"learning_rate": rate, "crop_scale": (area, 1.0)}, measured(numbers))
@@ -143,7 +143,11 @@ def test_each_judge_chooses_its_best_and_says_how_sure_it_is():
     why = found.why()
     assert "by kNN on 100 held-out training pictures: 56.0 %, with the settings of the recipe 50.0 %" in why
     assert f"a difference that is within chance (± {100 * margin:.1f})." in why
-    assert "+1.00 for RankMe and -0.50 for alignment + uniformity" in found.agreement()
+    without = (
+        "RankMe -1.00 with linear and +1.00 with kNN, alignment + uniformity +0.50 with linear and -0.50"
+    )
+    assert without in found.agreement()
+    assert result(VALUES, "linear").fields["crop_scale"] == (0.08, 1.0)
     assert result(VALUES, "rankme").fields["learning_rate"] == 0.3
     assert result(VALUES, "uniformity").fields["crop_scale"] == (0.08, 1.0)
     sure = result({(0.1, 0.2): (0.2, 8.0, -1.0), (0.3, 0.2): (0.6, 9.0, -2.0)})
@@ -194,7 +198,8 @@ def pretended(monkeypatch):
         (path / studies.LOG).write_text("the loss is not finite")
         results = Results(path / "results.jsonl")
         quality = {"quality/rankme": 5.0, "quality/alignment": 0.2, "quality/uniformity": -1.0}
-        for name, value in {"knn/top1": run.recipe.learning_rate, **quality}.items():
+        labelled = dict.fromkeys(("knn/top1", "linear/top1"), run.recipe.learning_rate)
+        for name, value in {**labelled, **quality}.items():
             results.write(name, value, subject="pretrained", k=20)
         results.write(studies.EPOCH_SECONDS, 0.5)
         results.write("study/evaluated", 1.0, subject="pretrained", suite=list(suite))
@@ -220,7 +225,7 @@ def test_a_search_chooses_and_goes_on_and_knows_its_settings(tmp_path, pretended
     assert pretended.started[0] == "timing" and len(pretended.started) == 4
     assert (found.fields["learning_rate"], found.judge, found.held_out, found.pictures) == (
         0.5,
-        "labels",
+        "linear",
         80,
         320,
     )
@@ -262,9 +267,9 @@ def test_the_time_ends_a_search(tmp_path, pretended):
 def test_what_cannot_be_searched_is_refused(tmp_path, pretended, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     unlabelled = folder_of(tmp_path, [None] * 50)
-    with words("`judge` labels needs pictures of two classes or more with labels"):
-        tuning.tune(unlabelled, "a", 5, judge="labels", verbose=False)
-    with words("`judge` must be auto or one of labels, rankme, uniformity. Received: judge='loss'"):
+    with words("`judge` knn needs pictures of two classes or more with labels"):
+        tuning.tune(unlabelled, "a", 5, judge="knn", verbose=False)
+    with words("`judge` must be auto or one of linear, knn, rankme, uniformity. Received: judge='loss'"):
         tuning.tune(RECIPE, "a", 5, judge="loss")
     with words("`minutes` must be > 0. Received: minutes=0"):
         tuning.tune(RECIPE, "a", 0)
@@ -336,4 +341,4 @@ def test_a_search_with_real_processes(tmp_path, capsys):
     command = ["tune", "fashion_mnist", "--workdir", tmp_path, "--minutes", 5, "--least_areas", "0.3", *small]
     assert cli.main(["leoclr", *map(str, command)]) == 0
     printed = capsys.readouterr().out
-    assert "kNN on 20 held-out training pictures" in printed and "random weights" in printed
+    assert "a linear classifier on 20 held-out training pictures" in printed and "random weights" in printed
