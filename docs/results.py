@@ -41,9 +41,10 @@ ABOUT = {
 }
 FORETOLD = """## Which method to take, seen without labels
 
-Labels are not needed for the loss, which is shown as a share of that of guessing (`loss_to_chance`). Has the
-method with the smaller loss the better features? LeOCLR minus MoCo v2 at equal epochs, mean over the seeds: a
-loss below 0 and gains above 0, in points, are LeOCLR's.
+The loss of the training needs no labels. Here it is divided by that of guessing (`loss_to_chance`): 1 is a
+network that cannot tell the keys of an image from the negatives. Does the method with the smaller loss have
+the better features? The table shows LeOCLR minus MoCo v2 at equal epochs, as the mean over the seeds: LeOCLR
+is ahead where the loss is below 0, and where the gains in accuracy, in points, are above 0.
 """
 COMPARED = ("knn", "linear", "linear_few")
 CENTRED = "that show one centred thing on a plain ground"

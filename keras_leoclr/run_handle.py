@@ -98,8 +98,10 @@ class Run:
         path = self._folder.report_file
         if not path.is_file():
             from keras_leoclr import report
+            from keras_leoclr.training import fields
+            from keras_leoclr.training.recipe import Recipe
 
-            report.write_report(self.path)
+            report.write_report(self.path, meanings=fields.meanings(Recipe))
         return path
 
     def table(self) -> str:

@@ -9,11 +9,11 @@ from keras_leoclr.commands.flags import Flag, Given, UsageError
 
 TEXT = """leoclr data NAME_OR_PATH [--statistics] [--FLAG VALUE ...]
 
-How many pictures there are, their sizes, formats and classes, and which cannot be read: with one
-of those the exit status is 1. Copies of files are counted; --duplicates also finds pictures that look nearly
-the same. Several places, which may be folders, patterns, lists, .zip and .tar files, are one name with commas
-between them. With --statistics, mean and deviation of each channel are measured instead, as --mean and
---std take them."""
+Counts the pictures, describes their sizes, formats and classes, and names those that cannot be read; if there
+are any, the exit status is 1. Copies of files are counted too, and --duplicates also finds pictures that look
+nearly the same. Several places (folders, patterns, lists, .zip and .tar files) are given as one name with
+commas between them. With --statistics, the command instead measures the mean and the deviation of each
+channel and prints them as the flags --mean and --std."""
 
 
 def _run(given: Given) -> int:

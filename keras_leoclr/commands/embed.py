@@ -9,10 +9,11 @@ from keras_leoclr.commands.flags import Flag, Given
 
 TEXT = """leoclr embed SOURCE --backbone FILE --output FILE.npz|.csv|.parquet [--FLAG VALUE ...]
 
-Writes the features of the pictures of SOURCE, which is whatever `leoclr data` takes: one row per picture in
-the order of the source, with its path (or its number, where pictures are no files) and its label. A backbone
-that does not normalise images itself gets the mean and deviation of the recipe.json beside it, else those of
-ImageNet. Interrupted, the same command goes on after the last batches that were kept, in FILE.unfinished."""
+Computes the features of the pictures of SOURCE, which is anything that `leoclr data` takes, and writes them
+to a file: one row per picture in the order of the source, with its path (or its number if the pictures are
+not files) and its label. For a backbone that does not normalise images itself, they are normalised with the
+mean and deviation of the recipe.json beside it, or else with those of ImageNet. If the command is
+interrupted, the same command continues after the last batches that were saved in FILE.unfinished."""
 
 
 def _run(given: Given) -> int:

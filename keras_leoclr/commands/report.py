@@ -16,8 +16,10 @@ def _run(given: Given) -> int:
     if len(given.rest) > 1 and given["output"] is None:
         raise UsageError("`--output` must name a file for the report of several runs. Received: none")
     from keras_leoclr.report import write_report
+    from keras_leoclr.training import fields
+    from keras_leoclr.training.recipe import Recipe
 
-    print(write_report(given.rest, given["output"]))
+    print(write_report(given.rest, given["output"], fields.meanings(Recipe)))
     return 0
 
 

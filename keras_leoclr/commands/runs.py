@@ -10,9 +10,9 @@ from keras_leoclr.commands.flags import Given
 
 TEXT = """leoclr runs DIR [--FLAG VALUE ...]
 
-Lists the runs in DIR and in the folders below it, newest first: method, data, epochs that are done, state (as
-`leoclr watch` tells it) and the main results of the pretrained backbone, in percent; ~ marks the last kNN
-measurement of a run that was not judged yet. Links to folders are not followed."""
+Lists the runs in DIR and in the folders below it, newest first, with their method, data, finished epochs,
+state (as in `leoclr watch`) and the main results of the pretrained backbone, in percent. ~ marks the last kNN
+measurement of a run that was not evaluated yet. Links to folders are not followed."""
 
 
 def _run(given: Given) -> int:

@@ -1,7 +1,7 @@
-"""Pictures of other values or channels than 8 bits of RGB: how they are read, and brought to [0, 255].
+"""Reads pictures that are not 8-bit RGB, and scales their values to [0, 255].
 
-Everything behind the readers takes pixels in [0, 255]. Values of another range are brought there when they
-are read, by `255 * (value - low) / (high - low)`; a value outside of the range is an error.
+All other parts of the library take pixels in [0, 255]. Values of another range are scaled when they are read,
+by `255 * (value - low) / (high - low)`; a value outside of the range is an error.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from keras_leoclr.data.decode import PILLOW, Header
 from keras_leoclr.data.failures import ImageError
 
 SUFFIXES = (b".npy", b".tif", b".tiff", b".png")
-RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}  # of values that say it by their type
-STATISTICS = 2000  # pictures that mean and deviation are measured on
+RANGES = {"uint8": (0.0, 255.0), "uint16": (0.0, 65535.0)}  # range of the types whose range is known
+STATISTICS = 2000  # number of pictures that mean and deviation are measured on
 _MODES = {"L": "uint8", "LA": "uint8", "RGB": "uint8", "RGBA": "uint8", "I;16": "uint16", "I": "uint16"}
 
 
 @dataclasses.dataclass(frozen=True)
 class ChannelPixels:
-    """How many channels pictures must have, and the range that their values come from.
+    """The number of channels that pictures must have, and the range of their values.
 
     Args:
-        channels: C, of every picture.
-        value_range: low and high, which become 0 and 255; empty for the range of the type: 0 to 255 for 8
-            bits, 0 to 65535 for 16 bits. Values of other types have none.
-        max_pixels: largest width times height of a picture.
+        channels: number of channels C of every picture.
+        value_range: the two values, low and high, that become 0 and 255; () (the default) for the range of
+            the type, which is 0 to 255 for 8 bits and 0 to 65535 for 16 bits. Other types have no such range.
+        max_pixels: largest width times height of a picture; None (the default) for no limit.
 
     Raises:
-        ValueError: unless the numbers are such.
+        ValueError: if an argument is wrong.
     """
 
     channels: int
@@ -48,26 +48,26 @@ class ChannelPixels:
         object.__setattr__(self, "value_range", check_value_range(self.value_range))
 
     def header(self, file: BinaryIO) -> Header:
-        """Size, type and channels of a picture in a file.
+        """Returns the size, the type and the number of channels of a picture in a file.
 
         Raises:
-            ImageError: if it cannot be read, or has other channels, or values of an unknown range.
+            ImageError: if it cannot be read, has another number of channels, or values of an unknown range.
         """
         kind, (height, width, _), name = self._checked(*_shape(file))
         return Header(kind, name, width, height, 1, PILLOW)
 
     def read(self, file: BinaryIO) -> np.ndarray:
-        """A picture (H, W, C) float32 in [0, 255].
+        """Returns a picture (H, W, C) float32 in [0, 255].
 
         Raises:
-            ImageError: as `header`, or if a value lies outside of the range.
+            ImageError: for the reasons of `header`, or if a value lies outside of the range.
         """
         self._checked(*_shape(file))
         file.seek(0)
         return self.scaled(_values(file))
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
-        """Values of any range as float32 in [0, 255].
+        """Scales an array of any shape to float32 values in [0, 255].
 
         Raises:
             ImageError: if a value lies outside of the range or is not finite, or the range is not known.
@@ -87,10 +87,10 @@ class ChannelPixels:
         return made.astype(np.float32)
 
     def range_of(self, dtype: Any) -> tuple[float, float]:
-        """The values that become 0 and 255.
+        """Returns the two values that become 0 and 255.
 
         Raises:
-            ImageError: if it is not given and the type does not tell.
+            ImageError: if the range was not given and does not follow from the type.
         """
         found = self.value_range or RANGES.get(np.dtype(dtype).name)
         if not found:
@@ -115,9 +115,10 @@ class ChannelPixels:
 
 
 def as_rgb(picture: np.ndarray) -> np.ndarray:
-    """A picture (H, W, C) as a page shows it, (H, W, 3).
+    """Turns a picture (H, W, C) into one (H, W, 3) that can be shown.
 
-    One channel is shown grey, of two channels the mean, and of more than three the first three.
+    One channel is shown as grey, and so is the mean of two channels. Of more than three channels, the first
+    three are shown as red, green and blue.
     """
     if picture.shape[-1] == 2:
         picture = picture.astype(np.float32).mean(-1, keepdims=True).astype(picture.dtype)
@@ -128,22 +129,22 @@ def as_rgb(picture: np.ndarray) -> np.ndarray:
 
 
 def statistics(source: Any, most: int = STATISTICS) -> dict[str, Any]:
-    """Mean and deviation of each channel over all pixels, in [0, 1] units, as `mean` and `std` take them.
+    """Measures the mean and the standard deviation of each channel over all pixels, in units of [0, 1].
 
     Args:
-        source: what `load` returns.
-        most: pictures that are looked at, drawn with a fixed seed; all of them where there are no more.
+        source: the pictures, as `load` returns them.
+        most: largest number of pictures that are measured, drawn with a fixed seed; 2000 by default.
 
     Returns:
         `{"mean": [C], "std": [C], "low": [C], "high": [C], "pictures": number}`; `low` and `high` are the
-        smallest and the largest value, in [0, 255] as the pictures are read.
+        smallest and the largest value of each channel, in [0, 255].
 
     Raises:
-        ValueError: if there is no picture, or a channel has one value alone.
+        ValueError: if there is no picture, or all values of a channel are the same.
     """
     count, total, squares, low, high = 0, 0.0, 0.0, np.inf, -np.inf
     pictures = 0
-    shift = None  # sums of differences from a first mean lose no digits
+    shift = None  # Sums of differences from the mean of the first picture are more precise than plain sums.
     for element in source.sample(most, seed=0).take(most).as_numpy_iterator():
         pixels = np.asarray(element["image"], np.float64)
         pixels = pixels.reshape(-1, pixels.shape[-1])
@@ -173,7 +174,7 @@ def statistics(source: Any, most: int = STATISTICS) -> dict[str, Any]:
 
 
 def _shape(file: BinaryIO) -> tuple[str, tuple[int, int, int], np.dtype]:
-    """Format, (H, W, C) and type of a picture, of its header alone."""
+    """Reads the format, the shape (H, W, C) and the type of a picture from its header."""
     start = file.read(8)
     file.seek(0)
     try:
@@ -187,13 +188,13 @@ def _shape(file: BinaryIO) -> tuple[str, tuple[int, int, int], np.dtype]:
             return "PNG", (image.height, image.width, len(image.getbands())), np.dtype(_png_type(image, file))
     except (ImageError, ImportError):
         raise
-    except Exception as error:  # each reader raises its own kinds
+    except Exception as error:  # Each of these readers raises errors of its own types.
         words = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise ImageError(f"no .npy, TIFF or PNG picture, or damaged: {words}") from error
 
 
 def _values(file: BinaryIO) -> np.ndarray:
-    """A picture (H, W, C) with the values of its file."""
+    """Reads a picture (H, W, C) with the values that the file holds."""
     kind, shape, dtype = _shape(file)
     file.seek(0)
     try:
@@ -228,7 +229,7 @@ def _npy_header(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype]:
 
 
 def _last(shape: Sequence[int], axes: str) -> tuple[int, int, int]:
-    """(H, W, C) of an array (H, W) or (H, W, C), or of a TIFF with its channels in planes or pages."""
+    """Returns the shape (H, W, C) of an array (H, W) or (H, W, C), or of a TIFF's planes (C, H, W)."""
     if len(shape) == 2:
         return (*shape, 1)
     if len(shape) != 3:

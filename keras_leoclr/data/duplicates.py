@@ -1,4 +1,4 @@
-"""Copies of files among the pictures of a source, and pictures that look nearly the same."""
+"""Finds copies of files among the pictures of a source, and pictures that look nearly the same."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from keras_leoclr.data.readers.archives import open_file, state_of
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.source import Source
 
-DISTANCE = 4  # of 64 bits, up to which two pictures look nearly the same
-BANDS = DISTANCE + 1  # parts of a hash, of which one at least is equal within this distance
-READ = 1 << 20  # bytes at a time
-PIXELS = 1 << 14  # at which large JPEGs are decoded
-ROWS = 1024  # hashes that are compared with others at a time
+DISTANCE = 4  # largest number of different bits, of 64, between pictures that look nearly the same
+BANDS = DISTANCE + 1  # number of parts of a hash; hashes within this distance have an equal part
+READ = 1 << 20  # number of bytes that are read at a time
+PIXELS = 1 << 14  # large JPEGs are decoded at a reduced size of at least this number of pixels
+ROWS = 1024  # number of hashes that are compared with others at a time
 
 
 def copies(images: FolderImages, progress: bool = True) -> list[list[str]]:
-    """Groups of files with the same content; files of a size of their own are not read.
+    """Groups the files that have the same content. A file whose size no other file has is not read.
 
     Args:
         images: pictures that are files.
-        progress: whether a bar is shown if it takes longer than a second.
+        progress: whether a bar is shown if this takes longer than a second; True by default.
 
     Returns:
-        Paths of two or more files in each group, in the order of the source.
+        A list for each group, with the paths of its two or more files in the order of the source.
     """
     by_size = collections.defaultdict(list)
     for path in images.paths:
@@ -41,7 +41,7 @@ def copies(images: FolderImages, progress: bool = True) -> list[list[str]]:
     for path in terminal.progress(alike, len(alike), "Copies", "files", progress):
         try:
             by_content[_digest(path)].append(path)
-        except (OSError, ImageError):  # named among what cannot be read
+        except (OSError, ImageError):  # The file is listed among those that cannot be read.
             continue
     return [paths for paths in by_content.values() if len(paths) > 1]
 
@@ -55,20 +55,21 @@ def _digest(path: str) -> bytes:
 
 
 def near_duplicates(source: Source, progress: bool = True) -> list[list[str]]:
-    """Groups of pictures that look nearly the same: smaller, compressed again, slightly brighter copies.
+    """Groups pictures that look nearly the same, such as smaller, recompressed or slightly brighter copies.
 
     Two pictures are in a group if their perceptual hashes (`imagehash.phash`, 64 bits of the low frequencies
     of the grey picture) differ in at most `DISTANCE` bits, or if a chain of such pictures joins them.
 
     Args:
-        source: of `data.load`.
-        progress: whether a bar is shown if it takes longer than a second.
+        source: the pictures, as `data.load` returns them.
+        progress: whether a bar is shown if this takes longer than a second; True by default.
 
     Returns:
-        Two or more paths, or "picture 12" where pictures are no files, in each group.
+        A list for each group, with the two or more paths of its pictures. A picture that is not a file is
+        named by its number, such as "picture 12".
 
     Raises:
-        ImportError: if the package imagehash is missing; it names the extra.
+        ImportError: if the package imagehash is missing; the message names the extra to install.
     """
     package = imagehash_package()
     from PIL import Image
@@ -93,7 +94,7 @@ def _pictures(source: Source) -> Iterator[tuple[str, np.ndarray]]:
         for number, path in enumerate(images.paths):
             try:
                 yield path, images.read(number, PIXELS)
-            except ImageError:  # named by `--verify`
+            except ImageError:  # `leoclr data --verify` names the picture.
                 continue
         return
     for number, element in enumerate(source.dataset.as_numpy_iterator()):
@@ -102,10 +103,10 @@ def _pictures(source: Source) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _groups(values: np.ndarray) -> np.ndarray:
-    """A number for each hash (N,), equal for those of a group.
+    """Returns the number of the group of each hash, (N,), for hashes (N,) uint64.
 
-    Only hashes with an equal part of their bits are compared: of `DISTANCE` different bits and one part more,
-    one part has none.
+    Only hashes that have one equal part are compared. A hash has `DISTANCE + 1` parts, so that two hashes
+    which differ in at most `DISTANCE` bits have at least one equal part.
     """
     parent = np.arange(len(values))
 
@@ -131,14 +132,14 @@ def _groups(values: np.ndarray) -> np.ndarray:
 
 
 def _ones(values: np.ndarray) -> np.ndarray:
-    """Number of ones among the bits of uint64 numbers."""
+    """Counts the ones among the bits of uint64 numbers."""
     if hasattr(np, "bitwise_count"):  # NumPy 2
         return np.bitwise_count(values)
     return np.unpackbits(values[..., None].view(np.uint8), axis=-1).sum(-1)
 
 
 def text_of(groups: list[list[str]], what: str) -> str:
-    """Such as "5 pictures in 2 groups WHAT, such as a.png and b.png"."""
+    """Returns text such as "5 pictures in 2 groups WHAT, such as a.png and b.png"; "none" for no group."""
     if not groups:
         return "none"
     names = " and ".join(map(shown, groups[0][:2]))
@@ -147,10 +148,10 @@ def text_of(groups: list[list[str]], what: str) -> str:
 
 
 def imagehash_package() -> Any:
-    """The package imagehash.
+    """Imports the package imagehash.
 
     Raises:
-        ImportError: if it is missing; it names the extra to install.
+        ImportError: if it is missing; the message names the extra to install.
     """
     try:
         import imagehash

@@ -18,12 +18,12 @@ _COLOURS = {0: "grey, 0 for white", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK"
 
 
 def stored_size(image: Image.Image) -> tuple[int, int]:
-    """Width and height of the stored pixels; some versions of Pillow exchange them in `image.size`."""
+    """Returns width and height as stored; some versions of Pillow exchange them in `image.size`."""
     return int(image.tag_v2[_WIDTH]), int(image.tag_v2[_HEIGHT])
 
 
 def grey_values(image: Image.Image) -> tuple[int, bool]:
-    """The bits of a grey value of more than 8 bits, and whether 0 is white, which Pillow does not handle."""
+    """Returns the bits of a grey value of more than 8 bits, and whether 0 is white, which Pillow ignores."""
     return int(image.tag_v2.get(_BITS, (16,))[0]), image.tag_v2.get(_PHOTOMETRIC) == 0
 
 
@@ -31,7 +31,7 @@ def check_readable(image: Image.Image) -> None:
     """Refuses files that Pillow opens but reads wrongly.
 
     Raises:
-        ImageError: with the reason.
+        ImageError: if the file is such; the message gives the reason.
     """
     tags = image.tag_v2
     bits = max(tags.get(_BITS, (1,)))
@@ -47,7 +47,7 @@ def check_readable(image: Image.Image) -> None:
 
 
 def why_not_opened(file: BinaryIO, start: int) -> str:
-    """What a TIFF that Pillow does not open holds, in words; "" if it is not one, or its tags are damaged."""
+    """Describes a TIFF that Pillow does not open; "" if the file is no TIFF, or its tags are damaged."""
     try:
         file.seek(start)
         head = file.read(8)

@@ -1,4 +1,4 @@
-"""Features of pictures as arrays, and as files that other programs read."""
+"""Computes the features of pictures, as arrays and as files that other programs read."""
 
 from keras_leoclr import lazy
 

@@ -1,4 +1,4 @@
-"""Features of the pictures of a source by a backbone, written so that an interrupted call goes on."""
+"""Computes the features of pictures with a backbone; an interrupted call continues where it stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from keras_leoclr.evaluation.features import checksum, extract_features
 from keras_leoclr.search.encoder import raw_backbone
 from keras_leoclr.views.preprocessing import Preprocessing
 
-UNFINISHED = ".unfinished"  # follows the name of the output: the folder of what was computed so far
+UNFINISHED = ".unfinished"  # ending of the folder beside the output that holds the features so far
 
 
 def embed(
@@ -41,40 +41,45 @@ def embed(
     overwrite: bool = False,
     verbose: bool = True,
 ) -> Embeddings:
-    """Features of every picture, one row each, and a file of them where a name is given.
+    """Computes the features of pictures, one row for each, and writes them to a file if `output` is given.
 
-    The rows are in the order of the source. The features are those that `evaluate` judges: of whole images,
-    resized, with BatchNorm in inference mode. Interrupted in the middle, the same call goes on after the last
-    batches that were kept, in a folder beside `output` which is deleted at the end.
+    The rows are in the order of the source. The features are the same that `evaluate` judges: those of whole,
+    resized images, with BatchNorm in inference mode. If a call with `output` was interrupted, the same call
+    continues after the last batches that were saved. They are in a folder beside `output`, which is deleted
+    at the end.
 
     Args:
-        source: the pictures: whatever `kl.data.load` takes, a `Source`, a `tf.data.Dataset` of images, or a
-            dictionary of these by the name of their split.
-        backbone: a `.keras` file, the folder of a run or a `Run`, torch weights; or a Keras model
-            (B, H, W, 3) -> (B, F), also a `LeOCLR`, whose backbone is taken. One that does not normalise
-            images itself is given images that are normalised by the mean and deviation of the `recipe.json`
-            beside its file, else by ImageNet's.
+        source: the pictures. They can be anything that `kl.data.load` takes, a `Source`, a `tf.data.Dataset`
+            of images, or a dictionary of these with the splits as keys.
+        backbone: path of a `.keras` file, of the folder of a run, or of torch weights; a `Run`; a Keras model
+            (B, H, W, 3) -> (B, F); or a `LeOCLR`, whose backbone is used. If it does not normalise images
+            itself, they are normalised with the mean and the standard deviation of the `recipe.json` beside
+            its file, or else with those of ImageNet.
         output: a file that ends with .npz (`features`, `path` or `number`, `label`, `class_names`, `about`;
             no pickles), .csv (a column for each feature) or .parquet (a column `features` of lists; needs
-            pyarrow). None writes nothing and keeps nothing.
-        split: see `kl.data.load`.
-        data_dir: where TensorFlow Datasets keeps its files.
-        image_size: side of the images in pixels; 0 for the backbone's own.
-        batch_size: images per call of the backbone.
-        precision: "float32", "mixed_bfloat16", "mixed_float16" or None for the backbone's own.
-        devices: names as `keras.device` takes them, to which batches go in turn; None for all GPUs.
-        on_error: at a picture that cannot be read, "raise" or "skip": it has no row.
-        max_failures: with "skip", largest share of pictures that may fail, see `kl.data.load`.
-        overwrite: whether an `output` that exists is replaced.
-        verbose: whether to show progress.
+            pyarrow). None (the default) writes no file, and an interrupted call then starts again.
+        split: split of the source, see `kl.data.load`; "train" by default.
+        data_dir: folder in which TensorFlow Datasets keeps its files; None for its default.
+        image_size: height and width in pixels that images are resized to; 0 (the default) for those of the
+            backbone.
+        batch_size: number of images per call of the backbone; 256 by default.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16"; None (the default) for that of the
+            backbone.
+        devices: names of devices, as `keras.device` takes them, among which the batches are divided; None
+            (the default) for all GPUs.
+        on_error: what to do with a picture that cannot be read: "raise" (the default) stops, "skip" leaves it
+            out.
+        max_failures: with "skip", largest share of pictures that may be left out, see `kl.data.load`.
+        overwrite: whether an existing `output` may be replaced; False by default.
+        verbose: whether to show progress; True by default.
 
     Returns:
-        `Embeddings`: `features` (N, F) float32, `paths`, `labels`, `class_names`, `skipped`.
+        The features (N, F) float32 with the paths and labels of the pictures.
 
     Raises:
         ValueError: if `output` exists or has another ending, or a picture cannot be read.
-        FileNotFoundError: if there is no such source, backbone or folder.
-        ImportError: if a .parquet file is asked for and pyarrow is missing.
+        FileNotFoundError: if the source, the backbone or the folder of `output` does not exist.
+        ImportError: if `output` is a .parquet file and pyarrow is missing.
 
     Example:
         ```python
@@ -108,14 +113,14 @@ def embed(
         devices,
     )
     if on_error == "skip" and not batches.read:
-        for _ in batches:  # the features were complete; this finds the pictures that failed
+        for _ in batches:  # All features were saved by an earlier call. Reading counts the failures again.
             pass
     if on_error == "skip" and images.failures.count:
-        # a picture that broke when it was decoded was replaced by another: its row goes
+        # In the place of a picture that could not be decoded, another one was read. This row is removed.
         good = np.array([os.fsencode(path) not in images.failures for path in paths])
         features, labels = features[good], labels[good]
         paths = [path for path, kept in zip(paths, good, strict=True) if kept]
-    elif unfinished is not None and os.name == "nt":  # Windows deletes no file that is mapped
+    elif unfinished is not None and os.name == "nt":  # Windows cannot delete a file that is mapped.
         features, labels = np.array(features), np.array(labels)
     found = Embeddings(
         features,
@@ -132,7 +137,7 @@ def embed(
 
 
 class _Batches:
-    """Batches that note whether they were read."""
+    """Batches, with the note whether they were read."""
 
     def __init__(self, dataset):
         self.dataset, self.read = dataset, False
@@ -146,13 +151,13 @@ class _Batches:
 
 
 def _prepared(backbone: Any, image_size: int) -> tuple[keras.Model, Preprocessing, dict[str, Any]]:
-    """A backbone of images of one size, what prepares these for it, and what is noted of it."""
+    """Returns a backbone for images of one size, their preprocessing, and facts for `Embeddings.about`."""
     model, size = raw_backbone(backbone, image_size)
     is_model = isinstance(backbone, keras.Model)
     about = {"backbone": backbone.name if is_model else os.path.abspath(backbone)}
     about |= {"checksum": checksum(model), "image_size": size}
     normalization = normalization_of(model)
-    # as `evaluate` has it: in mixed precision, normalised images lose less than raw ones
+    # `evaluate` does the same: in mixed precision, normalised images are rounded less than raw ones.
     if normalization is not None:
         model = without_normalization(model)
     mean, std = ((0.0,) * 3, (1 / 255,) * 3) if normalization is None else normalization

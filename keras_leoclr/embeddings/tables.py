@@ -1,4 +1,4 @@
-"""The files that hold the features of pictures: NumPy's .npz, CSV and Parquet, one row per picture."""
+"""Writes the features of pictures as NumPy's .npz, CSV or Parquet, with one row per picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from keras_leoclr.data.failures import shown
 from keras_leoclr.runs.files import whole_file
 
-ROWS = 4096  # that are turned into text or into Parquet's columns at a time
+ROWS = 4096  # number of rows that are converted to text or to Parquet's columns at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Embeddings:
     """The features of pictures, in the order of their source.
 
     Attributes:
-        features: (N, F) float32 array, one row per picture; read-only where it is mapped from a file.
-        paths: path of each picture; None where pictures have none, which are then known by their number.
-        labels: (N,) int64, -1 for none; (N, C) uint8 zeros and ones with several labels per picture; None
-            where there are no labels.
-        class_names: names of the classes in the order of their numbers; () where they have none.
-        skipped: (path, reason) of the pictures that could not be read and have no row.
-        about: what the features were made of: `source`, `split`, `backbone`, `checksum` of the backbone,
+        features: (N, F) float32 array, one row per picture. It is read-only if it is mapped from a file.
+        paths: path of each picture; None if the pictures are not files and are known by their numbers.
+        labels: (N,) int64, -1 for a picture without a label; (N, C) uint8 zeros and ones for several labels
+            per picture; None if there are no labels.
+        class_names: names of the classes in the order of their numbers; () if the classes have no names.
+        skipped: path and reason of each picture that could not be read and has no row.
+        about: how the features were computed: `source`, `split`, `backbone`, `checksum` of the backbone,
             `image_size`, `precision`.
     """
 
@@ -45,13 +45,13 @@ class Embeddings:
         return len(self.features)
 
     def names(self) -> dict[str, list]:
-        """The columns of a table that tell which picture a row belongs to: `path` or `number`."""
+        """Returns the column that names the picture of each row: `path` or `number`."""
         if self.paths is None:
             return {"number": list(range(len(self)))}
         return {"path": [os.fsencode(path).decode("utf-8", "backslashreplace") for path in self.paths]}
 
     def label_columns(self) -> dict[str, list]:
-        """The columns of a table with labels: `label` and `class`, or `labels`, lists of names."""
+        """Returns the columns of labels: `label` and `class`, or `labels`, lists of names."""
         if self.labels is None:
             return {}
         if self.labels.ndim == 2:
@@ -64,16 +64,16 @@ class Embeddings:
 
 
 def check_output(path: str | os.PathLike, overwrite: bool) -> Callable[[pathlib.Path, Embeddings], None]:
-    """The function that writes a file of this name, after a look at what could go wrong with it.
+    """Checks the path of a file of features, and returns the function that writes such a file.
 
     Args:
-        path: a name that ends with .npz, .csv or .parquet.
-        overwrite: whether a file that exists is replaced.
+        path: path that ends with .npz, .csv or .parquet.
+        overwrite: whether an existing file may be replaced.
 
     Raises:
-        ValueError: if the name has another ending, or the file exists.
-        FileNotFoundError: if its folder does not exist.
-        ImportError: if a package is missing that the format needs.
+        ValueError: if the path has another ending, or the file exists.
+        FileNotFoundError: if the folder does not exist.
+        ImportError: if a package that the format needs is missing.
     """
     path = pathlib.Path(path)
     suffix = path.suffix.lower()
@@ -118,7 +118,9 @@ def _write_csv(path: pathlib.Path, table: Embeddings) -> None:
         for first in range(0, len(table), ROWS):
             rows = zip(*(column[first : first + ROWS] for column in columns.values()), strict=True)
             for names, row in zip(rows, table.features[first : first + ROWS].tolist(), strict=True):
-                writer.writerow([*names, *(f"{value:.9g}" for value in row)])  # float32 to the bit
+                writer.writerow(
+                    [*names, *(f"{value:.9g}" for value in row)]
+                )  # Nine digits give the same float32 again.
         text.flush()
         text.detach()
 
@@ -144,10 +146,10 @@ WRITERS = {".npz": _write_npz, ".csv": _write_csv, ".parquet": _write_parquet}
 
 
 def pyarrow_package() -> tuple[Any, Any]:
-    """The package pyarrow and its part that writes Parquet.
+    """Imports the package pyarrow and its module for Parquet.
 
     Raises:
-        ImportError: if it is missing; it names the extra to install.
+        ImportError: if it is missing; the message names the extra to install.
     """
     try:
         import pyarrow

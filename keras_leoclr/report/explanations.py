@@ -31,7 +31,7 @@ SECTIONS = {  # by the name of the section
         "upwards."
     ),
     "confusion": ("Which classes kNN, a vote of the most similar training images, takes for which others."),
-    "recipe": ("All settings of the training; `leoclr pretrain RECIPE --help` says what each of them means."),
+    "recipe": ("All settings of the training. Each of them is also a flag of leoclr pretrain."),
     "environment": (
         "What the training ran with. The content of the data is a checksum: data of the same checksum"
         " are the same."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.result_columns import name_apart
@@ -63,7 +63,9 @@ SECTIONS = (  # in the order of the page
 
 
 def write_report(
-    workdirs: str | pathlib.Path | Sequence[str | pathlib.Path], output: str | pathlib.Path | None = None
+    workdirs: str | pathlib.Path | Sequence[str | pathlib.Path],
+    output: str | pathlib.Path | None = None,
+    meanings: Mapping[str, str] | None = None,
 ) -> pathlib.Path:
     """Writes one HTML file, which opens from disk, from the files of runs; no model is loaded.
 
@@ -72,6 +74,8 @@ def write_report(
     Args:
         workdirs: folder of a run, or several folders, whose runs are shown together and compared.
         output: path of the file; by default `report.html` in the folder of a single run.
+        meanings: a sentence for each setting of a recipe, by its name, which the table of settings shows;
+            None (the default) leaves this column out. `training.fields.meanings(Recipe)` has them.
 
     Returns:
         Path of the page.
@@ -89,6 +93,7 @@ def write_report(
     for run, name in zip(runs, name_apart([run.name for run in runs]), strict=True):
         run.name = name
     content = {section.name: section.make(runs) for section in SECTIONS}
+    content["recipe"] = settings.recipe(runs, meanings)
     content["missing"] = summary.missing(runs)  # while the others were made, more may have turned out so
     shown = [
         {

@@ -43,6 +43,12 @@ def setting(
     return dataclasses.field(default=default, metadata=known)
 
 
+def meanings(settings: Any) -> dict[str, str]:
+    """Returns the text of each setting in `--help` as a sentence, by the name of the setting."""
+    texts = {field.name: field.metadata["help"] for field in dataclasses.fields(settings)}
+    return {name: f"{text[0].upper()}{text[1:]}." for name, text in texts.items()}
+
+
 def check(settings: Any) -> None:
     """Checks the values of a dataclass of settings against the choices and bounds of their fields.
 

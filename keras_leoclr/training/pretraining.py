@@ -21,7 +21,7 @@ from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
 from keras_leoclr.runs.folder import RunFolder
-from keras_leoclr.training import beginning
+from keras_leoclr.training import beginning, fields
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
 from keras_leoclr.training.determinism import make_deterministic
 from keras_leoclr.training.ending import Ending
@@ -266,7 +266,7 @@ def _pretrain(
             say("\n" + report.table(results.read()))
     run.finish(ending.left())  # This precedes the page, which says whether the run is finished.
     with ending.part("page"):
-        page = report.write_report(folder.path)
+        page = report.write_report(folder.path, meanings=fields.meanings(recipe))
     if ending.failed:
         say(f"\n{ending.message()}")
         ending.raise_first()

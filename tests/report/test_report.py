@@ -18,6 +18,8 @@ from keras_leoclr.report.sections.embedding import EXPLAINED, maps, neighbours
 from keras_leoclr.report.sections.method import _of_all, _of_one
 from keras_leoclr.report.verdict import chance_level
 from keras_leoclr.runs.results import Results
+from keras_leoclr.training import fields
+from keras_leoclr.training.recipe import Recipe
 from tests.report.elements import Elements, page_of
 from tests.report.report_run import write_run
 
@@ -149,6 +151,9 @@ def test_several_runs_are_laid_on_top_of_each_other_and_compared(run, tmp_path, 
     loss = re.search(r'aria-label="Loss divided by.*?</figure>', page, re.S)[0]
     assert loss.count("<polyline") == 4  # two curves, two keys of the legend
     assert "learning_rate (differs)" in elements.text and "-30.0" in elements.text
+    explained = fields.meanings(Recipe)
+    assert explained["temperature"] == "Temperature of the loss: cosines are divided by it."
+    assert all(elements.text.count(meaning) == 1 for meaning in explained.values())  # of every setting, once
     data = json.loads(re.search(r'id="map-data">(.*?)</script>', page, re.S)[1])
     assert [one["title"] for one in data] == ["run: pretrained", "other: pretrained"]
 

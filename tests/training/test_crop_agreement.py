@@ -58,4 +58,4 @@ def test_the_command_says_what_the_numbers_hint_at(tmp_path, capsys):
         "60",
     ]
     assert cli.main(command) == 0
-    assert "Two crops of a picture are told from those of other pictures in " in capsys.readouterr().out
+    assert "Two crops of a picture are told from crops of other pictures in " in capsys.readouterr().out

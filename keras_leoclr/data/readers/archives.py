@@ -1,6 +1,6 @@
-"""Pictures in .zip and .tar files, read by number without unpacking: a picture is at ARCHIVE/NAME.
+"""Reads pictures in .zip and .tar files without unpacking them; the path of such a picture is ARCHIVE/NAME.
 
-Nothing is written anywhere. A member is read by its place in the archive, so that several threads and
+Nothing is written to the disk. A member is read by its position in the archive, so that several threads and
 processes can read at the same time.
 """
 
@@ -19,21 +19,22 @@ from typing import BinaryIO, NamedTuple
 from keras_leoclr.data.failures import ImageError, shown
 
 ARCHIVES = (".zip", ".tar")
-# Limits: of one picture; of all of them together, as a multiple of the size of the archive.
+# Largest size of a member in bytes, and largest size of all members as a multiple of that of the archive.
 MOST_BYTES, MOST_TIMES = 1 << 30, 100
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _LOCAL_HEADER = 30  # bytes before the name of a member in a ZIP file
 
 
 class Member(NamedTuple):
-    """Where a file lies in an archive.
+    """The position and the size of a file in an archive.
 
     Attributes:
-        start: byte of the archive; of a ZIP file that of the header before the member's name.
-        packed, size: bytes in the archive, and of the file.
-        method: `STORED` or `DEFLATED`; None for a method that is not read.
-        crc: checksum of the file; None in a .tar file.
-        problem: why the member cannot be read; "" if it can.
+        start: position of the file's content in bytes; in a ZIP file, that of the header before the content.
+        packed: number of bytes in the archive.
+        size: number of bytes of the file when it is unpacked.
+        method: `STORED` or `DEFLATED`; None for another compression, which cannot be read.
+        crc: checksum of the unpacked file; None in a .tar file, which has none.
+        problem: the reason why the file cannot be read; "" if it can.
     """
 
     start: int
@@ -45,15 +46,16 @@ class Member(NamedTuple):
 
 
 def is_archive(path: str | bytes) -> bool:
-    """Whether a path has the name of an archive and is a file."""
+    """Whether a path is a file whose name ends with .zip or .tar."""
     return os.fsdecode(path).lower().endswith(ARCHIVES) and os.path.isfile(path)
 
 
 def members(path: str) -> dict[bytes, Member]:
-    """The files in an archive by their names, with / between folders.
+    """Returns the files in an archive by their names, which have / between folders.
 
     Raises:
-        ValueError: if it is damaged, a name leads out of it, or it holds more than the limits allow.
+        ValueError: if the archive is damaged, a name leads out of it, or the files are larger than the
+            limits.
     """
     found = os.stat(path)
     return _members(os.path.abspath(path), found.st_size, found.st_mtime_ns)
@@ -120,7 +122,7 @@ def _checked(info, problem) -> str:
 
 
 def parted(path: str | bytes) -> tuple[str, bytes] | None:
-    """The archive and the name in it of a path ARCHIVE/NAME; None for a path of another kind."""
+    """Splits a path ARCHIVE/NAME into the archive and the name in it; None for any other path."""
     text = os.fsdecode(path)
     for found in re.finditer(r"\.(?:zip|tar)/", text, re.I):
         archive = text[: found.end() - 1]
@@ -130,10 +132,10 @@ def parted(path: str | bytes) -> tuple[str, bytes] | None:
 
 
 def state_of(path: str | bytes) -> tuple[int, int]:
-    """Size in bytes and time of change in ns of a file, also of one in an archive.
+    """Returns the size in bytes and the time of change in ns of a file, which may lie in an archive.
 
-    The time is the checksum of a member of a ZIP file, so that an archive that is written anew with the same
-    pictures is the same.
+    For a file in a ZIP archive, the checksum stands in the place of the time, so that an archive that is
+    written again with the same pictures does not count as changed.
 
     Raises:
         OSError: if there is no such file.
@@ -147,11 +149,11 @@ def state_of(path: str | bytes) -> tuple[int, int]:
 
 
 def open_file(path: str | bytes) -> BinaryIO:
-    """Opens a file for reading, also one in an archive.
+    """Opens a file for reading, which may lie in an archive.
 
     Raises:
         OSError: if there is no such file.
-        ImageError: if it cannot be unpacked; the message is the reason alone.
+        ImageError: if it cannot be unpacked. The message is the reason, without the path.
     """
     place = parted(path)
     if place is None:

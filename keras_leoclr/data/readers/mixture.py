@@ -1,4 +1,4 @@
-"""Pictures from several places: folders, patterns, lists, archives and single files, as one source."""
+"""Reads pictures from several places (folders, patterns, lists, archives, single files) as one source."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ TWICE, FOLDER = "named more than once", "folder"
 
 @dataclasses.dataclass
 class Place:
-    """The pictures of one place, by their absolute paths.
+    """The pictures of one place; all paths are absolute.
 
     Attributes:
-        base: folder or archive that they lie in.
-        states: path -> (size in bytes, time of change in ns) of those whose headers are still to be read.
-        headers: path -> Header of those whose headers are known.
-        failures: path -> reason.
-        ignored: extension, or another reason -> number of files.
-        runs: folders that hold runs.
-        classes: path -> name of the class of those that have one.
+        base: folder or archive that the pictures lie in.
+        states: size in bytes and time of change in ns by path, of pictures whose headers are not read yet.
+        headers: header by path, of pictures whose headers are known.
+        failures: reason by path, of pictures that cannot be read.
+        ignored: number of files that are no pictures, by their extension or by another reason.
+        runs: folders that hold runs, whose files are left out.
+        classes: name of the class by path, of pictures that have one.
     """
 
     base: bytes
@@ -56,7 +56,7 @@ class Place:
     classes: dict[bytes, str] = dataclasses.field(default_factory=dict)
 
     def take_classes_of_folders(self, root: bytes) -> None:
-        """The first folder below `root` is the class of a picture."""
+        """Takes the name of the first folder below `root` as the class of each picture."""
         start = os.path.join(root, b"")
         for path in (*self.states, *self.headers):
             below = path.removeprefix(start)
@@ -65,11 +65,11 @@ class Place:
 
 
 def places_in(name: str) -> list[str] | None:
-    """The places that a name stands for; None where it names a source of another kind.
+    """Returns the places that a name stands for; None if it names a source of another kind.
 
     Args:
-        name: a pattern, a list, an archive, or several places with commas between them. What exists under
-            this name, with its commas or brackets, is one place.
+        name: a pattern, a list, an archive, or several places with commas between them. If a file or a folder
+            has exactly this name, commas and brackets included, it is one place.
     """
     if os.path.exists(name):
         return [name] if os.path.isfile(name) and (_is_list(name) or archives.is_archive(name)) else None
@@ -86,18 +86,18 @@ def places_in(name: str) -> list[str] | None:
 def mixed_images(
     names: Iterable[str], split: str, failures: Failures, progress: bool = True, **options: Any
 ) -> FolderImages:
-    """The pictures of several places, each once, in the order of a hash of their path.
+    """Returns the pictures of several places. Each is there once; their order is that of a hash of the path.
 
     Args:
-        names: paths and patterns.
-        split: "train" or a slice of it; another split where all places are folders that have it.
+        names: paths and patterns of the places.
+        split: "train" or a slice of it. If all places are folders with sub-folders for splits, any of these.
         failures: counts the pictures that cannot be read.
         progress: whether progress is shown if reading the headers takes longer than a second.
         **options: `skip`, `background` and `max_pixels` of `FolderImages`.
 
     Raises:
-        ValueError: if a place holds no pictures, or as `folder_images`.
-        FileNotFoundError: if there is no such place.
+        ValueError: if a place holds no pictures, or for the reasons of `folder_images`.
+        FileNotFoundError: if a place does not exist.
     """
     most = options.get("max_pixels", decode.MAX_PIXELS)
     places = [place for name in names for place in _places(name, split_name(split), most, progress)]
@@ -158,7 +158,9 @@ def _of_folder(path: str, split: str, max_pixels: int, progress: bool) -> Place:
     place.headers = {os.path.join(root, path): header for path, header in found.headers.items()}
     place.failures = {os.path.join(root, path): reason for path, reason in found.failures.items()}
     place.take_classes_of_folders(root)
-    if len(place.classes) < len(place.headers):  # a picture beside the folders makes it flat
+    if len(place.classes) < len(
+        place.headers
+    ):  # A picture that lies beside the folders has no class; then no picture has one.
         place.classes = {}
     return place
 
@@ -179,7 +181,7 @@ def _of_archive(path: str) -> Place:
             place.states[full] = archives.state_of(full)
     tops = {path[len(base) + 1 :].split(b"/")[0] for path in place.states}
     deep = all(path[len(base) + 1 :].count(b"/") >= 2 for path in place.states)
-    # an archive often holds a single folder with everything else
+    # Many archives hold a single folder with everything else; its sub-folders are the classes then.
     place.take_classes_of_folders(os.path.join(base, *tops) if len(tops) == 1 and deep else base)
     if len(place.classes) < len(place.states):
         place.classes = {}
@@ -227,7 +229,7 @@ def _of_pattern(pattern: str) -> list[Place]:
 
 
 def _with_headers(place: Place, name: str, progress: bool) -> Place:
-    """Reads the headers of the pictures whose states are known."""
+    """Reads the headers of the pictures whose size and time are known."""
     key = b"\0".join([b"place", os.fsencode(name), place.base])
     found, failures = cached_headers(b"", place.states, progress, key)
     place.headers |= found
@@ -260,7 +262,11 @@ def _common_folder(places: list[Place], merged: Place) -> bytes:
 
 
 def _labels(headers: Iterable[bytes], classes: dict[bytes, str]) -> tuple[tuple[str, ...], np.ndarray | None]:
-    """Names of the classes and labels (N,); none unless every picture has a class, or a list says "none"."""
+    """Returns the names of the classes and the labels (N,) int64.
+
+    Without labels for all pictures, the result is `((), None)`. A picture to which a list gives an empty
+    class has the label -1.
+    """
     given = [classes.get(path) for path in headers]
     if None in given or not any(given):
         if any(given):

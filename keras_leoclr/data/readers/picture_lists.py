@@ -1,4 +1,4 @@
-"""Text and CSV files that name pictures, by paths relative to the file itself."""
+"""Reads text and CSV files that list pictures, by paths relative to the file itself."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FILE, CLASS = ("file", "path"), ("class", "label")
 
 
 class PictureList(NamedTuple):
-    """What a list names.
+    """The pictures that a list names.
 
     Attributes:
-        paths: absolute paths, each once.
-        classes: path -> name of the class, "" for none; None where the list has no such column.
+        paths: absolute path of each picture, without repetitions.
+        classes: name of the class by path, "" for a picture of no class; None if the list names no classes.
         repeated: number of lines that name a picture again.
     """
 
@@ -29,14 +29,15 @@ class PictureList(NamedTuple):
 
 
 def read_list(path: str) -> PictureList:
-    """Reads a list.
+    """Reads a list of pictures.
 
     Args:
-        path: a .txt file with a path on each line, without empty lines and those that begin with #; or a .csv
-            file with the columns `file` (or `path`) and, optionally, `class` (or `label`).
+        path: path of a .txt file with one path on each line, in which empty lines and lines that begin with #
+            are ignored; or of a .csv file with the columns `file` (or `path`) and, optionally, `class` (or
+            `label`).
 
     Raises:
-        ValueError: if it is damaged, names nothing, or gives a picture two classes.
+        ValueError: if the list is damaged, names no picture, or gives a picture two classes.
     """
 
     def error(rule, received):
@@ -80,8 +81,7 @@ def _rows(text, error):
         )
     if "labels" in header:
         raise error(
-            "a list of pictures has one class per picture; several labels per picture are read from "
-            "labels.csv in a "
+            "a list has one class per picture; several labels per picture are read from labels.csv in a "
             "folder of pictures",
             "a column `labels`",
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_leoclr.report.reading import RunRecord
-from keras_leoclr.report.tables import Table, cells
+from keras_leoclr.report.tables import Cell, Table, cells
+
+DIFFERS = " (differs)"  # after the name of a setting that is not the same in all runs
 
 
 def setting_text(value: Any) -> str:
@@ -16,8 +18,14 @@ def setting_text(value: Any) -> str:
     return "none" if value in (None, "") else str(value)
 
 
-def recipe(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
-    """The settings; those of several runs are side by side, with different settings first."""
+def recipe(runs: Sequence[RunRecord], meanings: Mapping[str, str] | None = None) -> dict[str, Any] | None:
+    """The settings; those of several runs are side by side, with different settings first.
+
+    Args:
+        runs: the runs.
+        meanings: a sentence for each setting, by its name, which stands in the last column; None (the
+            default) leaves the column out. A setting that is not among them has an empty cell there.
+    """
     names = dict.fromkeys(name for run in runs for name in run.recipe)
     if not names:
         return None
@@ -25,10 +33,17 @@ def recipe(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     for name in names:
         values = [setting_text(run.recipe[name]) if name in run.recipe else "–" for run in runs]
         if len(set(values)) > 1:
-            differing.append((f"{name} (differs)", cells(values, "differs")))
+            differing.append((f"{name}{DIFFERS}", cells(values, "differs")))
         else:
             same.append((name, cells(values)))
-    return _section("setting", runs, differing + same, "Settings")
+    body = differing + same
+    if not meanings:
+        return _section("setting", runs, body, "Settings")
+    body = [
+        (name, [*values, Cell(meanings.get(name.removesuffix(DIFFERS), ""), "about")])
+        for name, values in body
+    ]
+    return _section("setting", runs, body, "Settings", "what it means")
 
 
 def environment(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
@@ -66,6 +81,7 @@ def _environment(run):
     return found
 
 
-def _section(what, runs, body, name):
-    table = Table([what, *(run.name for run in runs)], body, name, "left")
+def _section(what, runs, body, name, *further):
+    look = "left settings" if further else "left"
+    table = Table([what, *(run.name for run in runs), *further], body, name, look)
     return {"words": "", "table": table}

@@ -12,7 +12,7 @@ from keras_leoclr.runs.monitored import KNN
 WIDTH, ROW, TOP, GAP = 960, 22, 46, 16  # pixels
 LETTER = 7  # largest width in pixels of a letter of a label
 CURVES = {name: f"{short} on held-out training images, %" for name, short in KNN.items()}
-CURVES["loss_to_chance"] = "loss / chance"
+CURVES["loss_to_chance"] = "loss divided by that of guessing"
 
 
 def picture(study: Study, measures: Sequence[str] = (*either("knn"), *either("linear"))) -> str:
