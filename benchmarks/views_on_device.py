@@ -27,7 +27,7 @@ def batch_of(views, size, batch_size):
 
 
 def compiled(function):
-    """The function as XLA compiles it; on torch as it is."""
+    """The function as XLA compiles it, and on torch as torch.compile does, which takes a minute."""
     if BACKEND == "tensorflow":
         import tensorflow as tf
 
@@ -36,7 +36,9 @@ def compiled(function):
         import jax
 
         return jax.jit(function)
-    return function
+    import torch
+
+    return torch.compile(function, dynamic=False)
 
 
 def plain(function):
@@ -49,15 +51,15 @@ def plain(function):
 
 
 @functools.cache
-def ours(size, batch_size, xla):
+def ours(size, batch_size, compile):
     views = kl.LeOCLRViews(size)
     arrays = batch_of(views, size, batch_size)
-    function = (compiled if xla else plain)(lambda batch: device.views_of_batch(views.settings, batch))
+    function = (compiled if compile else plain)(lambda batch: device.views_of_batch(views.settings, batch))
     return lambda: function({name: keras.ops.convert_to_tensor(arrays[name]) for name in ENTRIES})
 
 
 @functools.cache
-def keras_layers(size, batch_size, xla):
+def keras_layers(size, batch_size, compile):
     """The same three views as nearly as the layers of Keras allow.
 
     Their crops have a single size. JAX does not compile `RandomCrop`, a centred zoom is in its place there.
@@ -96,7 +98,7 @@ def keras_layers(size, batch_size, xla):
         made = [v.stateless_call(one, other, images, training=True) for v, one, other in parts]
         return [outputs for outputs, _ in made], [state for _, state in made]
 
-    function = (compiled if xla else plain)(make)
+    function = (compiled if compile else plain)(make)
 
     def step():
         outputs, states[1] = function(keras.ops.convert_to_tensor(images), *states)
@@ -109,7 +111,7 @@ STATE = ("trainable_variables", "non_trainable_variables")
 
 
 @functools.cache
-def on_host(size, batch_size, xla, stock=False):
+def on_host(size, batch_size, compile, stock=False):
     """The same views by TensorFlow in a data set: this library's layer, or stock layers of keras-cv."""
     import tensorflow as tf
 
@@ -129,8 +131,8 @@ KINDS = {
 }
 
 
-def images_per_second(what, size, batch_size, batches, xla=True):
-    make = KINDS[what](size, batch_size, xla)
+def images_per_second(what, size, batch_size, batches, compile=True):
+    make = KINDS[what](size, batch_size, compile)
     _wait(make())
     started = time.process_time()
     for _ in range(batches):
