@@ -1,10 +1,10 @@
 """Makes views on the device of the model, with keras.ops.
 
-All steps are matrix products, which every backend has and which XLA compiles; for crops, torch has a function
-that is faster. `views_of_rows` computes what `host.RandomView` computes from the same parameters; nothing here
-is random. Images are held as planes (B, V, C, S, S): the first two dimensions are the batch dimensions of the
-products, and the last two are the rows and columns that are multiplied with the resizing and blurring matrices
-of each view.
+All steps are matrix products, which every backend has and which XLA compiles; for crops, torch has a
+function that is faster. `views_of_rows` computes what `host.RandomView` computes from the same parameters;
+nothing here is random. Images are held as planes (B, V, C, S, S): the first two dimensions are the batch
+dimensions of the products, and the last two are the rows and columns that are multiplied with the resizing
+and blurring matrices of each view.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ def views_of_rows(settings: ViewSettings, images: Any, sizes: Any, rows: Any, dt
     views = _cropped(settings, images, sizes, parameters, count)
     scale = [1.0 / (255.0 * std) for std in settings.std]
     offset = [-mean / std for mean, std in zip(settings.mean, settings.std, strict=True)]
-    # Normalisation commutes with the blur, and one product with the pixels does both colour and normalisation.
-    # Grey images that are normalised as RGB get their three channels last.
+    # Normalisation commutes with the blur, and one product with the pixels does both colour and
+    # normalisation. Grey images that are normalised as RGB get their three channels last.
     late = images.shape[3] != len(scale)
     early = ([1.0], [0.0]) if late else (scale, offset)
     views = _coloured(settings, views, parameters, count, *early)
@@ -267,7 +267,7 @@ class Span(NamedTuple):
 
 
 def _blocks(size, radius):
-    """The first pixel of the surroundings of each block, the pixel behind them, and the `Span` of the block."""
+    """The first pixel of the surroundings of each block, the pixel behind them, and its `Span`."""
     blocks = []
     for start in range(0, size, BLOCK):
         stop = min(size, start + BLOCK)
