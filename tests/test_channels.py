@@ -1,7 +1,9 @@
 """Pictures of 16 bits and of several channels: read, pretrained on, evaluated, exported and searched."""
 
 import json
+import pathlib
 import re
+import zipfile
 
 import keras
 import numpy as np
@@ -12,6 +14,8 @@ import keras_leoclr as kl
 from keras_leoclr import cli, data
 from keras_leoclr.backbones.channels import with_channels
 from keras_leoclr.data.channels import ChannelPixels, as_rgb
+from keras_leoclr.data.given import IN_PYTHON, GivenImages
+from keras_leoclr.training.measuring import ranged
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.views import LeOCLRViews, Preprocessing, device
 from tests.case import to_numpy
@@ -212,12 +216,53 @@ def test_numbers_of_channels_and_ranges_are_checked(options, message):
 def test_sources_of_rgb_alone_and_wrong_arrays_are_refused():
     with pytest.raises(ValueError, match="`channels` other than 3 and `value_range` are for arrays"):
         data.load("tfds:mnist", channels=1)
-    with pytest.raises(ValueError, match="`channels` other than 3 and .* single folders of"):
+    with pytest.raises(FileNotFoundError, match="one of several places is not there"):
         data.load(["one", "two"], channels=1)
     with pytest.raises(ValueError, match="`image` in a dictionary of arrays must be .* C = `channels`, 5"):
         data.load({"image": np.zeros((2, 4, 4, 3), "uint8")}, channels=5)
     with pytest.raises(ValueError, match="must be numbers. Received: image.dtype=bool"):
         data.load({"image": np.zeros((2, 4, 4, 2), bool)}, channels=2)
+
+
+@backend_free
+def test_archives_lists_and_folders_keep_their_channels(five, tmp_path):
+    folder = data.load(five, channels=5, progress=False)
+    first, *others = sorted(folder.images.paths)
+    with zipfile.ZipFile(tmp_path / "some.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in others:
+            archive.write(path, pathlib.Path(path).relative_to(five / "train"))
+    (tmp_path / "list.csv").write_text(f"file,class\n{first},class0\n")
+    mixed = data.load([tmp_path / "some.zip", tmp_path / "list.csv"], channels=5, progress=False)
+    assert mixed.count == folder.count and mixed.class_names == folder.class_names
+    assert mixed.labels.sum() == folder.labels.sum()
+
+    def sums(source):
+        return sorted(float(element["image"].sum()) for element in source.as_numpy_iterator())
+
+    assert sums(mixed) == sums(folder) == sums(data.load(f"{five}/train/*/*.tif", channels=5, progress=False))
+    with pytest.raises(ValueError, match="5 channels, where `channels` is 2"):
+        data.load(tmp_path / "some.zip", channels=2, progress=False)
+
+
+@backend_free
+def test_the_range_of_values_is_measured_on_all_pictures(grey16, tmp_path, capsys):
+    stored = [np.asarray(Image.open(path)) for path in data.load(grey16, channels=1).images.paths]
+    low, high = min(map(np.min, stored)), max(map(np.max, stored))
+    command = ["leoclr", "data", grey16, "--statistics", "--channels", 1, "--value_range", "auto"]
+    assert cli.main(list(map(str, command))) == 0
+    printed = capsys.readouterr().out
+    assert f"--value_range {low},{high}\n" in printed and "as it is read: 0\n" in printed
+    assert "as it is read: 255\n" in printed
+    images = {"train_image": np.array([0.25, 3.0]), "test_image": np.array([-7.5, 1.0])}
+    images = {name: np.tile(values.reshape(2, 1, 1, 1), (1, 4, 4, 2)) for name, values in images.items()}
+    recipe = Recipe(dataset=IN_PYTHON, channels=2, value_range="auto")
+    found, lines = ranged(recipe, images=GivenImages(images))
+    assert found.value_range == (-7.5, 3.0)
+    assert lines == ["value_range -7.5,3: the least and the greatest value of 4 pictures"]
+    with pytest.raises(ValueError, match='`value_range` "auto" needs pictures of more than one value'):
+        ranged(recipe, images=GivenImages({"image": np.ones((2, 4, 4, 2))}))
+    with pytest.raises(ValueError, match="is measured on pictures that are files or arrays"):
+        ranged(recipe, images=GivenImages(data.load({"image": np.zeros((2, 4, 4, 2), "uint8")}, channels=2)))
 
 
 @backend_free
@@ -398,21 +443,30 @@ def test_pictures_of_five_channels_are_searched(run_of_five, five, tmp_path, cap
     assert "`value_range` must be that which the index was made with" in capsys.readouterr().err
 
 
-def test_grey_of_16_bits_pretrains_on_the_device_from_weights_of_rgb(grey16, tmp_path):
+def test_pictures_of_five_channels_are_embedded(run_of_five, five):
+    found = kl.embed(five, run_of_five, split="test", verbose=False)
+    images = data.load(five, "test", channels=5, progress=False)
+    pixels = np.stack([element["image"] for element in images.as_numpy_iterator()])
+    expected = to_numpy(run_of_five.backbone()(pixels))
+    np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)
+    assert found.paths == images.images.paths
+    wider = kl.embed(five, run_of_five, split="test", value_range=(0, 131070), verbose=False)
+    assert wider.about["value_range"] == [0, 131070] and not np.allclose(wider.features, expected, rtol=1e-2)
+
+
+def test_grey_of_16_bits_pretrains_on_the_device_from_weights_of_rgb(grey16, tmp_path, capsys):
     kl.backbones.resnet_small((16, 16, 3), widths=(8, 16)).save(tmp_path / "rgb.keras")
     given = {name: SMALL[name] for name in SMALL.keys() - {"backbone", "widths"}}
-    run = kl.pretrain(
-        grey16,
-        tmp_path / "run",
-        channels=1,
-        value_range=(0, 4095),
-        views_on="device",
-        initial_weights=tmp_path / "rgb.keras",
-        evaluate=False,
-        **given,
-    )
-    assert run.backbone().input_shape == (None, 16, 16, 1)
-    assert run.recipe["value_range"] == [0, 4095] and len(run.recipe["mean"]) == 1
+    given |= {"channels": 1, "value_range": "auto", "views_on": "device", "evaluate": False}
+    given |= {"initial_weights": tmp_path / "rgb.keras", "verbose": 1}
+    run = kl.pretrain(grey16, tmp_path / "run", **given)
+    assert run.backbone().input_shape == (None, 16, 16, 1) and len(run.recipe["mean"]) == 1
+    low, high = run.recipe["value_range"]
+    assert 0 < low < high < 4096
+    assert f"value_range {low:g},{high:g}: the least and the greatest value of 64" in capsys.readouterr().out
+    kl.pretrain(grey16, tmp_path / "run", **given)
+    printed = capsys.readouterr().out
+    assert "is finished" in printed and "the greatest value" not in printed
 
 
 def test_channels_that_the_images_do_not_have_are_refused(tmp_path):

@@ -43,12 +43,22 @@ def _run(given: Given) -> int:
 
 def _statistics(given: Given) -> int:
     from keras_leoclr.data import load, statistics
+    from keras_leoclr.data.extent import value_range_of
 
     reading = given.some("channels", "value_range", "data_dir")
-    found = statistics(load(given.rest[0], given["split"], **reading))
+    name, split = given.rest[0], given["split"]
+    if measured := reading["value_range"] == "auto":
+
+        def opened(extent):
+            return load(name, split, **{**reading, "value_range": extent})
+
+        reading["value_range"], _ = value_range_of(opened, given["channels"], progress=not given["json"])
+    found = statistics(load(name, split, **reading))
     if given["json"]:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(found | {"value_range": list(reading["value_range"])}, indent=2))
         return 0
+    if measured:
+        print("--value_range {:.10g},{:.10g}".format(*reading["value_range"]))
     typed = {name: ",".join(f"{number:g}" for number in found[name]) for name in ("mean", "std")}
     print(f"--mean {typed['mean']} --std {typed['std']}")
     for name, what in (("low", "smallest"), ("high", "largest")):
@@ -75,7 +85,9 @@ COMMAND = Command(
             "value_range",
             tuple[float, ...],
             (),
-            "the two values that become black and white, low and high, with --statistics",
+            "the two values that become black and white, low and high, with --statistics; auto: the least "
+            "and the greatest value",
+            auto=True,
         ),
         JSON,
     ),

@@ -21,7 +21,7 @@ def _run(given: Given) -> int:
     from keras_leoclr.embeddings import embed
 
     options = given.some("split", "data_dir", "image_size", "batch_size", "precision", "on_error")
-    options |= given.some("max_failures", "overwrite")
+    options |= given.some("max_failures", "value_range", "overwrite")
     verbose = given["verbose"] and not given["json"]
     found = embed(given.rest[0], given["backbone"], given["output"], verbose=verbose, **options)
     count, width = found.features.shape
@@ -71,6 +71,13 @@ COMMAND = Command(
         ),
         on_error("a picture"),
         max_failures(None, "; by default 0.01"),
+        Flag(
+            "value_range",
+            tuple[float, ...],
+            None,
+            "the two values that become black and white, low and high; by default those of the run that the "
+            "backbone lies in",
+        ),
         Flag("overwrite", bool, False, "replace the file if it exists"),
         Flag("json", bool, False, "print what was done as JSON"),
         Flag("verbose", bool, True, "show progress"),

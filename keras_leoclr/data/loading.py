@@ -12,6 +12,7 @@ from typing import Any
 from keras_leoclr.checks import check_value_range, whole_number
 from keras_leoclr.data import decode, streams
 from keras_leoclr.data.channels import ChannelPixels
+from keras_leoclr.data.extent import Extent
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers import arrays, bundled_scenes, folder, idx, mixture, tfds, tfrecord, voc_labels
 from keras_leoclr.data.readers.files import PACKED, SUFFIXES
@@ -32,7 +33,7 @@ def load(
     parallel: int = 2,
     progress: bool = True,
     channels: int = 3,
-    value_range: Sequence[float] = (),
+    value_range: Sequence[float] | Extent = (),
 ) -> Source:
     """Loads images, with labels if there are any.
 
@@ -91,11 +92,13 @@ def load(
         parallel: number of pictures that are decoded at the same time; 2 by default.
         progress: whether to show a progress bar if reading the headers of a folder takes over a second; true
             by default.
-        channels: C of the images. Other numbers than 3, or a `value_range`, are for arrays, .npz files and
-            folders of .npy, TIFF and PNG files, whose values then are kept as they are: 16 bits of grey as
-            they are stored, not their upper 8. Arrays of one channel are also taken as 3, and stay grey.
+        channels: C of the images. Other numbers than 3, or a `value_range`, are for arrays, .npz files, and
+            folders, archives, lists and mixtures of .npy, TIFF and PNG files, whose values then are kept as
+            they are: 16 bits of grey as they are stored, not their upper 8. Arrays of one channel are also
+            taken as 3, and stay grey.
         value_range: the two values that become 0 and 255. Empty for the range of the type: 0 to 255 for 8
-            bits, 0 to 65535 for 16; values of other types need it. A value outside is an error.
+            bits, 0 to 65535 for 16; values of other types need it. A value outside is an error. An
+            `Extent` notes the values instead, see `extent.value_range_of`.
 
     Returns:
         A `Source` of `{"image": (H, W, C) uint8 or float, "label": () int64}`, one element per image, pixels
@@ -110,7 +113,9 @@ def load(
     """
     decode.check_options(on_error, max_pixels, background, least_pixels, parallel)
     own = None
-    if whole_number("channels", channels, 1) != 3 or check_value_range(value_range):
+    if isinstance(value_range, Extent):
+        own = value_range
+    elif whole_number("channels", channels, 1) != 3 or check_value_range(value_range):
         own = ChannelPixels(channels, value_range, max_pixels)
     failures = Failures(max_failures=max_failures)
     pixels = {"background": tuple(background), "max_pixels": max_pixels}
@@ -125,10 +130,9 @@ def load(
     paths = (str, bytes, os.PathLike)
     if isinstance(name_or_path, (list, tuple)) and name_or_path:
         if all(isinstance(place, paths) for place in name_or_path):
-            if own is not None:
-                raise _not_rgb(name_or_path, own)
             places = [os.path.expanduser(os.fsdecode(place)) for place in name_or_path]
-            return Source(mixture.mixed_images(places, split, failures, **reading), **options)
+            images = mixture.mixed_images(places, split, failures, pixels=own, **reading)
+            return Source(images, **options)
     if not isinstance(name_or_path, paths):
         for_arrays = ' Arrays are taken as `{"image": images, "label": labels}` or `(images, labels)`.'
         advice = for_arrays if hasattr(name_or_path, "shape") else ""
@@ -138,7 +142,9 @@ def load(
             f"Received: {type(name_or_path).__name__}"
         )
     name = os.path.expanduser(os.fsdecode(name_or_path))
-    if own is not None and _reads_rgb(name):
+    known = name.startswith("tfds:") or name in arrays.BUNDLED or bundled_scenes.is_scenes(name)
+    places = None if known else mixture.places_in(name, own)
+    if own is not None and not places and _reads_rgb(name):
         raise _not_rgb(name, own)
     if name.startswith("tfds:"):
         return _of_tfds(name.removeprefix("tfds:"), split, data_dir, decoded, options)
@@ -146,8 +152,8 @@ def load(
         return Source(arrays.bundled_images(name, split, own), **options)
     if bundled_scenes.is_scenes(name):
         return Source(bundled_scenes.named_scenes(name, split), **options)
-    if places := mixture.places_in(name):
-        return Source(mixture.mixed_images(places, split, failures, **reading), **options)
+    if places:
+        return Source(mixture.mixed_images(places, split, failures, pixels=own, **reading), **options)
     if os.path.isdir(name) and idx.has_idx(name):
         found = idx.idx_arrays(name, split_name(split))
         return Source(arrays.array_images(found, split, name, pixels=own), **options)
@@ -164,8 +170,8 @@ def load(
 
 def _not_rgb(place: Any, pixels: ChannelPixels) -> ValueError:
     return ValueError(
-        "`channels` other than 3 and `value_range` are for arrays, .npz files and single folders of .npy, "
-        f"TIFF and PNG files. Received: {place!r}, channels={pixels.channels}, "
+        "`channels` other than 3 and `value_range` are for arrays, .npz files, and folders, archives and "
+        f"lists of .npy, TIFF and PNG files. Received: {place!r}, channels={pixels.channels}, "
         f"value_range={pixels.value_range}"
     )
 

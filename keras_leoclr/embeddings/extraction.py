@@ -14,11 +14,13 @@ import numpy as np
 from keras_leoclr import data
 from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
+from keras_leoclr.checks import check_value_range
 from keras_leoclr.data.given import named
 from keras_leoclr.data.source import with_unknown_labels
 from keras_leoclr.embeddings.tables import Embeddings, check_output
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.features import checksum, extract_features
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.search.encoder import raw_backbone
 from keras_leoclr.views.preprocessing import Preprocessing
 
@@ -38,6 +40,7 @@ def embed(
     devices: Sequence[str] | None = None,
     on_error: str = "raise",
     max_failures: float | None = None,
+    value_range: Sequence[float] | None = None,
     overwrite: bool = False,
     verbose: bool = True,
 ) -> Embeddings:
@@ -52,7 +55,7 @@ def embed(
         source: the pictures. They can be anything that `kl.data.load` takes, a `Source`, a `tf.data.Dataset`
             of images, or a dictionary of these with the splits as keys.
         backbone: path of a `.keras` file, of the folder of a run, or of torch weights; a `Run`; a Keras model
-            (B, H, W, 3) -> (B, F); or a `LeOCLR`, whose backbone is used. If it does not normalise images
+            (B, H, W, C) -> (B, F); or a `LeOCLR`, whose backbone is used. If it does not normalise images
             itself, they are normalised with the mean and the standard deviation of the `recipe.json` beside
             its file, or else with those of ImageNet.
         output: a file that ends with .npz (`features`, `path` or `number`, `label`, `class_names`, `about`;
@@ -70,6 +73,8 @@ def embed(
         on_error: what to do with a picture that cannot be read: "raise" (the default) stops, "skip" leaves it
             out.
         max_failures: with "skip", largest share of pictures that may be left out, see `kl.data.load`.
+        value_range: the two values that become 0 and 255, see `kl.data.load`; None (the default) for those of
+            the run that the backbone lies in.
         overwrite: whether an existing `output` may be replaced; False by default.
         verbose: whether to show progress; True by default.
 
@@ -89,7 +94,10 @@ def embed(
     """
     write = None if output is None else check_output(output, overwrite)
     name, given = named(source)
+    model, preprocessing, known = _prepared(backbone, image_size)
+    value_range = _range_of_run(backbone) if value_range is None else check_value_range(value_range)
     reading = {"on_error": on_error, "max_failures": max_failures}
+    reading |= {"channels": model.input_shape[-1], "value_range": value_range}
     images = data.load(name, split, data_dir, **reading) if given is None else given.load(split, **reading)
     paths = getattr(images.images, "paths", None)
     if on_error == "skip" and paths is None:
@@ -98,11 +106,13 @@ def embed(
             f"their paths. Received: on_error='skip' for {name}"
         )
     about = {"source": name, "split": split}
-    model, preprocessing, known = _prepared(backbone, image_size)
+    about |= {"value_range": list(value_range)} if len(value_range) else {}
     about |= known | {"precision": precision or model.dtype_policy.name}
     batches = _Batches(data.image_batches(with_unknown_labels(images), preprocessing, batch_size))
     unfinished = None if output is None else pathlib.Path(f"{os.fspath(output)}{UNFINISHED}")
     identity = None if output is None else features_identity(images, name, split, preprocessing)
+    if identity is not None and len(value_range):
+        identity["value_range"] = list(value_range)
     features, labels = extract_features(
         model,
         batches,
@@ -150,9 +160,18 @@ class _Batches:
         return iter(self.dataset)
 
 
+def _range_of_run(backbone: Any) -> tuple[float, ...]:
+    """The range of values of the run that a backbone lies in; () if there is none."""
+    if isinstance(backbone, keras.Model):
+        return ()
+    folder = backbone if os.path.isdir(backbone) else os.path.dirname(os.path.abspath(backbone))
+    return tuple(RunFolder(folder).recipe().get("value_range", ()))
+
+
 def _prepared(backbone: Any, image_size: int) -> tuple[keras.Model, Preprocessing, dict[str, Any]]:
     """Returns a backbone for images of one size, their preprocessing, and facts for `Embeddings.about`."""
-    model, size = raw_backbone(backbone, image_size)
+    model, size = raw_backbone(backbone, image_size, any_channels=True)
+    channels = model.input_shape[-1]
     is_model = isinstance(backbone, keras.Model)
     about = {"backbone": backbone.name if is_model else os.path.abspath(backbone)}
     about |= {"checksum": checksum(model), "image_size": size}
@@ -160,7 +179,7 @@ def _prepared(backbone: Any, image_size: int) -> tuple[keras.Model, Preprocessin
     # `evaluate` does the same: in mixed precision, normalised images are rounded less than raw ones.
     if normalization is not None:
         model = without_normalization(model)
-    mean, std = ((0.0,) * 3, (1 / 255,) * 3) if normalization is None else normalization
+    mean, std = ((0.0,) * channels, (1 / 255,) * channels) if normalization is None else normalization
     if (size, size) != tuple(model.input_shape[1:3]):
-        model = resized(model, (size, size, 3))
+        model = resized(model, (size, size, channels))
     return model, Preprocessing(size, mean, std), about

@@ -1,4 +1,4 @@
-"""Mean and deviation of a recipe that asks for those of the data."""
+"""Range of values, mean and deviation of a recipe that asks for those of the data."""
 
 from __future__ import annotations
 
@@ -6,12 +6,53 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
+from keras_leoclr.data.splits import SplitError, split_name
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.recipe import Recipe
-from keras_leoclr.training.sources import load_split
+from keras_leoclr.training.sources import load_split, open_split
 
 if TYPE_CHECKING:
     from keras_leoclr.data.given import GivenImages
+
+
+def ranged(
+    recipe: Recipe, run: RunFolder | None = None, images: GivenImages | None = None
+) -> tuple[Recipe, list[str]]:
+    """The recipe with two numbers where `value_range` is "auto", and a line that says what they are.
+
+    They are the least and the greatest value of all pictures of the splits that the recipe names, also of the
+    test split if there is one: none of them may have a value outside of the range. A run that goes on keeps
+    the range that it began with.
+
+    Args:
+        recipe: the settings.
+        run: folder of the run; None for a new run.
+        images: the images, where they are given as objects.
+    """
+    if recipe.value_range != "auto":
+        return recipe, []
+    begun = tuple(run.recipe().get("value_range", ())) if run is not None and run.holds_run else ()
+    if len(begun) == 2:
+        return dataclasses.replace(recipe, value_range=begun), []
+    from keras_leoclr.data.extent import value_range_of  # needs TensorFlow, as reading images does
+
+    ends, count = [], 0
+    splits = [split_name(split) for split in (recipe.train_split, recipe.labelled_split, recipe.test_split)]
+    for number, split in enumerate(dict.fromkeys(splits)):
+
+        def opened(extent, split=split):
+            return open_split(dataclasses.replace(recipe, value_range=()), split, images, extent)
+
+        try:
+            found, pictures = value_range_of(opened, recipe.channels)
+        except SplitError:
+            if number == 0:
+                raise
+            continue  # There need not be a test split.
+        ends, count = [*ends, *found], count + pictures
+    low, high = min(ends), max(ends)
+    line = f"value_range {low:.10g},{high:.10g}: the least and the greatest value of {count:,} pictures"
+    return dataclasses.replace(recipe, value_range=(low, high)), [line]
 
 
 def measured(
@@ -20,7 +61,7 @@ def measured(
     overwrite: bool = False,
     images: GivenImages | None = None,
 ) -> tuple[Recipe, list[str]]:
-    """The recipe with numbers where `mean` or `std` is "auto", and lines that say what they are.
+    """The recipe with numbers where `value_range`, `mean` or `std` is "auto", and lines that say which.
 
     A run that goes on keeps the numbers that it began with. For a new run they are those of
     `data.statistics` of the training split.
@@ -31,8 +72,9 @@ def measured(
         overwrite: whether a run that the folder already holds is started anew.
         images: the images, where they are given as objects.
     """
+    run = None if workdir is None or overwrite else RunFolder(workdir)
+    recipe, lines = ranged(recipe, run, images)
     wanted = [name for name in ("mean", "std") if getattr(recipe, name) == "auto"]
-    lines = []
     if recipe.channels != 3:
         strengths = ",".join(f"{strength:g}" for strength in recipe.color_jitter)
         lines.append(
@@ -41,7 +83,6 @@ def measured(
         )
     if not wanted:
         return recipe, lines
-    run = None if workdir is None or overwrite else RunFolder(workdir)
     begun = run.recipe() if run is not None and run.holds_run else {}
     if all(len(begun.get(name, ())) == recipe.channels for name in wanted):
         return dataclasses.replace(recipe, **{name: tuple(begun[name]) for name in wanted}), lines

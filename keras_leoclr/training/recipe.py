@@ -72,8 +72,10 @@ class Recipe:
     )
     value_range: tuple[float, ...] = setting(
         (),
-        "the values that become black and white, low and high; empty for the range of 8 or 16 bits",
+        "the values that become black and white, low and high; empty for the range of 8 or 16 bits; auto "
+        "measures the least and the greatest value",
         group="data",
+        auto=True,
         since="0.2.0",
     )
 
@@ -320,7 +322,8 @@ class Recipe:
 
     def __post_init__(self):
         fields.check(self)
-        check_value_range(self.value_range)
+        if self.value_range != "auto":
+            check_value_range(self.value_range)
         self._settle_channels()
         if self.backbone not in (*BACKBONES, INITIAL) and not library_of(self.backbone)[0]:
             others = ", ".join(f"{library}:NAME" for library in LIBRARIES)

@@ -12,7 +12,7 @@ from keras_leoclr.backbones.names import library_of
 from keras_leoclr.data.given import GivenImages
 from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.folder import RunFolder, draws_parts
-from keras_leoclr.training import beginning
+from keras_leoclr.training import beginning, measuring
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import load_split, open_split
@@ -77,12 +77,15 @@ def requested(
     run = None if workdir is None or overwrite else RunFolder(workdir)
 
     def settle(_: Recipe) -> tuple[Recipe, list[str]]:
-        most = SMOKE_PIXELS if preset == "smoke" else None
+        most, measured = SMOKE_PIXELS if preset == "smoke" else None, []
+        if given.get("value_range", base.value_range) == "auto":
+            ranged, measured = measuring.ranged(dataclasses.replace(base, **given), run, images)
+            given["value_range"] = ranged.value_range
         chosen, lines, taken = beginning.settled(dataclasses.replace(base, **given), given, run, most)
         if not hasattr(module, "choose"):
-            return made(chosen, taken), lines
+            return made(chosen, taken), [*measured, *lines]
         chosen, reasons = choose(chosen, {**taken, **given})
-        return made(chosen, taken), [*lines, *reasons]
+        return made(chosen, taken), [*measured, *lines, *reasons]
 
     def choose(chosen: Recipe, fixed: dict[str, Any]) -> tuple[Recipe, list[str]]:
         begun = {} if run is None else run.recipe()

@@ -12,15 +12,25 @@ from keras_leoclr.data.parts import part_of, two_parts
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 
 if TYPE_CHECKING:
+    from keras_leoclr.data.extent import Extent
     from keras_leoclr.data.given import GivenImages
     from keras_leoclr.data.source import Source
     from keras_leoclr.distribution.devices import Devices
 
 
-def open_split(recipe: Recipe, split: str, images: GivenImages | None = None) -> Source:
-    """Opens all images of a split; if they are given as objects, those of `images`."""
+def open_split(
+    recipe: Recipe, split: str, images: GivenImages | None = None, extent: Extent | None = None
+) -> Source:
+    """Opens all images of a split.
+
+    Args:
+        recipe: the settings.
+        split: name of the split, as `data.load` takes it.
+        images: the images, if they are given as objects.
+        extent: notes the values of the images, which are not those of the recipe's range then.
+    """
     reading = {"on_error": recipe.on_error, "max_failures": recipe.max_failures}
-    reading |= {"channels": recipe.channels, "value_range": recipe.value_range}
+    reading |= {"channels": recipe.channels, "value_range": extent or recipe.value_range}
     if images is not None:
         source = images.load(split, **reading)
     else:

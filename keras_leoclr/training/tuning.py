@@ -20,6 +20,7 @@ from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import without_later_defaults
+from keras_leoclr.training.measuring import ranged
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.studies import EPOCH_SECONDS, FailedRunsError, study
 from keras_leoclr.training.tuned import BY_LABELS, JUDGES, LINEAR, RANKME, Tuned, of_study
@@ -79,6 +80,7 @@ def tune(
         raise ValueError(f"`judge` must be auto or one of {', '.join(JUDGES)}. Received: judge={judge!r}")
     if not minutes > 0:
         raise ValueError(f"`minutes` must be > 0. Received: minutes={minutes:g}")
+    recipe, lines = ranged(recipe)
     folder = pathlib.Path(workdir)
     variants = candidates(recipe, learning_rates, least_areas)
     parts = parts_of(recipe)
@@ -90,6 +92,8 @@ def tune(
             f"`judge` {judge} needs pictures of two classes or more with labels; rankme and uniformity need "
             f"none. Received: judge={judge!r}, dataset={recipe.dataset!r}, split {recipe.labelled_split}"
         )
+    if verbose and lines:
+        print("\n".join(lines))
     judge = (LINEAR if labelled else RANKME) if judge == "auto" else judge
     pictures, held_out = (parts.load(split).count for split in ("train", "held_out"))
     how = {"jobs": jobs, "suite": SUITES[labelled], "options": OPTIONS, "command": command, "until": until}

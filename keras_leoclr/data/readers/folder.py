@@ -301,6 +301,12 @@ def index_of(root: bytes, max_pixels: int, progress: bool, pixels: channels.Chan
     if pixels is None:
         return read_index(root, max_pixels, progress)
     found = read_index(root, max_pixels, progress, channels.SUFFIXES, pixels.header)
+    check_types(found, pixels)
+    return found
+
+
+def check_types(found: Index, pixels: channels.ChannelPixels) -> None:
+    """Raises ValueError if pictures differ in the type of their values, and no range for all is given."""
     kinds = {header.mode: path for path, header in found.headers.items()}
     if len(kinds) > 1 and not pixels.value_range:
         named = ", ".join(f"{kind} in {shown(path)}" for kind, path in sorted(kinds.items()))
@@ -308,7 +314,6 @@ def index_of(root: bytes, max_pixels: int, progress: bool, pixels: channels.Chan
             "`value_range` must be given where the pictures of a folder have values of several types: each "
             f"type would be brought to [0, 255] by a range of its own. Received: {named}"
         )
-    return found
 
 
 def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any) -> FolderImages:

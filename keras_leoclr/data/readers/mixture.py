@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import glob
 import os
 import warnings
@@ -12,75 +11,46 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.data import decode
+from keras_leoclr.data import channels, decode
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers import archives, idx, picture_lists, voc_labels
 from keras_leoclr.data.readers.files import (
     HIDDEN,
     LITTER,
     NO_SUFFIX,
-    SUFFIXES,
     Index,
     cached_headers,
     in_mixed_order,
     move_too_large,
     read_index,
 )
-from keras_leoclr.data.readers.folder import FolderImages, indexed_images, split_folder
+from keras_leoclr.data.readers.folder import FolderImages, check_types, indexed_images, split_folder
 from keras_leoclr.data.readers.labels_csv import NAME
+from keras_leoclr.data.readers.places import Place, Reading, suffixes_of
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 
 TWICE, FOLDER = "named more than once", "folder"
 
 
-@dataclasses.dataclass
-class Place:
-    """The pictures of one place; all paths are absolute.
-
-    Attributes:
-        base: folder or archive that the pictures lie in.
-        states: size in bytes and time of change in ns by path, of pictures whose headers are not read yet.
-        headers: header by path, of pictures whose headers are known.
-        failures: reason by path, of pictures that cannot be read.
-        ignored: number of files that are no pictures, by their extension or by another reason.
-        runs: folders that hold runs, whose files are left out.
-        classes: name of the class by path, of pictures that have one.
-    """
-
-    base: bytes
-    states: dict[bytes, tuple[int, int]] = dataclasses.field(default_factory=dict)
-    headers: dict[bytes, decode.Header] = dataclasses.field(default_factory=dict)
-    failures: dict[bytes, str] = dataclasses.field(default_factory=dict)
-    ignored: collections.Counter = dataclasses.field(default_factory=collections.Counter)
-    runs: list[bytes] = dataclasses.field(default_factory=list)
-    classes: dict[bytes, str] = dataclasses.field(default_factory=dict)
-
-    def take_classes_of_folders(self, root: bytes) -> None:
-        """Takes the name of the first folder below `root` as the class of each picture."""
-        start = os.path.join(root, b"")
-        for path in (*self.states, *self.headers):
-            below = path.removeprefix(start)
-            if path.startswith(start) and b"/" in below:
-                self.classes[path] = shown(below.split(b"/", 1)[0])
-
-
-def places_in(name: str) -> list[str] | None:
+def places_in(name: str, pixels: channels.ChannelPixels | None = None) -> list[str] | None:
     """Returns the places that a name stands for; None if it names a source of another kind.
 
     Args:
         name: a pattern, a list, an archive, or several places with commas between them. If a file or a folder
             has exactly this name, commas and brackets included, it is one place.
+        pixels: see `Reading`.
     """
+    suffixes = suffixes_of(pixels)
     if os.path.exists(name):
         return [name] if os.path.isfile(name) and (_is_list(name) or archives.is_archive(name)) else None
     if "," in name:
         return [os.path.expanduser(part.strip()) for part in name.split(",") if part.strip()]
     if not glob.has_magic(name):
         return None
-    if name.lower().endswith(archives.ARCHIVES) or _is_picture(name):
+    if name.lower().endswith(archives.ARCHIVES) or _is_picture(name, suffixes):
         return [name]
     found = glob.iglob(name, recursive=True)
-    return [name] if any(_is_picture(path) or archives.is_archive(path) for path in found) else None
+    return [name] if any(_is_picture(path, suffixes) or archives.is_archive(path) for path in found) else None
 
 
 def mixed_images(
@@ -93,46 +63,49 @@ def mixed_images(
         split: "train" or a slice of it. If all places are folders with sub-folders for splits, any of these.
         failures: counts the pictures that cannot be read.
         progress: whether progress is shown if reading the headers takes longer than a second.
-        **options: `skip`, `background` and `max_pixels` of `FolderImages`.
+        **options: `skip`, `background`, `max_pixels` and `pixels` of `FolderImages`.
 
     Raises:
         ValueError: if a place holds no pictures, or for the reasons of `folder_images`.
         FileNotFoundError: if a place does not exist.
     """
-    most = options.get("max_pixels", decode.MAX_PIXELS)
-    places = [place for name in names for place in _places(name, split_name(split), most, progress)]
+    pixels = options.get("pixels")
+    reading = Reading(options.get("max_pixels", decode.MAX_PIXELS), progress, pixels)
+    places = [place for name in names for place in _places(name, split_name(split), reading)]
     merged = Place(b"")
     for place in places:
         _add(merged, place)
     root = _common_folder(places, merged)
     start = len(os.path.join(root, b""))
-    move_too_large(merged.headers, merged.failures, most)
+    move_too_large(merged.headers, merged.failures, reading.max_pixels)
     headers = in_mixed_order({path[start:]: header for path, header in merged.headers.items()})
     broken = {path[start:]: reason for path, reason in sorted(merged.failures.items())}
     index = Index(headers, broken, merged.ignored, [], merged.runs, mixed=True)
+    if pixels is not None:
+        check_types(index, pixels)
     failures.total = len(index.headers) + len(index.failures)
     classes = {path[start:]: name for path, name in merged.classes.items()}
     images = indexed_images(root, index, failures, listed=_labels(headers, classes), **options)
     return images.subset(split_rows(split, images.count))
 
 
-def _places(name: str, split: str, max_pixels: int, progress: bool) -> list[Place]:
+def _places(name: str, split: str, reading: Reading) -> list[Place]:
     path = os.path.abspath(os.path.expanduser(name))
     if os.path.isdir(path):
-        return [_of_folder(path, split, max_pixels, progress)]
+        return [_of_folder(path, split, reading)]
     if split != "train":
         raise SplitError(
             f'`split` of several places must be "train", or one that all of them have as folders. '
             f"Received: split={split!r}, with {shown(name)}, which is no folder"
         )
     if archives.is_archive(path):
-        return [_with_headers(_of_archive(path), path, progress)]
+        return [_with_headers(_of_archive(path, reading.suffixes), path, reading)]
     if os.path.isfile(path) and _is_list(path):
-        return [_with_headers(_of_list(path), path, progress)]
-    if os.path.isfile(path) and _is_picture(path):
+        return [_with_headers(_of_list(path), path, reading)]
+    if os.path.isfile(path) and _is_picture(path, reading.suffixes):
         place = Place(os.fsencode(os.path.dirname(path)))
         place.states[os.fsencode(path)] = archives.state_of(path)
-        return [_with_headers(place, path, progress)]
+        return [_with_headers(place, path, reading)]
     if os.path.isfile(path):
         raise ValueError(
             "`name_or_path`: several places may be folders of pictures, patterns, .txt and .csv lists, .zip "
@@ -142,10 +115,10 @@ def _places(name: str, split: str, max_pixels: int, progress: bool) -> list[Plac
         raise FileNotFoundError(
             f"`name_or_path`: one of several places is not there. Received: {shown(name)}"
         )
-    return [_with_headers(place, path, progress) for place in _of_pattern(path)]
+    return [_with_headers(place, path, reading) for place in _of_pattern(path, reading.suffixes)]
 
 
-def _of_folder(path: str, split: str, max_pixels: int, progress: bool) -> Place:
+def _of_folder(path: str, split: str, reading: Reading) -> Place:
     root = os.fsencode(split_folder(path, split))
     odd = [where for where in (os.fsencode(path), root) if os.path.isfile(os.path.join(where, NAME.encode()))]
     if odd or idx.has_idx(path) or voc_labels.is_voc(path):
@@ -153,7 +126,7 @@ def _of_folder(path: str, split: str, max_pixels: int, progress: bool) -> Place:
             f"`name_or_path`: a folder with {NAME}, of Pascal VOC or of IDX files must be the only place. "
             f"Received: {shown(path)} among several"
         )
-    found = read_index(root, max_pixels, progress)
+    found = read_index(root, reading.max_pixels, reading.progress, reading.suffixes, reading.read)
     place = Place(root, ignored=found.ignored, runs=[os.path.join(root, run) for run in found.runs])
     place.headers = {os.path.join(root, path): header for path, header in found.headers.items()}
     place.failures = {os.path.join(root, path): reason for path, reason in found.failures.items()}
@@ -165,14 +138,14 @@ def _of_folder(path: str, split: str, max_pixels: int, progress: bool) -> Place:
     return place
 
 
-def _of_archive(path: str) -> Place:
+def _of_archive(path: str, suffixes: tuple[bytes, ...]) -> Place:
     base = os.fsencode(path)
     place = Place(base)
     for name, member in archives.members(path).items():
         parts = name.split(b"/")
         if any(part.startswith(b".") or part in LITTER for part in parts):
             place.ignored[HIDDEN] += 1
-        elif not name.lower().endswith(SUFFIXES):
+        elif not name.lower().endswith(suffixes):
             place.ignored[os.fsdecode(os.path.splitext(name)[1].lower()) or NO_SUFFIX] += 1
         elif member.problem:
             place.failures[base + b"/" + name] = member.problem
@@ -204,7 +177,7 @@ def _of_list(path: str) -> Place:
     return place
 
 
-def _of_pattern(pattern: str) -> list[Place]:
+def _of_pattern(pattern: str, suffixes: tuple[bytes, ...]) -> list[Place]:
     fixed = pattern
     while glob.has_magic(fixed):
         fixed = os.path.dirname(fixed)
@@ -213,8 +186,8 @@ def _of_pattern(pattern: str) -> list[Place]:
         if os.path.isdir(path):
             place.ignored[FOLDER] += 1
         elif archives.is_archive(path):
-            others.append(_of_archive(path))
-        elif _is_picture(path):
+            others.append(_of_archive(path, suffixes))
+        elif _is_picture(path, suffixes):
             place.states[os.fsencode(path)] = archives.state_of(path)
         else:
             place.ignored[os.path.splitext(path)[1].lower() or NO_SUFFIX] += 1
@@ -228,10 +201,10 @@ def _of_pattern(pattern: str) -> list[Place]:
     return [place, *others] if place.states else others
 
 
-def _with_headers(place: Place, name: str, progress: bool) -> Place:
+def _with_headers(place: Place, name: str, reading: Reading) -> Place:
     """Reads the headers of the pictures whose size and time are known."""
     key = b"\0".join([b"place", os.fsencode(name), place.base])
-    found, failures = cached_headers(b"", place.states, progress, key)
+    found, failures = cached_headers(b"", place.states, reading.progress, key, reading.read)
     place.headers |= found
     place.failures |= failures
     return place
@@ -285,5 +258,5 @@ def _is_list(path: str) -> bool:
     return path.lower().endswith(picture_lists.LISTS)
 
 
-def _is_picture(path: str) -> bool:
-    return os.fsencode(path).lower().endswith(SUFFIXES)
+def _is_picture(path: str, suffixes: tuple[bytes, ...]) -> bool:
+    return os.fsencode(path).lower().endswith(suffixes)
