@@ -232,7 +232,7 @@ def tune(
         preset: see `pretrain`.
         judge: how a backbone is judged: "linear" or "knn", by the labels of held-out training pictures;
             "rankme" or "uniformity" (alignment + uniformity), which need no labels; or "auto", the default:
-            linear where there are labels, otherwise RankMe.
+            linear where there are labels, otherwise uniformity.
         learning_rates: learning rates for 256 images; by default a third, once and three times that of the
             recipe.
         least_areas: least areas of a crop, as shares of the picture; by default that of the recipe, and

@@ -5,13 +5,16 @@ import pathlib
 import re
 import sys
 import types
+import zipfile
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr.callbacks.guarded import HOOKS, Guarded
+from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.data.given import IN_PYTHON, GivenImages, named
 from keras_leoclr.data.splits import SplitError
 from keras_leoclr.runs import checkpoint_file, checkpoint_paths
@@ -110,6 +113,33 @@ def test_a_callback_that_raises_loses_no_step(tmp_path):
     assert recorder.calls == [3] and run.state == "finished" and len(run.history) == 1
     assert json.loads((tmp_path / "run.json").read_text())["epochs_done"] == 1
     assert json.loads((tmp_path / "backbone.json").read_text())["training"]["epochs"] == 1
+
+
+@pytest.mark.slow
+@backend_free
+def test_an_interrupted_run_on_a_mixture_ends_with_the_same_weights_to_the_bit(tmp_path):
+    for number, image in enumerate(arrays(48)["train_image"]):
+        path = tmp_path / ("folder", "packed", "listed")[number % 3] / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((tmp_path / "packed").rglob("*.png")):
+            archive.write(path, path.relative_to(tmp_path / "packed"))
+    listed = sorted((tmp_path / "listed").rglob("*.png"))
+    (tmp_path / "list.txt").write_text("\n".join(map(str, listed)))
+    places = [tmp_path / "folder", tmp_path / "packed.zip", tmp_path / "list.txt"]
+    given = {**SMALL, "max_images": 0, "knn_every": 0, "evaluate": False, "compile_views": False}
+    whole = kl.pretrain(places, tmp_path / "whole", **given)
+    with pytest.raises(kl.callbacks.CallbackError):
+        kl.pretrain(places, tmp_path / "parts", callbacks=[Recorder(raise_at=4)], **given)
+    recorder = Recorder()
+    parts = kl.pretrain(places, tmp_path / "parts", callbacks=[recorder], **given)
+    assert recorder.calls == [1, 2]  # the second of two epochs of three steps, after its first step
+    weights = [run.backbone().get_weights() for run in (whole, parts)]
+    assert sum(map(np.size, weights[0])) > 1000
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert without_times(whole.path / "history.csv") == without_times(parts.path / "history.csv")
 
 
 def test_a_run_a_file_and_a_model_are_judged(finished, tmp_path):

@@ -36,7 +36,7 @@ def _flags(module: ModuleType) -> tuple[Flag, ...]:
             "auto",
             "how a backbone is judged: linear or knn, on the labels of held-out training pictures; rankme or "
             "uniformity (alignment + uniformity), without labels; auto: linear if there are labels, else "
-            "rankme",
+            "uniformity",
             choices=("auto", "linear", "knn", "rankme", "uniformity"),
         ),
         Flag(

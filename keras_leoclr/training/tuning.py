@@ -23,7 +23,7 @@ from keras_leoclr.training.fields import without_later_defaults
 from keras_leoclr.training.measuring import ranged
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.studies import EPOCH_SECONDS, FailedRunsError, study
-from keras_leoclr.training.tuned import BY_LABELS, JUDGES, LINEAR, RANKME, Tuned, of_study
+from keras_leoclr.training.tuned import BY_LABELS, JUDGES, LINEAR, UNIFORMITY, Tuned, of_study
 from keras_leoclr.training.tuning_parts import can_be_judged_by_labels, parts_of
 from keras_leoclr.training.tuning_plan import TIMED_EPOCHS, Timing, candidates, planned, short
 
@@ -59,7 +59,7 @@ def tune(
         minutes: > 0, the time of this call.
         judge: "linear" or "knn", accuracy on the held-out pictures; "rankme"; "uniformity", the sum of
             alignment and uniformity; or "auto" (the default), linear where there are labels, otherwise
-            RankMe.
+            uniformity.
         learning_rates: see `tuning_plan.candidates`.
         least_areas: see `tuning_plan.candidates`.
         jobs: number of runs at the same time, 1 by default.
@@ -94,7 +94,7 @@ def tune(
         )
     if verbose and lines:
         print("\n".join(lines))
-    judge = (LINEAR if labelled else RANKME) if judge == "auto" else judge
+    judge = (LINEAR if labelled else UNIFORMITY) if judge == "auto" else judge
     pictures, held_out = (parts.load(split).count for split in ("train", "held_out"))
     how = {"jobs": jobs, "suite": SUITES[labelled], "options": OPTIONS, "command": command, "until": until}
     how |= {"verbose": verbose, "held_out": True}

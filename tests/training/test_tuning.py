@@ -264,6 +264,14 @@ def test_the_time_ends_a_search(tmp_path, pretended):
         tuning.tune(RECIPE, tmp_path / "c", 5, **HOW)
 
 
+def test_without_labels_alignment_and_uniformity_judge(tmp_path, pretended):
+    unlabelled = folder_of(tmp_path, [None] * 50)
+    found = tuning.tune(
+        unlabelled, tmp_path / "a", 5, learning_rates=(0.1,), least_areas=(0.2,), verbose=False
+    )
+    assert found.judge == "uniformity" and pretended.started[0] == "timing"
+
+
 def test_what_cannot_be_searched_is_refused(tmp_path, pretended, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     unlabelled = folder_of(tmp_path, [None] * 50)
