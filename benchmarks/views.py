@@ -142,6 +142,16 @@ def cost_of_antialiasing(count):
         "original, 512 to 224 px, antialiased": lambda: images_per_second(smooth, images, 6),
     }
     print(table("resizing the original", rounds(candidates, count), "original, 512 to 224 px"))
+    views = {
+        "crops of 512, to 224 px": kl.RandomView(224, jitter_probability=0.0, blur_probability=0.0),
+        "crops of 512, to 224 px, antialiased": kl.RandomView(
+            224, antialias=True, jitter_probability=0.0, blur_probability=0.0
+        ),
+    }
+    candidates = {
+        name: (lambda view=view: images_per_second(view, images, 6)) for name, view in views.items()
+    }
+    print(table("resizing crops", rounds(candidates, count), "crops of 512, to 224 px"))
 
 
 if __name__ == "__main__":

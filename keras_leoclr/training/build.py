@@ -20,7 +20,7 @@ from keras_leoclr.training.recipe import INITIAL, Recipe
 def make_views(recipe: Recipe) -> keras.layers.Layer:
     """Makes the views of the recipe's method."""
     photometrics = {name: getattr(recipe, name) for name in kl.views.PHOTOMETRICS}
-    photometrics["jit_compile"] = recipe.compile_views
+    photometrics |= {"jit_compile": recipe.compile_views, "antialias_crops": recipe.antialias_crops}
     if recipe.method == "moco_v2":
         return kl.MoCoV2Views(recipe.image_size, recipe.crop_scale, **photometrics)
     original = {

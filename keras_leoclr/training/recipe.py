@@ -101,6 +101,9 @@ class Recipe:
     antialias_original: bool = setting(
         False, "use an antialiasing filter where the original is made smaller (LeOCLR)", group="views"
     )
+    antialias_crops: bool = setting(
+        False, "use an antialiasing filter where crops are made smaller", group="views", since="0.2.0"
+    )
     color_jitter: tuple[float, ...] = setting(
         (0.4, 0.4, 0.4, 0.1),
         "strength of the random changes of brightness, contrast, saturation and hue; 0: no change",

@@ -58,8 +58,8 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
     - In batches of images of one size, a crop that is enlarged is interpolated over up to half a pixel
       beyond its own border where the image goes on. The mean difference is 0.25 of 255 for crops of images
       of 32 pixels.
-    - Reducing an image does not antialias unless `antialias` is set: photographs of 500 x 375 pixels
-      differ by 1.6 of 255 at 224 pixels and by 3.2 at 96 (`benchmarks/approximations.py`).
+    - Reducing an image or a crop does not antialias unless `antialias` is set: photographs of 500 x 375
+      pixels differ by 1.6 of 255 at 224 pixels and by 3.2 at 96 (`benchmarks/approximations.py`).
 
     Args:
         image_size: side of the square output in pixels; 224 by default.
@@ -221,6 +221,8 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
             views = tf.image.resize(tf.cast(images, tf.float32), (size, size), antialias=self.antialias)
             views = tf.repeat(views, self.num_views, axis=0)
             return tf.where(transformations["flip"][:, None, None, None], tf.reverse(views, [2]), views)
+        if self.antialias:
+            return self._antialiased_crops(images, transformations)
         shape = tf.shape(images)
         batch_size, height, width = shape[0], tf.cast(shape[1], tf.float32), tf.cast(shape[2], tf.float32)
         top, left, h, w = tf.unstack(transformations["box"], axis=1)
@@ -238,11 +240,35 @@ class RandomView(VectorizedBaseImageAugmentationLayer):
 
     def _crop_and_flip_one(self, image, transformations):
         """Cuts one box out of one image and resizes it."""
+        if self.antialias and self.crop_scale is not None:
+            return self._antialiased_crops(image[None], transformations)
         size = (self.image_size, self.image_size)
         top, left, height, width = tf.unstack(tf.cast(transformations["box"][0], tf.int32))
         box = image[top : top + height, left : left + width][None]
         view = tf.image.resize(tf.cast(box, tf.float32), size, antialias=self.antialias)
         return tf.cond(transformations["flip"][0], lambda: tf.reverse(view, [2]), lambda: view)
+
+    def _antialiased_crops(self, images, transformations):
+        """Resizes boxes one by one; the filter reaches beyond the border of a box where the image goes on."""
+        size = self.image_size
+        boxes, flips = transformations["box"], transformations["flip"]
+
+        def crop(number):
+            box = boxes[number]
+            scale = size / box[2:]
+            image = images[number // (tf.shape(boxes)[0] // tf.shape(images)[0])][None]
+            view = tf.raw_ops.ScaleAndTranslate(
+                images=image,
+                size=[size, size],
+                scale=scale,
+                translation=-box[:2] * scale,
+                kernel_type="triangle",
+                antialias=True,
+            )[0]
+            return tf.cond(flips[number], lambda: tf.reverse(view, [1]), lambda: view)
+
+        shape = tf.TensorSpec((size, size, images.shape[-1]), tf.float32)
+        return tf.map_fn(crop, tf.range(tf.shape(boxes)[0]), fn_output_signature=shape)
 
     # === Config ===
 

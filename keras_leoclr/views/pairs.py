@@ -212,6 +212,8 @@ class LeOCLRViews(_Views):
         antialias_original: whether the original is reduced with an antialiasing filter, as it should be
             where it is much larger than `image_size`; false by default. `benchmarks/views.py` prints what it
             costs.
+        antialias_crops: whether crops that are larger than `image_size` are reduced with an antialiasing
+            filter; false by default. The host then makes each crop by itself, see `benchmarks/views.py`.
         **photometrics: settings of all views, MoCo v2's by default, see `settings.ViewSettings`:
             `color_jitter`, `jitter_probability`, `grayscale_probability`, `blur_sigma`, `blur_probability`,
             `flip_probability`, `mean`, `std`, `crop_ratio`, `jit_compile`.
@@ -237,6 +239,7 @@ class LeOCLRViews(_Views):
         num_crops: int = 2,
         original_photometrics: bool = True,
         antialias_original: bool = False,
+        antialias_crops: bool = False,
         **photometrics: Any,
     ):
         arguments = {
@@ -245,6 +248,7 @@ class LeOCLRViews(_Views):
             "num_crops": num_crops,
             "original_photometrics": original_photometrics,
             "antialias_original": antialias_original,
+            "antialias_crops": antialias_crops,
         }
         super().__init__(settings.leoclr, arguments, photometrics)
 
@@ -265,6 +269,7 @@ class CropToOriginalViews(_Views):
             0 < low <= high <= 1; (0.2, 1.0) by default.
         original_photometrics: see `LeOCLRViews`.
         antialias_original: see `LeOCLRViews`.
+        antialias_crops: see `LeOCLRViews`.
         **photometrics: options of `RandomView`, see `LeOCLRViews`.
 
     Call arguments:
@@ -281,6 +286,7 @@ class CropToOriginalViews(_Views):
         crop_scale: Sequence[float] = ViewSettings.crop_scale,
         original_photometrics: bool = True,
         antialias_original: bool = False,
+        antialias_crops: bool = False,
         **photometrics: Any,
     ):
         arguments = {
@@ -288,6 +294,7 @@ class CropToOriginalViews(_Views):
             "crop_scale": crop_scale,
             "original_photometrics": original_photometrics,
             "antialias_original": antialias_original,
+            "antialias_crops": antialias_crops,
         }
         super().__init__(settings.crop_to_original, arguments, photometrics)
 
@@ -300,6 +307,7 @@ class MoCoV2Views(_Views):
         image_size: side of the square views in pixels; 224 by default.
         crop_scale: two numbers, the range of the crops' area as a share of the image, with
             0 < low <= high <= 1; (0.2, 1.0) by default.
+        antialias_crops: see `LeOCLRViews`.
         **photometrics: options of `RandomView`, see `LeOCLRViews`.
 
     Call arguments:
@@ -314,6 +322,8 @@ class MoCoV2Views(_Views):
         self,
         image_size: int = ViewSettings.image_size,
         crop_scale: Sequence[float] = ViewSettings.crop_scale,
+        antialias_crops: bool = False,
         **photometrics: Any,
     ):
-        super().__init__(settings.moco_v2, {"image_size": image_size, "crop_scale": crop_scale}, photometrics)
+        arguments = {"image_size": image_size, "crop_scale": crop_scale, "antialias_crops": antialias_crops}
+        super().__init__(settings.moco_v2, arguments, photometrics)

@@ -62,8 +62,7 @@ class ViewSettings:
             With others, which have no hue, `color_jitter` must have no saturation and no hue, and
             `grayscale_probability` must be 0.
         std: one number per channel, its standard deviation with pixels in [0, 1]; ImageNet's by default.
-        antialias: whether whole images (`crop_scale=None`) are reduced with an antialiasing filter; false by
-            default.
+        antialias: whether images and crops that are reduced get an antialiasing filter; false by default.
         jit_compile: whether XLA compiles the colour operations, the blur and the normalisation in tf.data;
             true by default.
     """
@@ -101,10 +100,6 @@ class ViewSettings:
             "antialias": bool(self.antialias),
             "jit_compile": bool(self.jit_compile),
         }
-        if self.antialias and crop_scale is not None:
-            raise ValueError(
-                f"`antialias` is for whole images, crop_scale=None. Received: crop_scale={self.crop_scale}"
-            )
         check_channels(checked)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -152,12 +147,13 @@ def leoclr(
     num_crops: int,
     original_photometrics: bool,
     antialias_original: bool,
+    antialias_crops: bool,
     photometrics: dict[str, Any],
 ) -> PairSettings:
     """The settings of LeOCLR: the original as query, crops as keys; `LeOCLRViews` describes the arguments."""
     whole_number("num_crops", num_crops, 1)
     original = _original(image_size, original_photometrics, antialias_original, photometrics)
-    return PairSettings(original, _crop(image_size, crop_scale, photometrics, num_crops))
+    return PairSettings(original, _crop(image_size, crop_scale, antialias_crops, photometrics, num_crops))
 
 
 def crop_to_original(
@@ -165,23 +161,26 @@ def crop_to_original(
     crop_scale: Sequence[float],
     original_photometrics: bool,
     antialias_original: bool,
+    antialias_crops: bool,
     photometrics: dict[str, Any],
 ) -> PairSettings:
     """The settings for a crop as query, the original as key; see `CropToOriginalViews` for the arguments."""
-    crop = _crop(image_size, crop_scale, photometrics)
+    crop = _crop(image_size, crop_scale, antialias_crops, photometrics)
     return PairSettings(crop, _original(image_size, original_photometrics, antialias_original, photometrics))
 
 
-def moco_v2(image_size: int, crop_scale: Sequence[float], photometrics: dict[str, Any]) -> PairSettings:
+def moco_v2(
+    image_size: int, crop_scale: Sequence[float], antialias_crops: bool, photometrics: dict[str, Any]
+) -> PairSettings:
     """The settings of MoCo v2: a crop as query, another as key; `MoCoV2Views` describes the arguments."""
-    crop = _crop(image_size, crop_scale, photometrics)
+    crop = _crop(image_size, crop_scale, antialias_crops, photometrics)
     return PairSettings(crop, crop)
 
 
-def _crop(image_size, crop_scale, photometrics, number=1):
+def _crop(image_size, crop_scale, antialias, photometrics, number=1):
     _check_photometrics(photometrics)
     crop_scale = check_crop_scale(crop_scale)  # A crop needs a range: None, for the whole image, is refused.
-    return ViewSettings(image_size, crop_scale, num_views=number, **photometrics)
+    return ViewSettings(image_size, crop_scale, num_views=number, antialias=antialias, **photometrics)
 
 
 def _original(image_size, with_photometrics, antialias, photometrics):

@@ -78,6 +78,7 @@ KINDS = {
         9, None, jitter_probability=0, grayscale_probability=0, blur_probability=0
     ),
     "antialiased original": ViewSettings(6, None, antialias=True),
+    "antialiased crops": ViewSettings(5, (0.3, 1.0), num_views=2, antialias=True),
     "one pixel": ViewSettings(1),
 }
 
@@ -103,9 +104,11 @@ def test_views_of_images_of_many_sizes_are_the_references(name, run):
 METHODS = {
     "LeOCLR": LeOCLRViews(10, num_crops=3),
     "clean original": LeOCLRViews(10, original_photometrics=False),
-    "antialiased original": LeOCLRViews(6, antialias_original=True),
+    "antialiased": LeOCLRViews(5, antialias_original=True, antialias_crops=True),
     "MoCo v2": MoCoV2Views(10, mean=(0.5, 0.4, 0.3), std=(1.0, 0.5, 0.25)),
+    "MoCo v2, antialiased": MoCoV2Views(5, antialias_crops=True),
     "crop to original": CropToOriginalViews(10),
+    "crop to original, antialiased": CropToOriginalViews(5, antialias_crops=True),
 }
 
 
@@ -141,6 +144,18 @@ def test_a_crop_that_is_reduced_is_what_the_host_makes_of_a_single_image():
     ours = made(views.settings.query, image[None], [(16, 16)], rows)[0, 0]
     single = tf.nest.map_structure(lambda value: tf.constant(value[0]), draws)
     np.testing.assert_allclose(ours, views.views_of_one(tf.constant(image), single)["query"], atol=1e-4)
+
+
+def test_an_antialiased_crop_of_a_single_image_is_that_of_a_batch():
+    views = MoCoV2Views(4, antialias_crops=True)
+    image = random_images(1, 16, 16)
+    draws = sampling.draw_pair(views.settings, 1, SEED)
+    tensors = tf.nest.map_structure(tf.constant, draws)
+    single = views.views_of_one(tf.constant(image[0]), tf.nest.map_structure(lambda rows: rows[0], tensors))
+    of_batch = views.views_of_batch(tf.constant(image), tensors)
+    np.testing.assert_allclose(single["query"], of_batch["query"][0], atol=1e-5)
+    plain = MoCoV2Views(4).views_of_batch(tf.constant(image), tensors)
+    assert np.abs(plain["query"] - of_batch["query"]).max() > 0.1
 
 
 def test_pixels_outside_of_an_image_have_no_influence():

@@ -241,9 +241,3 @@ def test_settings_are_attributes_of_the_layers_that_apply_them():
 def test_settings_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         ViewSettings(8).image_size = 9
-
-
-def test_only_whole_images_are_antialiased():
-    match = words("`antialias` is for whole images, crop_scale=None", "Received: crop_scale=(0.2, 1.0)")
-    with pytest.raises(ValueError, match=match):
-        ViewSettings(8, antialias=True)
