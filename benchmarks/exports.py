@@ -8,6 +8,7 @@ if a format that docs/export.md calls written is not.
 
 from __future__ import annotations
 
+import argparse
 import os
 import pathlib
 import sys
@@ -31,6 +32,7 @@ EXCEPTIONS = {("torch", "onnx", "vit")}
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     backend = keras.backend.backend()
     keras.utils.set_random_seed(0)
     networks = {"resnet": kl.backbones.resnet_small((28, 28, 3)), "vit": kl.backbones.vit_tiny(8, 32)}

@@ -8,6 +8,7 @@ ResNet-50 at 224 pixels on a V100 (docs/scaling.md, itself derived from MoCo's R
 ResNet-18 at 96 pixels on two CPU cores (benchmarks/NOTES.md). Views, kNN and the evaluation are not in it.
 """
 
+import argparse
 import importlib
 import math
 
@@ -41,6 +42,7 @@ def multiply_adds(recipe: Recipe) -> float:
 
 
 def main():
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     known = [(speed, multiply_adds(recipe)) for speed, recipe in (V100, TWO_CORES)]
     print(f"{'recipe':14}{'images':>11}{'epochs':>8}{'G':>7}{'V100: images/s':>17}{'hours':>9}", end="")
     print(f"{'two cores: images/s':>22}{'hours':>9}")

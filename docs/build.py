@@ -8,6 +8,7 @@ notebook does not run, or if a public name has no place on a page.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import inspect
 import io
@@ -180,7 +181,9 @@ def build(folder: pathlib.Path, notebooks: bool = True) -> list[str]:
 
 
 if __name__ == "__main__":
-    where = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else "build/docs")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=pathlib.Path, default="build/docs", help="of the site")
+    where = parser.parse_args().folder
     found = build(where)
     print("\n".join(found), file=sys.stderr) if found else print(where / "index.html")
     sys.exit(1 if found else 0)

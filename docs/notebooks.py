@@ -8,9 +8,9 @@ and tells a reader nothing, such as times, versions and warnings of a backend, i
 
 from __future__ import annotations
 
+import argparse
 import os
 import pathlib
-import sys
 
 import nbformat
 
@@ -64,5 +64,6 @@ def main(paths: list[pathlib.Path]) -> None:
 
 
 if __name__ == "__main__":
-    given = [pathlib.Path(name) for name in sys.argv[1:]]
-    main(given or sorted(FOLDER.glob("*.ipynb")))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("notebook", nargs="*", type=pathlib.Path, help="by default all of the tutorials")
+    main(parser.parse_args().notebook or sorted(FOLDER.glob("*.ipynb")))

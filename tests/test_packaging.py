@@ -143,6 +143,24 @@ def test_flags_in_the_documents_exist():
 
 
 @pytest.mark.backend_free
+def test_scripts_for_people_answer_to_help():
+    started_by_others = {
+        "peers.py",
+        "step_keras.py",
+        "step_lightly.py",
+        "turns.py",
+        "views_on_device.py",
+        "conf.py",
+    }
+    root = pathlib.Path(__file__).parents[1]
+    scripts = [path for folder in ("docs", "tools", "benchmarks") for path in root.glob(f"{folder}/*.py")]
+    assert len(scripts) > 25
+    for path in scripts:
+        text = path.read_text(encoding="utf-8")
+        if path.name not in started_by_others and "__main__" in text:
+            assert "argparse" in text, f"{path.relative_to(root)} --help would run it"
+
+
 def test_readme_commands_exist():
     text = (ROOT / "README.md").read_text()
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)

@@ -5,6 +5,7 @@ python tools/report_screenshot.py runs/quickstart/report.html docs/report.png
 
 from __future__ import annotations
 
+import argparse
 import io
 import pathlib
 import sys
@@ -41,7 +42,11 @@ def screenshots(page_file: pathlib.Path) -> list[Image.Image]:
 
 
 def main() -> None:
-    source, target = map(pathlib.Path, sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("source", type=pathlib.Path, help="report.html of a run")
+    parser.add_argument("target", type=pathlib.Path, help="PNG file that is written")
+    given = parser.parse_args()
+    source, target = given.source, given.target
     shots = screenshots(source)
     image = Image.new("RGB", (WIDTH, sum(shot.height for shot in shots)), "white")
     top = 0
