@@ -3,14 +3,16 @@
     python docs/results.py [--check]
 
 Each folder holds the `results.jsonl` of one study, as `leoclr ablate ... --workdir FOLDER` writes it; all
-numbers, tables, pictures and comparisons of the page come from there. With `--check` nothing is written, and
-the exit status is 1 if the page differs from what would be.
+numbers, tables, pictures and comparisons of the page come from there. So do the tables in other documents
+that stand between `<!-- table: NAME -->` and `<!-- end of table -->`. With `--check` nothing is written, and
+the exit status is 1 if a document differs from what would be.
 """
 
 from __future__ import annotations
 
 import argparse
 import pathlib
+import re
 import statistics
 import sys
 
@@ -29,6 +31,7 @@ DATA = {
     "small_objects.npz": "garments of 12 pixels on canvases of 32, 10,000 training and 2,000 test images "
     "(`python tools/small_objects.py`)",
     "openclipart.npz": "coloured drawings of the Open Clip Art Library (`python tools/openclipart.py`)",
+    "cifar10": "CIFAR-10, 50,000 training and 10,000 test pictures (a folder of JPEG files)",
     "imagenette_72": "Imagenette, 9,469 training and 3,925 test photographs of 10 classes of ImageNet, "
     "reduced to 72 pixels (`python tools/reduced_pictures.py imagenette runs/imagenette_72`)",
 }
@@ -46,7 +49,15 @@ network that cannot tell the keys of an image from the negatives. Does the metho
 the better features? The table shows LeOCLR minus MoCo v2 at equal epochs, as the mean over the seeds: LeOCLR
 is ahead where the loss is below 0, and where the gains in accuracy, in points, are above 0.
 """
+WITH_TABLES = (ROOT.parent / "README.md", ROOT / "when.md")
+TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
 COMPARED = ("knn", "linear", "linear_few")
+# Leads of LeOCLR at equal epochs that were expected, in points: study, measure, lead, and who expected it.
+EXPECTED = (
+    ("scenes", "knn", 4.0, "this library's aim for scenes"),
+    ("scenes", "linear", 4.0, "this library's aim for scenes"),
+    ("imagenette", "linear", 5.1, "the paper's lead on ImageNet-1K"),
+)
 CENTRED = "that show one centred thing on a plain ground"
 OTHERS = "that show several or small things, and photographs"
 OF_CENTRED = ("fashion_mnist", "openclipart")  # how their folders begin
@@ -82,11 +93,12 @@ def sections() -> list[tuple[str, studies.Study]]:
 
 
 def page() -> dict[pathlib.Path, str]:
-    """The texts of RESULTS.md and of the pictures, by path."""
+    """The texts of RESULTS.md, of the documents with tables and of the pictures, by path."""
     files, parts = {}, [INTRODUCTION]
     found = sections()
     for method in ABOUT:
         parts += _comparison(found, method)
+    parts += _expected(found)
     parts += _foretold(found)
     for folder, study in found:
         first = study.runs[0]
@@ -106,6 +118,9 @@ def page() -> dict[pathlib.Path, str]:
                 parts.append(f"![{study.name}, {name}]({path.relative_to(ROOT.parent).as_posix()})\n")
         parts += _peaks(study)
         parts += _changes(study)
+    for path in WITH_TABLES:
+        old = path.read_text(encoding="utf-8")
+        files[path] = TABLE.sub(lambda m: f"{m[1]}\n{TABLES[m[2]](found)}\n\n{m[3]}", old)
     return {PAGE: "\n".join(parts).rstrip() + "\n", **files}
 
 
@@ -233,6 +248,22 @@ def _comparison(found, method):
     return lines
 
 
+def _expected(found):
+    """The leads that were expected of LeOCLR, and what came out."""
+    rows = [["study", "setting", "seeds", "measure", "expected", "measured", "reached"]]
+    for folder, study in found:
+        for setting, base, label in pairs(study):
+            for name, stem, lead, who in EXPECTED:
+                change = _change(study, label, stem, base)
+                if name != folder or "equal compute" in setting or change is None:
+                    continue
+                reached = "yes" if round(100 * change.mean, 1) >= lead else "no"
+                cells = [str(change.count), studies.MEASURES[f"{stem}/top1"], f"+{lead:.1f}, {who}"]
+                rows.append([folder, setting, *cells, studies.points(change), reached])
+    title = "## Leads of LeOCLR that were expected\n"
+    return [title, text_table(rows, markdown=True) + "\n"] if len(rows) > 1 else []
+
+
 def _foretold(found):
     """What the losses tell of each pair of runs at equal epochs."""
     rows, known = [], set()
@@ -268,6 +299,43 @@ def _advice(name, ahead, kind):
         better, other = (name, "MoCo v2") if ours > moco else ("MoCo v2", name)
         return f"{measured} {better} is the better choice. {other} is where the rows above say so."
     return f"{measured} neither is ahead throughout: look for the row that is most like your setting."
+
+
+def _photographs(found):
+    """The results on Imagenette: what the README shows."""
+    study = next(study for folder, study in found if folder == "imagenette")
+    rows = [["features", "seeds", *(studies.MEASURES[f"{stem}/top1"] for stem in COMPARED)]]
+    best = max(study.values, key=lambda variant: study.of(variant, "linear/top1").mean)
+    for variant in sorted(
+        study.values, key=lambda variant: variant != studies.RANDOM
+    ):  # random weights first
+        count = str(study.of(variant, "linear/top1").count)
+        cells = [count, *(_mean(study, variant, f"{stem}/top1") for stem in COMPARED)]
+        mark = "**" if variant == best else ""
+        rows.append([f"{mark}{text}{mark}" for text in (variant, *cells)])
+    return text_table(rows, markdown=True)
+
+
+def _mean(study, variant, measure):
+    value = study.of(variant, measure)
+    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
+    return f"{100 * value.mean:.1f}{deviation}"
+
+
+def _leads(found):
+    """LeOCLR minus MoCo v2 in the studies of the method."""
+    titles = [studies.MEASURES[f"{stem}/top1"] for stem in COMPARED]
+    rows = [["pictures", "budget", "seeds", *titles]]
+    for kind in (OTHERS, CENTRED):
+        for folder, study in found:
+            if study.name == "method" and _kind_of(folder) == kind:
+                for setting, base, label in pairs(study):
+                    changes = [_change(study, label, stem, base) for stem in COMPARED]
+                    rows.append([folder, setting, str(changes[0].count), *map(studies.points, changes)])
+    return text_table(rows, markdown=True)
+
+
+TABLES = {"photographs": _photographs, "leads": _leads}  # by the name between the marks
 
 
 def main() -> int:

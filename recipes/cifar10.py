@@ -40,6 +40,26 @@ RECIPE = Recipe(
     batch_size=512,  # The learning rate is then 0.06, from the default of 0.03 per 256 images.
     weight_decay=5e-4,
 )
-PRESETS = {"800_epochs": dataclasses.replace(RECIPE, epochs=800)}
+PRESETS = {
+    "800_epochs": dataclasses.replace(RECIPE, epochs=800),
+    # This preset is for two CPU cores. Its network, temperature and learning rate are those of the preset
+    # `small` of the recipe `imagenette`, and were not chosen on these pictures.
+    "small": dataclasses.replace(
+        RECIPE,
+        backbone="resnet_small",
+        stem="patch",
+        widths=(32, 64, 128),
+        hidden_dim=0,
+        temperature=0.2,
+        bn_groups=1,
+        epochs=10,
+        batch_size=128,
+        learning_rate=0.24,
+        weight_decay=1e-4,
+        warmup_epochs=1.0,
+        knn_bank=10_000,
+        knn_queries=2_000,
+    ),
+}
 
 main_of(__name__, "pretrain", "cifar10")

@@ -366,6 +366,29 @@ def test_the_page_of_results_is_what_the_results_say():
         assert path.read_text(encoding="utf-8") == text, f"{path.name} differs: run `make results`"
 
 
+def test_tables_in_documents_are_replaced_and_the_rest_stays():
+    script = results_script()
+    text = "before\n<!-- table: leads -->\nold\n<!-- end of table -->\nafter\n"
+    new = script.TABLE.sub(lambda m: f"{m[1]}{m[2]}\n{m[3]}", text)
+    assert new == "before\n<!-- table: leads -->\nleads\n<!-- end of table -->\nafter\n"
+    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert {match[2] for match in script.TABLE.finditer(readme)} == {"photographs"}
+
+
+def test_the_leads_that_were_expected_are_compared_with_those_measured(tmp_path, monkeypatch):
+    values = {"LeOCLR, 0.1": [0.60, 0.70], "MoCo v2, 0.1": [0.56, 0.66]}
+    path = tmp_path / "results.jsonl"
+    lines_of(path, values, methods=("leoclr", "moco_v2"))
+    found, script = studies.read(Results(path))["temperature"], results_script()
+    monkeypatch.setattr(script, "EXPECTED", (("a", "linear", 4.0, "x"), ("a", "linear", 4.1, "y")))
+    text = "\n".join(script._expected([("a", found), ("b", found)]))
+    assert [line.split("|")[-2].strip() for line in text.splitlines() if line.startswith("| a")] == [
+        "yes",
+        "no",
+    ]
+    assert "| b |" not in text and "+4.0, x" in text
+
+
 def test_methods_are_compared_where_all_else_is_equal(tmp_path):
     values = {"LeOCLR, 0.1": [0.6, 0.7], "MoCo v2, 0.1": [0.5, 0.61], "alone": [0.1, 0.1]}
     path = tmp_path / "results.jsonl"
