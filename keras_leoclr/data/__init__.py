@@ -5,11 +5,11 @@ from keras_leoclr import lazy
 _PLACES = {
     "Failures": "failures",
     "ImageError": "failures",
-    "Images": "source",
+    "Images": "images",
     "Source": "source",
     "Waiting": "waiting",
     "array_batches": "array_pipeline",
-    "as_source": "source",
+    "as_source": "source_arguments",
     "decode_dataset": "streams",
     "fashion_scenes": "readers.bundled_scenes",
     "image_batches": "pipeline",

@@ -24,7 +24,9 @@ class GivenImages:
     """
 
     def __init__(self, images: Any, name: str = "data"):
-        from keras_leoclr.data.source import as_source  # It needs TensorFlow; listing recipes does not.
+        from keras_leoclr.data.source_arguments import (
+            as_source,  # It needs TensorFlow; listing recipes does not.
+        )
 
         self.arrays: dict[str, Any] | None = None
         self.sources: dict[str, Any] = {}

@@ -10,7 +10,8 @@ from keras_leoclr.checks import whole_number
 from keras_leoclr.data import canvas as canvases
 from keras_leoclr.data.epochs import CanvasEpochs, Epochs
 from keras_leoclr.data.order import Order, order_of
-from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.source import Source
+from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.data.value_range import check_source
 from keras_leoclr.tensorflow_host import tf
 

@@ -1,69 +1,19 @@
-"""A source of images, as `load` returns it. The file is long because it holds one class with its helpers."""
+"""A source of images, as `load` returns it."""
 
 from __future__ import annotations
 
-import abc
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from keras_leoclr.data.failures import Failures
-from keras_leoclr.data.multi_hot_in_graph import checked_in_graph
+from keras_leoclr.data.images import Images
 from keras_leoclr.tensorflow_host import tf
 
 Pick = Callable[[np.ndarray], tf.data.Dataset]
 Decode = Callable[[tf.data.Dataset, int | None, int], tf.data.Dataset]
-
-
-class Images(abc.ABC):
-    """Images that can be read in any order, which fast shuffling and exact restarts need.
-
-    Attributes:
-        count: number of images.
-        labels: (`count`,) int64, or (`count`, C) uint8 with several labels per image; None if there are
-            none, or if they are not held in memory.
-        labelled: whether there are labels.
-        several_labels: whether a label is a row (C,) of zeros and ones.
-        class_names: names of the classes in the order of their numbers; () if there are none.
-        image_shape: (H, W, C), with None where it varies.
-        values_checked: whether all images are known to be pixels in [0, 255].
-    """
-
-    count: int
-    labelled: bool
-    image_shape: tuple[int | None, int | None, int]
-    class_names: tuple[str, ...] = ()
-    labels: np.ndarray | None = None
-    several_labels = False
-    values_checked = False
-
-    def things(self, number: int) -> list[tuple[str, tuple[float, ...]]]:
-        """Name and box (top, left, height, width in pixels) of each thing in an image, if they are known."""
-        return []
-
-    @abc.abstractmethod
-    def fetch(
-        self, indices: tf.data.Dataset, least_pixels: int | None = None, parallel: int = 2
-    ) -> tf.data.Dataset:
-        """Reads the images with the given numbers, in exactly that order, and no others.
-
-        Args:
-            indices: tf.data of () int64 in [0, `count`).
-            least_pixels: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least
-                so many pixels remain; None (the default) decodes at full size.
-            parallel: number of images that are decoded at the same time; 2 by default.
-
-        Returns:
-            tf.data of `{"image": (H, W, C), "label": () int64}`; with several labels, `label` is (C,) uint8.
-            It is missing if there are no labels.
-        """
-
-    @abc.abstractmethod
-    def subset(self, rows: np.ndarray) -> Images:
-        """Selects the images with the given numbers (N,) and numbers them from 0."""
 
 
 class Source:
@@ -318,88 +268,3 @@ class Source:
         labels = "several labels each" if self.several_labels else "labelled"
         labels = labels if self.labelled else "not labelled"
         return f"<Source: {count} images {shape}, {labels}, {how}>"
-
-
-def as_source(source: Any, name: str = "source", labels: bool = True) -> Source:
-    """Converts the argument of a function that reads images to a Source.
-
-    Args:
-        source: a Source, which is returned unchanged; or a `tf.data.Dataset` of dictionaries with `image`
-            (H, W, C), or of such images, which becomes a stream.
-        name: name of the argument, for messages; "source" by default.
-        labels: whether a `label` is checked to be a number, or zeros and ones with several labels per image;
-            false if only the images are needed. True by default.
-
-    Raises:
-        ValueError: if it is anything else.
-    """
-    if isinstance(source, Source):
-        return source
-    if not isinstance(source, tf.data.Dataset):
-        raise ValueError(
-            f"`{name}` must be what `data.load` returns, or a tf.data.Dataset of dictionaries with `image` "
-            f"(H, W, C){_advice(source)}. Received: {_kind(source)}"
-        )
-    spec = source.element_spec
-    image = spec.get("image") if isinstance(spec, dict) else spec
-    if not isinstance(image, tf.TensorSpec):
-        pairs = isinstance(spec, tuple) and len(spec) == 2
-        advice = "; `.map(lambda image, label: dict(image=image, label=label))` makes them of pairs"
-        raise ValueError(
-            f"`{name}` must have dictionaries with `image` (H, W, C) as elements, and with `label` where "
-            f"there are labels{advice if pairs else ''}. Received: {_elements(spec)}"
-        )
-    if image.dtype == tf.string:
-        raise ValueError(
-            f"`{name}` must have decoded pictures; `data.decode_dataset` decodes a stream of bytes. "
-            "Received: `image` of type string"
-        )
-    if image.shape.rank not in (None, 3):
-        batch = "; `unbatch()` makes single images of batches" if image.shape.rank == 4 else ""
-        raise ValueError(
-            f"`{name}` must have single images (H, W, C) as elements{batch}. "
-            f"Received: images of shape {tuple(image.shape)}"
-        )
-    if not isinstance(spec, dict):
-        source = source.map(lambda image: {"image": image})
-    label = spec.get("label") if isinstance(spec, dict) else None
-    if labels and isinstance(label, tf.TensorSpec) and label.shape.rank:
-        if label.shape.rank > 1 or (label.shape[0] or 0) < 2:
-            raise ValueError(
-                f"`{name}` must have a `label` () or, with several labels per image, (C,) zeros and ones for "
-                f"C >= 2 classes, the same number in all. Received: `label` of shape {label.shape}"
-            )
-        source = source.map(lambda element: checked_in_graph(element, name))
-    return Source(dataset=source)
-
-
-def with_unknown_labels(source: Source) -> Source:
-    """Returns the source itself or, if it has no labels, a stream of its images with the label -1."""
-    if source.labelled:
-        return source
-    return as_source(source.map(lambda element: {"image": element["image"], "label": np.int64(-1)}))
-
-
-def _advice(source: Any) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return "; `data.load(...)` opens a name or a path"
-    if isinstance(source, dict):
-        return "; `data.load(...)` makes a source of a dictionary of arrays"
-    if hasattr(source, "shape"):
-        return '; `data.load({"image": images, "label": labels})` makes a source of arrays'
-    return ""
-
-
-def _kind(source: Any) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        return repr(source)
-    shape = f" of shape {tuple(source.shape)}" if hasattr(source, "shape") else ""
-    return f"{type(source).__module__}.{type(source).__name__}{shape}".removeprefix("builtins.")
-
-
-def _elements(spec: Any) -> str:
-    if isinstance(spec, dict):
-        return f"dictionaries with {', '.join(map(str, sorted(spec, key=str))) or 'nothing'}"
-    if isinstance(spec, tuple):
-        return f"tuples of {len(spec)}"
-    return f"elements of type {type(spec).__name__}"

@@ -20,7 +20,8 @@ from keras_leoclr.data.label_summary import of_labels
 from keras_leoclr.data.loading import load
 from keras_leoclr.data.readers import labels_csv
 from keras_leoclr.data.readers.files import read_index
-from keras_leoclr.data.readers.folder import FolderImages, left_out
+from keras_leoclr.data.readers.folder import FolderImages
+from keras_leoclr.data.readers.folder_warnings import left_out
 from keras_leoclr.data.readers.tfds import RecordImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf

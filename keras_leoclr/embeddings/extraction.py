@@ -16,7 +16,7 @@ from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.checks import check_value_range
 from keras_leoclr.data.given import named
-from keras_leoclr.data.source import with_unknown_labels
+from keras_leoclr.data.source_arguments import with_unknown_labels
 from keras_leoclr.embeddings.tables import Embeddings, check_output
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.features import checksum, extract_features

@@ -12,7 +12,8 @@ from PIL import Image
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data.channels import as_rgb
 from keras_leoclr.data.parts import has_label
-from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.source import Source
+from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.source import Source
+from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.views.preprocessing import Preprocessing
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.source import Source
+from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features

@@ -12,7 +12,8 @@ from keras_leoclr.backbones.kernels import with_fast_kernels
 from keras_leoclr.backbones.normalization import check_takes_normalised
 from keras_leoclr.backbones.pooling import with_pooled_features
 from keras_leoclr.data.pipeline import image_batches
-from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.source import Source
+from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.evaluation.batches import labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.label_kinds import LabelKind

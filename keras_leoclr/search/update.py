@@ -11,7 +11,8 @@ import numpy as np
 from keras_leoclr.data import channels, decode
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers.files import SUFFIXES, Index, scan_folder
-from keras_leoclr.data.readers.folder import index_of, indexed_images, warn_of_runs
+from keras_leoclr.data.readers.folder import index_of, indexed_images
+from keras_leoclr.data.readers.folder_warnings import warn_of_runs
 from keras_leoclr.search.encoder import Encoder
 from keras_leoclr.search.index_file import KINDS, IndexFileError, PictureIndex, faiss_package, vectors_of
 from keras_leoclr.tensorflow_host import tf

@@ -145,7 +145,7 @@ def _labelled(source: Source, count: int) -> int:
 
 def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: int | None):
     """A split for the evaluation, and the reason; None if there is none."""
-    from keras_leoclr.data.readers.folder import split_folder
+    from keras_leoclr.data.readers.folder_splits import split_folder
     from keras_leoclr.data.readers.voc_labels import is_voc
 
     path = os.path.expanduser(recipe.dataset)

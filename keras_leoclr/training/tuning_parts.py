@@ -82,6 +82,6 @@ def _divided(source: Source, recipe: Recipe) -> tuple[Source, Source]:
 
 
 def _with_label(source: Source) -> Any:
-    from keras_leoclr.data.source import with_unknown_labels
+    from keras_leoclr.data.source_arguments import with_unknown_labels
 
     return with_unknown_labels(source)

@@ -11,7 +11,8 @@ import numpy as np
 from keras_leoclr.checks import whole_number
 from keras_leoclr.data import canvas as canvases
 from keras_leoclr.data.channels import as_rgb
-from keras_leoclr.data.source import Source, as_source
+from keras_leoclr.data.source import Source
+from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views import missed
 from keras_leoclr.views.preprocessing import Preprocessing

@@ -21,7 +21,7 @@ from keras_leoclr import cli, distribution
 from keras_leoclr.commands.flags import read
 from keras_leoclr.commands.pretrain import recipe_flags, requested
 from keras_leoclr.commands.recipes import DOWNSTREAM, recipe_files, recipe_names
-from keras_leoclr.data.readers import folder
+from keras_leoclr.data.readers import folder_splits
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.recipes import Recipe, image_folder
@@ -232,7 +232,7 @@ def found(count, side=300, classes=10):
 
 def chosen(monkeypatch, source, gpu=False, **given):
     monkeypatch.setattr(distribution, "gpus", lambda: ("gpu:0",) if gpu else ())
-    monkeypatch.setattr(folder, "split_folder", lambda path, split: path)
+    monkeypatch.setattr(folder_splits, "split_folder", lambda path, split: path)
     recipe = dataclasses.replace(image_folder.RECIPE, dataset="/nowhere", **given)
     return image_folder.choose(recipe, given, source)
 

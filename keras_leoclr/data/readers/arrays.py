@@ -10,9 +10,9 @@ import numpy as np
 
 from keras_leoclr.data.channels import ChannelPixels
 from keras_leoclr.data.failures import ImageError
+from keras_leoclr.data.images import Images
 from keras_leoclr.data.multi_hot import check_class_names, checked_labels, counts, is_multi_hot
 from keras_leoclr.data.parts import has_label
-from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.data.value_range import check_array
 from keras_leoclr.tensorflow_host import tf

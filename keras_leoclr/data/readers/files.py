@@ -1,27 +1,22 @@
-"""Finds the pictures in a folder and reads their headers, which are kept in the user's cache."""
+"""Finds the pictures in a folder and reads their headers."""
 
 from __future__ import annotations
 
 import collections
 import concurrent.futures
-import contextlib
 import dataclasses
 import errno
 import hashlib
 import os
-import pathlib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
-
-import numpy as np
-import PIL
 
 from keras_leoclr import terminal
 from keras_leoclr.data.decode import Header, read_header
 from keras_leoclr.data.failures import ImageError
 from keras_leoclr.data.readers.archives import open_file
-from keras_leoclr.runs.files import locked, whole_file
+from keras_leoclr.data.readers.header_cache import read_cache, write_cache
 from keras_leoclr.runs.folder import holds_results, names_in_a_run
 
 SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
@@ -37,7 +32,6 @@ OTHER_PICTURES = (
 PACKED = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 # Folders that programs leave behind and that are ignored, like hidden folders.
 LITTER = (b"__MACOSX", b"@eaDir")
-_FORMAT_OF_CACHE = f"2 {PIL.__version__}"
 _THREADS = 8
 OF_A_RUN = names_in_a_run()
 
@@ -129,7 +123,7 @@ def cached_headers(
     """
     key = root if key is None else key
     kept = read is None
-    known = _read_cache(key) if kept else {}
+    known = read_cache(key) if kept else {}
     headers, failures = {}, {}
     missing = []
     for path, state in states.items():
@@ -147,7 +141,7 @@ def cached_headers(
             failures[path] = outcome
     rows = {path: (states[path], header) for path, header in headers.items()}
     if rows != known and kept:
-        _write_cache(key, rows)
+        write_cache(key, rows)
     return headers, failures
 
 
@@ -228,12 +222,6 @@ def is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def cache_file(root: bytes) -> pathlib.Path:
-    """The path of the cached index of a folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return pathlib.Path(base, "keras_leoclr", "index", hashlib.sha256(root).hexdigest()[:32] + ".npz")
-
-
 def _add_file(scan: Scan, entry: os.DirEntry, path: bytes) -> None:
     try:
         stat = entry.stat()
@@ -280,38 +268,3 @@ def _read_headers(
             yield from terminal.progress(pairs, len(paths), "Headers", "files", progress)
         finally:
             executor.shutdown(cancel_futures=True)
-
-
-def _read_cache(root: bytes) -> dict[bytes, tuple[tuple[int, int], Header]]:
-    """Returns the cache as written last, from path to ((size, time), header); empty if it is not valid."""
-    try:
-        with np.load(cache_file(root), allow_pickle=False) as file:
-            if str(file["about"]) != _FORMAT_OF_CACHE:
-                return {}
-            columns = {name: file[name].tolist() for name in file.files if name not in ("about", "paths")}
-            names = file["paths"].tobytes()
-        ends = np.cumsum(columns.pop("lengths")).tolist()
-        paths = [names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-        fields = [columns[name] for name in Header._fields]
-        headers = (Header(*values) for values in zip(*fields, strict=True))
-        states = zip(columns["size"], columns["changed"], strict=True)
-        return dict(zip(paths, zip(states, headers, strict=True), strict=True))
-    except Exception:  # A damaged cache can fail in many ways and is simply written again.
-        return {}
-
-
-def _write_cache(root: bytes, rows: dict[bytes, tuple[tuple[int, int], Header]]) -> None:
-    path = cache_file(root)
-    sizes, changed = zip(*(state for state, _ in rows.values()), strict=True) if rows else ((), ())
-    columns = {name: np.array([getattr(h, name) for _, h in rows.values()]) for name in Header._fields}
-    columns |= {
-        "about": np.array(_FORMAT_OF_CACHE),
-        "paths": np.frombuffer(b"".join(rows), np.uint8),
-        "lengths": np.array([len(name) for name in rows], np.int64),
-        "size": np.array(sizes, np.int64),
-        "changed": np.array(changed, np.int64),
-    }
-    # A full or read-only disk is not an error, because everything works without a cache, only more slowly.
-    with contextlib.suppress(OSError):
-        with locked(f"{path}.lock"), whole_file(path) as file:  # Several processes may write this cache.
-            np.savez(file, **columns)

@@ -1,40 +1,25 @@
-"""Folders of pictures. The file is long because a folder has splits, classes and unreadable files."""
+"""Opens folders of pictures, with their classes and with files that cannot be read."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from keras_leoclr.data import channels, decode
-from keras_leoclr.data.failures import NAMED, Failures, ImageError, files, shown
-from keras_leoclr.data.multi_hot import without_image
+from keras_leoclr.data.failures import Failures, ImageError, files, shown
+from keras_leoclr.data.images import Images
 from keras_leoclr.data.readers.archives import open_file, parted
-from keras_leoclr.data.readers.files import (
-    NOWHERE,
-    OTHER_PICTURES,
-    PACKED,
-    SUFFIXES,
-    Index,
-    is_folder,
-    read_index,
-)
+from keras_leoclr.data.readers.files import SUFFIXES, Index, read_index
+from keras_leoclr.data.readers.folder_splits import split_folder, split_folders
+from keras_leoclr.data.readers.folder_warnings import left_out, warn_of_classes, warn_of_formats, warn_of_runs
 from keras_leoclr.data.readers.labels_csv import listed_labels
-from keras_leoclr.data.source import Images
-from keras_leoclr.data.splits import SplitError, split_name, split_rows
+from keras_leoclr.data.splits import split_rows
 from keras_leoclr.tensorflow_host import tf
 
-# These sub-folders always are splits; beside a folder `train`, any sub-folder is a split.
-SPLIT_FOLDERS = {
-    "train": ("train",),
-    "test": ("test",),
-    "validation": ("validation", "val"),
-    "val": ("val", "validation"),
-}
 _NUMBERS = ("route", "orientation", "height", "width")
 
 
@@ -185,8 +170,7 @@ class FolderImages(Images):
                         return image, np.int64(number % self.count), b""
                 raise ValueError(
                     "`name_or_path` must hold a picture that can be decoded; `leoclr data DIR --verify` "
-                    "names the "
-                    f"damaged ones. Received: {shown(self.root)}, in which all {self.count} are damaged"
+                    f"names the damaged ones. Received: {shown(self.root)}, with {self.count} damaged ones"
                 )
             except ValueError as error:
                 nothing = np.zeros(
@@ -230,39 +214,6 @@ def classes(index: Index) -> tuple[tuple[str, ...], np.ndarray | None]:
         return (), None
     number = {name: label for label, name in enumerate(index.folders)}
     return tuple(map(shown, index.folders)), np.array([number[name] for name in names], np.int64)
-
-
-def split_folder(path: str, split: str) -> str:
-    """The path of the folder that holds a split.
-
-    Raises:
-        ValueError: if there is no such split.
-    """
-    name = split_name(split)
-    folders = _folders(path)
-    for candidate in SPLIT_FOLDERS.get(name, (name,) if "train" in folders else ()):
-        if candidate in folders:
-            return os.path.join(path, candidate)
-    if name == "train":
-        return path
-    known = [entry for entry in folders if "train" in folders or entry in SPLIT_FOLDERS]
-    if "train" not in folders:
-        known.append('"train", which is everything')
-    raise SplitError(
-        f"`split` of {shown(path)} must name one of its sub-folders: {', '.join(map(shown, known))}. "
-        f"Received: split={split!r}"
-    )
-
-
-def split_folders(path: str) -> list[str]:
-    """The paths of the folders of all splits; empty if there are none."""
-    folders = _folders(path)
-    known = folders if "train" in folders else [name for name in folders if name in SPLIT_FOLDERS]
-    return [os.path.join(path, name) for name in known]
-
-
-def _folders(path):
-    return sorted(entry.name for entry in os.scandir(path) if is_folder(entry) and entry.name[0] != ".")
 
 
 def folder_images(
@@ -343,59 +294,8 @@ def indexed_images(root: bytes, index: Index, failures: Failures, **options: Any
             + (f"; {left_out(index.runs)}" if index.runs else "")
         )
     images = FolderImages(root, index, failures, **options)
-    _warn_of_formats(images, index)
+    warn_of_formats(images, index)
     warn_of_runs(root, index)
-    _warn_of_classes(images, index)
+    warn_of_classes(images, index)
     failures.warn()
     return images
-
-
-def _warn_of_formats(images: FolderImages, index: Index) -> None:
-    unread = {
-        kind: count for kind, count in index.ignored.items() if kind in (*OTHER_PICTURES, *PACKED, NOWHERE)
-    }
-    if unread:
-        kinds = ", ".join(f"{shown(kind)} {count:,}" for kind, count in unread.items())
-        warnings.warn(
-            f"{files(sum(unread.values()))} in {shown(images.root)} cannot be read and will be left out: "
-            f"{kinds}. {images.count:,} pictures are taken. Convert or unpack the others to use them.",
-            stacklevel=2,
-        )
-
-
-def warn_of_runs(root: bytes, index: Index) -> None:
-    """Reports which folders were left out because they hold runs."""
-    if index.runs:
-        warnings.warn(f"{left_out(index.runs)} in {shown(root)}", stacklevel=2)
-
-
-def left_out(runs: list[bytes]) -> str:
-    """A text such as "1 folder that holds a run is left out: r"."""
-    named = ", ".join(map(shown, runs[:NAMED])) + (f" and {len(runs) - NAMED:,} more" * (len(runs) > NAMED))
-    which = "folder that holds a run is" if len(runs) == 1 else "folders that hold runs are"
-    return f"{len(runs):,} {which} left out: {named}"
-
-
-def _warn_of_classes(images: FolderImages, index: Index) -> None:
-    if index.mixed:  # its classes are those of its pictures
-        return
-    if images.labelled:
-        names = images.class_names
-        empty = [names[number] for number in without_image(images.labels, names)]
-        several = images.several_labels
-        what, how = ("classes", "are on no picture") if several else ("class folders", "hold no pictures")
-        if empty:
-            warnings.warn(
-                f"{len(empty)} of {len(names)} {what} in {shown(images.root)} {how}: {', '.join(empty[:5])}. "
-                "They stay in the list of classes.",
-                stacklevel=2,
-            )
-        return
-    count = len(index.headers)
-    outside = sum(b"/" not in path for path in index.headers)
-    if outside < count:
-        warnings.warn(
-            f"{outside:,} of {files(count)} lie directly in {shown(images.root)}, next to folders with the "
-            "others: all are taken, without labels.",
-            stacklevel=2,
-        )

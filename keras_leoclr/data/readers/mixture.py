@@ -24,7 +24,8 @@ from keras_leoclr.data.readers.files import (
     move_too_large,
     read_index,
 )
-from keras_leoclr.data.readers.folder import FolderImages, check_types, indexed_images, split_folder
+from keras_leoclr.data.readers.folder import FolderImages, check_types, indexed_images
+from keras_leoclr.data.readers.folder_splits import split_folder
 from keras_leoclr.data.readers.labels_csv import NAME
 from keras_leoclr.data.readers.places import Place, Reading, suffixes_of
 from keras_leoclr.data.splits import SplitError, split_name, split_rows

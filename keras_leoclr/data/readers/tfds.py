@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_leoclr.data.images import Images
 from keras_leoclr.data.readers.tfds_labels import label_feature
-from keras_leoclr.data.source import Images
 from keras_leoclr.data.splits import SplitError
 from keras_leoclr.tensorflow_host import tf
 

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -17,15 +17,14 @@ from keras_leoclr.data.readers.files import Index, read_index
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.readers.tfds import prepared
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
-from keras_leoclr.data.splits import SplitError, split_name, split_rows
+from keras_leoclr.data.readers.voc_folders import BACKGROUND, KINDS, listed_classes, stems_of_split
+from keras_leoclr.data.splits import split_rows
 from keras_leoclr.tensorflow_host import tf
 
 VOC_CLASSES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
     "pottedplant sheep sofa train tvmonitor".split()
 )
-BACKGROUND = "background"  # class 0 of masks; there is no such class for boxes
-KINDS = {"boxes": ("Annotations", ".xml", "Main"), "masks": ("SegmentationClass", ".png", "Segmentation")}
 SHUFFLED = 1000  # number of resized pictures of TensorFlow Datasets that are shuffled together
 
 
@@ -129,38 +128,6 @@ def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
     return FolderImages(pictures, Index(headers, {}, collections.Counter(), []), Failures(len(headers)))
 
 
-def stems_of_split(root: pathlib.Path, split: str, kind: str, pictures: Iterable[str]) -> list[str]:
-    """The names without extension of the pictures of a split; for a slice, those of the whole split.
-
-    Args:
-        root: folder in VOC's format.
-        split: a split, or a slice of one.
-        kind: one of `KINDS`.
-        pictures: names without extension of all pictures.
-
-    Raises:
-        SplitError: if there is no such split, or it is empty.
-    """
-    folder, suffix, sets = KINDS[kind]
-    names = root / "ImageSets" / sets
-    if names.is_dir():
-        file = names / f"{split_name(split)}.txt"
-        if not file.is_file():
-            known = ", ".join(sorted(p.stem for p in names.glob("*.txt") if "_" not in p.stem)) or "none"
-            raise SplitError(f"`split` must be one of {names}: {known}. Received: split={split!r}")
-        stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    elif split_name(split) != "train":
-        raise SplitError(
-            f'`split` of a folder without ImageSets/{sets} must be "train" or a slice such as "train[:80%]". '
-            f"Received: split={split!r}"
-        )
-    else:
-        stems = [stem for stem in pictures if (root / folder / (stem + suffix)).is_file()]
-    if not stems:
-        raise SplitError(f"`split` must name pictures. Received: split={split!r} of {root}, which has none")
-    return stems
-
-
 def _with_boxes(images: FolderImages, paths: list[pathlib.Path], known: tuple[str, ...]) -> AnnotatedImages:
     found = [read_boxes(path) for path in terminal.progress(paths, len(paths), "Annotations", "files")]
     class_names = known or tuple(sorted({name for boxes in found for name in boxes.names}))
@@ -245,14 +212,6 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
         return both.map(lambda index, element: {"image": element["image"]} | annotation(index))
 
     return elements
-
-
-def listed_classes(root: pathlib.Path) -> tuple[str, ...]:
-    """The lines of `classes.txt`; () if there is no such file."""
-    file = root / "classes.txt"
-    if not file.is_file():
-        return ()
-    return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
 
 
 # === TensorFlow Datasets ===

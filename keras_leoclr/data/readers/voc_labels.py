@@ -13,8 +13,8 @@ from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.multi_hot import rows_of
 from keras_leoclr.data.readers.files import read_index
 from keras_leoclr.data.readers.folder import FolderImages, indexed_images
-from keras_leoclr.data.readers.voc import BACKGROUND, KINDS, listed_classes, stems_of_split
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes
+from keras_leoclr.data.readers.voc_folders import BACKGROUND, KINDS, listed_classes, stems_of_split
 from keras_leoclr.data.splits import split_rows
 
 PICTURES = "JPEGImages"
