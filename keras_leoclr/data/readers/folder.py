@@ -173,9 +173,8 @@ class FolderImages(Images):
                     f"names the damaged ones. Received: {shown(self.root)}, with {self.count} damaged ones"
                 )
             except ValueError as error:
-                nothing = np.zeros(
-                    (0, 0, self.image_shape[-1]), np.uint8 if self.pixels is None else "float32"
-                )
+                kind = np.uint8 if self.pixels is None else np.float32
+                nothing = np.zeros((0, 0, self.image_shape[-1]), kind)
                 return nothing, np.int64(index), str(error).encode()
 
         return read
