@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
+from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import cli, model_card
@@ -135,6 +136,41 @@ def test_a_network_of_another_library_is_pretrained_and_normalised_once(tmp_path
     assert pretrain(small, tmp_path, verbose=0, tensorboard="off") == {}  # finished
     model_card.write(tmp_path)
     assert "| began with | random weights |" in (tmp_path / "backbone.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.backend_free
+def test_a_network_of_keras_applications_from_pictures_to_an_export_by_commands(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for number in range(48):
+        split = "test" if number % 3 == 0 else "train"
+        path = tmp_path / "pictures" / split / f"class{number % 2}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
+
+    def run(*arguments):
+        status = cli.main(["leoclr", *map(str, arguments)])
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        return printed.out
+
+    network = ("--backbone", "applications:MobileNetV3Small", "--image_size", 32)
+    few = ("--preset", "smoke", "--epochs", 1, "--batch_size", 8, "--queue_size", 16, "--tensorboard", "off")
+    work = tmp_path / "run"
+    printed = run(
+        "pretrain", "image_folder", "--dataset", tmp_path / "pictures", "--workdir", work, *network, *few
+    )
+    assert "mean 0.5,0.5,0.5: what applications:MobileNetV3Small takes" in printed
+    results = kl.Run(work).results
+    assert 0 <= results["pretrained/linear/top1"] <= 1 and 0 <= results["random/knn/top1"] <= 1
+    assert "knn/top1" in run("evaluate", "knn", "--workdir", work)
+    run("export", work, "--formats", "keras,onnx", "--output", tmp_path / "export")
+    backbone = keras.saving.load_model(tmp_path / "export" / "backbone.keras")
+    pixels = rng.uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    expected = kl.Run(work).backbone()(pixels)
+    np.testing.assert_allclose(to_numpy(backbone(pixels)), to_numpy(expected), rtol=1e-4, atol=1e-5)
+    run("embed", tmp_path / "pictures", "--backbone", work, "--output", tmp_path / "features.npz")
+    assert np.load(tmp_path / "features.npz")["features"].shape == (32, 576)
 
 
 # === Settings ===
