@@ -220,7 +220,8 @@ def tune(
     """Chooses learning rate and crop scale by short runs on a part of the pictures, as `leoclr tune` does.
 
     Each run is a process of its own. The first one is measured, and as many others are planned as fit into
-    the time. The test split is never read. The same call goes on where an earlier one was stopped.
+    the time. Nothing is trained or judged on test pictures. The same call goes on where an earlier
+    one was stopped.
 
     Args:
         data: the pictures: a name, a path or a list of paths, as `kl.data.load` takes them, or a dictionary

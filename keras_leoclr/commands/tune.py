@@ -15,9 +15,11 @@ from keras_leoclr.commands.recipes import recipe_module, recipe_names
 TEXT = """leoclr tune RECIPE --workdir DIR --minutes N [--dataset PICTURES] [--FLAG VALUE ...]
 
 Trains short runs on a part of the pictures, with several learning rates and least areas of the crops, and
-says which of them it would choose and why. RECIPE is one of {names};
+says which of them it would choose and why. RECIPE is one of
+{names};
 its flags (`leoclr pretrain RECIPE --help`) apply to all runs. The first run is measured, and as many others
-are planned as fit into the time. The same command goes on where it was. The test split is never read."""
+are planned as fit into the time. The same command goes on where it was.
+Nothing is trained or judged on test pictures."""
 
 
 def _flags(module: ModuleType) -> tuple[Flag, ...]:

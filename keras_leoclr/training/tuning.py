@@ -48,8 +48,8 @@ def tune(
 
     The first run, of two epochs, is measured. The number of candidates, and of their epochs, is planned so
     that they fit into the time. All of them see the same pictures: at most 5,000 (`max_images` of the
-    recipe), of which a fifth, at most 1,000, is held out and judges. The test split is never read. When the
-    time is up, the candidates that are complete are compared.
+    recipe), of which a fifth, at most 1,000, is held out and judges. Nothing is trained or
+    judged on test pictures. When the time is up, the candidates that are complete are compared.
 
     The same call goes on with the plan that is in the folder.
 

@@ -22,7 +22,7 @@ LEAST = 20  # pictures with which it is possible to hold some out
 def parts_of(recipe: Recipe) -> GivenImages:
     """The pictures of a search, which are the same in each of its processes.
 
-    The test split is never read. Four fifths of the sample are trained on, and the rest, at most 1,000
+    Nothing comes from the test split. Four fifths of the sample are trained on, and the rest, at most 1,000
     pictures, is held out. If the recipe takes its labels from another split (`probe_split`), the pictures
     with labels are divided in this way, and all of the sample is trained on.
 
