@@ -121,7 +121,8 @@ def _permuted(values, permutation):
     are_bytes = keras.backend.standardize_dtype(values.dtype) == "uint8"
     if not are_bytes or keras.backend.backend() != "tensorflow":
         return ops.take(step.gather(values), permutation, axis=0)
-    return _from_words(ops.take(step.gather(_in_words(values)), permutation, axis=0), values.shape[1:])
+    words = ops.take(step.gather(_in_words(values)), permutation, axis=0)
+    return _from_words(words, ops.shape(values)[1:])
 
 
 def _in_words(values):
@@ -132,9 +133,9 @@ def _in_words(values):
     """
     import tensorflow as tf
 
-    length = math.prod(values.shape[1:])
+    length = math.prod(ops.shape(values)[1:])  # a tensor if a side of the canvas is open, see `views.device`
     flat = tf.reshape(values, [-1, length])
-    if length % 4:
+    if not isinstance(length, int) or length % 4:
         flat = tf.pad(flat, [[0, 0], [0, -length % 4]])
     return tf.bitcast(tf.reshape(flat, [-1, -(-length // 4), 4]), tf.float32)
 

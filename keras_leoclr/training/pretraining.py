@@ -184,7 +184,7 @@ def _pretrain(
         return {}
     folder, results = run.folder, run.folder.results
     say(_introduction(recipe, model, sources, views, batches.steps, devices))
-    say(f"Views are made on the {views_on}: {why}.\n")
+    say(f"Views are made on the {views_on}: {why}.{batches.bytes_to_device()}\n")
 
     # === Callbacks ===
     preprocessing = Preprocessing.of(views)

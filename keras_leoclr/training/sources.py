@@ -169,6 +169,22 @@ class ViewBatches:
                 "a stream of unknown length; TFRecord files without compression and folders have one"
             )
 
+    def bytes_to_device(self) -> str:
+        """Says how many bytes a batch brings to a device that makes the views; empty if the host does."""
+        if self.views_on == "host":
+            return ""
+        height, width, channels = self.at(0, 0).element_spec["image"].shape[1:]
+        of_views = 4 * self.views.image_size**2 * self.views.channels * (1 + self.views.num_key_views)
+        of_canvas = height * width * channels
+        size = self.recipe.batch_size * of_canvas / 1e6
+        text = (
+            f" A batch has {size:,.1f} MB on a canvas of {height} x {width} pixels, "
+            f"{of_views / of_canvas:.1f} times less than its views."
+        )
+        if of_canvas * 8 > of_views and min(height, width) > 256:
+            text += " A smaller canvas, such as --canvas 256,256, costs detail in the small crops."
+        return text
+
     def _at(self, epoch: int, batch: int) -> Any:
         """A tf.data data set of all batches from a batch of an epoch on, both counted from 0."""
         recipe, devices = self.recipe, self.devices

@@ -115,7 +115,9 @@ def _of_channels(numbers):
 
 def _cropped(settings, images, sizes, parameters, count):
     """Crops, flips and resizes images (B, H, W, C) to planes (B, V, C, S, S)."""
-    height, width, channels = images.shape[1:]
+    images = ops.convert_to_tensor(images)
+    # TensorFlow leaves the height and width open once a model has met canvases of several sizes.
+    height, width, channels = ops.shape(images)[1:]
     size = settings.image_size
     limits = ops.cast(sizes, "float32")[:, :, None]
     box = ops.reshape(parameters["box"], (-1, count, 4))

@@ -103,6 +103,20 @@ def test_views_made_within_the_step_train_as_those_made_beforehand():
     assert_same_training(trained(batch, views=views_layer(), bn_groups=2), trained_on_one_device())
 
 
+def test_a_model_takes_canvases_of_several_sizes():
+    batch = {name: rows[:8] for name, rows in one_device_data(True)[0].items()}
+    keras.utils.set_random_seed(1)
+    backbone = kl.backbones.resnet_small((8, 8, 3), widths=(4, 8))
+    model = kl.LeOCLR(backbone, 8, queue_size=24, views=views_layer())
+    model.compile(kl.optimizers.SGD(0.05))
+
+    def loss(*more):
+        image = np.pad(batch["image"], [(0, 0), *((0, side) for side in more), (0, 0)])
+        return float(model.test_on_batch({**batch, "image": image}, return_dict=True)["loss"])
+
+    np.testing.assert_allclose([loss(0, 0), loss(3, 2), loss(1, 7)], loss(0, 0), rtol=1e-5)
+
+
 @on_tensorflow
 def test_the_step_that_makes_views_compiles_with_xla():
     batch, _ = one_device_data(True)

@@ -56,7 +56,9 @@ def test_a_run_with_views_on_the_device_ends_the_same_after_a_crash(tmp_path, ca
     options |= {"checkpoint_budget": 1, "checkpoint_minutes": 0}
     whole, crashed = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "crashed")
     pretrain(recipe, whole.path, verbose=2, **options)
-    assert "Views are made on the device: `views_on` is device." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Views are made on the device: `views_on` is device. A batch has " in out
+    assert "times less than its views." in out
     shutil.copytree(whole.path, crashed.path)
     for path in checkpoint_paths.paths(crashed.checkpoints):
         if path > checkpoint_paths.path_of(crashed.checkpoints, 3):
