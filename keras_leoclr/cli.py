@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 
-from keras_leoclr import commands
+from keras_leoclr import commands, wording
 from keras_leoclr.commands.command import Command
 from keras_leoclr.commands.flags import UsageError, known
 from keras_leoclr.gpu_errors import advice
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         return command_of(arguments[0])(arguments[1:])
     except UsageError as error:
-        print(f"leoclr: {error}", file=sys.stderr)
+        print(f"leoclr: {wording.of_error(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:  # only outside of the training, which handles signals by itself
         return 130
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _in_one_line(error: Exception) -> str | None:
     """Returns the message of an error that the user can correct; None for errors of the program itself."""
-    message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {wording.of_error(error)}"
     if found := advice(error):
         return f"{message.splitlines()[0]}\nleoclr: {found}"
     if _is_of_an_import(error):

@@ -57,8 +57,9 @@ def pretrain(
         data: the pictures to train on. They can be anything that `kl.data.load` takes (a folder, the name of
             a data set, a file, a dictionary of arrays); a `Source` or a `tf.data.Dataset` of images; or a
             dictionary of these with the splits as keys, such as `{"train": source, "test": other}`. If a
-            dictionary has a split "test" with labels, the backbone is evaluated on it. None for the data set
-            of the recipe.
+            dictionary has a split "test" with labels, the backbone is evaluated on it; so it is on the split
+            that `test_split` names, such as `train_split="train[:90%]", test_split="train[90%:]"` of a folder
+            with one sub-folder per class. None for the data set of the recipe.
         workdir: path of the folder for checkpoints and results of the run.
         recipe: name of a recipe (`leoclr recipes` lists them), or a `Recipe`; "image_folder" by default.
         preset: name of a preset of the recipe: "full", the default; "smoke" for a small run of the same kind
@@ -91,7 +92,8 @@ def pretrain(
 
     Example:
         ```python
-        run = kl.pretrain("pictures", "runs/mine", epochs=50)
+        splits = {"train_split": "train[:90%]", "test_split": "train[90%:]"}
+        run = kl.pretrain("pictures", "runs/mine", epochs=50, **splits)
         print(run.results, run.report)
         features = run.backbone().predict(images)
         ```
@@ -105,7 +107,9 @@ def pretrain(
     images = None
     if data is not None:
         given["dataset"], images = named(data)
-        if images is not None and "test" in images.splits and images.load("test").labelled:
+        test = given.get("test_split", "test")
+        named_here = "test_split" in given or "test" in (images.splits if images is not None else ())
+        if images is not None and named_here and images.load(test).labelled:
             given.setdefault("evaluate", True)
     presets = settling.presets_of(module)
     if preset not in presets:

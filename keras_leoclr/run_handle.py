@@ -105,10 +105,14 @@ class Run:
         return path
 
     def table(self) -> str:
-        """Returns the accuracies on the test images as plain text, with a line for each subject."""
-        from keras_leoclr import report
+        """Returns the accuracies on the test images as plain text, with a line for each subject.
 
-        return report.table(self.lines)
+        If the features were not measured, it returns sentences that say why, and what measures them.
+        """
+        from keras_leoclr import report
+        from keras_leoclr.report.unmeasured import unmeasured
+
+        return report.table(self.lines, unmeasured(self.path))
 
     def backbone(
         self, encoder: str = "query", projection: bool = False, normalization: bool | None = None

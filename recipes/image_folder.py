@@ -14,7 +14,8 @@ thing that fills it, on a plain ground, such as pictures of products. The comman
 kind of pictures you have: if both crops show the same thing in almost every row, try MoCo v2.
 Data: 16 pictures or more in DIR or in `DIR/train`, at any depth. One sub-folder per class gives labels,
 with which kNN is measured after each epoch. If `DIR/test`, `DIR/val` or `DIR/validation` with the same
-classes lies beside `DIR/train`, kNN and linear probes follow at the end.
+classes lies beside `DIR/train`, kNN and linear probes follow at the end. Without these folders,
+`--train_split "train[:90%]" --test_split "train[90%:]"` keeps a tenth of the pictures for them.
 Cost: depends on what is chosen. As an estimate, about 1,000,000 pictures are seen without a GPU, which takes
 5 hours on two cores at 58 images/s (ResNet-18 at 96 pixels, benchmarks/NOTES.md), and about 20,000,000 with
 one, which takes 41 V100 hours at 134 images/s (ResNet-50 at 224 pixels, docs/scaling.md).

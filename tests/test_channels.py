@@ -440,7 +440,7 @@ def test_pictures_of_five_channels_are_searched(run_of_five, five, tmp_path, cap
     assert "data:image/jpeg" in page.read_text()
     asked = ["--backbone", str(run_of_five.path), "--output", str(index), "--value_range", "0,70000"]
     assert cli.main(["leoclr", "index", str(folder), *asked]) != 0
-    assert "`value_range` must be that which the index was made with" in capsys.readouterr().err
+    assert "`--value_range` must be that which the index was made with" in capsys.readouterr().err
 
 
 def test_pictures_of_five_channels_are_embedded(run_of_five, five):

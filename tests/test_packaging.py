@@ -88,7 +88,7 @@ def test_readme_snippets_run(tmp_path, monkeypatch):
         assert "epochs=50" in snippet
         snippet = snippet.replace("epochs=50", 'preset="smoke"').replace("epochs=10", "epochs=1")
         exec(compile(snippet, "README.md", "exec"), scope)
-    assert scope["run"].table() and scope["classifier"].history.history["accuracy"]
+    assert "pretrained  " in scope["run"].table() and scope["classifier"].history.history["accuracy"]
 
 
 @pytest.mark.backend_free

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from keras_leoclr import wording
 from keras_leoclr.commands.flags import Flag, Given, UsageError, known, read, text_of
 
 NOTHING, ONE, SOME = (0, 0), (1, 1), (1, None)  # least and largest number of arguments that are not flags
@@ -122,4 +123,5 @@ class Command:
         for flag in self.flags:
             if flag.needed and not given[flag.name]:
                 raise UsageError(f"`--{flag.name}` must name {flag.needed}. Received: no --{flag.name}")
-        return self.run(given)
+        with wording.of_a_command([flag.name for flag in self.flags]):
+            return self.run(given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from typing import Any
 
 from keras_leoclr.commands.command import ONE, Command, workdir
@@ -161,8 +160,8 @@ def _run(given: Given) -> int:
             cache=given["cache"],
             verbose=given["verbose"] and not given["json"],
         )
-    except SettingError as error:  # The settings that it names are the flags of this command.
-        raise UsageError(re.sub(r"`(\w+)`", r"`--\1`", str(error))) from error
+    except SettingError as error:
+        raise UsageError(str(error)) from error
     folder = RunFolder(given["workdir"])
     for what in chosen:
         before = len(suite.results.read())

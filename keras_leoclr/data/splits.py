@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+# These settings divide a source that has a single split. The pictures of a folder are in a mixed order.
+SET_ASIDE = {"train_split": "train[:90%]", "test_split": "train[90%:]"}
+
 
 class SplitError(ValueError):
     """Raised if a split does not exist or has no images; a damaged split raises another ValueError."""

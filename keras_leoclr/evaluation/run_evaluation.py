@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_leoclr import backbones, data
+from keras_leoclr import backbones, data, wording
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.data.given import IN_PYTHON, GivenImages
 from keras_leoclr.data.parts import part_of
-from keras_leoclr.data.splits import SplitError
+from keras_leoclr.data.splits import SET_ASIDE, SplitError
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts
@@ -123,11 +123,7 @@ class RunEvaluation:
                 about["test_split"] = about["train_split"]  # Without a test set, these images are judged.
             reading = _reading(recipe, preprocessing.channels)
             for number, split in enumerate(splits):
-                if self.images is None:
-                    source = data.load(about["dataset"], split, data_dir, **reading)
-                else:
-                    source = self.images.load(split, **reading)
-                sources[number] = source
+                source = sources[number] = self._loaded(about, split, data_dir, reading)
                 if most and drawn:
                     sources[number] = part_of(source, most)
                 elif most:
@@ -143,6 +139,19 @@ class RunEvaluation:
             data_dir=data_dir,
             verbose=verbose,
         )
+
+    def _loaded(self, about, split, data_dir, reading):
+        try:
+            if self.images is None:
+                return data.load(about["dataset"], split, data_dir, **reading)
+            return self.images.load(split, **reading)
+        except SplitError as error:
+            if self.test_split is not None or split != about["test_split"]:
+                raise
+            raise SplitError(
+                f"`test_split` must name pictures to judge on, such as {wording.settings(**SET_ASIDE)} where "
+                f"there is a single split. Received: test_split={split!r}. {error}"
+            ) from error
 
     def _setting(self, name, recipe, default):
         own = getattr(self, name)

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr import data, evaluation
+from keras_leoclr import data, evaluation, wording
 from keras_leoclr.data.parts import check_any, has_label, without_labels
+from keras_leoclr.data.splits import SET_ASIDE
 from keras_leoclr.evaluation.suite_evaluators import MAKERS
 from keras_leoclr.evaluation.suite_options import ALL, EVALUATORS, SuiteOptions
 from keras_leoclr.runs.results import Results
@@ -90,7 +91,8 @@ class Suite:
         if self.test is None and (needy := [name for name in names if name not in WITHOUT_TEST]):
             raise ValueError(
                 "`test_split` must name images to judge on; without it only "
-                f"{' and '.join(WITHOUT_TEST)} can be measured. Received: none, for {', '.join(needy)}"
+                f"{' and '.join(WITHOUT_TEST)} can be measured. {wording.settings(**SET_ASIDE)} judges on a "
+                f"tenth of the pictures. Received: none, for {', '.join(needy)}"
             )
         if needed := set(names) & set(ON_ALL_FEATURES):  # Computed first, so that all evaluators share them.
             _ = self.sets if needed & set(ON_LABELS) else self.all_sets

@@ -13,16 +13,20 @@ COLUMNS = {
 }
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[dict[str, Any]], without: str = "The features have not been measured.") -> str:
     """A table of accuracies in percent with one line for each subject, as plain text.
 
     Args:
         results: lines of `results.jsonl`.
+        without: text that is returned if there are no accuracies, such as that of `unmeasured`.
     """
+    judged = [(subject, found) for subject, found in rows(results) if any(found)]
+    if not judged:
+        return without
     head = f"{KINDS[kind_of_results(results)]} on the test images, %"
     width = max(32, len(head) + 1)
     lines = [head.ljust(width) + "".join(f"{c:>22}" for c in COLUMNS.values())]
-    for subject, found in rows(results):
+    for subject, found in judged:
         lines.append(subject.ljust(width) + "".join(f"{_cell(result):>22}" for result in found))
     return "\n".join(lines)
 

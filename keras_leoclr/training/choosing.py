@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_leoclr import distribution
+from keras_leoclr import distribution, wording
+from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.data.multi_hot import counts
 from keras_leoclr.data.parts import has_label
+from keras_leoclr.data.splits import SET_ASIDE
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 from keras_leoclr.training.sources import open_split
 
@@ -27,6 +29,11 @@ CHOSEN = (
 )
 LEAST = 16  # smallest number of pictures: two steps of the smallest batch
 SEEN = {False: 1_000_000, True: 20_000_000}  # pictures in all epochs together, without and with a GPU
+# Multiply-adds of a network for one picture, divided by those of resnet18 with the stem for ImageNet.
+COST = {"resnet_small": 0.115, "resnet18": 1, "resnet34": 2, "resnet50": 2.25, "resnet101": 4.3}
+COST |= {"vit_tiny": 0.7, "vit_small": 2.5, "vit_base": 9.7}
+SMALL_STEM = {"resnet_small": 12}  # the same with the stem for small pictures; about 15 for other networks
+TWO_CORES = 58  # pictures per second of resnet18 at 96 pixels on two CPU cores (benchmarks/recipe_costs.py)
 
 
 def choose(recipe: Recipe, given: dict[str, Any], source: Source) -> tuple[Recipe, list[str]]:
@@ -71,15 +78,19 @@ def choose(recipe: Recipe, given: dict[str, Any], source: Source) -> tuple[Recip
         backbone = take("backbone", "resnet50", "there is a GPU, and views are 128 pixels or more")
     else:
         backbone = take("backbone", "resnet18", "views are below 128 pixels" if gpu else "there is no GPU")
+    stem = ""
     if backbone.startswith("resnet"):
         large = size >= 64
         why = f"views are {'64 pixels or more' if large else 'below 64 pixels'}"
-        take("stem", "imagenet" if large else "cifar", why)
+        stem = take("stem", "imagenet" if large else "cifar", why)
     why = f"an eighth of the pictures or less, {most} at most {place}"
     batch = take("batch_size", _power_of_two(count / 8, 8, most), why)
     least = 100 if gpu else 20
     epochs = min(800, max(least, round(SEEN[gpu] / count)))
     why = f"{epochs * count:,} pictures seen; {SEEN[gpu]:,} are aimed at {place}, in {least} to 800 epochs"
+    if not gpu:
+        shown = {"backbone": backbone, "image_size": size, "stem": stem}
+        why += _long(epochs * count, epochs, **shown)
     take("epochs", epochs, why)
     if method != "end_to_end":
         why = f"half of the {count:,} pictures or less, two steps at least: no key is an epoch old"
@@ -113,6 +124,17 @@ def _image_size(source: Source, most: int, place: str) -> tuple[int, str]:
         return most, f"{found}, {most} are the most {place}"
     size = side // 32 * 32 if side >= 32 else max(16, side)
     return size, f"{found}; {most} would be the most {place}"
+
+
+def _long(seen: int, epochs: int, backbone: str, image_size: int, stem: str) -> str:
+    """About how long the training takes on two CPU cores, and how to shorten it; "" if that is not known."""
+    if backbone not in COST:
+        return ""
+    cost = COST[backbone] * (SMALL_STEM.get(backbone, 15) if stem == "cifar" else 1)
+    hours = seen * cost * (image_size / 96) ** 2 / TWO_CORES / 3600
+    time = f"{hours:.0f} hours" if hours >= 1.5 else f"{max(1, round(hours * 60))} minutes"
+    less = {"epochs": 20} if epochs > 20 else {"image_size": 32, "backbone": "resnet_small"}
+    return f"; that is about {time} on two CPU cores, and less with {wording.settings(**less)}"
 
 
 def _power_of_two(number: float, low: int, high: int) -> int:
@@ -149,13 +171,17 @@ def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: 
     from keras_leoclr.data.readers.voc_labels import is_voc
 
     path = os.path.expanduser(recipe.dataset)
-    if not _is_folder(source) or not os.path.isdir(path) or is_voc(path):
-        return None, "asked for by --evaluate alone, where the data are no folder of pictures"
-    if classes < 2:
+    if classes is not None and classes < 2:
         return None, "there are no labels" if classes == 0 else "there is a single class"
+    if "test_split" in given and given.get("evaluate", True) and recipe.dataset != IN_PYTHON:
+        return _given_test_split(recipe, given["test_split"], source)
+    if not _is_folder(source) or not os.path.isdir(path) or is_voc(path):
+        flag = wording.named("`evaluate`")
+        return None, f"asked for by {flag} alone, where the data are no folder of pictures"
     if split_folder(path, recipe.train_split) == path:
-        return None, "there is no sub-folder `train`, so that all pictures are trained on"
-    for name in [given["test_split"]] if "test_split" in given else ["test", "validation"]:
+        why = "there is no sub-folder `train`, so that all pictures are trained on"
+        return None, f"{why}; {wording.settings(**SET_ASIDE)} keeps a tenth to measure the features with"
+    for name in ("test", "validation"):
         try:
             folder = split_folder(path, name)
         except ValueError:
@@ -165,3 +191,18 @@ def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: 
             return None, f"the classes in {os.path.basename(folder)} are not those trained on"
         return name, f"{os.path.basename(folder)} holds {test.count:,} pictures of the same classes"
     return None, "there is no sub-folder `test`, `val` or `validation`"
+
+
+def _given_test_split(recipe: Recipe, split: str, source: Source):
+    """The split that was given, and what it holds; None where it has other classes."""
+    test = open_split(recipe, split)
+    if test.class_names != source.class_names:
+        return None, f"the classes in {split} are not those trained on"
+    if _is_folder(source) and (both := len({*source.images.paths} & {*test.images.paths})):
+        raise ValueError(
+            f"`test_split` must hold no picture that is trained on: {wording.settings(**SET_ASIDE)} divides "
+            f"the pictures of a folder. Received: test_split={split!r} and train_split="
+            f"{recipe.train_split!r}, which have {both:,} pictures in common"
+        )
+    count = "" if test.count is None else f"{test.count:,} "
+    return split, f"{split} holds {count}pictures of the same classes"

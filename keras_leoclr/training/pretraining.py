@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import keras
 
-from keras_leoclr import backbones, distribution, gpu_memory, model_card, report
+from keras_leoclr import backbones, distribution, gpu_memory, model_card, report, wording
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.callbacks import Checkpoint, Feed, Health, OnlineLinearProbe, Progress, TensorBoard
 from keras_leoclr.callbacks.guarded import check_callbacks, guarded
@@ -20,6 +20,7 @@ from keras_leoclr.data.parts import some_of, without_labels
 from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
+from keras_leoclr.report.unmeasured import unmeasured
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training import beginning, fields
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
@@ -126,9 +127,8 @@ def pretrain(
                 if run.moved_from is not None or override:
                     RunSources.load(recipe, run.compare_data, run.draws, images)
                 if verbose:
-                    print(
-                        f"{_changes(run)}The run in {run.folder.path} is finished. `overwrite` runs it again."
-                    )
+                    again = wording.named("`overwrite` runs it again.")
+                    print(f"{_changes(run)}The run in {run.folder.path} is finished. {again}")
                 return final_scores(run.folder.results)
             checkpoint = Checkpoint(
                 run.folder.checkpoints,
@@ -228,6 +228,7 @@ def _pretrain(
             note_initial(run, model.backbone, initial, anew, say)
         judge.before_training(model.backbone)
     run.note_data()
+    run.add(labelled=sources.labelled.labelled)
 
     # === Training ===
     if with_logs:
@@ -264,6 +265,8 @@ def _pretrain(
             model_card.write(folder.path)  # The card is written again, now with the results.
         with ending.part("table"):
             say("\n" + report.table(results.read()))
+    else:
+        say(f"\n{unmeasured(folder.path)}")
     run.finish(ending.left())  # This precedes the page, which says whether the run is finished.
     with ending.part("page"):
         page = report.write_report(folder.path, meanings=fields.meanings(recipe))
@@ -311,7 +314,9 @@ def _changes(run: RunSession) -> str:
         return ""
     lines = "\n".join(f"  {split}: {change}" for split, change in run.changed.items())
     text = f"The images are others than those that the run began with:\n{lines}\n"
-    return f"{text}With more `epochs` the run goes on with them.\n" if run.finished else text
+    return (
+        f"{text}{wording.named('With more `epochs` the run goes on with them.')}\n" if run.finished else text
+    )
 
 
 def _note_resumed(run: RunSession, at: Position) -> None:

@@ -55,5 +55,5 @@ def test_a_run_without_an_evaluation_says_what_it_holds(tmp_path, capsys):
     judged = with_hits(tmp_path / "judged", 50)
     assert run("compare", judged, "--only", "linear") == 1
     said = capsys.readouterr().err
-    assert "`subjects` and `only` must leave results of judged, which hold the subjects pretrained" in said
+    assert "`--subjects` and `--only` must leave results of judged, which hold the subjects" in said
     assert "Received: only='linear'" in said

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 import keras_leoclr as kl
-from keras_leoclr import cli
+from keras_leoclr import cli, wording
 from keras_leoclr.evaluation import RunEvaluation
 from keras_leoclr.recipes import image_folder
+from keras_leoclr.report.unmeasured import unmeasured
 from keras_leoclr.runs.folder import RunFolder
 from tests.evaluation.test_features import backbone_with
 
@@ -82,9 +83,42 @@ def test_a_map_is_made_and_what_needs_a_test_split_says_so(folder, capsys, monke
     assert run("evaluate", "retrieval", *flags) == 1
     said = capsys.readouterr().err
     assert (
-        "`test_split` must name images to judge on; without it only" in said
+        "`--test_split` must name images to judge on; without it only" in said
         and "Received: none, for retrieval" in said
+        and '`--train_split "train[:90%]" --test_split "train[90%:]"` judges on a tenth' in said
     )
     assert run("compare", folder.path) == 1
     assert "`workdirs` must hold results of an evaluation" in capsys.readouterr().err
     assert json.loads(folder.recipe_file.read_text())["evaluate"] is False
+
+
+def test_the_table_says_that_nothing_was_measured_and_what_measures_it(folder, tmp_path):
+    text = kl.Run(folder.path).table()
+    assert "has not been measured: no pictures were kept for it" in text and "%   " not in text
+    assert 'A new run with `train_split="train[:90%]", test_split="train[90%:]"` keeps a tenth' in text
+    assert f'`kl.evaluate("{folder.path}", train_split="train[:90%]", test_split=' in text
+    with wording.of_a_command(["workdir"]):
+        text = unmeasured(folder.path)
+        assert f"`leoclr evaluate knn,linear,few --workdir {folder.path} --train_split " in text
+    shutil.copytree(folder.path, tmp_path / "run")
+    other = RunFolder(tmp_path / "run")
+    other.write_about({"labelled": False})
+    assert "the pictures have no labels. `kl.evaluate(" in unmeasured(other.path)
+    other.write_recipe(folder.recipe() | {"evaluate": True})
+    assert "does it once the training is finished" in kl.Run(other.path).table()
+
+
+def test_data_without_a_test_split_are_told_how_to_be_divided(folder, tmp_path):
+    dataset = folder.recipe()["dataset"]
+    with pytest.raises(ValueError, match="must name pictures to judge on, such as .*where there is a single"):
+        RunEvaluation(tmp_path, folder.backbone_file, dataset=dataset).suite(cache=False)
+
+
+def test_messages_name_flags_within_a_command_and_arguments_outside():
+    told = "`overwrite` runs it again; `leoclr views` and `train` stay"
+    with pytest.raises(ValueError) as raised, wording.of_a_command(["overwrite", "epochs"]):
+        assert wording.named(told) == told.replace("`overwrite`", "`--overwrite`")
+        assert wording.settings(epochs=20, test_split="a[:1]") == '`--epochs 20 --test_split "a[:1]"`'
+        raise ValueError("`epochs` must be >= 1")
+    assert wording.of_error(raised.value) == "`--epochs` must be >= 1"
+    assert wording.named(told) == told and wording.settings(epochs=20) == "`epochs=20`"

@@ -127,15 +127,15 @@ def test_another_backbone_size_or_folder_is_refused(pictures, backbones, capsys)
     indexed(capsys, pictures, backbones[0])
     before = (pictures.parent / "pictures.index").read_bytes()
     code, printed = run(capsys, "index", pictures, "--backbone", backbones[1])
-    assert code == 1 and "`backbone` must be the backbone that the index was made with" in printed.err
+    assert code == 1 and "`--backbone` must be the backbone that the index was made with" in printed.err
     code, printed = run(capsys, "index", pictures, "--backbone", backbones[0], "--image_size", 16)
     assert code == 1 and "must be the image size that the index was made with" in printed.err
     query = pictures / "0.jpg"
     code, printed = run(capsys, "search", query, "--index", "pictures.index", "--backbone", backbones[1])
-    assert code == 1 and "`backbone` must be the backbone" in printed.err
+    assert code == 1 and "`--backbone` must be the backbone" in printed.err
     own = ["--backbone", backbones[0], "--output", "pictures.index"]
     code, printed = run(capsys, "index", pictures / SHARED, *own)
-    assert code == 1 and "`output` must be a new file or the index of this folder" in printed.err
+    assert code == 1 and "`--output` must be a new file or the index of this folder" in printed.err
     assert (pictures.parent / "pictures.index").read_bytes() == before
     assert counts(indexed(capsys, pictures, backbones[1], "--overwrite")) == [0, 6, 0, 0]
 
@@ -151,7 +151,7 @@ def test_damaged_pictures_stop_it_or_are_skipped(pictures, backbones, capsys):
     assert code == 1 and "cut.jpg: damaged" in printed.err and not os.path.exists("pictures.index")
     skip = ["--on_error", "skip"]
     code, printed = run(capsys, "index", pictures, "--backbone", backbones[0], *skip)
-    assert code == 1 and "more than `max_failures` allows" in printed.err
+    assert code == 1 and "more than `--max_failures` allows" in printed.err
     result = indexed(capsys, pictures, backbones[0], *skip, "--max_failures", 0.2)
     assert counts(result) == [0, 6, 0, 0] and result["skipped"][0][0].endswith("cut.jpg")
     result = indexed(capsys, pictures, backbones[0], *skip, "--max_failures", 0.2)  # nothing else is new
@@ -179,7 +179,7 @@ def test_a_damaged_index_is_refused(pictures, backbones, capsys):
     for damaged in (whole[:-40], flipped, other, b"", b"text"):
         path.write_bytes(damaged)
         code, printed = run(capsys, "search", pictures / "0.jpg", "--index", path)
-        assert code == 1 and "`index` must be a file that `leoclr index` wrote" in printed.err
+        assert code == 1 and "`--index` must be a file that `leoclr index` wrote" in printed.err
     code, printed = run(capsys, "search", pictures / "0.jpg", "--index", "none.index")
     assert code == 1 and "no such file" in printed.err
 

@@ -152,7 +152,7 @@ def test_pretraining_names_what_it_leaves_out(odd, tmp_path, capsys):
     flags = [f"--{name}={value}" for name, value in given.items()]
     command = ["leoclr", "pretrain", "image_folder", *flags, "--noevaluate"]
     assert cli.main(command) == 1  # more than a hundredth of them
-    assert "more than `max_failures` allows" in capsys.readouterr().err
+    assert "more than `--max_failures` allows" in capsys.readouterr().err
     with pytest.warns(UserWarning) as warned:
         assert cli.main([*command, "--max_failures=0.5"]) == 0
     told = "\n".join(str(each.message) for each in warned)

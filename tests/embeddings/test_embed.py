@@ -197,8 +197,8 @@ def test_what_is_refused(pictures, backbone, capsys, monkeypatch):
         file.write("mine")
     assert "must name a file that does not exist yet" in refused()
     assert open("f.npz").read() == "mine"
-    assert "`output` must be a file that ends with .npz, .csv, .parquet" in refused(output="f.txt")
-    assert "`output` must lie in a folder that exists" in refused(output="none/f.npz")
+    assert "`--output` must be a file that ends with .npz, .csv, .parquet" in refused(output="f.txt")
+    assert "`--output` must lie in a folder that exists" in refused(output="none/f.npz")
     skipping = refused("--on_error", "skip", output="g.npz", source="fashion_mnist")
     assert "only if the pictures are files" in skipping
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -96,12 +96,12 @@ def test_a_detector_is_interrupted_goes_on_and_is_judged(
     assert stock.output["classification"].shape[1] == 9 * (16**2 + 8**2 + 4**2 + 2**2 + 1)
     assert command("detect", *given) == 1
     assert (
-        "`workdir` must be a new folder or, with `overwrite`, one with results of this command"
+        "`--workdir` must be a new folder or, with `--overwrite`, one with results of this command"
         in capsys.readouterr().err
     )
     (workdir / "checkpoints").mkdir()
     assert command("detect", *given, "--overwrite") == 1
-    assert "with checkpoints, which `overwrite` does not delete" in capsys.readouterr().err
+    assert "with checkpoints, which `--overwrite` does not delete" in capsys.readouterr().err
 
 
 @pytest.mark.backend_free
@@ -121,7 +121,7 @@ def test_a_segmentation_is_interrupted_goes_on_and_is_judged(
         command("segment", *given)
     assert [path.name for path in tmp_path.iterdir()] == ["out.partial"] and steps == [0]
     assert command("segment", *given, "--batch_size", 1) == 1
-    assert "other settings; `overwrite` deletes it. Received: " in (error := capsys.readouterr().err)
+    assert "other settings; `--overwrite` deletes it. Received: " in (error := capsys.readouterr().err)
     assert "out.partial, with batch_size 2" in error
     assert command("segment", *given) == 0  # the same command goes on
     printed = capsys.readouterr().out
@@ -249,9 +249,9 @@ def test_missing_levels_are_pooled_and_shares_the_pretrained_weights(run_folder)
     [
         (["detect"], "`--workdir` must name a folder"),
         (["segment", "x", "--workdir", "w"], "takes flags only"),
-        (["detect", "--workdir", "w", "--steps", 0], "`steps` must be >= 1"),
-        (["detect", "--workdir", "w", "--steps", 5, "--warmup_steps", 5], "`warmup_steps` must lie in"),
-        (["segment", "--workdir", "w", "--learning_rate", -1], "`learning_rate` must be > 0"),
+        (["detect", "--workdir", "w", "--steps", 0], "`--steps` must be >= 1"),
+        (["detect", "--workdir", "w", "--steps", 5, "--warmup_steps", 5], "`--warmup_steps` must lie in"),
+        (["segment", "--workdir", "w", "--learning_rate", -1], "`--learning_rate` must be > 0"),
     ],
 )
 def test_wrong_usage_of_detect_and_segment(arguments, words, capsys, tmp_path, monkeypatch):
@@ -265,7 +265,7 @@ def test_wrong_usage_of_detect_and_segment(arguments, words, capsys, tmp_path, m
 def test_a_training_that_cannot_start_leaves_nothing(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command("detect", "--workdir", "w", "--dataset", "nowhere") == 1
-    assert "`dataset` must be tfds:NAME or a folder in VOC's format" in capsys.readouterr().err
+    assert "`--dataset` must be tfds:NAME or a folder in VOC's format" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -212,7 +212,7 @@ def test_probes_and_knn_take_the_labels_of_another_split(tmp_path, eager):
 def test_an_evaluation_without_labels_is_refused_before_anything_is_written(tmp_path, capsys):
     np.savez(tmp_path / "own.npz", image=random_images(48, 12, 12), label=np.full(48, -1))
     assert smoke("stl10", tmp_path / "run", "--dataset", tmp_path / "own.npz", "--train_split", "train") == 1
-    assert "`probe_split` name a split with labels. Received: " in capsys.readouterr().err
+    assert "`--probe_split` name a split with labels. Received: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -294,6 +294,17 @@ def test_what_is_given_stays_and_the_rest_goes_by_it(monkeypatch):
 
 
 @pytest.mark.backend_free
+def test_the_epochs_say_how_long_they_take_on_two_cores_and_how_to_take_less(monkeypatch):
+    def told(**given):
+        return next(x for x in chosen(monkeypatch, found(1250), **given)[1] if x.startswith("epochs"))
+
+    # 1,000,000 pictures at 58 a second
+    assert told(image_size=96).endswith("about 5 hours on two CPU cores, and less with `epochs=20`")
+    assert "about 32 minutes" in told(image_size=32, backbone="resnet18", stem="imagenet")
+    assert "CPU cores" not in told(backbone="applications:MobileNetV2")
+
+
+@pytest.mark.backend_free
 def test_leoclr_is_the_method_and_the_choice_says_when_another_may_be_better(monkeypatch):
     (line,) = (line for line in chosen(monkeypatch, found(300))[1] if line.startswith("method leoclr"))
     assert "one centred thing on a plain ground, `--method moco_v2` may be better" in line
@@ -314,7 +325,7 @@ def test_too_few_pictures_are_refused(tmp_path, capsys):
     for number, image in enumerate(random_images(5, 20, 20)):
         Image.fromarray(image).save(tmp_path / "few" / f"{number}.png")
     assert run("pretrain", "image_folder", "--dataset", tmp_path / "few", "--workdir", tmp_path / "run") == 1
-    assert "`dataset` must hold 16 pictures or more to train on. Received: 5 in" in capsys.readouterr().err
+    assert "`--dataset` must hold 16 pictures or more to train on. Received: 5 in" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -334,6 +345,29 @@ def test_a_test_split_is_judged_on_only_if_it_has_the_same_classes(folders, tmp_
     assert decided()[0] is False and "not those trained on" in decided()[2]
     shutil.rmtree(root / "val")
     assert decided()[0] is False and "no sub-folder `test`" in decided()[2]
+
+
+@pytest.mark.backend_free
+def test_a_folder_without_splits_is_divided_by_slices(folders, tmp_path):
+    root = tmp_path / "pictures"
+    shutil.copytree(folders / "train", root)
+
+    def decided(**given):
+        asked = Recipe(dataset=str(root), evaluate=False, **given)
+        recipe, lines = image_folder.choose(asked, given, kl.data.load(root, asked.train_split))
+        (line,) = (line for line in lines if line.startswith("evaluate"))
+        return recipe.evaluate, line
+
+    evaluated, line = decided()
+    assert not evaluated
+    assert line.endswith(
+        'so that all pictures are trained on; `train_split="train[:90%]", test_split="train[90%:]"` keeps '
+        "a tenth to measure the features with"
+    )
+    evaluated, line = decided(train_split="train[:80%]", test_split="train[80%:]")
+    assert evaluated and line.endswith("pictures of the same classes") and "train[80%:] holds " in line
+    with pytest.raises(ValueError, match="must hold no picture that is trained on.*pictures in common"):
+        decided(test_split="train[80%:]")
 
 
 @pytest.mark.slow

@@ -174,7 +174,7 @@ def test_the_same_seed_gives_the_same_backbone_also_with_permuted_keys(tiny_run,
 def test_a_run_is_not_overwritten_unasked(tiny_run, capsys):
     before = (tiny_run / "backbone.keras").read_bytes()
     assert run("pretrain", "fashion_mnist", "--workdir", tiny_run, *FAST) == 2
-    assert "`workdir` holds a run with other settings" in capsys.readouterr().err
+    assert "`--workdir` holds a run with other settings" in capsys.readouterr().err
     assert (tiny_run / "backbone.keras").read_bytes() == before
 
 
@@ -196,11 +196,11 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
         (["pretrain"], "`pretrain` needs a recipe. Known: cifar10"),
         (["pretrain", "fashion_mnits"], "unknown recipe 'fashion_mnits'. Did you mean fashion_mnist?"),
         (["pretrain", "fashion_mnist"], "`--workdir` must name a folder"),
-        (["pretrain", "fashion_mnist", "--workdir", "x", "--method", "simclr"], "`method` must be one of"),
-        (["pretrain", "fashion_mnist", "--workdir", "x", "--backbone", "vgg"], "`backbone` must be one of"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--method", "simclr"], "`--method` must be one of"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--backbone", "vgg"], "`--backbone` must be one of"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--bogus", "1"], "bogus"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "many"], "--epochs"),
-        (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "0"], "`epochs` must be >= 1"),
+        (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "0"], "`--epochs` must be >= 1"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--crop_scale", "a,b"], "comma-separated numbers"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "extra"], "takes flags after the recipe"),
         (["report"], "`report` takes the folders of one or more runs"),
@@ -221,10 +221,10 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, words, capsys, monkeyp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--batch_size", "97"], "`batch_size` must not be larger than the dataset"),
-        (["--crop_scale", "0.5,1.2"], "`crop_scale` must be two numbers with 0 < low <= high <= 1"),
-        (["--temperature", "0"], "`temperature` must be > 0"),
-        (["--dataset", ""], "`dataset` must name a data set, a folder or a file"),
+        (["--batch_size", "97"], "`--batch_size` must not be larger than the dataset"),
+        (["--crop_scale", "0.5,1.2"], "`--crop_scale` must be two numbers with 0 < low <= high <= 1"),
+        (["--temperature", "0"], "`--temperature` must be > 0"),
+        (["--dataset", ""], "`--dataset` must name a data set, a folder or a file"),
     ],
 )
 def test_a_run_that_cannot_start_leaves_nothing(arguments, words, capsys, tmp_path):

@@ -198,7 +198,7 @@ def test_a_finished_run_says_so_and_a_longer_one_goes_on(tmp_path, capsys):
     assert {path: path.read_bytes() for path in before} == before
     assert leoclr(tmp_path, "--epochs", "3") == 2
     error = capsys.readouterr().err
-    assert "epochs" in error and "`override` resumes with the new values" in error
+    assert "epochs" in error and "`--override` resumes with the new values" in error
     assert leoclr(tmp_path, "--epochs", "3", "--override") == 0
     assert "2 epochs and 0 steps are done" in capsys.readouterr().out
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3

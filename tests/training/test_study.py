@@ -280,9 +280,9 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
         (["momentum", "--workdir", "W", "--seeds", "a"], "`--seeds` must be comma-separated whole numbers"),
         (["momentum", "--workdir", "W", "--methods", "moco"], "unknown method 'moco'"),
         (["momentum", "--workdir", "W", "--suite", "kn"], "unknown evaluation 'kn'"),
-        (["framework", "--workdir", "W", "--methods", "leoclr"], "`methods` must be left out"),
+        (["framework", "--workdir", "W", "--methods", "leoclr"], "methods` must be left out"),
         (["momentum", "--workdir", "W", "--only", "0.5"], "those of momentum are 0.99; 0.9; 0.996; 0.999"),
-        (["momentum", "--workdir", "W", "--epochs", "0"], "`epochs` must be >= 1"),
+        (["momentum", "--workdir", "W", "--epochs", "0"], "epochs` must be >= 1"),
         (["momentum", "--workdir", "W", "--show"], "must hold results of momentum"),
     ],
 )

@@ -292,7 +292,7 @@ def test_what_cannot_be_searched_is_refused(tmp_path, pretended, capsys, monkeyp
         (["fashion"], "Did you mean fashion_mnist?"),
         (["fashion_mnist", "--workdir", "a"], "`--minutes` must name a number > 0"),
         (["fashion_mnist", "--workdir", "a", "--minutes", "1", "--judge", "loss"], "should be one of"),
-        (["fashion_mnist", "--workdir", "a", "--minutes", "-1"], "`minutes` must be > 0"),
+        (["fashion_mnist", "--workdir", "a", "--minutes", "-1"], "`--minutes` must be > 0"),
     ):
         assert cli.main(["leoclr", "tune", *arguments]) == 2
         assert told in capsys.readouterr().err

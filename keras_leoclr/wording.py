@@ -1,0 +1,69 @@
+"""Names of arguments in messages: flags such as `--overwrite` on the command line, arguments in Python."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Collection, Iterator
+
+_flags: Collection[str] = ()  # names of the flags of the command that runs; empty in Python
+
+
+@contextlib.contextmanager
+def of_a_command(flags: Collection[str]) -> Iterator[None]:
+    """A context in which messages name arguments as flags, also those of errors that leave it.
+
+    Args:
+        flags: names of the flags that the command has, without the dashes.
+    """
+    global _flags
+    before, _flags = _flags, flags
+    try:
+        yield
+    except Exception as error:
+        error.flags = flags  # type: ignore[attr-defined]  # `of_error` reads it
+        raise
+    finally:
+        _flags = before
+
+
+def of_flags() -> bool:
+    """Whether a command runs, so that settings are typed as flags."""
+    return bool(_flags)
+
+
+def named(text: str) -> str:
+    """Returns a message in which arguments that are flags of the running command are named as such.
+
+    Args:
+        text: the message, with names of arguments as in Python: "`overwrite` runs it again".
+    """
+    return _named(text, _flags)
+
+
+def of_error(error: Exception) -> str:
+    """The message of an error that has left `of_a_command`, with the names of flags."""
+    return _named(str(error), getattr(error, "flags", ()))
+
+
+def settings(**values: str | float) -> str:
+    """Settings as one types them: `--epochs 20` on the command line, `epochs=20` in Python.
+
+    Args:
+        **values: values by the name of their setting.
+    """
+    if _flags:
+        return "`" + " ".join(f"--{name} {_typed(value)}" for name, value in values.items()) + "`"
+    return "`" + ", ".join(f"{name}={_quoted(value)}" for name, value in values.items()) + "`"
+
+
+def _named(text, flags):
+    return re.sub(r"`(\w+)`", lambda found: f"`--{found[1]}`" if found[1] in flags else found[0], text)
+
+
+def _typed(value):
+    return f'"{value}"' if re.search(r"[^\w.,-]", str(value)) else str(value)
+
+
+def _quoted(value):
+    return f'"{value}"' if isinstance(value, str) else f"{value}"
