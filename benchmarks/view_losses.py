@@ -1,6 +1,7 @@
 """Losses of a training whose views the host makes, and of one that makes the same views within its step.
 
-    KERAS_BACKEND=jax python benchmarks/view_losses.py
+    python benchmarks/view_losses.py                  # on TensorFlow, JAX and torch, a process each
+    python benchmarks/view_losses.py --backends jax
 
 Both start with the same weights and take the same images and draws of Fashion-MNIST. A third training takes
 the host's views with noise as large as the largest difference of pixels between the two: its deviation is
@@ -8,6 +9,9 @@ what such differences do to the losses.
 """
 
 import argparse
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -48,7 +52,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax", "torch"])
+    parser.add_argument("--here", action="store_true", help="in this process, on its own backend")
     options = parser.parse_args()
+    if not options.here:
+        for backend in options.backends:
+            sizes = ["--steps", str(options.steps), "--batch_size", str(options.batch_size)]
+            environment = {**os.environ, "KERAS_BACKEND": backend}
+            subprocess.run([sys.executable, __file__, "--here", *sizes], env=environment, check=True)
+        return
     views = kl.LeOCLRViews(SIZE)
     source = kl.data.load("fashion_mnist").take(options.steps * options.batch_size)
     images = np.stack([np.asarray(element["image"]) for element in source])
