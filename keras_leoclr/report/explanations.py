@@ -31,6 +31,10 @@ SECTIONS = {  # by the name of the section
         "upwards."
     ),
     "confusion": ("Which classes kNN, a vote of the most similar training images, takes for which others."),
+    "further": (
+        "The other results of the run: shares in percent, with their 95 % intervals. A result whose name the "
+        "report does not know, such as that of an evaluator of your own, is taken for a share."
+    ),
     "recipe": ("All settings of the training. Each of them is also a flag of leoclr pretrain."),
     "environment": (
         "What the training ran with. The content of the data is a checksum: data of the same checksum"

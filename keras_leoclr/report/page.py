@@ -16,6 +16,7 @@ from keras_leoclr.report.sections import (
     curves,
     differences,
     embedding,
+    further,
     method,
     settings,
     summary,
@@ -57,6 +58,7 @@ SECTIONS = (  # in the order of the page
     Section("robustness", "Robustness", "charts.html", curves.robustness),
     Section("classes", "Average precision of the classes", "table.html", classes.classes),
     Section("confusion", "Confusion of classes", "confusion.html", confusion.confusion),
+    Section("further", "Further results", "table.html", further.further),
     Section("recipe", "Recipe", "table.html", settings.recipe),
     Section("environment", "Environment and data", "table.html", settings.environment),
 )

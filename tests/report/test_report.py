@@ -194,3 +194,17 @@ def test_pictures_without_a_label_are_shown_without_signs(tmp_path):
             (folder / line["confusion_file"]).unlink()
     assert 0 < chance_level(read_run(folder))[0] < 1  # of the labels of the map
     assert cli.main(["leoclr", "report", str(folder)]) == 0
+
+
+def test_results_of_an_evaluator_of_ones_own_are_in_a_table_of_further_results(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    results = Results(folder / "results.jsonl")
+    results.write("nearest_mean/top1", 0.123, subject="random")
+    results.write("nearest_mean/top1", 0.456, subject="pretrained", low=0.4, high=0.5)
+    results.write("finetune/top1", 0.789, subject="pretrained", fraction=0.01)
+    results.write("monitor/knn_top1", 0.7, epoch=1)
+    text = " ".join(Elements(page_of(folder)).text.split())
+    assert re.search(r"nearest_mean/top1\s*45.6 \(40.0 to 50.0\)\s*12.3", text)
+    assert re.search(r"finetune/top1, fraction 0.01\s*78.9\s*–", text)
+    assert "monitor/" not in text
