@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import inspect
 import io
 import os
@@ -75,11 +76,10 @@ def reference_of(module: str, names: list[str], places: dict[int, str]) -> str:
             page = f"[{value.__name__}]({value.__name__}.md)"
             parts.append(f"- {page}" if value.__name__ in public_names() else f"- `{value.__name__}`")
         elif not callable(value):
-            shown = textwrap.shorten(repr(value), 300).replace("`", "")
             parts.append(
                 f"## {name}\n\n```{{eval-rst}}\n.. py:data:: {module}.{name}\n   :no-typesetting:\n```\n"
             )
-            parts.append(f"A constant:\n\n```text\n{shown}\n```\n")
+            parts.append(constant(value))
         elif id(value) in places:
             parts.append(f"## {name}\n\nSee [{places[id(value)]}]({places[id(value)]}.md).\n")
         else:
@@ -87,6 +87,35 @@ def reference_of(module: str, names: list[str], places: dict[int, str]) -> str:
             kind, members = ("class", "   :members:\n") if inspect.isclass(value) else ("function", "")
             parts.append(f"## {name}\n\n```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n{members}```\n")
     return "\n".join(parts)
+
+
+def constant(value: object) -> str:
+    """A constant on its page: a dictionary as a table with a line for each key, anything else as text."""
+    if not isinstance(value, dict) or not value:
+        return f"A constant:\n\n```text\n{textwrap.fill(repr(value), 90)}\n```\n"
+    rows = {key: _cells(each) for key, each in value.items()}
+    names = list(dict.fromkeys(name for cells in rows.values() for name in cells))
+    lines = ["A dictionary, with these keys and values:\n", f"| key | {' | '.join(names)} |"]
+    lines.append("|---" * (1 + len(names)) + "|")
+    for key, cells in rows.items():
+        lines.append(f"| `{key}` | {' | '.join(_shown(cells.get(name)) for name in names)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cells(value):
+    """The columns of a value in the table of a constant."""
+    if dataclasses.is_dataclass(value):
+        cells = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    else:
+        cells = value._asdict() if hasattr(value, "_asdict") else {"value": value}
+    return {name: each for name, each in cells.items() if not getattr(each, "__name__", "").startswith("_")}
+
+
+def _shown(value):
+    """A value in a cell: a function by its name, and a sequence without brackets."""
+    if isinstance(value, (tuple, list)):
+        value = ", ".join(map(str, value))
+    return str(getattr(value, "__name__", value) or "–").replace("|", "\\|")
 
 
 def command_line() -> str:

@@ -47,6 +47,7 @@ html_theme = "furo"
 html_title = "keras_leoclr"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {"navigation_with_keys": True}
