@@ -212,6 +212,16 @@ def test_every_page_is_listed_in_the_index_and_the_index_in_the_readme():
 
 
 @pytest.mark.backend_free
+def test_the_index_calls_pages_by_their_titles():
+    for listed in re.findall(r"^- \[(.*)\]\(([\w./]+)\)", (ROOT / "docs" / "index.md").read_text(), re.M):
+        title, page = listed[0], ROOT / "docs" / listed[1]
+        if page.is_file() and page.suffix == ".md":  # the reference is made by `make docs`
+            assert page.read_text().splitlines()[0] == f"# {title}", page
+        elif page.is_file():
+            assert f'"# {title}\\n"' in page.read_text(), page
+
+
+@pytest.mark.backend_free
 @pytest.mark.slow
 def test_snippets_of_the_pages_on_scaling_and_resuming_run(tmp_path, monkeypatch):
     import tensorflow as tf
