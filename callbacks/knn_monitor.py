@@ -85,7 +85,8 @@ class KNNMonitor(keras.callbacks.Callback):
         if logs is not None:
             logs[name] = score.value
         if self.results is not None:
-            protocol = {"epoch": epoch + 1, "k": self.k, "temperature": self.temperature, "split": "train"}
+            k = min(self.k, len(bank[1]))
+            protocol = {"epoch": epoch + 1, "k": k, "temperature": self.temperature, "split": "train"}
             sizes = {"bank": len(bank[1]), "queries": len(queries[1])}
             interval = dict(zip(("low", "high"), map(float, score.interval or ()), strict=False))
             self.results.write(f"monitor/{name}", score.value, **protocol, **sizes, **interval)

@@ -9,6 +9,7 @@ from keras_leoclr import lazy, registration
 
 # TensorFlow's cost estimator prints a warning for every crop_and_resize; level 2 shows errors only. The
 # variable has to be set before Keras may import TensorFlow, which reads it only then.
+_own_log_level = "TF_CPP_MIN_LOG_LEVEL" not in os.environ  # False if the user has set it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 _PLACES = {

@@ -8,7 +8,8 @@ import re
 import sys
 import traceback
 
-from keras_leoclr import commands, wording
+import keras_leoclr
+from keras_leoclr import commands, nvidia, wording
 from keras_leoclr.commands.command import Command
 from keras_leoclr.commands.flags import UsageError, known
 from keras_leoclr.gpu_errors import advice
@@ -66,6 +67,8 @@ def main(argv: list[str] | None = None) -> int:
         if arguments[0] == "--version":
             print(f"keras-leoclr {importlib.metadata.version('keras-leoclr')}")
             return 0
+        if keras_leoclr._own_log_level:
+            nvidia.quieten_tensorflow()  # before any command imports it
         return command_of(arguments[0])(arguments[1:])
     except UsageError as error:
         print(f"leoclr: {wording.of_error(error)}", file=sys.stderr)

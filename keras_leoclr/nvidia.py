@@ -12,7 +12,7 @@ import pathlib
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 
 # For each backend, packages that only an installation for GPUs has, and the command that installs them.
 PACKAGES = {
@@ -78,6 +78,23 @@ def _asked() -> System:
     if done.returncode or not rows:
         return System()
     return System(tuple(name.strip() for name, _, _ in rows), rows[0][2].strip())
+
+
+def quieten_tensorflow(
+    system: System | None = None, environment: MutableMapping[str, str] = os.environ
+) -> None:
+    """Hides the error that TensorFlow logs where there is no GPU, about a driver that it does not find.
+
+    Errors that TensorFlow raises are not affected, nor are the warnings of `unused_gpu`. On a machine with an
+    NVIDIA GPU nothing is changed, so that its errors stay visible.
+
+    Args:
+        system: the GPUs; those of this machine by default.
+        environment: environment variables; by default those of the process, which its children inherit.
+    """
+    found = nvidia_gpus() if system is None else system
+    if not found.names:
+        environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def unused_gpu(

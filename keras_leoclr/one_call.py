@@ -147,7 +147,8 @@ def evaluate(
             ...) and of `evaluation.SuiteOptions` (`k`, `draws`, `per_class`, ...).
 
     Returns:
-        `{"knn/top1": 0.8, "linear/top1": ...}`; of several measurements with the same name, the last one.
+        `{"knn/top1": 0.8, "linear/top1": ...}`; of several measurements with the same name, the last one,
+        and of kNN that with k = 20.
 
     Raises:
         ValueError: if an evaluation or a setting does not exist (the message suggests similar names), or if

@@ -64,7 +64,8 @@ class Run:
     def results(self) -> dict[str, float]:
         """Scores by subject and name: `{"pretrained/linear/top1": 0.8, "random/knn/top1": ...}`.
 
-        Of several measurements with the same name, this is the last one. `lines` has all of them.
+        Of several measurements with the same name, this is the last one; of kNN, the last one with k = 20 if
+        there is one, as in `table`. `lines` has all of them.
         """
         from keras_leoclr.training.judging import final_scores
 
@@ -107,12 +108,16 @@ class Run:
     def table(self) -> str:
         """Returns the accuracies on the test images as plain text, with a line for each subject.
 
-        If the features were not measured, it returns sentences that say why, and what measures them.
+        If the features were not measured, it returns sentences that say why, and what measures them. If the
+        test images were pretrained on, a sentence below the table says so.
         """
         from keras_leoclr import report
+        from keras_leoclr.report.accuracies import seen_in_training
         from keras_leoclr.report.unmeasured import unmeasured
 
-        return report.table(self.lines, unmeasured(self.path))
+        lines = self.lines
+        note = seen_in_training(self.recipe, lines)
+        return report.table(lines, unmeasured(self.path)) + (f"\n{note}" if note else "")
 
     def backbone(
         self, encoder: str = "query", projection: bool = False, normalization: bool | None = None

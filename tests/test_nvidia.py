@@ -7,6 +7,7 @@ import warnings
 import keras
 import pytest
 
+import keras_leoclr
 from keras_leoclr import cli, nvidia
 from keras_leoclr.distribution import devices
 from keras_leoclr.gpu_errors import advice
@@ -234,3 +235,16 @@ def test_the_counter_of_passes_lies_on_the_host_wherever_a_data_set_is_made():
         source = kl.data.load({"image": random_images(8)})
         dataset = kl.data.view_dataset(source, kl.LeOCLRViews(image_size=8), batch_size=4)
     assert dataset.passes.device.endswith("CPU:0")
+
+
+@pytest.mark.backend_free
+def test_tensorflow_logs_errors_of_devices_only_where_there_is_a_gpu(monkeypatch):
+    for system, level in ((System(), "3"), (System(("T4",)), "2")):
+        own = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+        nvidia.quieten_tensorflow(system, own)
+        assert own == {"TF_CPP_MIN_LOG_LEVEL": level}
+    for set_by_us, calls in ((True, 1), (False, 0)):
+        called = []
+        monkeypatch.setattr(keras_leoclr, "_own_log_level", set_by_us)
+        monkeypatch.setattr(nvidia, "quieten_tensorflow", lambda called=called: called.append(1))
+        assert cli.main(["leoclr", "recipes", "x"]) == 2 and len(called) == calls

@@ -31,6 +31,7 @@ class Measure:
     main: bool = True
 
 
+USUAL_K = 20  # number of neighbours of the kNN result that stands in tables
 # The main measure for one label per image, and the main measure for several.
 KINDS = {"top1": "accuracy", "map": "mean average precision"}
 # The longest entry that a name begins with applies.

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from keras_leoclr.evaluation.average_precision import ranks
+from keras_leoclr.evaluation.measures import USUAL_K
 from keras_leoclr.evaluation.statistics import CONFIDENCE, wilson
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
@@ -94,10 +95,11 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
         **protocol: entries that all lines share: subject, data, splits, epoch.
 
     Returns:
-        The values by name.
+        The values by name; of kNN with several numbers of neighbours, that with 20.
     """
     folder = RunFolder(results.path.parent).evaluation
-    values = {}
+    values: dict[str, float] = {}
+    usual: set[str] = set()  # names of which there is a value for `USUAL_K` neighbours
     for score in scores:
         line = {**protocol, **score.protocol}
         if score.interval is not None:
@@ -118,7 +120,10 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
                 np.save(path, array, allow_pickle=False)
             line[f"{kind}_file"] = f"{folder.name}/{path.name}"
         results.write(score.name, score.value, **line)
-        values[score.name] = score.value
+        if score.name not in values or score.name not in usual or line.get("k") == USUAL_K:
+            values[score.name] = score.value
+        if line.get("k") == USUAL_K:
+            usual.add(score.name)
     return values
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
 
-from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results
+from keras_leoclr.evaluation.measures import KINDS, USUAL_K, either, kind_of_results
 
 COLUMNS = {
     "knn": "kNN (k = 20)",
@@ -52,8 +54,51 @@ def latest(results: list[dict[str, Any]], subject: str, stem: str) -> dict[str, 
         stem: "knn", "linear" or "linear_few"; it stands for accuracies and for mean average precisions.
     """
     found = [r for r in results if r.get("subject") == subject and r["name"] in either(stem)]
-    usual = [r for r in found if r.get("k", 20) == 20]
+    usual = [r for r in found if r.get("k", USUAL_K) == USUAL_K]
     return (usual or found or [None])[-1]
+
+
+def seen_in_training(recipe: dict[str, Any], results: list[dict[str, Any]]) -> str:
+    """A sentence if the test images of the pretrained backbone were among those that it was trained on.
+
+    Args:
+        recipe: the settings of the run.
+        results: lines of `results.jsonl`.
+
+    Returns:
+        The sentence; "" if the test images were others, or if that cannot be told from the names of the
+        splits.
+    """
+    trained = recipe.get("train_split", "train")
+    for line in filter(None, (latest(results, "pretrained", stem) for stem in COLUMNS)):
+        split = line.get("test_split")
+        if line.get("dataset") == recipe.get("dataset") and split and _overlap(trained, str(split)):
+            return (
+                f"The test images ({split}) are among those that the network was pretrained on ({trained}), "
+                "without their labels; new images may be classified less well."
+            )
+    return ""
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two splits are known to have images in common."""
+    (name, *of_one), (other_name, *of_other) = map(_range, (one, other))
+    if not name or name != other_name:
+        return False
+    units = {unit for _, _, unit in (of_one, of_other)} - {""}  # "" is a whole split
+    if len(units) > 1:
+        return False
+    return max(of_one[0], of_other[0]) < min(of_one[1], of_other[1])
+
+
+def _range(split):
+    """Name, beginning, end and unit of a slice such as "train[:80%]"; the name is "" for anything else."""
+    found = re.fullmatch(r"(\w+)(?:\[(\d*)(%?):(\d*)(%?)\])?", split)
+    if not found:
+        return "", 0, 0, ""
+    name, start, percent, end, also = found.groups()
+    unit = "" if not (start or end) else "%" if percent or also else "images"
+    return name, int(start or 0), int(end) if end else math.inf, unit
 
 
 def _cell(result):

@@ -54,8 +54,7 @@ CURVES = {  # by the column of history.csv: title, and what it says
     ),
     "knn_top1": (
         "kNN accuracy on held-out training images, %",
-        "Share of training images, left out of the vote, whose class the 20 most similar others name "
-        "rightly.",
+        "Share of training images, left out of the vote, whose class the most similar others name rightly.",
     ),
     "knn_map": (
         "Mean average precision of kNN on held-out training images, %",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.labels import kind_of
@@ -22,6 +23,11 @@ OTHERS = {
 }
 MEASURES = {"linear": "linear", "knn": "kNN"}
 MONITORED = {name: f"kNN {kind}" for name, kind in zip(KNN, KINDS.values(), strict=True)}
+NOT_MEASURED = "The training task is being learned; how good the features are has not been measured."
+COMPARISON_MISSING = (
+    "The training task is being learned, and the features were measured. What they owe to the training is "
+    "not known, since those of the same network with random weights were not measured"
+)
 
 
 class Point(NamedTuple):
@@ -56,7 +62,10 @@ def verdict(run: RunRecord) -> Verdict:
     compared = {other: _against(run, other) for other in OTHERS}
     chance = _chance(run)
     points = [*training, *chance, *(point for found in compared.values() for point in found)]
-    return Verdict(*_headline(training, chance, compared), points)
+    mark, headline = _headline(training, chance, compared)
+    if headline == NOT_MEASURED and (lines := _measured(run)):
+        headline = f"{COMPARISON_MISSING}: `{_random_command(run, lines)}` measures them."
+    return Verdict(mark, headline, points)
 
 
 def difference(
@@ -84,6 +93,25 @@ def chance_level(run: RunRecord) -> tuple[float, str] | None:
             return float(confusion.sum(axis=1).max() / confusion.sum()), MOST_FREQUENT
     labels = run.array(next((r for r in reversed(run.results) if "labels_file" in r), None), "labels")
     return None if labels is None else kind_of(labels).chance(labels)
+
+
+def _measured(run):
+    """The results of the pretrained backbone, if random weights were not measured; otherwise []."""
+    mine, theirs = (
+        [line for stem in MEASURES if (line := latest(run.results, subject, stem))]
+        for subject in ("pretrained", "random")
+    )
+    return [] if theirs else mine
+
+
+def _random_command(run, lines):
+    """The command that measures random weights on the images of these results."""
+    names = ",".join(dict.fromkeys(line["name"].partition("/")[0] for line in lines))
+    command = f"leoclr evaluate {names} --workdir {shlex.quote(str(run.folder.path))} --backbone random"
+    for split in ("train_split", "test_split"):
+        if split in lines[0] and lines[0][split] != run.recipe.get(split):
+            command += f' --{split} "{lines[0][split]}"'
+    return command
 
 
 def _loss(run):
@@ -197,10 +225,7 @@ def _headline(training, chance, compared):
     if not marks["random"]:
         signs = {point.mark for point in training}
         if YES in signs and NO not in signs:
-            return (
-                OPEN,
-                "The training task is being learned; how good the features are has not been measured.",
-            )
+            return OPEN, NOT_MEASURED
         return OPEN, "Whether it is learning cannot be said: what would show it was not measured."
     if NO in marks["random"]:
         if YES in marks["random"]:

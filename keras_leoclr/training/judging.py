@@ -10,6 +10,7 @@ import keras
 
 from keras_leoclr import distribution
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.evaluation.measures import USUAL_K
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.runs.folder import DRAWN
@@ -48,7 +49,7 @@ class Judge:
         self.recipe, self.sources, self.preprocessing = recipe, sources, preprocessing
         self.results, self.say = results, say
         self.options = SuiteOptions(
-            k=(20,),
+            k=(USUAL_K,),
             fewer_per_class=True,
             draws=recipe.few_label_draws,
             map_images=recipe.map_images,
@@ -142,9 +143,11 @@ def _can_be_a_map(source: Any) -> bool:
 
 
 def final_scores(results: Results) -> dict[str, float]:
-    """The results of the evaluations of a run, `{"pretrained/linear/top1": 0.8, ...}`."""
-    return {
-        f"{line['subject']}/{line['name']}": line["value"]
-        for line in results.read()
-        if "subject" in line and not CURVE_KEYS & line.keys()
-    }
+    """The results of the evaluations of a run, `{"pretrained/linear/top1": 0.8, ...}`.
+
+    Of several results with the same name, the last one counts; of kNN, the last one of 20 neighbours, if they
+    were measured, as in tables and in the report.
+    """
+    lines = [line for line in results.read() if "subject" in line and not CURVE_KEYS & line.keys()]
+    lines.sort(key=lambda line: line.get("k", USUAL_K) == USUAL_K)  # The sort is stable.
+    return {f"{line['subject']}/{line['name']}": line["value"] for line in lines}

@@ -11,6 +11,8 @@ from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import RunSources
 from keras_leoclr.views.preprocessing import Preprocessing
 
+NEIGHBOURS = (200, 20)  # that vote in the kNN measurement: of a bank of `LARGE_BANK` images, and of a smaller
+LARGE_BANK = 2_000
 PROBE_BATCH = 64  # images per step of the classifier that is trained during pretraining
 
 
@@ -41,7 +43,9 @@ def monitors(
     if sources.knn is not None:
         bank, queries = sources.knn_parts(recipe.seed)
         batches = (data.image_batches(part, preprocessing) for part in (bank, queries))
-        monitor = callbacks.KNNMonitor(*batches, every=recipe.knn_every, results=results)
+        # In a small bank, 200 may be more than there are of a class, and the largest classes would win.
+        k = NEIGHBOURS[bank.count is not None and bank.count < LARGE_BANK]
+        monitor = callbacks.KNNMonitor(*batches, k=k, every=recipe.knn_every, results=results)
         chosen.append(monitor)
         kind = kind_of_source(bank)
         columns.append(f"knn_{kind.measure}")

@@ -207,7 +207,7 @@ def _pretrain(
     checkpoint.stateful = stateful
     if checkpoint.resumed:
         _note_resumed(run, at)
-        say(f"Resumed from {folder.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n")
+        say(_resumed(folder, at, checkpoint.budget))
         if run.changed:
             say(_changes(run))
             draw_some()
@@ -321,3 +321,14 @@ def _changes(run: RunSession) -> str:
 
 def _note_resumed(run: RunSession, at: Position) -> None:
     run.add(resumed=[*run.about.get("resumed", []), [at.epoch, at.batch]])
+
+
+def _resumed(folder: RunFolder, at: Position, budget: float) -> str:
+    every = wording.settings(checkpoint_budget=1)
+    text = f"Resumed from {folder.checkpoints}: {at.epoch} epochs and {at.batch} steps are done.\n"
+    if at == (0, 0):
+        text += (
+            "No later checkpoint was written: the epochs were short, and checkpoints may take "
+            f"{budget:.0%} of the time. {every} writes one after every epoch.\n"
+        )
+    return text

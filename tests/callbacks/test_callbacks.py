@@ -19,6 +19,7 @@ def labelled(seed):
 
 def test_monitor_puts_knn_accuracy_into_logs_and_results(tmp_path):
     results = Results(tmp_path / "results.jsonl")
+    assert callbacks.KNNMonitor(labelled(0), labelled(1)).k == 200
     monitor = callbacks.KNNMonitor(labelled(0), labelled(1), k=3, every=2, results=results)
     model = small_model()
     log = keras.callbacks.CSVLogger(str(tmp_path / "history.csv"))

@@ -122,3 +122,15 @@ def test_messages_name_flags_within_a_command_and_arguments_outside():
         raise ValueError("`epochs` must be >= 1")
     assert wording.of_error(raised.value) == "`--epochs` must be >= 1"
     assert wording.named(told) == told and wording.settings(epochs=20) == "`epochs=20`"
+
+
+def test_knn_of_20_neighbours_stands_for_all_in_results(folder, tmp_path):
+    from keras_leoclr.evaluation.scores import Score, write_scores
+
+    shutil.copytree(folder.path, tmp_path / "run")
+    results = RunFolder(tmp_path / "run").results
+    scores = [Score("knn/top1", k / 1000, k=k) for k in (1, 20, 200)]
+    assert write_scores(scores, results, subject="pretrained") == {"knn/top1": 0.02}
+    assert write_scores(scores[::2], results, subject="random") == {"knn/top1": 0.2}
+    found = kl.Run(tmp_path / "run").results
+    assert found["pretrained/knn/top1"] == 0.02 and found["random/knn/top1"] == 0.2

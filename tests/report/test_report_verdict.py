@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+import keras_leoclr as kl
+from keras_leoclr.report.accuracies import seen_in_training
 from keras_leoclr.report.reading import read_run
 from keras_leoclr.report.verdict import difference, verdict
 
@@ -63,3 +65,34 @@ def test_differences_without_hits_take_both_intervals(run):
     change, low, high = difference(record, one, other)
     assert (change, low, high) == pytest.approx((0.2, 0.15, 0.25))
     assert difference(record, {"value": 0.8}, other) is None
+
+
+def test_random_weights_that_were_not_measured_are_named_with_the_command(copy):
+    lines = [line for line in read_run(copy).results if line.get("subject") != "random"]
+    recipe = json.loads((copy / "recipe.json").read_text())
+    for line in lines:
+        if line.get("subject") == "pretrained":
+            line |= {"dataset": recipe["dataset"], "train_split": "train[:80%]", "test_split": "train[80%:]"}
+    (copy / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    headline = verdict(read_run(copy)).headline
+    assert "has not been measured" not in headline and "random weights were not measured: `leoclr" in headline
+    assert headline.endswith(
+        '--backbone random --train_split "train[:80%]" --test_split "train[80%:]"` measures them.'
+    )
+    assert "(train[80%:]) are among those that the network was pretrained on (train)" in kl.Run(copy).table()
+
+
+@pytest.mark.parametrize(
+    ("trained", "judged", "seen"),
+    [
+        ("train", "test", False),
+        ("train", "train[80%:]", True),
+        ("train[:80%]", "train[80%:]", False),
+        ("train[:90%]", "train[80%:]", True),
+        ("train[:100]", "train[50%:]", False),  # their number decides
+        ("train+test", "test", False),
+    ],
+)
+def test_test_images_that_were_pretrained_on_are_known_by_their_splits(trained, judged, seen):
+    line = {"name": "knn/top1", "value": 0.5, "subject": "pretrained", "dataset": "a", "test_split": judged}
+    assert bool(seen_in_training({"dataset": "a", "train_split": trained}, [line])) == seen

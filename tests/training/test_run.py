@@ -8,10 +8,13 @@ import sys
 import pytest
 
 from keras_leoclr import cli, evaluation
+from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.recipes import fashion_mnist, pretrain
 from keras_leoclr.runs import checkpoint_file, checkpoint_paths
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.fields import resumable
+from keras_leoclr.training.pretraining import _resumed
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.session import ChangedRecipeError, RunInProgressError, RunSession
 from keras_leoclr.training.sources import RunSources
@@ -91,6 +94,13 @@ def test_what_is_safe_to_change_is_taken_with_override(tmp_path):
         run.begin()
     assert json.loads((tmp_path / "recipe.json").read_text())["epochs"] == 20
     assert json.loads((tmp_path / "run.json").read_text())["overridden"] == ["epochs", "knn_every"]
+
+
+@backend_free
+def test_a_run_that_goes_on_from_its_start_says_why(tmp_path):
+    text = _resumed(RunFolder(tmp_path), Position(0, 0), 0.02)
+    assert "checkpoints may take 2% of the time. `checkpoint_budget=1` writes one after every" in text
+    assert "No later" not in _resumed(RunFolder(tmp_path), Position(1, 0), 0.02)
 
 
 @backend_free

@@ -10,6 +10,7 @@ from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results
 from keras_leoclr.report.charts import Line, chart
 from keras_leoclr.report.explanations import CURVES
 from keras_leoclr.report.reading import RunRecord
+from keras_leoclr.runs.monitored import KNN
 
 IN_PERCENT = ("knn_top1", "knn_map", "online_linear_top1", "probe_map", "contrast_accuracy", "waiting")
 CHANGES = {  # title, and what the strength of the change is
@@ -38,10 +39,19 @@ def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
         steps = [b[0] - a[0] for line in lines for a, b in itertools.pairwise(line.points)]
         level = (1.0, "guessing") if name == "loss_to_chance" else None
         gap = 1.5 * max(min(steps, default=1), 1)
+        about = f"{about} {_voters(runs, name)}".strip()
         charts.append(chart(title, lines, "epoch", name in IN_PERCENT, level, resumed, gap, about))
     stopped = any(run.resumed for run in runs)
     words = "A dashed vertical line shows where the run was resumed." if stopped else ""
     return {"words": words, "charts": charts} if charts else None
+
+
+def _voters(runs, name):
+    """A sentence on how many images vote in the kNN measurement; "" for other curves."""
+    if name not in KNN:
+        return ""
+    counts = {line["k"] for run in runs for line in run.named(f"monitor/{name}") if "k" in line}
+    return f"The {' or '.join(map(str, sorted(counts)))} most similar vote." if counts else ""
 
 
 def retrieval(runs: Sequence[RunRecord]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.measures import KINDS, kind_of_results
 from keras_leoclr.report import verdict as judge
-from keras_leoclr.report.accuracies import COLUMNS, rows
+from keras_leoclr.report.accuracies import COLUMNS, rows, seen_in_training
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.tables import Cell, Table
 
@@ -37,6 +37,7 @@ class Summary(NamedTuple):
         points: the findings that the answer is based on.
         measure: name of the measure in the table of accuracies.
         accuracies: the table; None if nothing was measured.
+        note: a sentence on the test images; "" for none.
         warnings: pairs of epoch and advice.
     """
 
@@ -46,6 +47,7 @@ class Summary(NamedTuple):
     points: list[tuple[Mark, str]]
     measure: str
     accuracies: Table | None
+    note: str
     warnings: list[tuple[Any, str]]
 
 
@@ -64,6 +66,7 @@ def verdicts(runs: Sequence[RunRecord]) -> list[Summary]:
                 [(MARKS[point.mark], point.text) for point in found.points],
                 KINDS[kind_of_results(run.results)].capitalize(),
                 _accuracies(run),
+                seen_in_training(run.recipe, run.results),
                 [(r.get("epoch", "?"), r["advice"]) for r in health],
             )
         )
