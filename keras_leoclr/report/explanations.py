@@ -5,8 +5,7 @@ from __future__ import annotations
 SECTIONS = {  # by the name of the section
     "summary": (
         "✓ marks a finding that speaks for the training, ✗ one against it, and – one that is "
-        "undecided. The random backbone is the same network with random weights; raw pixels are the "
-        "pixels of the images, without any network. kNN is a vote of the 20 most similar training "
+        "undecided. kNN is a vote of the 20 most similar training "
         "images. Linear is a linear classifier of the features, trained with all labels, or with a "
         "few labels of each class."
     ),
@@ -40,6 +39,11 @@ SECTIONS = {  # by the name of the section
         "What the training ran with. The content of the data is a checksum: data of the same checksum"
         " are the same."
     ),
+}
+
+BASELINES = {  # by the name of what was judged; they follow the explanation of the summary
+    "random": "The random backbone is the same network with random weights.",
+    "raw pixels": "Raw pixels are the pixels of the images, without any network.",
 }
 
 CURVES = {  # by the column of history.csv: title, and what it says

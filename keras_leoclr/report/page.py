@@ -101,7 +101,7 @@ def write_report(
         {
             "name": section.name,
             "heading": section.heading,
-            "about": explanations.SECTIONS.get(section.name, ""),
+            "about": _about(section.name, runs),
             "template": section.template,
             "content": found,
         }
@@ -113,6 +113,16 @@ def write_report(
     path = pathlib.Path(output) if output is not None else RunFolder(folders[0]).report_file
     write_text(path, page("report.html", STYLES, script, title=_title(runs), sections=shown, maps=maps))
     return path
+
+
+def _about(name, runs):
+    """The explanation of a section; that of the summary names the baselines that were judged."""
+    about = explanations.SECTIONS.get(name, "")
+    if name != "summary":
+        return about
+    judged = {subject for run in runs for subject in run.subjects}
+    told = (text for subject, text in explanations.BASELINES.items() if subject in judged)
+    return " ".join([about, *told])
 
 
 def _title(runs):

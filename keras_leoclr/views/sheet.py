@@ -94,7 +94,8 @@ def sheet(drawn: Sequence[Drawn]) -> Image.Image:
         for row, one in enumerate(strips[column * rows : (column + 1) * rows]):
             places.append((left, HEADER + row * height))
             image.alpha_composite(one, places[-1])
-    image.info[STRIPS] = json.dumps({"size": strips[0].size, "places": places})
+    pictures = [_picture_box(one) for one in drawn]
+    image.info[STRIPS] = json.dumps({"size": strips[0].size, "places": places, "pictures": pictures})
     return image.convert("RGB")
 
 
@@ -133,6 +134,11 @@ def read_strips(path: str | os.PathLike) -> tuple[list[bytes], list[str]]:
         except (AttributeError, KeyError, TypeError, ValueError):
             boxes, names = [(0, 0, *image.size)], []
         strips = [image.crop(box).convert("RGBA") for box in boxes]
+        pictures = about.get("pictures", []) if names else []  # Older sheets do not say where they lie.
+        for one, (left, top, right, bottom) in zip(strips, pictures, strict=False):
+            whole = one.crop((left, top, right, bottom))
+            one.paste((0, 0, 0, 0), (0, 0, TILE, TILE))  # The space beside it becomes transparent, too.
+            one.paste(whole, (left, top))
         for one in strips if names else ():  # The gaps become transparent since a page may be dark.
             for tile in range(1, len(names)):
                 one.paste((0, 0, 0, 0), (_left(tile) - GAP, 0, _left(tile), one.height))
@@ -164,12 +170,20 @@ def _tile(pixels, size=(TILE, TILE)):
     return image.resize(size, Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS)
 
 
-def _with_boxes(drawn):
+def _picture_box(drawn):
+    """Left, top, right and bottom of the picture within its tile, in pixels."""
     height, width = drawn.picture.shape[:2]
     scale = TILE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    left, top = ((TILE - size[0]) // 2, (TILE - size[1]) // 2)
+    return left, top, left + size[0], top + size[1]
+
+
+def _with_boxes(drawn):
+    scale = TILE / max(drawn.picture.shape[:2])
+    left, top, right, bottom = _picture_box(drawn)
+    offset, size = (left, top), (right - left, bottom - top)
     tile = Image.new("RGBA", (TILE, TILE), (0, 0, 0, 0))
-    offset = ((TILE - size[0]) // 2, (TILE - size[1]) // 2)
     tile.paste(_tile(drawn.picture, size), offset)
     draw = ImageDraw.Draw(tile)
     boxes = [(str(key + 1), box, COLOURS[key % len(COLOURS)]) for key, box in enumerate(drawn.boxes["keys"])]

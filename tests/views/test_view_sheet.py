@@ -79,11 +79,11 @@ def test_boxes_and_frames_have_the_colours_of_their_crops():
 
 
 def test_a_sheet_knows_its_strips(tmp_path):
-    views = kl.LeOCLRViews(8, **PLAIN)
-    write_views(views, source(7, 8, 8), tmp_path / "views.png", 9)
+    views = kl.LeOCLRViews(8, **PLAIN)  # of pictures that do not fill their tile: the rest is transparent
+    write_views(views, source(7, 12, 8), tmp_path / "views.png", 9)
     strips, headings = view_sheet.read_strips(tmp_path / "views.png")
     assert len(strips) == 7 and headings == ["picture", "query: original", "key: crop 1", "key: crop 2"]
-    drawn = draw_views(views, source(7, 8, 8), 9)
+    drawn = draw_views(views, source(7, 12, 8), 9)
     for one, held in zip(drawn, strips, strict=True):
         expected, actual = view_sheet.strip(one), Image.open(io.BytesIO(held))
         np.testing.assert_array_equal(np.asarray(actual), np.asarray(expected))

@@ -64,7 +64,7 @@ def _map(run, line):
     }
     made["note"] = f"{count} pictures. {about.get(line.get('projection'), '')}"
     if any(len(label) > 1 for label in made.get("labels", [])):
-        made["note"] += " The look of a mark is that of the first of its picture's classes in their order."
+        made["note"] += " Colour and shape are those of the first of the picture's classes in their order."
     return made
 
 

@@ -59,8 +59,15 @@ def _explanation(run, heading):
 def _of_one(picture):
     crops = [view for view in picture["views"] if view["crop"]]
     if not picture["things"]:
-        areas = _listed([f"{view['name']} {view['area']:.0%}" for view in crops])
-        return f"Of this picture, {areas} of the area is seen; {picture['shared']:.0%} is in all crops."
+        if not crops:
+            return "No part of this picture is cut off: all views show the original."
+        first, *others = ((view["name"], f"{100 * view['area']:.0f} %") for view in crops)
+        areas = [f"{first[0]} shows {first[1]} of the area", *map(" ".join, others)]
+        told = _listed(areas)
+        if len(crops) > 1:
+            shared = f"{100 * picture['shared']:.0f} % is in {'both' if len(crops) == 2 else 'all'}"
+            told += f"; {shared if picture['shared'] >= 0.005 else 'they share nothing'}"
+        return f"{told[0].upper()}{told[1:]}."
     told = [f"This picture holds {_things(picture['things'])}."]
     for view in crops:
         parts = []

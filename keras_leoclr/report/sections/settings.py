@@ -31,19 +31,35 @@ def recipe(runs: Sequence[RunRecord], meanings: Mapping[str, str] | None = None)
         return None
     differing, same = [], []
     for name in names:
-        values = [setting_text(run.recipe[name]) if name in run.recipe else "–" for run in runs]
+        values = [_value(name, run.recipe) for run in runs]
         if len(set(values)) > 1:
             differing.append((f"{name}{DIFFERS}", cells(values, "differs")))
         else:
             same.append((name, cells(values)))
     body = differing + same
     if not meanings:
-        return _section("setting", runs, body, "Settings")
+        return _section("setting", runs, body, "Settings") | {"closed": _closed(body)}
     body = [
         (name, [*values, Cell(meanings.get(name.removesuffix(DIFFERS), ""), "about")])
         for name, values in body
     ]
-    return _section("setting", runs, body, "Settings", "what it means")
+    made = _section("setting", runs, body, "Settings", "what it means")
+    return made | {"closed": _closed(body)}
+
+
+def _closed(body):
+    """The line that stands in the place of the table until it is opened."""
+    return f"Show all {len(body)} settings"
+
+
+def _value(name, recipe):
+    """The text of a setting, with its unit, and whether it has an effect."""
+    if name not in recipe:
+        return "–"
+    if name == "test_split" and not recipe.get("evaluate", True):
+        return "not used, as evaluate is False"
+    text = setting_text(recipe[name])
+    return f"{text} per 256 images" if name == "learning_rate" else text
 
 
 def environment(runs: Sequence[RunRecord]) -> dict[str, Any] | None:

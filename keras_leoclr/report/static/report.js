@@ -9,7 +9,11 @@
     "M-3.6,-3.6h7.2v7.2h-7.2z",
     "M0,-5l4.6,8h-9.2z",
     "M0,-5.2l4.4,5.2l-4.4,5.2l-4.4,-5.2z",
-  ];
+    "M-1.6,-5h3.2v3.4h3.4v3.2h-3.4v3.4h-3.2v-3.4h-3.4v-3.2h3.4z",
+    "M0,5l4.6,-8h-9.2z",
+    "M0,-5.6l1.6,3.7l4,.3l-3,2.7l.9,3.9l-3.5,-2.1l-3.5,2.1l.9,-3.9l-3,-2.7l4,-.3z",
+    "M-5.2,-2.3h10.4v4.6h-10.4z",
+  ]; // as many as colours, so that up to eight classes have a shape of their own
   const maps = JSON.parse(document.getElementById("map-data").textContent);
   const byId = (name) => document.getElementById(name);
   const svg = byId("map-svg"), card = byId("map-card"), classes = byId("map-classes");
@@ -179,6 +183,11 @@
     if (found !== undefined && found !== chosen && distance <= REACH * scale) choose(found);
   });
   svg.addEventListener("pointerdown", (event) => {
+    if (event.pointerType !== "mouse") { // a tap does not move
+      const [x, y, scale] = under(event);
+      const [found, distance] = nearestTo(x, y, () => true);
+      if (found !== undefined && distance <= 2 * REACH * scale) choose(found);
+    }
     svg.focus({ preventScroll: true });
     if (zoom.width < WIDTH && event.pointerType === "mouse") {
       drag = { left: event.clientX, top: event.clientY, x: zoom.x, y: zoom.y };
