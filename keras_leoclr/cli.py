@@ -96,7 +96,9 @@ def _in_one_line(error: Exception) -> str | None:
         return message
     # TensorFlow wraps the message of `data.decode.raise_if` into text of its own; this takes it out again.
     found = re.search(r"assertion failed: \[(.*?)\]\s*$", str(error), re.S | re.M)
-    return found[1] if found and type(error).__name__ == "InvalidArgumentError" else None
+    if found is None or type(error).__name__ != "InvalidArgumentError":
+        return None
+    return wording.of_error(error, found[1])
 
 
 def _is_of_an_import(error: Exception) -> bool:

@@ -41,9 +41,14 @@ def named(text: str) -> str:
     return _named(text, _flags)
 
 
-def of_error(error: Exception) -> str:
-    """The message of an error that has left `of_a_command`, with the names of flags."""
-    return _named(str(error), getattr(error, "flags", ()))
+def of_error(error: Exception, message: str | None = None) -> str:
+    """The message of an error that has left `of_a_command`, with the names of flags.
+
+    Args:
+        error: the error.
+        message: a part of its message that is returned instead; None for all of it.
+    """
+    return _named(str(error) if message is None else message, getattr(error, "flags", ()))
 
 
 def settings(**values: str | float) -> str:
