@@ -46,8 +46,8 @@ _TAIL = 2**17  # bytes at the end of a PNG in which EXIF is looked for
 
 class Header(NamedTuple):
     """The properties of a picture that its file tells before any pixel is decoded.
-    _TAIL = 2**17  # bytes at the end of a PNG in which EXIF is searched
-        `width` and `height` are those of the stored pixels, before `orientation` (1 to 8, EXIF) is applied.
+
+    `width` and `height` are those of the stored pixels, before `orientation` (1 to 8, EXIF) is applied.
     """
 
     format: str
