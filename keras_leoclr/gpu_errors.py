@@ -31,8 +31,8 @@ ADVICE = (
     (
         r"CUDA out of memory|OOM when allocating|RESOURCE_EXHAUSTED|ResourceExhausted|OutOfMemoryError",
         "The GPU's memory is too small for this step, or another process holds a part of it (`nvidia-smi` "
-        "lists the processes). Take a smaller --batch_size, a smaller --image_size, or --precision "
-        "mixed_bfloat16.",
+        "lists the processes). Take a smaller --batch_size, a smaller --image_size, --precision "
+        "mixed_bfloat16, or, where the views are made on the GPU, a smaller --canvas.",
     ),
 )
 

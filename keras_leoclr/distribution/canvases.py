@@ -12,7 +12,7 @@ from keras_leoclr.checks import batch_of_views
 from keras_leoclr.distribution import step
 from keras_leoclr.views import device
 from keras_leoclr.views.sampling import PACKED
-from keras_leoclr.views.settings import PairSettings
+from keras_leoclr.views.settings import PairSettings, allowed_channels
 
 ENTRIES = ("image", "size", "query_parameters", "key_parameters")
 
@@ -98,10 +98,11 @@ def _check_batch(settings, batch):
     """Raises ValueError if the shapes of a batch do not fit the settings of the views."""
     image, size, query, keys = (tuple(batch[name].shape) for name in ENTRIES)
     columns, count = len(PACKED), settings.keys.num_views
-    if len(image) != 4 or image[3] not in (1, 3) or size[1:] != (2,):
+    channels = allowed_channels(len(settings.keys.mean))
+    if len(image) != 4 or image[3] not in channels or size[1:] != (2,):
         raise ValueError(
-            '"image" must be (B, H, W, C) with C 1 or 3, and "size" (B, 2). '
-            f"Received: image {image}, size {size}"
+            f'"image" must be (B, H, W, C) with C {" or ".join(map(str, channels))}, as the `mean` of the '
+            f'views has, and "size" (B, 2). Received: image {image}, size {size}'
         )
     if query[1:] != (columns,) or keys[1:] != (count, columns):
         raise ValueError(

@@ -13,6 +13,7 @@ from keras_leoclr.checks import whole_number
 from keras_leoclr.views.settings import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    allowed_channels,
     check_numbers,
     check_same_channels,
     check_std,
@@ -103,7 +104,7 @@ class Preprocessing:
             (..., H, W, 3) float32. Grey images stay grey.
         """
         images = np.asarray(images)
-        if images.ndim < 3 or images.shape[-1] not in allowed(self.channels):
+        if images.ndim < 3 or images.shape[-1] not in allowed_channels(self.channels):
             raise ValueError(
                 f"`images` must have {_named(self.channels)} channels, last, as `mean` has. "
                 f"Received: images.shape={images.shape}"
@@ -115,13 +116,8 @@ class Preprocessing:
         return scale_and_offset(self.mean, self.std)
 
 
-def allowed(channels: int) -> tuple[int, ...]:
-    """Returns the numbers of channels that images may have: those of the normalisation; for RGB also one."""
-    return (1, 3) if channels == 3 else (channels,)
-
-
 def _named(channels):
-    return " or ".join(map(str, allowed(channels)))
+    return " or ".join(map(str, allowed_channels(channels)))
 
 
 def check_images(images: Any, channels: int = 3) -> Any:
@@ -139,7 +135,7 @@ def check_images(images: Any, channels: int = 3) -> Any:
     images = tf.convert_to_tensor(images)
     if images.shape.rank != 4:
         raise ValueError(f"`images` must have rank 4, (B, H, W, C). Received: images.shape={images.shape}")
-    if images.shape[-1] not in allowed(channels):
+    if images.shape[-1] not in allowed_channels(channels):
         raise ValueError(
             f"`images` must have {_named(channels)} channels, last, as `mean` has. "
             f"Received: images.shape={images.shape}"

@@ -234,6 +234,11 @@ def check_std(value: Any) -> tuple[float, ...]:
     return numbers
 
 
+def allowed_channels(channels: int) -> tuple[int, ...]:
+    """Returns the numbers of channels that images may have: those of the normalisation; for RGB also one."""
+    return (1, 3) if channels == 3 else (channels,)
+
+
 def check_same_channels(mean: Sequence[float], std: Sequence[float]) -> None:
     """Raises ValueError unless mean and deviation are of as many channels."""
     if len(mean) != len(std):

@@ -218,6 +218,30 @@ def test_images_of_another_rank_are_refused():
     refused({**batch, "image": batch["image"][..., 0]}, r'"image" must be \(B, H, W, C\).*Received: image')
 
 
+def test_images_with_other_channels_than_the_views_are_refused():
+    batch, _ = one_device_data(False)
+    wrong = {**batch, "image": batch["image"][..., :2]}
+    refused(wrong, r"with C 1 or 3, as the `mean` of the views has, .*Received: image \(\d+, 12, 13, 2\)")
+
+
+def test_views_of_five_channels_are_those_of_each_channel_by_itself():
+    options = {"color_jitter": (0.4, 0.4, 0.0, 0.0), "grayscale_probability": 0.0}
+    many, one = (views_layer(mean=(0.5,) * c, std=(0.25,) * c, **options) for c in (5, 1))
+    batch = images_and_parameters(many, batches=1)
+    images = random_images(8, 12, 13, channels=5)
+
+    def made(views, image):
+        parts = {name: image if name == "image" else batch[name] for name in canvases.ENTRIES}
+        tensors = {name: keras.ops.convert_to_tensor(part) for name, part in parts.items()}
+        return {name: to_numpy(each) for name, each in canvases.views_of(views, tensors, "float32").items()}
+
+    found = made(many, images)
+    for channel in range(5):
+        alone = made(one, images[..., channel : channel + 1])
+        for name in ("query", "keys"):
+            np.testing.assert_allclose(found[name][..., [channel]], alone[name], atol=2e-5)
+
+
 def test_views_without_settings_are_refused():
     with pytest.raises(ValueError, match="a function of your own belongs into `data.view_dataset`"):
         small_model(views=lambda images, seed: images)
