@@ -241,6 +241,11 @@ def _headline(training, chance, compared):
         return YES, f"It is learning: better than a random backbone. Raw pixels are still ahead{where}."
     if marks["raw pixels"] == {YES}:
         return YES, "It is learning: better than a random backbone and than raw pixels."
+    if YES in marks["raw pixels"]:
+        return (
+            YES,
+            "It is learning: better than a random backbone, and in one measure better than raw pixels.",
+        )
     if marks["raw pixels"]:
         return YES, "It is learning: better than a random backbone, not clearly better than raw pixels."
     return YES, "It is learning: better than a random backbone."

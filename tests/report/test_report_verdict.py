@@ -35,6 +35,17 @@ def test_the_verdict_follows_the_intervals(copy, better, mark, words):
     assert found.mark == mark and words in found.headline
 
 
+def test_the_verdict_says_if_one_measure_alone_is_better_than_raw_pixels(copy):
+    lines = read_run(copy).results
+    for line in lines:
+        if line.get("subject") == "pretrained" and "hits_file" in line:
+            better = 0.9 if line["name"] == "linear/top1" else 0.7
+            np.save(copy / line["hits_file"], np.packbits(np.arange(200) < better * 200))
+            line |= {"value": better, "low": better - 0.05, "high": better + 0.05}
+    (copy / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "and in one measure better than raw pixels" in verdict(read_run(copy)).headline
+
+
 @pytest.mark.parametrize(
     ("loss", "spread_of", "words"), [(1.0, 0.08, "not being solved"), (0.7, 0.0, "have collapsed")]
 )
