@@ -158,7 +158,8 @@ def _setting(study, recipe):
     versions = machine.get("packages", {})
     seeds = sorted({line["seed"] for line in study.runs})
     return (
-        f"Data: {data}. Backbone: {recipe['backbone']}{widths}, {recipe['image_size']} px. First row: "
+        f"Data: {data}. Backbone: {recipe['backbone']}{widths}, stem {recipe['stem']}, "
+        f"{recipe['image_size']} px. First row: "
         f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, learning rate {recipe['learning_rate']:g} "
         f"per 256 images, temperature {recipe['temperature']:g}, momentum {recipe['momentum']:g}, queue "
         f"{recipe['queue_size']:,}, crops of {recipe['crop_scale'][0]:g} to {recipe['crop_scale'][1]:g}, "
