@@ -307,20 +307,13 @@ def _photographs(found):
     study = next(study for folder, study in found if folder == "imagenette")
     rows = [["features", "seeds", *(studies.MEASURES[f"{stem}/top1"] for stem in COMPARED)]]
     best = max(study.values, key=lambda variant: study.of(variant, "linear/top1").mean)
-    for variant in sorted(
-        study.values, key=lambda variant: variant != studies.RANDOM
-    ):  # random weights first
+    random_first = sorted(study.values, key=lambda variant: variant != studies.RANDOM)
+    for variant in random_first:
         count = str(study.of(variant, "linear/top1").count)
-        cells = [count, *(_mean(study, variant, f"{stem}/top1") for stem in COMPARED)]
+        cells = [count, *(studies.percent(study.of(variant, f"{stem}/top1")) for stem in COMPARED)]
         mark = "**" if variant == best else ""
         rows.append([f"{mark}{text}{mark}" for text in (variant, *cells)])
     return text_table(rows, markdown=True)
-
-
-def _mean(study, variant, measure):
-    value = study.of(variant, measure)
-    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
-    return f"{100 * value.mean:.1f}{deviation}"
 
 
 def _leads(found):

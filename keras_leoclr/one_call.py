@@ -111,9 +111,6 @@ def pretrain(
         named_here = "test_split" in given or "test" in (images.splits if images is not None else ())
         if images is not None and named_here and images.load(test).labelled:
             given.setdefault("evaluate", True)
-    presets = settling.presets_of(module)
-    if preset not in presets:
-        raise ValueError(f"`preset` must be one of {', '.join(presets)}. Received: preset={preset!r}")
     made, settle = settling.requested(module, preset, given, workdir, overwrite, override, images)
     train(made, workdir, **options, settle=settle, callbacks=callbacks, images=images)
     return Run(workdir)
@@ -267,14 +264,7 @@ def tune(
     given = _fields(fields, Recipe, "tune")
     if data is not None:
         given["dataset"] = _in_a_file(data, pathlib.Path(workdir))
-    presets = settling.presets_of(module)
-    if preset not in presets:
-        raise ValueError(f"`preset` must be one of {', '.join(presets)}. Received: preset={preset!r}")
-    made, settle = settling.requested(module, preset, given)
-    if settle is not None:
-        made, reasons = settle(made)
-        if verbose:
-            print("\n".join(reasons))
+    made = settling.completed(*settling.requested(module, preset, given), verbose)
     how = {"judge": judge, "learning_rates": learning_rates, "least_areas": least_areas}
     return tuning.tune(made, workdir, minutes, jobs=jobs, verbose=verbose, **how)
 

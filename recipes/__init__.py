@@ -10,6 +10,20 @@ __getattr__, __dir__ = lazy.attach(
     __name__, {"Recipe": ".training.recipe", "pretrain": ".training.pretraining"}
 )
 
+# Network and training of the presets `small`, which are for two CPU cores; see recipes/imagenette.py.
+SMALL = {
+    "backbone": "resnet_small",
+    "stem": "patch",
+    "widths": (32, 64, 128),
+    "hidden_dim": 0,
+    "temperature": 0.2,
+    "bn_groups": 1,
+    "batch_size": 128,
+    "learning_rate": 0.24,
+    "weight_decay": 1e-4,
+    "warmup_epochs": 1.0,
+}
+
 
 def main_of(name: str, *command: str) -> None:
     """Makes a recipe a script too, as its last line; does nothing if the recipe is imported.

@@ -18,7 +18,7 @@ both used as queries, reaches by kNN on the validation pictures 78.6 % after 200
 
 import dataclasses
 
-from keras_leoclr.recipes import main_of
+from keras_leoclr.recipes import SMALL, main_of
 from keras_leoclr.training.recipe import Recipe
 
 # Size, network, queue, momentum, temperature, batch size and weight decay are those of lightly
@@ -52,21 +52,7 @@ PRESETS = {
     # --recipe imagenette --preset small --seeds 0 --train_split 'train[:80%]' --test_split 'train[80%:]'`).
     # The linear classifier was 4.8 (LeOCLR) and 3.4 points (MoCo v2) worse with `--stem imagenet
     # --learning_rate 0.12`.
-    "small": dataclasses.replace(
-        RECIPE,
-        image_size=64,
-        backbone="resnet_small",
-        stem="patch",
-        widths=(32, 64, 128),
-        hidden_dim=0,
-        temperature=0.2,
-        bn_groups=1,
-        epochs=12,
-        batch_size=128,
-        learning_rate=0.24,
-        weight_decay=1e-4,
-        warmup_epochs=1.0,
-    ),
+    "small": dataclasses.replace(RECIPE, **SMALL, image_size=64, epochs=12),
 }
 
 main_of(__name__, "pretrain", "imagenette")

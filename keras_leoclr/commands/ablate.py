@@ -104,14 +104,12 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
 def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
     from keras_leoclr.evaluation.suite_options import EVALUATORS, SuiteOptions
     from keras_leoclr.training import ablations
+    from keras_leoclr.training.settling import completed
     from keras_leoclr.training.studies import study
 
     for what in given["suite"]:
         known("evaluation", what, EVALUATORS)
-    recipe, settle = requested(module, given)
-    if settle is not None:
-        recipe, reasons = settle(recipe)
-        print("\n".join(reasons))
+    recipe = completed(*requested(module, given))
     try:
         variants = ablations.of(name, recipe, given["methods"])
         if not any(given["only"] in label for label in variants):

@@ -66,14 +66,11 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
     import json
 
     from keras_leoclr.runs.files import write_text
+    from keras_leoclr.training.settling import completed
     from keras_leoclr.training.tuning import tune
 
     verbose = bool(given["verbose"]) and not given["json"]
-    recipe, settle = requested(module, given)
-    if settle is not None:
-        recipe, reasons = settle(recipe)
-        if verbose:
-            print("\n".join(reasons))
+    recipe = completed(*requested(module, given), verbose)
     options = given.some("minutes", "judge", "learning_rates", "least_areas", "jobs")
     try:
         found = tune(recipe, given["workdir"], **options, command=command, verbose=verbose)

@@ -56,14 +56,15 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
 
 
 def _run(module: ModuleType, given: Given) -> int:
+    from keras_leoclr.training.settling import completed
+
     output = pathlib.Path(given["output"])
     if output.suffix not in SUFFIXES:
         raise UsageError(f"`--output` must end in .png or .html. Received: {output}")
     recipe, settle = requested(module, given)
     if not recipe.dataset:
         raise UsageError("`--dataset` must name a data set, a folder or a file. Received: none")
-    if settle is not None:
-        recipe, _ = settle(recipe)
+    recipe = completed(recipe, settle, verbose=False)
     write(recipe, output, given["images"])
     print(output)
     if given["compare"]:

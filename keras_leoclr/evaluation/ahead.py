@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keras_leoclr.evaluation.measures import KINDS, either, kind_of_results, on_same_images
+from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results, on_same_images
 
 AHEAD, BEHIND, OPEN = "ahead", "behind", "open"
 UNKNOWN = "no interval is known"
@@ -101,7 +101,7 @@ def _pair(entries, first, other, stem):
         by_title = {entry.column.title: entry for entry in listed}
         if listed and listed[0].line["name"] in either(stem) and {first.title, other.title} <= set(by_title):
             found.append((by_title[first.title].line, by_title[other.title]))
-    usual = [pair for pair in found if pair[0].get("k", 20) == 20]
+    usual = [pair for pair in found if is_usual(pair[0])]
     if not found:
         return None
     reference, entry = (usual or found)[-1]

@@ -31,7 +31,7 @@ class Measure:
     main: bool = True
 
 
-USUAL_K = 20  # number of neighbours of the kNN result that stands in tables
+USUAL_K = 20  # number of neighbours of the kNN result that stands in tables, see `is_usual`
 # The main measure for one label per image, and the main measure for several.
 KINDS = {"top1": "accuracy", "map": "mean average precision"}
 # The longest entry that a name begins with applies.
@@ -69,6 +69,11 @@ for _kind, _suffix in {"top1": "", "map": ", mAP"}.items():
 SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
 # Two lines with equal values of these entries were measured on the same images.
 SAME_IMAGES = ("dataset", "test_split", "images", "test_content", "test_part")
+
+
+def is_usual(line: dict[str, Any]) -> bool:
+    """Whether a result is of the usual number of neighbours, or does not depend on neighbours at all."""
+    return line.get("k", USUAL_K) == USUAL_K
 
 
 def either(stem: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from keras_leoclr.evaluation.measures import KINDS, USUAL_K, either, kind_of_results
+from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results
 
 COLUMNS = {
     "knn": "kNN (k = 20)",
@@ -54,7 +54,7 @@ def latest(results: list[dict[str, Any]], subject: str, stem: str) -> dict[str, 
         stem: "knn", "linear" or "linear_few"; it stands for accuracies and for mean average precisions.
     """
     found = [r for r in results if r.get("subject") == subject and r["name"] in either(stem)]
-    usual = [r for r in found if r.get("k", USUAL_K) == USUAL_K]
+    usual = [r for r in found if is_usual(r)]
     return (usual or found or [None])[-1]
 
 

@@ -10,7 +10,7 @@ import keras
 
 from keras_leoclr import distribution
 from keras_leoclr.backbones.copying import copy_of
-from keras_leoclr.evaluation.measures import USUAL_K
+from keras_leoclr.evaluation.measures import USUAL_K, is_usual
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.runs.folder import DRAWN
@@ -149,5 +149,5 @@ def final_scores(results: Results) -> dict[str, float]:
     were measured, as in tables and in the report.
     """
     lines = [line for line in results.read() if "subject" in line and not CURVE_KEYS & line.keys()]
-    lines.sort(key=lambda line: line.get("k", USUAL_K) == USUAL_K)  # The sort is stable.
+    lines.sort(key=is_usual)  # The sort is stable.
     return {f"{line['subject']}/{line['name']}": line["value"] for line in lines}

@@ -58,9 +58,11 @@ def requested(
         The recipe, and the argument `settle` of `pretrain`, which is None if nothing is chosen.
 
     Raises:
-        ValueError: if a setting is not allowed.
+        ValueError: if the preset does not exist, or a setting is not allowed.
     """
     given = dict(given or {})
+    if preset not in (presets := presets_of(module)):
+        raise ValueError(f"`preset` must be one of {', '.join(presets)}. Received: preset={preset!r}")
     base = {"full": module.RECIPE, "smoke": module.RECIPE, **getattr(module, "PRESETS", {})}[preset]
 
     def made(recipe: Recipe, taken: Mapping[str, Any] | None = None) -> Recipe:
@@ -117,6 +119,22 @@ def requested(
         return chosen, reasons
 
     return recipe, settle
+
+
+def completed(recipe: Recipe, settle: Settle | None, verbose: bool = True) -> Recipe:
+    """Completes what `requested` returns where there is no run whose devices have to be known first.
+
+    Args:
+        recipe: the recipe that was asked for.
+        settle: the function that completes it; None if nothing is chosen.
+        verbose: whether to print the reasons of the choices; true by default.
+    """
+    if settle is None:
+        return recipe
+    recipe, reasons = settle(recipe)
+    if verbose:
+        print("\n".join(reasons))
+    return recipe
 
 
 def _training_pictures(recipe: Recipe, images: GivenImages | None) -> Any:

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from keras_leoclr.evaluation.measures import either
+from keras_leoclr.evaluation.measures import either, is_usual
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.monitored import KNN
@@ -51,7 +51,7 @@ def collected(
     folder, last = RunFolder(path), {}
     results = folder.results
     for line in results.read():
-        if line["name"] in KEPT and line.get("k", 20) == 20:
+        if line["name"] in KEPT and is_usual(line):
             last[line["subject"], line["name"], str(line.get("crop_scale")), line.get("change")] = line
     for line in last.values():
         protocol = {name: line[name] for name in PROTOCOL if name in line}

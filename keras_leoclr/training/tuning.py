@@ -13,6 +13,7 @@ from typing import Any
 
 from keras_leoclr.data.given import GivenImages
 from keras_leoclr.evaluation.batches import data_identity
+from keras_leoclr.evaluation.measures import USUAL_K
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report import studies as found_studies
 from keras_leoclr.report.studies import COLLECTED
@@ -30,7 +31,7 @@ from keras_leoclr.training.tuning_plan import TIMED_EPOCHS, Timing, candidates, 
 NAME, TIMING = "tune", "tune_timing"  # names of the studies in `results.jsonl`
 PLAN = "plan.json"
 SUITES = {True: ("knn", "linear", "quality"), False: ("quality",)}  # with and without labels
-OPTIONS = SuiteOptions(k=(20,), check_shared=False, check_content=False)
+OPTIONS = SuiteOptions(k=(USUAL_K,), check_shared=False, check_content=False)
 
 
 def tune(

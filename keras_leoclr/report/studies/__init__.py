@@ -7,7 +7,7 @@ _PLACES = {
         ("CHANGED", "COLLECTED", "MEASURES", "RANDOM", "Spread", "Study", "mean_curves", "read", "spread"),
         "measured",
     ),
-    **dict.fromkeys(("markdown", "points", "text"), "tables"),
+    **dict.fromkeys(("markdown", "percent", "points", "text"), "tables"),
     **dict.fromkeys(("Foretold", "foretold_text", "losses_foretell"), "foretold"),
     **dict.fromkeys(("curves", "picture"), "pictures"),
 }

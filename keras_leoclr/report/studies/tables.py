@@ -24,6 +24,12 @@ def points(change: Spread) -> str:
     return told + (" *" if change.beyond_chance else "")
 
 
+def percent(value: Spread) -> str:
+    """A mean in percent with its standard deviation, such as "61.2 ± 0.4"; the mean alone for one seed."""
+    deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
+    return f"{100 * value.mean:.1f}{deviation}"
+
+
 def _rows(study):
     rows = [["variant", "seeds", *(MEASURES[m] for m in study.measures)]]
     for variant in study.values:
@@ -37,8 +43,6 @@ def _cell(study, variant, measure):
     value = study.of(variant, measure)
     if value is None:
         return "–"
-    told = f"{100 * value.mean:.1f}"
-    if value.deviation is not None:
-        told += f" ± {100 * value.deviation:.1f}"
+    told = percent(value)
     change = None if variant in (study.reference, RANDOM) else study.change(variant, measure)
     return told if change is None else f"{told} ({points(change)})"
