@@ -26,7 +26,6 @@ if typing.TYPE_CHECKING:
 
 RUN_OPTIONS = ("overwrite", "override", "verbose", "checkpoint_minutes", "checkpoint_budget", "keep")
 RUN_OPTIONS += ("deterministic", "tensorboard")  # arguments that `training.pretraining.pretrain` has too
-PICTURES = "pictures.npz"  # arrays that `tune` was given
 
 
 def pretrain(
@@ -258,36 +257,17 @@ def tune(
         run = kl.pretrain("pictures", "runs/mine", **chosen.fields)
         ```
     """
-    from keras_leoclr.training import settling, tuning
+    from keras_leoclr.training import settling, tuning, tuning_parts
 
     module = _recipe_module(recipe)
     given = _fields(fields, Recipe, "tune")
+    tuning.check(minutes, judge)
+    settling.requested(module, preset, given)  # It refuses a wrong setting before arrays are written.
     if data is not None:
-        given["dataset"] = _in_a_file(data, pathlib.Path(workdir))
+        given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir))
     made = settling.completed(*settling.requested(module, preset, given), verbose)
     how = {"judge": judge, "learning_rates": learning_rates, "least_areas": least_areas}
     return tuning.tune(made, workdir, minutes, jobs=jobs, verbose=verbose, **how)
-
-
-def _in_a_file(data: Any, workdir: pathlib.Path) -> str:
-    """The name of pictures that processes can read; arrays are written to a file in the folder."""
-    dataset, images = named(data)
-    if images is None:
-        return dataset
-    if images.arrays is None:
-        raise ValueError(
-            "`data` of `tune` must be a name, a path, a list of paths or a dictionary of arrays: each run is "
-            "a process of its own, which reads the pictures anew. "
-            f"Received: {', '.join(images.sources)} as objects"
-        )
-    import numpy as np
-
-    from keras_leoclr.runs.files import whole_file
-
-    workdir.mkdir(parents=True, exist_ok=True)
-    with whole_file(workdir / PICTURES) as file:
-        np.savez(file, **{name: np.asarray(array) for name, array in images.arrays.items()})
-    return os.fspath(workdir / PICTURES)
 
 
 def _recipe_module(recipe: str | Recipe) -> Any:

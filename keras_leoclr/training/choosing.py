@@ -32,7 +32,9 @@ SEEN = {False: 1_000_000, True: 20_000_000}  # pictures in all epochs together, 
 # Multiply-adds of a network for one picture, divided by those of resnet18 with the stem for ImageNet.
 COST = {"resnet_small": 0.115, "resnet18": 1, "resnet34": 2, "resnet50": 2.25, "resnet101": 4.3}
 COST |= {"vit_tiny": 0.7, "vit_small": 2.5, "vit_base": 9.7}
-SMALL_STEM = {"resnet_small": 12}  # the same with the stem for small pictures; about 15 for other networks
+# The same with the stem for small pictures; about 15 for other networks. That of resnet_small was measured,
+# 1,058 pictures a second at 32 pixels (benchmarks/NOTES.md); by its multiply-adds it would be 12.
+SMALL_STEM = {"resnet_small": 4.3}
 TWO_CORES = 58  # pictures per second of resnet18 at 96 pixels on two CPU cores (benchmarks/recipe_costs.py)
 
 

@@ -76,11 +76,8 @@ def tune(
         TimeoutError: if no two candidates were complete in time; the same call goes on.
         FailedRunsError: if the first run failed, or all candidates.
     """
+    check(minutes, judge)
     until = time.monotonic() + 60 * minutes
-    if judge not in ("auto", *JUDGES):
-        raise ValueError(f"`judge` must be auto or one of {', '.join(JUDGES)}. Received: judge={judge!r}")
-    if not minutes > 0:
-        raise ValueError(f"`minutes` must be > 0. Received: minutes={minutes:g}")
     recipe, lines = ranged(recipe)
     folder = pathlib.Path(workdir)
     variants = candidates(recipe, learning_rates, least_areas)
@@ -144,6 +141,14 @@ def tune(
     shown = {label: changes for label, changes in variants.items() if label in complete or label in failed}
     left = tuple(label for label in variants if label not in shown)
     return of_study(found, shown, recipe.seed, left=left, **about)
+
+
+def check(minutes: float, judge: str) -> None:
+    """Raises a ValueError unless `minutes` and `judge` are allowed; it needs no pictures."""
+    if judge not in ("auto", *JUDGES):
+        raise ValueError(f"`judge` must be auto or one of {', '.join(JUDGES)}. Received: judge={judge!r}")
+    if not minutes > 0:
+        raise ValueError(f"`minutes` must be > 0. Received: minutes={minutes:g}")
 
 
 def _timed(recipe: Recipe, folder: pathlib.Path, pictures: int, how: dict[str, Any]) -> Timing:

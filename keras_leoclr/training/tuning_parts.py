@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_leoclr.data.given import GivenImages, named
 from keras_leoclr.data.parts import SEED, has_label, part_of
+from keras_leoclr.runs.files import whole_file
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import open_split
 
 if TYPE_CHECKING:
-    from keras_leoclr.data.given import GivenImages
     from keras_leoclr.data.source import Source
 
 MOST = 5000  # training pictures that the search uses, unless `max_images` says otherwise
 MOST_HELD_OUT = 1000
+PICTURES = "pictures.npz"  # arrays that a search was given
 LEAST = 20  # pictures with which it is possible to hold some out
+
+
+def in_a_file(data: Any, workdir: pathlib.Path) -> str:
+    """Makes the pictures of a search readable for its processes: arrays are written to a file.
+
+    Args:
+        data: the pictures, see `kl.tune`.
+        workdir: folder of the search.
+
+    Returns:
+        The name or path under which `kl.data.load` reads the pictures.
+
+    Raises:
+        ValueError: if the pictures are objects other than arrays, or the folder has a search of other arrays.
+    """
+    dataset, images = named(data)
+    if images is None:
+        return dataset
+    if images.arrays is None:
+        raise ValueError(
+            "`data` of `tune` must be a name, a path, a list of paths or a dictionary of arrays: each run is "
+            "a process of its own, which reads the pictures anew. "
+            f"Received: {', '.join(images.sources)} as objects"
+        )
+    path, arrays = workdir / PICTURES, {name: np.asarray(array) for name, array in images.arrays.items()}
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as before:
+            same = {*before} == {*arrays} and all(np.array_equal(before[n], arrays[n]) for n in arrays)
+        if not same:
+            raise ValueError(
+                "`workdir` holds a search with other arrays; another folder starts a new one. "
+                f"Received: workdir={os.fspath(workdir)!r}, whose {PICTURES} is not what `data` has"
+            )
+        return os.fspath(path)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, **arrays)
+    return os.fspath(path)
 
 
 def parts_of(recipe: Recipe) -> GivenImages:
@@ -36,8 +78,6 @@ def parts_of(recipe: Recipe) -> GivenImages:
     Raises:
         ValueError: if there are too few pictures.
     """
-    from keras_leoclr.data.given import GivenImages
-
     train = _sample(recipe, recipe.train_split)
     if recipe.probe_split:
         labelled, held_out = _divided(_sample(recipe, recipe.probe_split), recipe)

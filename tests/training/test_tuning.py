@@ -287,6 +287,10 @@ def test_what_cannot_be_searched_is_refused(tmp_path, pretended, capsys, monkeyp
         kl.tune("fashion_mnist", "a", 5, learning_rat=1)
     with words("`preset` must be one of full, smoke"):
         kl.tune("fashion_mnist", "a", 5, recipe="fashion_mnist", preset="tiny")
+    arrays = {"image": np.zeros((40, 16, 16, 3), np.uint8), "label": np.arange(40) % 2}
+    for wrong in ({"preset": "tiny"}, {"minutes": 0}, {"judge": "loss"}, {"epochs": -1}):
+        with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+            kl.tune(arrays, tmp_path / "a", **{"minutes": 5, **wrong})
     for arguments, told in (
         ([], "`tune` needs a recipe. Known: "),
         (["fashion"], "Did you mean fashion_mnist?"),
@@ -303,6 +307,10 @@ def test_arrays_are_searched_from_python_and_a_folder_from_the_command_line(tmp_
     images = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
     found = kl.tune({"image": images, "label": np.arange(60) % 3}, tmp_path / "a", 5, verbose=False)
     assert found.fields["learning_rate"] == 0.09 and (tmp_path / "a" / "pictures.npz").is_file()
+    before = (tmp_path / "a" / "pictures.npz").read_bytes()
+    with words("`workdir` holds a search with other arrays; another folder starts a new one"):
+        kl.tune({"image": images[:50], "label": np.arange(50) % 3}, tmp_path / "a", 5, verbose=False)
+    assert (tmp_path / "a" / "pictures.npz").read_bytes() == before
     capsys.readouterr()
     command = [
         "tune",
