@@ -18,6 +18,7 @@ import sys
 
 from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report import studies
+from keras_leoclr.report.studies.lead import EQUAL_EPOCHS, STEMS, TITLES, count_of, told
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import ABLATIONS, METHODS
 
@@ -51,13 +52,22 @@ is ahead where the loss is below 0, and where the gains in accuracy, in points, 
 """
 WITH_TABLES = (ROOT.parent / "README.md", ROOT / "when.md")
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
-COMPARED = ("knn", "linear", "linear_few")
 # Leads of LeOCLR at equal epochs that were expected, in points: study, measure, lead, and who expected it.
 EXPECTED = (
     ("scenes", "knn", 4.0, "this library's aim for scenes"),
     ("scenes", "linear", 4.0, "this library's aim for scenes"),
     ("imagenette", "linear", 5.1, "the paper's lead on ImageNet-1K"),
 )
+NAMES = {  # of the pictures of the studies of the method, by folder
+    "cifar10": "CIFAR-10",
+    "fashion_mnist_60000": "one garment (Fashion-MNIST)",
+    "imagenette": "photographs (Imagenette)",
+    "imagenette_50": "photographs (Imagenette)",
+    "imagenette_stem_imagenet": "photographs, another network",
+    "openclipart": "clip art",
+    "scenes": "scenes of 2 to 4 garments",
+    "small_objects": "one small garment",
+}
 CENTRED = "that show one centred thing on a plain ground"
 OTHERS = "that show several or small things, and photographs"
 OF_CENTRED = ("fashion_mnist", "openclipart")  # how their folders begin
@@ -111,6 +121,7 @@ def page() -> dict[pathlib.Path, str]:
             ("table", studies.picture(study)),
             ("knn", studies.curves(study, "knn_top1") or studies.curves(study, "knn_map")),
             ("loss", studies.curves(study, "loss_to_chance") if study.name == "method" else None),
+            ("leads", _leads_of(study)),
         ):
             if text is not None:
                 path = ROOT / "results" / folder / f"{name}.svg"
@@ -118,6 +129,7 @@ def page() -> dict[pathlib.Path, str]:
                 parts.append(f"![{study.name}, {name}]({path.relative_to(ROOT.parent).as_posix()})\n")
         parts += _peaks(study)
         parts += _changes(study)
+    files[ROOT / "pictures" / "leads.svg"] = _leads_picture(found)
     for path in WITH_TABLES:
         old = path.read_text(encoding="utf-8")
         files[path] = TABLE.sub(lambda m: f"{m[1]}\n{TABLES[m[2]](found)}\n\n{m[3]}", old)
@@ -169,61 +181,23 @@ def _setting(study, recipe):
     )
 
 
-def _setting_of(label):
-    """What a label says beside the method: "0.1" of "LeOCLR, 0.1"."""
-    method, _, rest = label.partition(", ")
-    return f"at equal compute, {rest}" if method == "LeOCLR at equal compute" else rest
-
-
-def _same_cell(recipe, base, study):
-    """Whether two runs of the map of scenes differ in the number of epochs alone, for equal compute."""
-    others = ("method", "seed", "epochs")
-    return study.name == "scenes" and all(base[key] == recipe[key] for key in recipe if key not in others)
-
-
-def pairs(study: studies.Study, method: str = "leoclr") -> list[tuple[str, str, str]]:
-    """What can be compared in a study: setting, label of MoCo v2, label of the method.
-
-    In a study of the method itself the settings may differ in the number of epochs: equal compute.
-    """
-    recipes = {}
-    for line in study.runs:
-        recipes.setdefault(line["variant"], line["recipe"])
-    found = []
-    for label, recipe in recipes.items():
-        if recipe["method"] != method:
-            continue
-        for other, base in recipes.items():
-            same = all(base[key] == value for key, value in recipe.items() if key not in ("method", "seed"))
-            if base["method"] == "moco_v2" and (
-                same or study.name == "method" or _same_cell(recipe, base, study)
-            ):
-                found.append((_setting_of(label), other, label))
-    return found
-
-
 def _comparison(found, method):
     """Table of a method's differences from MoCo v2 in all studies, and what follows from it."""
     name = METHODS[method]
-    titles = {stem: studies.MEASURES[f"{stem}/top1"] for stem in COMPARED}
-    rows = [["study", "setting", "seeds", *titles.values()]]
+    rows = [["study", "setting", "seeds", *TITLES.values()]]
     # by kind of picture and measure, the settings with neither, the method, MoCo v2 ahead
-    ahead = {kind: {m: ([], [], []) for m in COMPARED} for kind in (OTHERS, CENTRED)}
+    ahead = {kind: {m: ([], [], []) for m in STEMS} for kind in (OTHERS, CENTRED)}
     known = set()  # two studies may have the same runs, which count once
     for folder, study in found:
-        for setting, base, label in pairs(study, method):
-            runs = frozenset(line["run"] for line in study.runs if line["variant"] in (base, label))
-            if runs in known:
+        for lead in studies.leads(study, method):
+            if (runs := _runs_of(study, lead)) in known:
                 continue
             known.add(runs)
-            changes = [_change(study, label, stem, base) for stem in COMPARED]
-            for measure, change in zip(COMPARED, changes, strict=True):
+            for measure, change in lead.changes.items():
                 if change is not None:
                     sign = 0 if not change.beyond_chance else 1 if change.mean > 0 else 2
-                    ahead[_kind_of(folder)][measure][sign].append(f"{folder}, {setting}")
-            cells = ["–" if change is None else studies.points(change) for change in changes]
-            count = max((change.count for change in changes if change is not None), default=0)
-            rows.append([folder, setting, str(count), *cells])
+                    ahead[_kind_of(folder)][measure][sign].append(f"{folder}, {lead.setting}")
+            rows.append([folder, lead.setting, *_cells(lead)])
     if len(rows) == 1:
         return []
     lines = [
@@ -235,10 +209,10 @@ def _comparison(found, method):
         if not any(settings for groups in found_ahead.values() for settings in groups):
             continue
         lines.append(f"On pictures {kind}:\n")
-        for measure in COMPARED:
+        for measure in STEMS:
             none, better, worse = map(len, found_ahead[measure])
             lines.append(
-                f"- {titles[measure]}: {name} is ahead beyond chance in {better}, MoCo v2 in {worse}, "
+                f"- {TITLES[measure]}: {name} is ahead beyond chance in {better}, MoCo v2 in {worse}, "
                 f"neither in {none} of {none + better + worse} settings."
             )
         for number, who in ((1, name), (2, "MoCo v2")):
@@ -253,14 +227,14 @@ def _expected(found):
     """The leads that were expected of LeOCLR, and what came out."""
     rows = [["study", "setting", "seeds", "measure", "expected", "measured", "reached"]]
     for folder, study in found:
-        for setting, base, label in pairs(study):
-            for name, stem, lead, who in EXPECTED:
-                change = _change(study, label, stem, base)
-                if name != folder or "equal compute" in setting or change is None:
+        for lead in studies.leads(study):
+            for name, stem, expected, who in EXPECTED:
+                change = lead.changes[stem]
+                if name != folder or lead.budget != EQUAL_EPOCHS or change is None:
                     continue
-                reached = "yes" if round(100 * change.mean, 1) >= lead else "no"
-                cells = [str(change.count), studies.MEASURES[f"{stem}/top1"], f"+{lead:.1f}, {who}"]
-                rows.append([folder, setting, *cells, studies.points(change), reached])
+                reached = "yes" if round(100 * change.mean, 1) >= expected else "no"
+                cells = [str(change.count), TITLES[stem], f"+{expected:.1f}, {who}"]
+                rows.append([folder, lead.setting, *cells, studies.points(change), reached])
     title = "## Leads of LeOCLR that were expected\n"
     return [title, text_table(rows, markdown=True) + "\n"] if len(rows) > 1 else []
 
@@ -269,25 +243,34 @@ def _foretold(found):
     """What the losses tell of each pair of runs at equal epochs."""
     rows, known = [], set()
     for folder, study in found:
-        for setting, base, label in pairs(study):
-            runs = frozenset(line["run"] for line in study.runs if line["variant"] in (base, label))
-            if "equal compute" in setting or runs in known:
+        for lead in studies.leads(study):
+            if lead.budget != EQUAL_EPOCHS or (runs := _runs_of(study, lead)) in known:
                 continue
             known.add(runs)
-            gains = [_change(study, label, stem, base) for stem in ("linear", "knn")]
-            rows.append(studies.losses_foretell(f"{folder}, {setting}", study, base, label, *gains))
+            gains = [lead.changes[stem] for stem in ("linear", "knn")]
+            name = f"{folder}, {lead.setting}"
+            rows.append(studies.losses_foretell(name, study, lead.base, lead.label, *gains))
     lines = studies.foretold_text([row for row in rows if row is not None])
     return [FORETOLD, *lines] if lines else []
 
 
+def _leads_of(study):
+    """The picture of the leads of a study in which several settings are varied; None for others."""
+    rows = studies.by_cell(study)
+    return studies.leads_picture(f"{study.name}: lead over MoCo v2", rows) if len(rows) > 1 else None
+
+
+def _runs_of(study, lead):
+    return frozenset(line["run"] for line in study.runs if line["variant"] in (lead.base, lead.label))
+
+
+def _cells(lead):
+    """Number of seeds and differences, as the tables have them."""
+    return [str(count_of(lead)), *(told(change) for change in lead.changes.values())]
+
+
 def _kind_of(folder):
     return CENTRED if folder.startswith(OF_CENTRED) else OTHERS
-
-
-def _change(study, label, stem, base):
-    """The difference in accuracy, or in mean average precision where pictures have several labels."""
-    found = (study.change(label, f"{stem}/{kind}", base) for kind in ("top1", "map"))
-    return next((change for change in found if change is not None), None)
 
 
 def _advice(name, ahead, kind):
@@ -305,12 +288,12 @@ def _advice(name, ahead, kind):
 def _photographs(found):
     """The results on Imagenette: what the README shows."""
     study = next(study for folder, study in found if folder == "imagenette")
-    rows = [["features", "seeds", *(studies.MEASURES[f"{stem}/top1"] for stem in COMPARED)]]
+    rows = [["features", "seeds", *TITLES.values()]]
     best = max(study.values, key=lambda variant: study.of(variant, "linear/top1").mean)
     random_first = sorted(study.values, key=lambda variant: variant != studies.RANDOM)
     for variant in random_first:
         count = str(study.of(variant, "linear/top1").count)
-        cells = [count, *(studies.percent(study.of(variant, f"{stem}/top1")) for stem in COMPARED)]
+        cells = [count, *(studies.percent(study.of(variant, f"{stem}/top1")) for stem in STEMS)]
         mark = "**" if variant == best else ""
         rows.append([f"{mark}{text}{mark}" for text in (variant, *cells)])
     return text_table(rows, markdown=True)
@@ -318,15 +301,30 @@ def _photographs(found):
 
 def _leads(found):
     """LeOCLR minus MoCo v2 in the studies of the method."""
-    titles = [studies.MEASURES[f"{stem}/top1"] for stem in COMPARED]
-    rows = [["pictures", "budget", "seeds", *titles]]
-    for kind in (OTHERS, CENTRED):
-        for folder, study in found:
-            if study.name == "method" and _kind_of(folder) == kind:
-                for setting, base, label in pairs(study):
-                    changes = [_change(study, label, stem, base) for stem in COMPARED]
-                    rows.append([folder, setting, str(changes[0].count), *map(studies.points, changes)])
+    rows = [["pictures", "budget", "seeds", *TITLES.values()]]
+    for folder, study in _of_method(found):
+        rows += [[NAMES[folder], lead.setting, *_cells(lead)] for lead in studies.leads(study)]
     return text_table(rows, markdown=True)
+
+
+def _leads_picture(found):
+    """The same as a picture."""
+    rows = {
+        f"{NAMES[folder]}, {cell}": row
+        for folder, study in _of_method(found)
+        for cell, row in studies.by_cell(study).items()
+    }
+    return studies.leads_picture("lead over MoCo v2 by kind of pictures", rows)
+
+
+def _of_method(found):
+    """The studies of the method, of photographs and of several or small things first."""
+    return [
+        (folder, study)
+        for kind in (OTHERS, CENTRED)
+        for folder, study in found
+        if study.name == "method" and _kind_of(folder) == kind
+    ]
 
 
 TABLES = {"photographs": _photographs, "leads": _leads}  # by the name between the marks

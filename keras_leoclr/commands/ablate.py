@@ -98,6 +98,11 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
     (folder / "table.md").write_text(text + "\n", encoding="utf-8")
     (folder / "table.svg").write_text(studies.picture(found[name]), encoding="utf-8")
     print(studies.text(found[name]))
+    leads = studies.leads(found[name])
+    if len({lead.cell for lead in leads}) > 1:  # Otherwise the table says by how much LeOCLR is ahead.
+        print(f"\n{studies.table_of_leads(leads)}")
+        picture = studies.leads_picture(f"{name}: lead over MoCo v2", studies.by_cell(found[name]))
+        (folder / "leads.svg").write_text(picture, encoding="utf-8")
     return 0
 
 

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -268,6 +269,17 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
     assert (tmp_path / "table.md").read_text().startswith("| variant | seeds |")
     ET.parse(tmp_path / "table.svg")
     assert run("ablate", "enqueue", "--workdir", tmp_path, "--show") == 0
+    assert not (tmp_path / "leads.svg").exists()  # There is nothing of MoCo v2 in it.
+
+
+def test_a_study_of_several_settings_ends_with_the_lead_in_each(tmp_path, capsys):
+    folder = pathlib.Path(__file__).parents[2] / "docs" / "results" / "scenes_map"
+    shutil.copy(folder / "results.jsonl", tmp_path)
+    assert run("ablate", "scenes", "--workdir", tmp_path, "--show") == 0
+    table, _, printed = capsys.readouterr().out.partition("LeOCLR minus MoCo v2, points")
+    assert "random weights, pictures and network of the first row" in table
+    assert "1 of 8 px" in printed and "2 of 12 px" in printed
+    assert (tmp_path / "leads.svg").read_text(encoding="utf-8") == (folder / "leads.svg").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -394,12 +406,45 @@ def test_methods_are_compared_where_all_else_is_equal(tmp_path):
     path = tmp_path / "results.jsonl"
     lines_of(path, values, methods=("leoclr", "moco_v2", "end_to_end"))
     found = studies.read(Results(path))["temperature"]
-    assert results_script().pairs(found) == [("0.1", "MoCo v2, 0.1", "LeOCLR, 0.1")]
+    (lead,) = studies.leads(found)
+    assert lead[:5] == ("0.1", "0.1", "equal epochs", "MoCo v2, 0.1", "LeOCLR, 0.1")
+    assert lead.changes["linear"].mean == pytest.approx(0.095) and lead.changes["knn"] is None
     text = "\n".join(results_script()._comparison([("folder", found)], "leoclr"))
     assert "| folder | 0.1 | 2 |" in text and "+9.5" in text
     twice = "\n".join(results_script()._comparison([("folder", found), ("again", found)], "leoclr"))
     assert twice == text  # the same runs count once
     assert results_script()._comparison([("folder", found)], "crop_to_original") == []
+
+
+def test_leads_are_drawn_by_cell_and_series(tmp_path):
+    values = {
+        "MoCo v2, a": [0.5, 0.61],
+        "LeOCLR, a": [0.6, 0.7],
+        "crop to original, a": [0.4, 0.5],
+        "LeOCLR at equal compute, a": [0.5, 0.63],
+    }
+    path, methods = tmp_path / "results.jsonl", ("moco_v2", "leoclr", "crop_to_original", "leoclr")
+    lines_of(path, values, methods=methods)
+    found = studies.read(Results(path))["temperature"]
+    assert not [lead for lead in studies.leads(found) if lead.budget == "equal compute"]
+    for line in found.runs:
+        if "equal compute" in line["variant"]:
+            line["recipe"]["epochs"] = 8
+    found.name = "scenes"  # in which the number of epochs may differ
+    rows = studies.by_cell(found)
+    assert {cell: {s: lead.label for s, lead in row.items()} for cell, row in rows.items()} == {
+        "a": {
+            "equal epochs": "LeOCLR, a",
+            "equal compute": "LeOCLR at equal compute, a",
+            "crop to original": "crop to original, a",
+        }
+    }
+    words = "".join(ET.fromstring(studies.leads_picture("scenes", rows)).itertext())
+    assert "a, equal epochs: +9.5" in words and "a, crop to original: -10.5" in words
+    assert "a, equal compute: +1.0" in words and "linear: minus MoCo v2, points" in words
+    text = studies.table_of_leads(studies.leads(found))
+    assert "at equal compute, a" in text and "+1.0" in text and "kNN" not in text
+    assert studies.leads_picture("scenes", {}) is None
 
 
 def test_what_follows_is_counted():

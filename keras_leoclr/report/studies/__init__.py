@@ -10,6 +10,7 @@ _PLACES = {
     **dict.fromkeys(("markdown", "percent", "points", "text"), "tables"),
     **dict.fromkeys(("Foretold", "foretold_text", "losses_foretell"), "foretold"),
     **dict.fromkeys(("curves", "picture"), "pictures"),
+    **dict.fromkeys(("Lead", "by_cell", "leads", "leads_picture", "table_of_leads"), "lead"),
 }
 __all__ = sorted(_PLACES)
 __getattr__, __dir__ = lazy.attach(__name__, _PLACES)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report.studies.measured import MEASURES, RANDOM, Spread, Study
+
+OF_RANDOM = ("dataset", "image_size", "backbone", "stem", "widths")  # settings that random weights depend on
 
 
 def text(study: Study) -> str:
@@ -35,8 +39,16 @@ def _rows(study):
     for variant in study.values:
         found = [study.of(variant, m) for m in study.measures]
         seeds = max(s.count for s in found if s is not None)
-        rows.append([variant, str(seeds), *(_cell(study, variant, m) for m in study.measures)])
+        rows.append([_name(study, variant), str(seeds), *(_cell(study, variant, m) for m in study.measures)])
     return rows
+
+
+def _name(study, variant):
+    """Random weights are measured once, with the pictures and the network of the first row."""
+    own = {json.dumps([run["recipe"].get(name) for name in OF_RANDOM]) for run in study.runs}
+    return (
+        f"{variant}, pictures and network of the first row" if variant == RANDOM and len(own) > 1 else variant
+    )
 
 
 def _cell(study, variant, measure):
