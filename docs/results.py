@@ -11,6 +11,7 @@ the exit status is 1 if a document differs from what would be.
 from __future__ import annotations
 
 import argparse
+import json
 import pathlib
 import re
 import statistics
@@ -21,6 +22,7 @@ from keras_leoclr.report import studies
 from keras_leoclr.report.studies.lead import EQUAL_EPOCHS, STEMS, TITLES, count_of, told
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import ABLATIONS, METHODS
+from keras_leoclr.training.crop_agreement import CLOSE
 
 ROOT = pathlib.Path(__file__).parent
 PAGE = ROOT.parent / "RESULTS.md"
@@ -50,7 +52,7 @@ network that cannot tell the keys of an image from the negatives. Does the metho
 the better features? The table shows LeOCLR minus MoCo v2 at equal epochs, as the mean over the seeds: LeOCLR
 is ahead where the loss is below 0, and where the gains in accuracy, in points, are above 0.
 """
-WITH_TABLES = (ROOT.parent / "README.md", ROOT / "when.md")
+WITH_TABLES = (ROOT.parent / "README.md", ROOT / "when.md", ROOT / "compare_methods.md")
 TABLE = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.S)
 # Leads of LeOCLR at equal epochs that were expected, in points: study, measure, lead, and who expected it.
 EXPECTED = (
@@ -67,6 +69,13 @@ NAMES = {  # of the pictures of the studies of the method, by folder
     "openclipart": "clip art",
     "scenes": "scenes of 2 to 4 garments",
     "small_objects": "one small garment",
+}
+PATHS = {  # of data sets, as benchmarks/crop_agreement.py was given them
+    "small_objects.npz": "runs/small_objects.npz",
+    "openclipart.npz": "runs/openclipart.npz",
+    "fashion-mnist": "/usr/share/datasets/fashion-mnist",
+    "imagenette_72": "runs/imagenette_72",
+    "cifar10": "runs/cifar10",
 }
 CENTRED = "that show one centred thing on a plain ground"
 OTHERS = "that show several or small things, and photographs"
@@ -327,7 +336,35 @@ def _of_method(found):
     ]
 
 
-TABLES = {"photographs": _photographs, "leads": _leads}  # by the name between the marks
+def _agreement(found):
+    """How often crops agree (benchmarks/crop_agreement.py), beside the lead of LeOCLR at equal epochs."""
+    measured = json.loads((ROOT / "results" / "crop_agreement.json").read_text(encoding="utf-8"))
+    rows = {}
+    for folder, study in found:
+        recipes = {line["variant"]: line["recipe"] for line in study.runs}
+        for lead in studies.leads(study) if study.name in ("method", "scenes", "crop_scale") else ():
+            recipe = recipes[lead.label]
+            low, high = (f"{number:g}" for number in recipe["crop_scale"])
+            data = f"{PATHS.get(recipe['dataset'], recipe['dataset'])}@{low},{high}"
+            if lead.budget == EQUAL_EPOCHS and data in measured:
+                pictures = _pictures(folder, recipe["dataset"])
+                rows[folder, lead.setting] = studies.Agreed(
+                    pictures, f"{low} to {high}", *measured[data], lead.changes["linear"]
+                )
+    return studies.agreement_text([*rows.values()], CLOSE)
+
+
+def _pictures(folder, dataset):
+    if found := re.fullmatch(r"fashion_scenes:things=(\d+),size=(\d+)", dataset):
+        return "scenes of {} garments of {} pixels".format(*found.groups()).replace("1 garments", "1 garment")
+    return NAMES.get(folder, NAMES["scenes" if dataset == "fashion_scenes" else "fashion_mnist_60000"])
+
+
+TABLES = {
+    "photographs": _photographs,
+    "leads": _leads,
+    "agreement": _agreement,
+}  # by the name between the marks
 
 
 def main() -> int:

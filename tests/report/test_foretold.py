@@ -2,7 +2,15 @@
 
 import pytest
 
-from keras_leoclr.report.studies import Foretold, Study, foretold_text, losses_foretell, spread
+from keras_leoclr.report.studies import (
+    Agreed,
+    Foretold,
+    Study,
+    agreement_text,
+    foretold_text,
+    losses_foretell,
+    spread,
+)
 
 pytestmark = pytest.mark.backend_free
 
@@ -33,3 +41,15 @@ def test_how_often_a_loss_was_right():
     assert "first epoch names the method that is ahead by the linear classifier in 1 of 3" in first
     assert "last epoch names the method that is ahead by the linear classifier in 3 of 3" in last
     assert "+1.00 for the linear classifier and +1.00 for kNN" in first
+
+
+def test_the_agreement_of_crops_is_compared_with_the_gain():
+    rows = [
+        Agreed("many things", "0.2 to 1", 0.5, 0.61, spread([0.03, 0.05])),
+        Agreed("one thing", "0.5 to 1", 0.8, 0.82, spread([-0.02])),
+        Agreed("few things", "0.2 to 1", 0.6, 0.67, spread([-0.01, -0.01])),
+    ]
+    lines = agreement_text(rows, 0.05).splitlines()
+    assert lines[2] == "| one thing | 0.5 to 1 | 80.0 | 82.0 | +2.0 | 1 | -2.0 |"
+    assert [line.split(" |")[0] for line in lines[3:5]] == ["| few things", "| many things"]
+    assert "is true of 2 of 3 rows" in lines[-1] and "with the lead is +1.00" in lines[-1]

@@ -8,7 +8,7 @@ _PLACES = {
         "measured",
     ),
     **dict.fromkeys(("markdown", "percent", "points", "text"), "tables"),
-    **dict.fromkeys(("Foretold", "foretold_text", "losses_foretell"), "foretold"),
+    **dict.fromkeys(("Agreed", "Foretold", "agreement_text", "foretold_text", "losses_foretell"), "foretold"),
     **dict.fromkeys(("curves", "picture"), "pictures"),
     **dict.fromkeys(("Lead", "by_cell", "leads", "leads_picture", "table_of_leads"), "lead"),
 }

@@ -1,4 +1,4 @@
-"""Tests whether the losses of two methods, which need no labels, predict which has the better features."""
+"""Tests whether measures that need no labels predict which of two methods has the better features."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 
 from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report.studies.measured import Spread, Study, mean_curves
+from keras_leoclr.report.studies.tables import points
 
 LEAST = 3  # smallest number of rows for a rank correlation
 
@@ -75,3 +76,43 @@ def foretold_text(rows: Sequence[Foretold]) -> list[str]:
             f"for the linear classifier and {ranks[1]:+.2f} for kNN."
         )
     return [*lines, ""]
+
+
+class Agreed(NamedTuple):
+    """How often views agree (`training.crop_agreement`) in a setting, and the gain that was measured there.
+
+    Attributes:
+        pictures: what the pictures show.
+        crops: area of the crops, such as "0.2 to 1".
+        pair: share of two crops that agree, in [0, 1].
+        whole: share of originals and crops that agree, in [0, 1].
+        gain: LeOCLR minus MoCo v2 in linear accuracy or mean average precision, as a share of 1.
+    """
+
+    pictures: str
+    crops: str
+    pair: float
+    whole: float
+    gain: Spread
+
+
+def agreement_text(rows: Sequence[Agreed], close: float) -> str:
+    """A Markdown table in the order of the difference, and how often it predicted correctly.
+
+    Args:
+        rows: the settings, 3 or more.
+        close: a difference above it predicts that LeOCLR is ahead, one below it that MoCo v2 is.
+    """
+    rows = sorted(rows, key=lambda row: row.whole - row.pair)
+    titles = ("two crops, %", "original and crop, %", "difference", "seeds", "lead of LeOCLR, linear")
+    table = [["pictures", "crops", *titles]]
+    for row in rows:
+        shares = (f"{100 * row.pair:.1f}", f"{100 * row.whole:.1f}", f"{100 * (row.whole - row.pair):+.1f}")
+        table.append([row.pictures, row.crops, *shares, str(row.gain.count), points(row.gain)])
+    changes, gains = [row.whole - row.pair for row in rows], [row.gain.mean for row in rows]
+    right = sum((change > close) == (gain > 0) for change, gain in zip(changes, gains, strict=True))
+    return (
+        f"{text_table(table, markdown=True)}\n\nThat LeOCLR is ahead above {100 * close:.0f} points, and "
+        f"MoCo v2 below, is true of {right} of {len(rows)} rows. The rank correlation of the difference with "
+        f"the lead is {spearmanr(changes, gains).statistic:+.2f}."
+    )
