@@ -53,10 +53,10 @@ test: lint $(addprefix test-,$(BACKENDS))
 
 # What does not touch the Keras backend runs once, with TensorFlow's.
 test-tensorflow: $(VENV)/.test chromium
-	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 tests
+	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist worksteal tests
 
 test-jax test-torch: test-%: $(VENV)/.test
-	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 -m "not backend_free" tests
+	KERAS_BACKEND=$* $(BIN)/python -m pytest -n 2 --dist worksteal -m "not backend_free" tests
 
 # Every format on every backend, the large packages included; prints the table of docs/export.md.
 test-export: $(VENV)/.test

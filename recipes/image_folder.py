@@ -20,7 +20,10 @@ Cost: depends on what is chosen. As an estimate, about 1,000,000 pictures are se
 5 hours on two cores at 58 images/s (ResNet-18 at 96 pixels, benchmarks/NOTES.md), and about 20,000,000 with
 one, which takes 41 V100 hours at 134 images/s (ResNet-50 at 224 pixels, docs/scaling.md).
 Expected: depends on the pictures. The result should be better than a random backbone, which is evaluated
-before training if there are labels.
+before training if there are labels. A few thousand pictures need many epochs: with 3,068 photographs of
+clothes, a small network at 64 pixels reached 50.3 % with a linear classifier after 100 epochs, random weights
+28.0 % and raw pixels 34.4 %. 30 epochs that began with a network of other photographs (`--initial_weights`)
+reached 46.5 %. By kNN it did not get above raw pixels, 39.0 and 41.1 % (docs/clothing.md has the commands).
 """
 
 from keras_leoclr.recipes import main_of
