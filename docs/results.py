@@ -83,23 +83,28 @@ OF_CENTRED = ("fashion_mnist", "openclipart")  # how their folders begin
 INTRODUCTION = """# Results
 
 LeOCLR (`--method leoclr`, the default) beside its baseline MoCo v2 (`--method moco_v2`): trained alike, with
-several seeds. LeOCLR pays where crops lose what the original shows: in photographs, and in pictures with
-several or with small things. It does not where one centred thing on a plain ground fills every picture: any
-two crops of it show the same thing, and MoCo v2, which trains its encoder on crops, is ahead there.
+several seeds. LeOCLR gives better features where crops lose what the original shows: in photographs, and in
+pictures with several or with small things. Where one centred thing on a plain ground fills every picture, any
+two crops show the same thing, and LeOCLR was equal to MoCo v2 or worse.
 
 Rendered by `make results` (docs/results.py) from the `results.jsonl` files in `docs/results`;
 each section names its command. Accuracies are of the test images, in percent: mean ± standard deviation
 over the seeds. In brackets the difference from the first row in points, paired by seed, with its 95 %
-interval (Student's t over the seeds); `*` marks an interval that does not hold 0. A ring in a picture is
-one seed, a filled dot the mean, the bar its 95 % interval, the dashed line the first row.
+interval (Student's t over the seeds); `*` marks an interval that does not contain 0, also where its end is
+rounded to 0.0. Where two rows have different numbers of seeds, the difference is that of the seeds that both
+have, and not the difference of the two means. A ring in a picture is one seed, a filled dot the mean, the bar
+its 95 % interval, the dashed line the first row.
 
-*kNN*: 20 neighbours, cosine, weights by temperature 0.07. *linear*: softmax regression on the frozen
-features, weight decay chosen on held-out training images. *few labels*: the same on 10 labelled images per
-class, mean of 5 draws. *kNN among training images*: each training image judged by the others; when it rises
-while the test accuracy falls, training images were learned by heart. *crop to original*: share of crops of
-60 % of the area whose nearest picture among the test originals is their own. *linear, changed images*: the
-linear classifier of clean images on test images that are cropped, shrunk, occluded or corrupted, mean over
-the changes and their strengths. *fine-tuned, few labels*: backbone and head trained on 1 % of the labels.
+- *kNN*: the 20 nearest training images vote, by the cosine of the features, with weights exp(cosine / 0.07).
+- *linear*: softmax regression on the frozen features; the weight decay is chosen on held-out training images.
+- *linear, few labels*: the same on 10 labelled images per class, mean of 5 draws.
+- *kNN among training images*: each training image is classified by the others. If it rises while the accuracy
+  on test images falls, the network has memorised training images.
+- *retrieval of the original*: the share of crops of 60 % of the area whose nearest picture among the test
+  originals is their own.
+- *linear, changed images*: the linear classifier of clean images is applied to test images that are cropped,
+  shrunk, occluded or corrupted; mean over the changes and their strengths.
+- *fine-tuned, few labels*: backbone and head are trained on 1 % of the labels.
 """
 
 
@@ -196,6 +201,7 @@ def _comparison(found, method):
     rows = [["study", "setting", "seeds", *TITLES.values()]]
     # by kind of picture and measure, the settings with neither, the method, MoCo v2 ahead
     ahead = {kind: {m: ([], [], []) for m in STEMS} for kind in (OTHERS, CENTRED)}
+    single = dict.fromkeys(ahead, 0)  # number of settings with one seed, which have no interval
     known = set()  # two studies may have the same runs, which count once
     for folder, study in found:
         for lead in studies.leads(study, method):
@@ -203,10 +209,11 @@ def _comparison(found, method):
                 continue
             known.add(runs)
             for measure, change in lead.changes.items():
-                if change is not None:
+                if change is not None and change.low is not None:
                     sign = 0 if not change.beyond_chance else 1 if change.mean > 0 else 2
                     ahead[_kind_of(folder)][measure][sign].append(f"{folder}, {lead.setting}")
             rows.append([folder, lead.setting, *_cells(lead)])
+            single[_kind_of(folder)] += count_of(lead) == 1
     if len(rows) == 1:
         return []
     lines = [
@@ -221,9 +228,11 @@ def _comparison(found, method):
         for measure in STEMS:
             none, better, worse = map(len, found_ahead[measure])
             lines.append(
-                f"- {TITLES[measure]}: {name} is ahead beyond chance in {better}, MoCo v2 in {worse}, "
-                f"neither in {none} of {none + better + worse} settings."
+                f"- {TITLES[measure]}: of {none + better + worse} settings with several seeds, {name} is "
+                f"ahead beyond chance in {better} and MoCo v2 in {worse}."
             )
+        if single[kind]:
+            lines.append(f"- Settings with one seed, which have no interval: {single[kind]}.")
         for number, who in ((1, name), (2, "MoCo v2")):
             where = list(dict.fromkeys(s for groups in found_ahead.values() for s in groups[number]))
             if where:
@@ -285,12 +294,13 @@ def _kind_of(folder):
 def _advice(name, ahead, kind):
     """What follows for the choice between a method and MoCo v2, from the counts alone."""
     ours, moco = (sum(len(groups[n]) for groups in ahead.values()) for n in (1, 2))
-    measured = f"On pictures {kind} (small pictures, networks and budgets; ImageNet was not trained here)"
+    measured = f"On pictures {kind} (small pictures, networks and budgets; ImageNet was not trained here),"
     if ours == moco == 0:
         return f"{measured} {name} and MoCo v2 are not told apart."
     if max(ours, moco) > 2 * min(ours, moco):
         better, other = (name, "MoCo v2") if ours > moco else ("MoCo v2", name)
-        return f"{measured} {better} is the better choice. {other} is where the rows above say so."
+        rest = "The exceptions are listed above." if min(ours, moco) else f"In no setting is {other} ahead."
+        return f"{measured} {better} is the better choice. {rest}"
     return f"{measured} neither is ahead throughout: look for the row that is most like your setting."
 
 

@@ -37,7 +37,7 @@ KINDS = {"top1": "accuracy", "map": "mean average precision"}
 # The longest entry that a name begins with applies.
 MEASURES = {
     "finetune_run/": Measure("fine-tuned, one seed", main=False),
-    "retrieval/recall@1": Measure("crop to original, recall@1"),
+    "retrieval/recall@1": Measure("retrieval of the original, recall@1"),
     "robustness/linear/mean": Measure("linear, changed images"),
     "quality/alignment": Measure("alignment", NUMBER),
     "quality/uniformity": Measure("uniformity", NUMBER),

@@ -45,11 +45,12 @@ def test_how_often_a_loss_was_right():
 
 def test_the_agreement_of_crops_is_compared_with_the_gain():
     rows = [
-        Agreed("many things", "0.2 to 1", 0.5, 0.61, spread([0.03, 0.05])),
+        Agreed("many things", "0.2 to 1", 0.5, 0.61, spread([0.03, 0.03])),
         Agreed("one thing", "0.5 to 1", 0.8, 0.82, spread([-0.02])),
         Agreed("few things", "0.2 to 1", 0.6, 0.67, spread([-0.01, -0.01])),
     ]
     lines = agreement_text(rows, 0.05).splitlines()
     assert lines[2] == "| one thing | 0.5 to 1 | 80.0 | 82.0 | +2.0 | 1 | -2.0 |"
     assert [line.split(" |")[0] for line in lines[3:5]] == ["| few things", "| many things"]
-    assert "is true of 2 of 3 rows" in lines[-1] and "with the lead is +1.00" in lines[-1]
+    assert "the sign of the mean lead in 2 of 3 rows, and in 1 of the 2 rows whose" in lines[-1]
+    assert "with the lead is +1.00" in lines[-1]

@@ -454,8 +454,8 @@ def test_what_follows_is_counted():
         return script._advice("LeOCLR", {"kNN": ([], ["x"] * ours, ["y"] * theirs)}, script.CENTRED)
 
     assert "LeOCLR and MoCo v2 are not told apart" in advice(0, 0)
-    assert "LeOCLR is the better choice. MoCo v2 is where" in advice(3, 1)
-    assert "MoCo v2 is the better choice. LeOCLR is where" in advice(0, 1)
+    assert "LeOCLR is the better choice. The exceptions are listed above." in advice(3, 1)
+    assert "MoCo v2 is the better choice. In no setting is LeOCLR ahead." in advice(0, 1)
     assert "neither is ahead throughout" in advice(2, 1)
 
 

@@ -110,9 +110,11 @@ def agreement_text(rows: Sequence[Agreed], close: float) -> str:
         shares = (f"{100 * row.pair:.1f}", f"{100 * row.whole:.1f}", f"{100 * (row.whole - row.pair):+.1f}")
         table.append([row.pictures, row.crops, *shares, str(row.gain.count), points(row.gain)])
     changes, gains = [row.whole - row.pair for row in rows], [row.gain.mean for row in rows]
-    right = sum((change > close) == (gain > 0) for change, gain in zip(changes, gains, strict=True))
+    right = [(row.whole - row.pair > close) == (row.gain.mean > 0) for row in rows]
+    sure = [agrees for row, agrees in zip(rows, right, strict=True) if row.gain.beyond_chance]
     return (
-        f"{text_table(table, markdown=True)}\n\nThat LeOCLR is ahead above {100 * close:.0f} points, and "
-        f"MoCo v2 below, is true of {right} of {len(rows)} rows. The rank correlation of the difference with "
-        f"the lead is {spearmanr(changes, gains).statistic:+.2f}."
+        f"{text_table(table, markdown=True)}\n\nThe rule that LeOCLR is ahead above {100 * close:.0f} points "
+        f"and MoCo v2 below agrees with the sign of the mean lead in {sum(right)} of {len(rows)} rows, and "
+        f"in {sum(sure)} of the {len(sure)} rows whose interval does not contain 0. The rank correlation of "
+        f"the difference with the lead is {spearmanr(changes, gains).statistic:+.2f}."
     )
