@@ -14,15 +14,13 @@ from keras_leoclr import data, evaluation, wording
 from keras_leoclr.data.parts import check_any, has_label, without_labels
 from keras_leoclr.data.splits import SET_ASIDE
 from keras_leoclr.evaluation.suite_evaluators import MAKERS
-from keras_leoclr.evaluation.suite_options import ALL, EVALUATORS, SuiteOptions
+from keras_leoclr.evaluation.suite_options import ALL, EVALUATORS, ON_LABELS, WITHOUT_TEST, SuiteOptions
 from keras_leoclr.runs.results import Results
 from keras_leoclr.views.preprocessing import Preprocessing
 
 __all__ = ["ALL", "EVALUATORS", "Suite", "SuiteOptions"]
 
 ON_ALL_FEATURES = ("knn", "linear", "few", "quality", "robustness")
-WITHOUT_TEST = ("embedding", "transfer")
-ON_LABELS = ("knn", "linear", "few", "robustness", "linear_paper", "finetune")
 ON_PIXELS = ("knn", "linear", "few")  # evaluators that can judge raw pixels, too
 OF_DATA = ("dataset", "train_split", "test_split")  # entries of `about` that transfer replaces by its own
 SHOWN = ("k", "crop_scale", "change", "strength", "class", "metric", "seed", "weight_decay", "learning_rate")

@@ -18,6 +18,8 @@ EVALUATORS = {
     "transfer": "linear accuracy on other data sets",
 }
 ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality", "embedding")  # evaluators of "all"
+WITHOUT_TEST = ("embedding", "transfer")  # evaluators that need no test split
+ON_LABELS = ("knn", "linear", "few", "robustness", "linear_paper", "finetune")  # those that need labels
 
 
 @dataclasses.dataclass(frozen=True)

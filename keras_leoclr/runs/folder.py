@@ -77,6 +77,11 @@ class RunFolder:
         return self.recipe_file.is_file()
 
     @property
+    def holds_study(self) -> bool:
+        """Whether the results of a study (`leoclr ablate`) are collected in this folder."""
+        return any("ablation" in line for line in self.results.read())
+
+    @property
     def trained(self) -> bool:
         """Whether a model was trained in this folder, even if its checkpoints have been deleted since.
 

@@ -93,6 +93,11 @@ class RunSession:
         self.status = StatusFile(self.folder.status_file)
         if self.folder.holds_run:
             self._look()
+        elif self.folder.holds_study:
+            raise ValueError(
+                "`workdir` must not be the folder of a study, whose results lie in the same file. "
+                f"Received: workdir={os.fspath(workdir)!r}"
+            )
 
     @property
     def finished(self) -> bool:

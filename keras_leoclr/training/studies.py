@@ -23,6 +23,7 @@ from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import from_json, without_later_defaults
 from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.study_checks import check_data, check_folder
 from keras_leoclr.training.study_progress import StudyProgress
 from keras_leoclr.training.study_results import collected
 
@@ -179,10 +180,12 @@ def study(
         if `suite` asks for more than before. Interrupted runs are resumed.
 
     Raises:
+        ValueError: if the folder is that of a run, or the data lack what the evaluators need.
         FailedRunsError: if a run failed; the others are finished first.
         Interrupted: (a SystemExit) after SIGTERM, once the processes of the runs have ended.
     """
     workdir = pathlib.Path(workdir)
+    check_folder(RunFolder(workdir))
     workdir.mkdir(parents=True, exist_ok=True)
     results = RunFolder(workdir).results
     runs = [run for run in runs_of(recipe, variants, seeds, held_out) if only in run.variant]
@@ -193,6 +196,8 @@ def study(
         if line["name"] == COLLECTED
     }
     missing = [run for run in runs if not {*suite} <= {*known.get((ablation, run.variant, run.key), ())}]
+    if not held_out:  # The parts of a search have been opened already.
+        check_data((run.recipe for run in missing), suite)
     shown = StudyProgress(len(runs), len(runs) - len(missing), verbose)
     failed = {}
     waiting, going = list(missing), {}

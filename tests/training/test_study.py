@@ -20,9 +20,10 @@ from keras_leoclr.commands import ablate
 from keras_leoclr.recipes import Recipe, fashion_mnist
 from keras_leoclr.report import studies
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training import ablations
+from keras_leoclr.training import ablations, study_checks
 from keras_leoclr.training import studies as study
 from keras_leoclr.training.fields import setting
+from keras_leoclr.training.session import RunSession
 
 pytestmark = pytest.mark.backend_free
 
@@ -270,6 +271,34 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
     ET.parse(tmp_path / "table.svg")
     assert run("ablate", "enqueue", "--workdir", tmp_path, "--show") == 0
     assert not (tmp_path / "leads.svg").exists()  # There is nothing of MoCo v2 in it.
+
+
+def test_what_a_study_cannot_judge_is_refused_before_it_trains(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(study, "_start", None)  # A training would fail.
+    arrays = {"train_image": np.zeros((40, 16, 16, 3), np.uint8), "train_label": np.arange(40) % 2}
+    np.savez(tmp_path / "no_test.npz", **arrays)
+    np.savez(tmp_path / "no_label.npz", image=arrays["train_image"])
+    halves = ["--train_split", "train[:50%]", "--test_split", "train[50%:]"]
+    for data, more, told in (
+        ("no_test", [], "`--test_split` must name pictures that the runs are judged by"),
+        ("no_label", halves, "`--dataset` must have labels, which knn, linear, few of `--suite` need"),
+    ):
+        place = ["--dataset", tmp_path / f"{data}.npz", "--workdir", tmp_path / "study", "--image_size", 16]
+        assert run("ablate", "enqueue", *place, *more) != 0
+        assert told in capsys.readouterr().err
+    recipe = dataclasses.replace(RECIPE, dataset=str(tmp_path / "no_label.npz"), test_split="train")
+    assert study_checks.check_data([recipe], ["embedding", "retrieval"]) is None
+
+
+def test_a_study_and_a_run_do_not_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "_start", None)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    with pytest.raises(ValueError, match="`workdir` must not be the folder of a run: .*Received: workdir="):
+        study.study("temperature", RECIPE, VARIANTS, tmp_path / "run", (0,))
+    lines_of(tmp_path / "results.jsonl", {"a": [0.5]})
+    with pytest.raises(ValueError, match="`workdir` must not be the folder of a study, .*Received: workdir="):
+        RunSession(tmp_path, RECIPE)
 
 
 def test_a_study_of_several_settings_ends_with_the_lead_in_each(tmp_path, capsys):
