@@ -129,6 +129,11 @@ class Source:
         return (None,) * 3 if shape.rank is None else tuple(shape)
 
     @property
+    def least_pixels(self) -> int | None:
+        """See the argument."""
+        return self._options[0]
+
+    @property
     def element_spec(self) -> dict[str, tf.TensorSpec]:
         """The shapes and types of the dictionaries."""
         return self.dataset.element_spec

@@ -49,7 +49,7 @@ def embed(
     The rows are in the order of the source. The features are the same that `evaluate` judges: those of whole,
     resized images, with BatchNorm in inference mode. If a call with `output` was interrupted, the same call
     continues after the last batches that were saved. They are in a folder beside `output`, which is deleted
-    at the end.
+    at the end. A call on a stream that is given as an object begins anew, since nothing tells it from others.
 
     Args:
         source: the pictures. They can be anything that `kl.data.load` takes, a `Source`, a `tf.data.Dataset`
@@ -111,8 +111,9 @@ def embed(
     batches = _Batches(data.image_batches(with_unknown_labels(images), preprocessing, batch_size))
     unfinished = None if output is None else pathlib.Path(f"{os.fspath(output)}{UNFINISHED}")
     identity = None if output is None else features_identity(images, name, split, preprocessing)
-    if identity is not None and len(value_range):
-        identity["value_range"] = list(value_range)
+    if output is not None and identity is None:  # The features of an interrupted call may be of others.
+        shutil.rmtree(unfinished, ignore_errors=True)
+        identity = {"source": name}
     features, labels = extract_features(
         model,
         batches,

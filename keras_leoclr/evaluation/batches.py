@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.data.readers.archives import state_of
 from keras_leoclr.data.readers.arrays import ArrayImages
 from keras_leoclr.data.readers.folder import FolderImages, labels_digest
+from keras_leoclr.data.readers.tfrecord import tfrecord_files
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.tensorflow_host import tf
@@ -26,7 +29,8 @@ def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
 
     Arrays are identified by their content. Pictures of a folder are identified by path, size and time of
     change, and by their labels if they have several, since the path does not contain these. Other sources
-    are identified by name, split and number of images alone.
+    are identified by name, split and number of images alone, which do not distinguish streams that are given
+    as objects, see `features_identity`.
 
     Args:
         source: a source, as `data.load` returns it.
@@ -52,22 +56,54 @@ def data_identity(source: Source, name: str, split: str) -> dict[str, Any]:
     return about | {"content": digest.hexdigest()}
 
 
-def features_identity(source: Source, name: str, split: str, views: Any) -> dict[str, Any]:
-    """The identity of the features of a source, which a cache depends on: the images and their preprocessing.
+def features_identity(source: Source, name: str, split: str, views: Any) -> dict[str, Any] | None:
+    """The identity of the features of a source, which a cache depends on: images, labels and preprocessing.
+
+    Pictures of a folder are also identified by their labels, which a cache holds too, and by how their values
+    are read; TFRecord files, if they are named, by size and time of change as well.
 
     Args:
         source: a source, as `data.load` returns it.
         name: name of the data set, as `data.load` takes it.
         split: name of the split, as `data.load` takes it.
         views: a `Preprocessing`, or views such as `LeOCLRViews`.
+
+    Returns:
+        The identity; None if nothing distinguishes the images from others, so that nothing may be kept: a
+        stream that is given as an object has neither a name nor a content that could be compared.
     """
     made = Preprocessing.of(views)
     about = {"size": made.image_size, "mean": list(made.mean), "std": list(made.std)}
     source = as_source(source)
     found = data_identity(source, name, split)
-    if source.part and "content" not in found:  # Two parts with equally many images must not be confused.
-        about["part"] = source.part
+    if "content" not in found:
+        if str(name) in ("", IN_PYTHON):
+            return None
+        if source.part:  # Two parts with equally many images must not be confused.
+            about["part"] = source.part
+        if states := _states_of_records(source, str(name)):
+            about["files"] = states
+    elif isinstance(source.images, FolderImages):
+        about |= _reading_of(source)
+        if source.images.labelled:
+            about["labels"] = labels_digest(source.images)
     return found | about
+
+
+def _reading_of(source: Source) -> dict[str, Any]:
+    """What the pixels of pictures in a folder depend on besides their files."""
+    images = source.images
+    kept = {"background": list(images.background), "least_pixels": source.least_pixels}
+    if images.pixels is not None:
+        kept |= {"channels": images.pixels.channels, "value_range": list(images.pixels.value_range)}
+    return kept
+
+
+def _states_of_records(source: Source, name: str) -> list[Any]:
+    """Name, size and time of change of TFRecord files; [] if the source has others."""
+    if source.encoded is None or name.startswith("tfds:"):
+        return []
+    return [[os.path.abspath(path), *state_of(path)] for path in tfrecord_files(os.path.expanduser(name))]
 
 
 def labelled_batches(

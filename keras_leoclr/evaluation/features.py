@@ -53,8 +53,8 @@ def extract_features(
             [0, 255], see `backbones.with_normalization`.
         verbose: whether to show a progress bar; false by default.
         cache: folder of caches; None (the default) keeps nothing.
-        identity: identity of `dataset`, anything that JSON can hold: that of the data, see
-            `evaluation.data_identity`, the split, the size, the mean and the deviation. Needed with `cache`.
+        identity: identity of `dataset`, anything that JSON can hold, such as that which
+            `evaluation.features_identity` returns. Needed with `cache`.
         precision: dtype policy that the backbone computes in, such as "mixed_bfloat16"; None for its own.
         devices: names as `keras.device` takes them, such as ("gpu:0", "gpu:1"). Each device has a copy of the
             backbone, and batches go to them in turn. None for all GPUs that the backend sees.

@@ -41,7 +41,8 @@ class Suite:
         about: entries of every line of results besides the protocol of its evaluator: subject, dataset,
             train_split, test_split, epoch and whatever else distinguishes the measurement from others.
         options: settings of the evaluators; the defaults of `SuiteOptions` if None.
-        cache: folder of cached features, see `extract_features`; None (the default) keeps nothing.
+        cache: folder of cached features, see `extract_features`; None (the default) keeps nothing. Features
+            of streams that are given as objects without a name in `about` are not kept.
         data_dir: folder where TensorFlow Datasets keeps its files.
         verbose: whether to print scores and show progress; false by default.
 
@@ -116,7 +117,7 @@ class Suite:
                 if known < len(labels):
                     protocol[f"{split}_without_label"] = len(labels) - known
         if self.options.check_content and self.test is not None:
-            protocol["test_content"] = self.identities[1].get("content")
+            protocol["test_content"] = (self.identities[1] or {}).get("content")
         return protocol | ({} if self.shared is None else {"shared_images": self.shared})
 
     def _shown(self, score):
@@ -136,7 +137,7 @@ class Suite:
     # === What evaluators share ===
 
     @functools.cached_property
-    def identities(self) -> list[dict[str, Any]]:
+    def identities(self) -> list[dict[str, Any] | None]:
         """The identities of the training and test features, see `features_identity`."""
         names = [self.about.get(f"{split}_split", split) for split in ("train", "test")]
         return [
@@ -178,7 +179,8 @@ class Suite:
                 continue
             self._say(f"Features of {self.about.get('dataset')}, {self.about.get(f'{split}_split')}")
             identity = None if self.cache is None else self.identities[number]
-            sets += evaluation.extract_features(self.frozen, part, self.verbose, self.cache, identity)
+            cache = None if identity is None else self.cache
+            sets += evaluation.extract_features(self.frozen, part, self.verbose, cache, identity)
         if self.options.check_shared:
             self.shared = evaluation.shared_images(*batches)
         if self.shared:

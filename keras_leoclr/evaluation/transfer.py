@@ -112,9 +112,8 @@ class Transfer:
             for source, split in zip(sources, splits, strict=True):
                 batches = image_batches(source, self.views, self.batch_size)
                 identity = features_identity(source, target.dataset, split, self.views)
-                features, labels = extract_features(
-                    self.backbone, batches, self.verbose, self.cache, identity
-                )
+                cache = None if identity is None else self.cache
+                features, labels = extract_features(self.backbone, batches, self.verbose, cache, identity)
                 known = has_label(labels)
                 sets += [features, labels] if known.all() else [features[known], labels[known]]
             found = {score.name: score for score in Linear(*sets, seed=self.seed).run()}

@@ -9,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import cli
@@ -163,6 +164,29 @@ def test_an_interrupted_call_goes_on_with_the_batches_that_were_kept(
     assert len(computed) == 2 and not (tmp_path / "f.npz.unfinished").exists()
     np.testing.assert_array_equal(found.features, whole.features)
     np.testing.assert_array_equal(found.labels, whole.labels)
+
+
+@backend_free
+def test_an_interrupted_stream_leaves_no_row_to_another(backbone, monkeypatch, tmp_path):
+    monkeypatch.setattr(features_module, "SAVE_EVERY", 1)
+
+    def stream(value, stop=None):
+        def pictures():
+            for number in range(4):
+                if number == stop:
+                    raise RuntimeError("power off")
+                yield {"image": np.full((8, 8, 3), value * (number + 1), np.uint8)}
+
+        spec = {"image": tf.TensorSpec((8, 8, 3), tf.uint8)}
+        return tf.data.Dataset.from_generator(pictures, output_signature=spec).apply(
+            tf.data.experimental.assert_cardinality(4)
+        )
+
+    with pytest.raises(Exception, match="power off"):
+        kl.embed(stream(10, stop=3), backbone, tmp_path / "f.npz", batch_size=1, verbose=False)
+    assert (tmp_path / "f.npz.unfinished").is_dir()
+    found = kl.embed(stream(50), backbone, tmp_path / "f.npz", batch_size=1, verbose=False)
+    np.testing.assert_array_equal(found.features, kl.embed(stream(50), backbone, verbose=False).features)
 
 
 @backend_free

@@ -10,6 +10,7 @@ import pytest
 import keras_leoclr as kl
 from keras_leoclr import evaluation
 from keras_leoclr.data import as_source
+from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.evaluation import features as module
 from keras_leoclr.evaluation import predictors
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -186,6 +187,34 @@ def test_identity_tells_parts_of_a_stream_apart(tmp_path):
             about = identity(same)
             assert {name: about[name] for name in whole} == whole and "part" not in about
         assert "part" not in evaluation.data_identity(parts[0], "mine", "train")
+
+
+@pytest.mark.backend_free
+@pytest.mark.filterwarnings("ignore:.*hold no pictures")
+def test_identity_follows_the_names_of_classes_and_how_values_are_read(tmp_path):
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "x.npy", np.zeros((4, 4, 1), np.uint16))
+
+    def identity(**reading):
+        source = kl.data.load(tmp_path, channels=1, **reading)
+        return evaluation.features_identity(source, str(tmp_path), "train", Preprocessing(8, (0.5,), (0.5,)))
+
+    first = identity()
+    assert identity() == first and identity(value_range=(0, 4095)) != first
+    (tmp_path / "ape").mkdir()  # a class without pictures, which moves the number of the class bee
+    assert identity() != first
+
+
+@pytest.mark.backend_free
+def test_identity_follows_the_files_of_a_stream_that_has_a_name(tmp_path):
+    def identity(shift, name):
+        write_records(tmp_path / "a.tfrecord", [example(flat(n + shift), n) for n in range(3)])
+        return evaluation.features_identity(kl.data.load(tmp_path / "a.tfrecord"), name, "train", views)
+
+    views, path = Preprocessing(8), str(tmp_path / "a.tfrecord")
+    assert identity(0, path) != identity(5, path)
+    assert identity(0, IN_PYTHON) is None and identity(0, "") is None
 
 
 DEVICES = ("cpu", "cpu") if keras.backend.backend() == "torch" else ("cpu:0", "cpu:1")

@@ -7,6 +7,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation
+from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.evaluation import RunEvaluation, features
 from keras_leoclr.evaluation.suite import ALL, Suite, SuiteOptions
 from keras_leoclr.runs.results import Results
@@ -154,3 +155,17 @@ def test_results_name_a_data_set_that_was_given_as_a_path(tmp_path):
     np.savez(path, train_image=images, train_label=labels, test_image=images, test_label=labels)
     suite = RunEvaluation(tmp_path, "random", "resnet18", dataset=path, image_size=32).suite(cache=False)
     assert suite.about["dataset"] == str(path) and json.loads(json.dumps(suite.about)) == suite.about
+
+
+@pytest.mark.backend_free
+def test_streams_without_a_name_do_not_share_features(tmp_path):
+    about, found = ABOUT | {"dataset": IN_PYTHON}, []
+    for seed in (1, 5):
+        streams = [pictures(seed=seed + part, noise=300).dataset for part in (0, 1)]
+        results = Results(tmp_path / "results.jsonl")
+        suite = Suite(backbone_with(), *streams, PREPROCESSING, results, about, OPTIONS, cache=tmp_path / "c")
+        suite.run(["knn"])
+        found.append(suite.all_sets[0])
+    assert np.abs(found[0] - found[1]).max() > 0.1
+    named, _ = made(tmp_path, backbone_with(), cache=tmp_path / "c")
+    assert isinstance(named.all_sets[0], np.memmap)
