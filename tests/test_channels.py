@@ -253,6 +253,13 @@ def test_the_range_of_values_is_measured_on_all_pictures(grey16, tmp_path, capsy
     printed = capsys.readouterr().out
     assert f"--value_range {low},{high}\n" in printed and "as it is read: 0\n" in printed
     assert "as it is read: 255\n" in printed
+    np.savez(
+        tmp_path / "floats.npz", image=np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype("float32")
+    )
+    command[2] = tmp_path / "floats.npz"
+    assert cli.main(list(map(str, command))) == 0
+    (ends,) = re.findall("--value_range (.*)", capsys.readouterr().out)
+    data.load(command[2], channels=1, value_range=tuple(map(float, ends.split(","))))
     images = {"train_image": np.array([0.25, 3.0]), "test_image": np.array([-7.5, 1.0])}
     images = {name: np.tile(values.reshape(2, 1, 1, 1), (1, 4, 4, 2)) for name, values in images.items()}
     recipe = Recipe(dataset=IN_PYTHON, channels=2, value_range="auto")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 
@@ -17,8 +18,14 @@ class Interrupted(SystemExit):
         super().__init__(128 + number)
 
 
+TOGETHER = 1.0  # seconds within which a second signal is taken as the first one, sent by two senders
+
+
 class Signals:
-    """Context in which the first SIGTERM or SIGINT is only noted, and the second ends the process at once.
+    """Context in which the first SIGTERM or SIGINT is only noted, and a later one ends the process at once.
+
+    A signal that follows within a second is ignored: systemd and Slurm send SIGTERM to all processes of a
+    job, and a study that started this one sends it as well.
 
     Python runs a signal handler only between two Python instructions, so it would wait for the end of a
     compiled step. The signals are therefore read by a thread, from a pipe that Python's C code writes to as
@@ -45,13 +52,16 @@ class Signals:
         return self
 
     def _watch(self):
+        noted = 0.0
         while content := os.read(self._reading, 1):
             number = content[0]
             if number not in self.NUMBERS:
                 continue
+            if self.received and time.monotonic() - noted < TOGETHER:
+                continue
             if self.received:
                 os._exit(128 + number)
-            self.received = number
+            self.received, noted = number, time.monotonic()
             name = signal.Signals(number).name
             print(
                 f"\n{name}: stopping after this step; once more to stop at once.", file=sys.stderr, flush=True

@@ -108,9 +108,11 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
 
 def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
     from keras_leoclr.evaluation.suite_options import EVALUATORS, SuiteOptions
+    from keras_leoclr.runs.folder import RunFolder
     from keras_leoclr.training import ablations
     from keras_leoclr.training.settling import completed
     from keras_leoclr.training.studies import study
+    from keras_leoclr.training.study_checks import alone_in
 
     for what in given["suite"]:
         known("evaluation", what, EVALUATORS)
@@ -126,19 +128,20 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
             dataclasses.replace(recipe, **changes)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    study(
-        name,
-        recipe,
-        variants,
-        given["workdir"],
-        given["seeds"],
-        given["jobs"],
-        given["suite"],
-        SuiteOptions(leave_one_out=given["leave_one_out"]),
-        command,
-        only=given["only"],
-        verbose=bool(given["verbose"]),
-    )
+    with alone_in(RunFolder(given["workdir"])):
+        study(
+            name,
+            recipe,
+            variants,
+            given["workdir"],
+            given["seeds"],
+            given["jobs"],
+            given["suite"],
+            SuiteOptions(leave_one_out=given["leave_one_out"]),
+            command,
+            only=given["only"],
+            verbose=bool(given["verbose"]),
+        )
 
 
 def _recipe_name(arguments: list[str]) -> str:

@@ -58,7 +58,9 @@ def _statistics(given: Given) -> int:
         print(json.dumps(found | {"value_range": list(reading["value_range"])}, indent=2))
         return 0
     if measured:
-        print("--value_range {:.10g},{:.10g}".format(*reading["value_range"]))
+        # All digits: a rounded end could lie within the values.
+        ends = (repr(float(end)).removesuffix(".0") for end in reading["value_range"])
+        print(f"--value_range {','.join(ends)}")
     typed = {name: ",".join(f"{number:g}" for number in found[name]) for name in ("mean", "std")}
     print(f"--mean {typed['mean']} --std {typed['std']}")
     for name, what in (("low", "smallest"), ("high", "largest")):

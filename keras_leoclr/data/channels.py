@@ -79,7 +79,8 @@ class ChannelPixels:
                 raise ImageError("NaN or infinity among its values")
             if found[0] < low or found[1] > high:
                 raise ImageError(
-                    f"values from {found[0]:g} to {found[1]:g}, outside of `value_range` {low:g},{high:g}"
+                    f"values from {found[0]:.10g} to {found[1]:.10g}, outside of `value_range` "
+                    f"{low:.10g},{high:.10g}"
                 )
         if values.dtype == np.uint8 and (low, high) == RANGES["uint8"]:
             return values.astype(np.float32)

@@ -72,8 +72,11 @@ SAME_IMAGES = ("dataset", "test_split", "images", "test_content", "test_part")
 
 
 def is_usual(line: dict[str, Any]) -> bool:
-    """Whether a result is of the usual number of neighbours, or does not depend on neighbours at all."""
-    return line.get("k", USUAL_K) == USUAL_K
+    """Whether a result is of the usual number of neighbours, or does not depend on neighbours at all.
+
+    Fewer neighbours vote if there are fewer images; the number that was asked for counts.
+    """
+    return line.get("k_asked", line.get("k", USUAL_K)) == USUAL_K
 
 
 def either(stem: str) -> tuple[str, ...]:

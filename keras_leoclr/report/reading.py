@@ -15,6 +15,7 @@ from PIL import Image
 
 from keras_leoclr.evaluation.scores import read_hits, read_ranking
 from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.monitored import NOT_MEASURED
 from keras_leoclr.views import missed
 from keras_leoclr.views import sheet as view_sheet
 
@@ -221,7 +222,7 @@ def _read_history(run):
         epoch = _finite(line.get("epoch"))
         epoch = number + 1 if epoch is None else epoch + 1
         for name, value in line.items():
-            if name in (None, "epoch") or value in (None, "", "NA"):
+            if name in (None, "epoch") or value in (None, "", NOT_MEASURED):
                 continue
             found = _finite(value)
             if found is None:

@@ -9,6 +9,7 @@ KNN = {
     "knn_top1": "kNN",
     "knn_map": "kNN mAP",
 }  # name in the logs -> short name for people; the first with one label per picture, the second with several
+NOT_MEASURED = "NA"  # in `history.csv`, for an epoch in which a number was not measured (Keras' CSVLogger)
 
 
 def knn_of(numbers: Mapping[str, Any]) -> tuple[str, float] | None:

@@ -38,8 +38,11 @@ class Results:
             **protocol: how it was measured, such as data, split, epoch or k; anything that JSON can hold.
         """
         line = json.dumps({"name": name, "value": float(value), **protocol})
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with self.path.open("ab+") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"  # after half a line of a full disk
+            file.write(f"{line}\n".encode())
 
     def replace(self, lines: list[dict[str, Any]]) -> None:
         """Replaces all results by the given ones; the file is written whole or not at all."""
@@ -63,8 +66,11 @@ class Results:
                 if not isinstance(result["name"], str) or not isinstance(result["value"], (int, float)):
                     raise TypeError("a result has a name and a value")
                 found.append(result)
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError) as error:
                 if damaged is None:
-                    raise
+                    raise ValueError(
+                        f"{self.path}, line {number}, is not a result, perhaps half a line of a process that "
+                        f"was killed; without this line the file can be read. Received: {line[:60]!r}"
+                    ) from error
                 damaged.append(number)
         return found

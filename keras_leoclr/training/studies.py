@@ -90,7 +90,7 @@ class StudyRun:
     def settings(self) -> dict[str, Any]:
         """The recipe of the run without the location of the data."""
         settings = dataclasses.asdict(self.recipe)
-        settings["dataset"] = pathlib.PurePath(settings["dataset"]).name
+        settings["dataset"] = _without_place(settings["dataset"])
         del settings["data_dir"]
         return settings
 
@@ -188,8 +188,11 @@ def study(
     check_folder(RunFolder(workdir))
     workdir.mkdir(parents=True, exist_ok=True)
     results = RunFolder(workdir).results
+    seeds = tuple(dict.fromkeys(seeds))
     runs = [run for run in runs_of(recipe, variants, seeds, held_out) if only in run.variant]
-    lines = results.read()
+    lines = results.read(damaged := [])
+    if damaged:
+        print(f"{results.path}: lines {', '.join(map(str, damaged))} cannot be read and are left out.")
     known = {
         (line["ablation"], line["variant"], line["run"]): line["suite"]
         for line in lines
@@ -244,9 +247,27 @@ def _start(run, workdir, jobs, suite, options):
     task = StudyTask(run.recipe, str(folder), tuple(suite), options, run.place == 0, run.held_out)
     command = [sys.executable, "-m", PROCESS, json.dumps(dataclasses.asdict(task))]
     with (folder / LOG).open("a", encoding="utf-8") as log:
+        # In a session of its own it does not get the Ctrl-C of the terminal, but the signal of this process.
         return subprocess.Popen(
-            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **shares}
+            command,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **shares},
+            start_new_session=True,
         )
+
+
+def _without_place(dataset: str) -> str:
+    """The name of a file or folder; names that are no path, and patterns, are kept as they are.
+
+    Of several paths between commas each loses its place, so that they are told apart by their names alone.
+    """
+    if "*" in dataset:
+        return dataset
+    return ",".join(
+        part if re.match(r"\w\w+:", part) else pathlib.PurePath(part).name for part in dataset.split(",")
+    )
 
 
 def _tail(path, lines=5):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import errno
+from collections.abc import Iterable, Iterator, Sequence
 
 from keras_leoclr import wording
 from keras_leoclr.data.splits import SET_ASIDE, SplitError
 from keras_leoclr.evaluation.suite_options import ON_LABELS, WITHOUT_TEST
+from keras_leoclr.runs.files import Lock, LockHeldError
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.recipe import Recipe
 
@@ -18,6 +21,32 @@ def check_folder(folder: RunFolder) -> None:
             "`workdir` must not be the folder of a run: the results of a study lie in the same file. "
             f"Received: workdir={str(folder.path)!r}"
         )
+
+
+@contextlib.contextmanager
+def alone_in(folder: RunFolder) -> Iterator[None]:
+    """Holds the lock of a folder of studies, so that no second process trains the same runs.
+
+    Raises:
+        RunInProgressError: if another process holds it.
+    """
+    folder.path.mkdir(parents=True, exist_ok=True)
+    lock = Lock(folder.lock_file)
+    try:
+        lock.take()
+    except LockHeldError as error:
+        from keras_leoclr.training.session import RunInProgressError
+
+        raise RunInProgressError(
+            errno.EWOULDBLOCK,
+            f"`workdir` is in use by {error.holder}, for another study or search; wait for its end or choose "
+            "another folder",
+            str(folder.path),
+        ) from error
+    try:
+        yield
+    finally:
+        lock.free()
 
 
 def check_data(recipes: Iterable[Recipe], suite: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from keras_leoclr.evaluation.measures import either, is_usual
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs.folder import RunFolder
-from keras_leoclr.runs.monitored import KNN
+from keras_leoclr.runs.monitored import KNN, NOT_MEASURED
 from keras_leoclr.runs.results import Results
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def collected(
     with folder.history_file.open(newline="") as file:
         rows = list(csv.DictReader(file))
     for name in CURVE:
-        points = [[int(row["epoch"]) + 1, float(row[name])] for row in rows if row.get(name)]
+        measured = [row for row in rows if row.get(name) not in (None, "", NOT_MEASURED)]
+        points = [[int(row["epoch"]) + 1, float(row[name])] for row in measured]
         if points:
             yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
     machine = folder.about().get("environment", {})

@@ -52,13 +52,14 @@ class Tuned:
     """The result of `tune`.
 
     Attributes:
-        candidates: all candidates that were tried, that of the recipe first.
+        candidates: all candidates that were tried.
         random: what was measured of the network with random weights.
         judge: one of `JUDGES`.
         held_out: number of held-out pictures.
         epochs: number of epochs that each candidate was trained for.
         pictures: number of pictures that each was trained on.
         left: labels of candidates that there was no time for.
+        own: label of the candidate with the settings of the recipe.
     """
 
     candidates: tuple[Candidate, ...]
@@ -68,6 +69,7 @@ class Tuned:
     epochs: int
     pictures: int
     left: tuple[str, ...] = ()
+    own: str = ""
 
     @property
     def measured(self) -> list[Candidate]:
@@ -106,13 +108,15 @@ class Tuned:
 
     def why(self) -> str:
         """One sentence that says what is chosen and by what."""
-        best, first = self.best, self.candidates[0]
+        best, first = self.best, next((each for each in self.candidates if each.label == self.own), None)
         rate, area = best.fields["learning_rate"], best.fields["crop_scale"][0]
         chosen = f"Chosen: learning rate {rate:g} and crops of {100 * area:g} % of the picture or more"
         judge = self._judge_words()
         if best is first:
             return f"{chosen}, the settings of the recipe: no other candidate is better by {judge}."
         chosen += f", by {judge}: {self._shown(best)}"
+        if first is None:
+            return f"{chosen}; the settings of the recipe were not measured."
         if not first.values:
             return f"{chosen}; the run with the settings of the recipe failed."
         chosen += f", with the settings of the recipe {self._shown(first)}"
@@ -219,7 +223,7 @@ def of_study(study: Study, variants: dict[str, dict[str, Any]], seed: int, **abo
         study: the study, as `report.studies.read` returns it.
         variants: settings of the candidates that were planned, by label.
         seed: seed of the runs.
-        **about: attributes of `Tuned`: judge, held_out, epochs, pictures, left.
+        **about: attributes of `Tuned`: judge, held_out, epochs, pictures, left, own.
     """
 
     def values(variant):

@@ -24,12 +24,12 @@ from keras_leoclr.training.fields import without_later_defaults
 from keras_leoclr.training.measuring import ranged
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.studies import EPOCH_SECONDS, FailedRunsError, study
+from keras_leoclr.training.study_checks import alone_in
 from keras_leoclr.training.tuned import BY_LABELS, JUDGES, LINEAR, UNIFORMITY, Tuned, of_study
-from keras_leoclr.training.tuning_parts import can_be_judged_by_labels, parts_of
-from keras_leoclr.training.tuning_plan import TIMED_EPOCHS, Timing, candidates, planned, short
+from keras_leoclr.training.tuning_parts import PLAN, can_be_judged_by_labels, parts_of
+from keras_leoclr.training.tuning_plan import TIMED_EPOCHS, Timing, candidates, extended, planned, short
 
 NAME, TIMING = "tune", "tune_timing"  # names of the studies in `results.jsonl`
-PLAN = "plan.json"
 SUITES = {True: ("knn", "linear", "quality"), False: ("quality",)}  # with and without labels
 OPTIONS = SuiteOptions(k=(USUAL_K,), check_shared=False, check_content=False)
 
@@ -83,7 +83,7 @@ def tune(
     variants = candidates(recipe, learning_rates, least_areas)
     parts = parts_of(recipe)
     asked = _asked(recipe, variants, parts)
-    plan = _begun(folder, asked)
+    _begun(folder, asked)
     labelled = can_be_judged_by_labels(parts)
     if judge in BY_LABELS and not labelled:
         raise ValueError(
@@ -92,6 +92,25 @@ def tune(
         )
     if verbose and lines:
         print("\n".join(lines))
+    how = {"judge": judge, "jobs": jobs, "command": command, "verbose": verbose}
+    with alone_in(RunFolder(folder)):
+        return _search(recipe, folder, until, variants, parts, asked, **how)
+
+
+def _search(
+    recipe: Recipe,
+    folder: pathlib.Path,
+    until: float,
+    variants: Variants,
+    parts: GivenImages,
+    asked: dict[str, Any],
+    judge: str,
+    jobs: int,
+    command: str,
+    verbose: bool,
+) -> Tuned:
+    """Runs what is missing of a search whose settings were checked, and compares."""
+    plan, labelled = _begun(folder, asked), can_be_judged_by_labels(parts)
     judge = (LINEAR if labelled else UNIFORMITY) if judge == "auto" else judge
     pictures, held_out = (parts.load(split).count for split in ("train", "held_out"))
     how = {"jobs": jobs, "suite": SUITES[labelled], "options": OPTIONS, "command": command, "until": until}
@@ -116,6 +135,13 @@ def tune(
             f"{timing.besides:.0f} seconds. Planned: {made.count} of {len(variants)} candidates, "
             f"{made.epochs} epochs each, in about {made.seconds / 60:.1f} minutes."
         )
+    timing, done = Timing(**plan["timing"]), len(_complete(folder, variants))
+    left = until - time.monotonic()
+    count = extended(timing, left, plan["count"], done, len(variants), plan["epochs"], jobs)
+    if count > plan["count"]:
+        say(f"There is time for {count} of {len(variants)} candidates now, instead of {plan['count']}.")
+        plan["count"] = count
+        write_json(folder / PLAN, plan)
     base = short(recipe, plan["epochs"], pictures)
     changed = {
         n: getattr(base, n) for n in ("queue_size", "momentum") if getattr(base, n) != getattr(recipe, n)
@@ -128,19 +154,20 @@ def tune(
         study(NAME, base, tried, folder, (recipe.seed,), **how)
     except FailedRunsError as error:  # That a learning rate is too large is a result as well.
         failed, reason = error.variants, error
-    found = found_studies.read(RunFolder(folder).results).get(NAME)
-    complete = {run["variant"] for run in found.runs} & {*tried} if found else set()
+    complete = _complete(folder, tried)
     if failed and not complete:
         raise reason
     if len(complete) < 2:
         raise TimeoutError(
             f"`minutes` are over before two candidates could be compared: {len(complete)} of {len(tried)} "
-            f"are complete. The same command goes on. Received: minutes={minutes:g}"
+            "are complete. The same command goes on."
         )
     about = {"judge": judge, "held_out": held_out, "epochs": plan["epochs"], "pictures": pictures}
+    about["own"] = next(iter(variants))
     shown = {label: changes for label, changes in variants.items() if label in complete or label in failed}
-    left = tuple(label for label in variants if label not in shown)
-    return of_study(found, shown, recipe.seed, left=left, **about)
+    about["left"] = tuple(label for label in variants if label not in shown)
+    found = found_studies.read(RunFolder(folder).results)[NAME]
+    return of_study(found, shown, recipe.seed, **about)
 
 
 def check(minutes: float, judge: str) -> None:
@@ -151,11 +178,20 @@ def check(minutes: float, judge: str) -> None:
         raise ValueError(f"`minutes` must be > 0. Received: minutes={minutes:g}")
 
 
+def _complete(folder: pathlib.Path, variants: Variants) -> set[str]:
+    """The labels of the candidates whose results are in the folder."""
+    found = found_studies.read(RunFolder(folder).results).get(NAME)
+    return {run["variant"] for run in found.runs} & {*variants} if found else set()
+
+
 def _timed(recipe: Recipe, folder: pathlib.Path, pictures: int, how: dict[str, Any]) -> Timing:
     """Runs two epochs in a process of their own and measures how long they and all the rest take."""
     recipe = short(recipe, TIMED_EPOCHS, pictures)
     path = folder / f"timing-seed{recipe.seed}"
     shutil.rmtree(path, ignore_errors=True)  # A run that was interrupted would take less time now.
+    results = RunFolder(folder).results
+    if lines := results.read(damaged=[]):  # One that is complete is measured anew, as its folder is gone.
+        results.replace([line for line in lines if line.get("ablation") != TIMING])
     started = time.monotonic()
     results = study(
         TIMING, recipe, {"timing": {}}, folder, (recipe.seed,), **{**how, "jobs": 1, "verbose": False}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST = 5000  # training pictures that the search uses, unless `max_images` says otherwise
 MOST_HELD_OUT = 1000
+PLAN = "plan.json"  # what a search began with
 PICTURES = "pictures.npz"  # arrays that a search was given
 LEAST = 20  # pictures with which it is possible to hold some out
 
@@ -46,7 +47,7 @@ def in_a_file(data: Any, workdir: pathlib.Path) -> str:
             f"Received: {', '.join(images.sources)} as objects"
         )
     path, arrays = workdir / PICTURES, {name: np.asarray(array) for name, array in images.arrays.items()}
-    if path.is_file():
+    if path.is_file() and (workdir / PLAN).is_file():
         with np.load(path, allow_pickle=False) as before:
             same = {*before} == {*arrays} and all(np.array_equal(before[n], arrays[n]) for n in arrays)
         if not same:

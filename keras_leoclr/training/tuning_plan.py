@@ -123,6 +123,24 @@ def planned(timing: Timing, seconds: float, steps: int, most: int, epochs: int, 
     )
 
 
+def extended(
+    timing: Timing, seconds: float, count: int, complete: int, most: int, epochs: int, jobs: int = 1
+) -> int:
+    """How many candidates an earlier plan has if there is more time now; the number of epochs stays.
+
+    Args:
+        timing: how long the first short run took.
+        seconds: the time that is left.
+        count: number of candidates that were planned.
+        complete: number of candidates that are complete.
+        most: number of candidates that there are.
+        epochs: number of epochs of each.
+        jobs: number of runs at the same time.
+    """
+    room = jobs * int(SPARE * seconds / timing.of_run(epochs, jobs))
+    return min(most, max(count, complete + room))
+
+
 def short(recipe: Recipe, epochs: int, pictures: int) -> Recipe:
     """The recipe of a short run on some of the pictures, without what only a whole run needs.
 

@@ -59,3 +59,8 @@ def test_shares_are_shown_in_percent_and_numbers_as_they_are():
     assert measures.value_text(number) == "12.346"
     assert measures.difference_text(number, {"value": -1.5}) == "-1.500"
     assert measures.value_text(None) == measures.difference_text(None, None) == "-"
+
+
+def test_the_number_of_neighbours_that_was_asked_for_is_the_usual_one_where_there_are_fewer_images():
+    assert measures.is_usual({"k": 16, "k_asked": 20}) and measures.is_usual({"k": 20})
+    assert not measures.is_usual({"k": 16, "k_asked": 200}) and not measures.is_usual({"k": 1})

@@ -45,9 +45,9 @@ def test_how_often_a_loss_was_right():
 
 def test_the_agreement_of_crops_is_compared_with_the_gain():
     rows = [
-        Agreed("many things", "0.2 to 1", 0.5, 0.61, spread([0.03, 0.03])),
+        Agreed("many things", "0.2 to 1", 0.5, 0.61, spread([0.03, 0.031])),
         Agreed("one thing", "0.5 to 1", 0.8, 0.82, spread([-0.02])),
-        Agreed("few things", "0.2 to 1", 0.6, 0.67, spread([-0.01, -0.01])),
+        Agreed("few things", "0.2 to 1", 0.6, 0.67, spread([-0.01, -0.011])),
     ]
     lines = agreement_text(rows, 0.05).splitlines()
     assert lines[2] == "| one thing | 0.5 to 1 | 80.0 | 82.0 | +2.0 | 1 | -2.0 |"

@@ -290,6 +290,51 @@ def test_what_a_study_cannot_judge_is_refused_before_it_trains(tmp_path, monkeyp
     assert study_checks.check_data([recipe], ["embedding", "retrieval"]) is None
 
 
+def test_names_of_data_are_told_apart_and_places_are_not():
+    def key(dataset):
+        return study.StudyRun("a", dataclasses.replace(RECIPE, dataset=dataset), 0).key
+
+    assert key("/here/set.npz") == key("set.npz") and key("/a/x,/b/y") == key("/c/x,y")
+    for one, other in (
+        ("tfds:mnist/3.0.1", "tfds:fashion_mnist/3.0.1"),
+        ("tfds:voc/2007", "tfds:coco/2007"),
+        ("/data/a,/data/b", "/data/c,/data/b"),
+        ("a/*/*.jpg", "b/*/*.jpg"),
+    ):
+        assert key(one) != key(other)
+
+
+def test_epochs_without_a_measurement_are_left_out_of_the_curve(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES.replace('"0,0.4,0.9"', '"0,0.4,0.9" + chr(10) + "1,NA,0.8"'))
+    (line,) = (
+        line
+        for line in study.study("temperature", RECIPE, {"one": {}}, tmp_path, (0, 0), jobs=2).read()
+        if line["name"] == "curve/knn_top1"
+    )
+    assert line["epochs"] == [[1, 0.4]]
+
+
+def test_a_damaged_line_is_left_out_and_harms_no_other(tmp_path, monkeypatch, capsys):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, {"one": {}}, tmp_path, (0,))
+    whole = results.read()
+    results.path.write_text(results.path.read_text() + '{"name": "linear/top1", "val')  # a full disk
+    results.write("linear/top1", 0.5)
+    with pytest.raises(ValueError, match=f"results.jsonl, line {len(whole) + 1}, is not a result"):
+        results.read()
+    assert len(results.read(damaged := [])) == len(whole) + 1 and damaged == [len(whole) + 1]
+    study.study("temperature", RECIPE, {"one": {}}, tmp_path, (0,))
+    assert "cannot be read and are left out" in capsys.readouterr().out
+    assert studies.read(results)["temperature"].runs
+
+
+def test_a_process_of_a_study_does_not_get_the_ctrl_c_of_the_terminal(tmp_path, monkeypatch):
+    started = {}
+    monkeypatch.setattr(study.subprocess, "Popen", lambda command, **how: started.update(how))
+    study._start(study.StudyRun("a", RECIPE, 0), tmp_path, 1, ("knn",), study.SuiteOptions())
+    assert started["start_new_session"]
+
+
 def test_a_study_and_a_run_do_not_share_a_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(study, "_start", None)
     (tmp_path / "run").mkdir()
@@ -372,14 +417,33 @@ def lines_of(path, values, recipe=RECIPE, methods=()):
 
 
 def test_differences_are_paired_by_seed(tmp_path):
-    values = {"b": [0.50, 0.60, 0.70], "a": [0.52, 0.62, 0.72], "c": [0.52, 0.58, 0.76]}
+    values = {"b": [0.50, 0.60, 0.70], "a": [0.519, 0.621, 0.72], "c": [0.52, 0.58, 0.76]}
     found = studies.read(lines_of(tmp_path / "results.jsonl", values))["temperature"]
     assert found.reference == "b"
     change = found.change("a", "linear/top1")
     assert change.mean == pytest.approx(0.02) and change.beyond_chance
     assert not found.change("c", "linear/top1").beyond_chance
     text = studies.markdown(found)
-    assert "| a | 3 | 62.0 ± 10.0 (+2.0, +2.0 to +2.0 *) |" in text and "| b | 3 | 60.0 ± 10.0 |" in text
+    assert "(+2.0, +1.8 to +2.2 *) |" in text and "| b | 3 | 60.0 ± 10.0 |" in text
+
+
+def test_what_was_not_measured_or_is_equal_in_all_seeds_is_not_beyond_chance(tmp_path):
+    assert not studies.spread([0.1, 0.1]).beyond_chance and studies.spread([0.1, 0.11]).beyond_chance
+    found = studies.read(lines_of(tmp_path / "results.jsonl", {"a": [0.5, 0.6]}))["temperature"]
+    found.values = {"a": {"quality/rankme": {0: 5.0}}}  # no measure of the table
+    assert "| a | 0 |" in studies.markdown(found) and ET.fromstring(studies.picture(found)) is not None
+    found.values = {}
+    assert ET.fromstring(studies.picture(found)) is not None
+
+
+def test_leads_are_of_recipes_of_two_versions_too(tmp_path):
+    values = {"LeOCLR, 0.1": [0.6, 0.7], "MoCo v2, 0.1": [0.5, 0.61]}
+    path = tmp_path / "results.jsonl"
+    found = studies.read(lines_of(path, values, methods=("leoclr", "moco_v2")))["temperature"]
+    for line in found.runs:
+        if line["recipe"]["method"] == "moco_v2":
+            del line["recipe"]["channels"]  # a setting that is younger than this run
+    assert [lead.base for lead in studies.leads(found)] == ["MoCo v2, 0.1"]
 
 
 def test_pictures_are_svg_that_name_their_values(tmp_path):

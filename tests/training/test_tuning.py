@@ -16,9 +16,11 @@ from keras_leoclr.recipes import Recipe, fashion_mnist
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training import studies, study_process, tuning
+from keras_leoclr.training.session import RunInProgressError
+from keras_leoclr.training.study_checks import alone_in
 from keras_leoclr.training.tuned import Candidate, Tuned, rank_correlation
 from keras_leoclr.training.tuning_parts import can_be_judged_by_labels, parts_of
-from keras_leoclr.training.tuning_plan import Plan, Timing, candidates, planned, short
+from keras_leoclr.training.tuning_plan import Plan, Timing, candidates, extended, planned, short
 
 pytestmark = pytest.mark.backend_free
 RECIPE = dataclasses.replace(fashion_mnist.RECIPE, max_images=400)
@@ -129,6 +131,7 @@ def result(values, judge="knn", **about):
         Candidate(f"{rate} {area}", {"learning_rate": rate, "crop_scale": (area, 1.0)}, measured(numbers))
         for (rate, area), numbers in values.items()
     ]
+    about = {"own": "0.1 0.2", **about}
     return Tuned(tuple(made), {}, judge, held_out=100, epochs=3, pictures=400, **about)
 
 
@@ -163,6 +166,12 @@ def test_a_run_that_failed_is_shown_and_not_chosen():
     assert "Failed, and not compared: 0.1 0.2." in text and "There was no time for: x." in text
     assert text.endswith("\n\n--learning_rate 0.3 --crop_scale 0.2,1")
     json.dumps(found.as_json())
+
+
+def test_that_the_settings_of_the_recipe_were_not_measured_is_said():
+    found = result({k: v for k, v in VALUES.items() if k != (0.1, 0.2)}, left=("0.1 0.2",))
+    assert found.best is found.candidates[0]
+    assert found.why().endswith("56.0 %; the settings of the recipe were not measured.")
 
 
 def test_ranks_are_spearmans():
@@ -241,6 +250,36 @@ def test_a_search_chooses_and_goes_on_and_knows_its_settings(tmp_path, pretended
         tuning.tune(dataclasses.replace(RECIPE, max_images=300), tmp_path, 5, **HOW)
 
 
+def test_more_time_extends_the_plan(tmp_path, pretended):
+    assert len(tuning.tune(RECIPE, tmp_path, 5, **HOW).candidates) == 3
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "plan.json").write_text(
+        json.dumps({**plan, "count": 2, "timing": {"epoch": 1, "besides": 1}})
+    )
+    lines = Results(tmp_path / "results.jsonl")
+    lines.replace([line for line in lines.read() if "rate 0.5" not in line.get("variant", "")])
+    seconds = (plan["epochs"] + 1) / 0.9
+    assert len(tuning.tune(RECIPE, tmp_path, (seconds - 1) / 60, **HOW).candidates) == 2
+    found = tuning.tune(RECIPE, tmp_path, (seconds + 1) / 60, **HOW)
+    assert len(found.candidates) == 3 and not found.left
+    assert extended(Timing(1.0, 1.0), 100, count=4, complete=2, most=9, epochs=8, jobs=2) == 9
+    assert extended(Timing(1.0, 1.0), 38, count=4, complete=2, most=9, epochs=8, jobs=2) == 6
+
+
+def test_a_search_that_was_stopped_before_it_had_a_plan_goes_on(tmp_path, pretended):
+    first = tuning.tune(RECIPE, tmp_path, 5, **HOW)
+    (tmp_path / "plan.json").unlink()
+    assert tuning.tune(RECIPE, tmp_path, 5, **HOW).candidates == first.candidates
+    assert pretended.started.count("timing") == 2
+
+
+def test_a_folder_is_searched_by_one_process_at_a_time(tmp_path, pretended):
+    with alone_in(RunFolder(tmp_path)):
+        with words("`workdir` is in use by process", RunInProgressError) as error:
+            tuning.tune(RECIPE, tmp_path, 5, **HOW)
+        assert "for another study or search" in str(error.value) and not pretended.started
+
+
 def test_a_learning_rate_that_is_too_large_is_left_out(tmp_path, pretended):
     pretended.failing = ("learning rate 0.5, crops from 30 %",)
     found = tuning.tune(RECIPE, tmp_path, 5, **HOW)
@@ -308,6 +347,9 @@ def test_arrays_are_searched_from_python_and_a_folder_from_the_command_line(tmp_
     found = kl.tune({"image": images, "label": np.arange(60) % 3}, tmp_path / "a", 5, verbose=False)
     assert found.fields["learning_rate"] == 0.09 and (tmp_path / "a" / "pictures.npz").is_file()
     before = (tmp_path / "a" / "pictures.npz").read_bytes()
+    (tmp_path / "c").mkdir()  # Pictures without a plan are of a search that was refused.
+    np.savez(tmp_path / "c" / "pictures.npz", image=images[:1])
+    assert kl.tune({"image": images, "label": np.arange(60) % 3}, tmp_path / "c", 5, verbose=False)
     with words("`workdir` holds a search with other arrays; another folder starts a new one"):
         kl.tune({"image": images[:50], "label": np.arange(50) % 3}, tmp_path / "a", 5, verbose=False)
     assert (tmp_path / "a" / "pictures.npz").read_bytes() == before

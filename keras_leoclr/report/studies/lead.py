@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -49,11 +50,12 @@ def leads(study: Study, method: str = "leoclr") -> list[Lead]:
     for line in study.runs:
         recipes.setdefault(line["variant"], line["recipe"])
     found = []
+    varied = _varied(recipes.values())
     for label, recipe in recipes.items():
         if recipe["method"] != method:
             continue
         for other, base in recipes.items():
-            if base["method"] != BASELINE or not _comparable(study, recipe, base):
+            if base["method"] != BASELINE or not _comparable(study, recipe, base, varied):
                 continue
             budget = EQUAL_EPOCHS if recipe["epochs"] == base["epochs"] else EQUAL_COMPUTE
             changes = {stem: _change(study, label, stem, other) for stem in STEMS}
@@ -156,12 +158,21 @@ def _scale(stem, every, left, right):
     return Scale.of([*means, *(min(max(end, -1.6 * most), 1.6 * most) for end in ends)], left, right, 0.06)
 
 
-def _comparable(study, recipe, base):
+def _varied(recipes):
+    """The settings that have several values. One that only some recipes have is of a later version."""
+    values: dict[str, set[str]] = {}
+    for recipe in recipes:
+        for key, value in recipe.items():
+            values.setdefault(key, set()).add(json.dumps(value))
+    return {key for key, found in values.items() if len(found) > 1}
+
+
+def _comparable(study, recipe, base, varied):
     """Whether two recipes differ in the method alone, or in the number of epochs for equal compute."""
     if study.name == "method":
         return True
     free = {"method", "seed"} | ({"epochs"} if study.name == "scenes" else set())
-    return all(base[key] == value for key, value in recipe.items() if key not in free)
+    return all(base.get(key) == recipe.get(key) for key in varied - free)
 
 
 def _change(study, label, stem, base):

@@ -44,8 +44,11 @@ class Spread(NamedTuple):
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether a difference is beyond chance, that is, its interval does not contain 0."""
-        return self.low is not None and (self.low > 0 or self.high < 0)
+        """Whether a difference is beyond chance, that is, its interval does not contain 0.
+
+        Differences that are equal in all seeds, such as those of few test images, say nothing about chance.
+        """
+        return bool(self.deviation) and (self.low > 0 or self.high < 0)
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -98,9 +101,12 @@ class Study:
 
 
 def read(results: Results) -> dict[str, Study]:
-    """Reads the studies in a file, by name; if a measurement has several lines, the last one counts."""
+    """Reads the studies in a file, by name; if a measurement has several lines, the last one counts.
+
+    Lines that are damaged are left out.
+    """
     found: dict[str, Study] = {}
-    for line in results.read():
+    for line in results.read(damaged=[]):
         if "ablation" not in line:
             continue
         name, variant, seed = line["name"], line["variant"], line["seed"]

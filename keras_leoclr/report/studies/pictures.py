@@ -29,7 +29,7 @@ def picture(study: Study, measures: Sequence[str] = (*either("knn"), *either("li
     drawing = Drawing(WIDTH, bottom + 34, f"{study.name}: {titles}")
     # The scale reaches from 8 pixels above the first row to 4 pixels below the last one.
     rows = Scale(-0.5 - 8 / ROW, len(variants) - 0.5 + 4 / ROW, TOP - 8, bottom + 4)
-    left = 24 + LETTER * max(map(len, variants))
+    left = 24 + LETTER * max(map(len, variants), default=0)
     for row, variant in enumerate(variants):
         drawing.text(left - 12, rows(row) + 4, variant, anchor="end")
     room = (WIDTH - left - GAP * len(shown)) / max(1, len(shown))

@@ -38,7 +38,7 @@ def _rows(study):
     rows = [["variant", "seeds", *(MEASURES[m] for m in study.measures)]]
     for variant in study.values:
         found = [study.of(variant, m) for m in study.measures]
-        seeds = max(s.count for s in found if s is not None)
+        seeds = max((s.count for s in found if s is not None), default=0)
         rows.append([_name(study, variant), str(seeds), *(_cell(study, variant, m) for m in study.measures)])
     return rows
 
