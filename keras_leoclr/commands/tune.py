@@ -17,7 +17,8 @@ TEXT = """leoclr tune RECIPE --workdir DIR --minutes N [--dataset PICTURES] [--F
 Trains short runs on a part of the pictures, with several learning rates and least areas of the crops, and
 says which of them it would choose and why. RECIPE is one of
 {names};
-its flags (`leoclr pretrain RECIPE --help`) apply to all runs. The first run is measured, and as many others
+its flags (`leoclr pretrain RECIPE --help`) apply to all runs, and `leoclr tune RECIPE --help` lists those of
+the search. The first run is measured, and as many others
 are planned as fit into the time. The same command goes on where it was.
 Nothing is trained or judged on test pictures."""
 
@@ -51,8 +52,8 @@ def _flags(module: ModuleType) -> tuple[Flag, ...]:
             "least_areas",
             tuple[float, ...],
             (),
-            "least areas of a crop, as shares of the picture; by default that of the recipe, 0.08, 0.2 "
-            "and 0.5",
+            "least areas of a crop, as shares of the picture; by default that of the recipe, and those of "
+            "0.08, 0.2 and 0.5 that differ from it by a factor of 1.6 or more",
         ),
         Flag("jobs", int, 1, "number of runs at the same time, which share the cores", low=1),
         Flag("json", bool, False, "print the result as JSON"),
