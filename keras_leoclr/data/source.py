@@ -226,6 +226,10 @@ class Source:
             return self._made_of(self._part_of("skip", count), dataset=self.dataset.skip(count))
         return self.subset(np.arange(self.count if count < 0 else int(count), self.count))
 
+    def of_images(self, images: Images) -> Source:
+        """The same source of changed images, such as those with other labels, in the same order."""
+        return self._made_of(self.part, images=images)
+
     def _made_of(self, part, **content):
         least_pixels, parallel = self._options
         options = {"least_pixels": least_pixels, "parallel": parallel, "mixed": self.mixed}

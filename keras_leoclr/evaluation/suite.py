@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr import data, evaluation, wording
+from keras_leoclr.data.class_numbers import numbered_as
 from keras_leoclr.data.parts import check_any, has_label, without_labels
 from keras_leoclr.data.splits import SET_ASIDE
 from keras_leoclr.evaluation.suite_evaluators import MAKERS
@@ -34,7 +35,8 @@ class Suite:
             normalised pixels themselves, with knn, linear and few.
         train: source of images and labels that classifiers are fitted to, see `data.load`. The evaluator
             embedding alone needs no labels; for transfer alone it may be None.
-        test: source of images and labels that they are judged on; with None, embedding maps `train`.
+        test: source of images and labels that they are judged on; with None, embedding maps `train`. Classes
+            are matched with those of `train` by their names, if both have them, see `numbered_as`.
         preprocessing: a `Preprocessing`, or views, with the size, mean and deviation of the backbone's
             images.
         results: file that the scores are written to.
@@ -69,6 +71,9 @@ class Suite:
         self.backbone = backbone
         self.train = None if train is None else data.as_source(train, "train")
         self.test = None if test is None else data.as_source(test, "test")
+        if self.train is not None and self.test is not None:
+            name = "test_split" if "test_split" in about else "test"
+            self.test = numbered_as(self.train, self.test, name)
         self.preprocessing = Preprocessing.of(preprocessing)
         self.results, self.about = results, dict(about)
         self.options = options or SuiteOptions()

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_leoclr.data.class_numbers import numbered_as
 from keras_leoclr.data.loading import load
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.pipeline import image_batches
@@ -107,6 +108,7 @@ class Transfer:
             except OSError as error:  # The data are neither on disk nor can they be downloaded.
                 self.missing[name] = str(error)
                 continue
+            sources[1] = numbered_as(*sources, name="targets")
             sets = []
             splits = (target.train_split, target.test_split)
             for source, split in zip(sources, splits, strict=True):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation
@@ -169,3 +170,28 @@ def test_streams_without_a_name_do_not_share_features(tmp_path):
     assert np.abs(found[0] - found[1]).max() > 0.1
     named, _ = made(tmp_path, backbone_with(), cache=tmp_path / "c")
     assert isinstance(named.all_sets[0], np.memmap)
+
+
+@pytest.mark.backend_free
+def test_classes_of_test_images_are_matched_by_their_names(tmp_path):
+    def folder(split, *names):
+        for name in names:
+            (tmp_path / split / name).mkdir(parents=True, exist_ok=True)
+            for value in (0, 9, 18):
+                picture = np.full((8, 8, 3), value, np.uint8)
+                picture[..., ("ant", "bee", "cat", "dog").index(name) % 3] += 200
+                Image.fromarray(picture).save(tmp_path / split / name / f"{value}.png")
+        return kl.data.load(tmp_path, split)
+
+    def suite(train, test):
+        return Suite(
+            None, train, test, PREPROCESSING, Results(tmp_path / "r.jsonl"), ABOUT, SuiteOptions(k=(3,))
+        )
+
+    train, test = folder("train", "ant", "bee", "cat"), folder("test", "bee", "cat")
+    judged = suite(train, test)
+    assert judged.run(["knn"])["knn/top1"] == 1 and judged.test.class_names == train.class_names
+    with pytest.raises(
+        ValueError, match="images of classes that the training images lack.*images of dog, and"
+    ):
+        suite(train, folder("test", "dog"))
