@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import types
+import typing
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -22,6 +26,38 @@ def whole_number(name: str, value: Any, low: int) -> int:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < low:
         raise ValueError(f"`{name}` must be a whole number >= {low}. Received: {name}={value!r}")
     return int(value)
+
+
+def setting_of(name: str, value: Any, kind: Any) -> Any:
+    """A value for a setting of one type: numbers of Python instead of NumPy's, and tuples instead of lists.
+
+    A single value where several belong becomes a tuple of it.
+
+    Args:
+        name: name of the setting, for the message.
+        value: the value that was given.
+        kind: type of the setting, as `typing.get_type_hints` returns it.
+
+    Raises:
+        ValueError: if there are several values where one number belongs, or no values where several do.
+    """
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "__array__"):  # an array or a number of NumPy, or a tensor
+        value = np.asarray(value).tolist()
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
+    several = next((one for one in kinds if typing.get_origin(one) is tuple), None)
+    if several is None:
+        if isinstance(value, (list, tuple)) and set(kinds) <= {int, float, bool, type(None)}:
+            raise ValueError(f"`{name}` must be a single value. Received: {name}={value!r}")
+        return value
+    if value is None or value == "auto":
+        return value
+    if isinstance(value, (int, float, *(one for one in typing.get_args(several) if one is str))):
+        return (value,)
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ValueError(f"`{name}` must be a number or a tuple of them. Received: {name}={value!r}")
+    return tuple(value)
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -51,7 +87,7 @@ def check_value_range(value: Any) -> tuple[float, ...]:
         ValueError: if it is neither.
     """
     try:
-        numbers = tuple(float(each) for each in value or ())
+        numbers = tuple(float(each) for each in (() if value is None else value))
     except (TypeError, ValueError):
         numbers = (math.nan,)
     good = len(numbers) == 2 and all(map(math.isfinite, numbers)) and numbers[0] < numbers[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import difflib
 import importlib
 import os
@@ -14,6 +13,7 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from keras_leoclr.checks import setting_of
 from keras_leoclr.data.given import named
 from keras_leoclr.run_handle import Run
 from keras_leoclr.runs.folder import RunFolder
@@ -108,7 +108,7 @@ def pretrain(
         given["dataset"], images = named(data)
         test = given.get("test_split", "test")
         named_here = "test_split" in given or "test" in (images.splits if images is not None else ())
-        if images is not None and named_here and images.load(test).labelled:
+        if images is not None and named_here and images.has_labels(test):
             given.setdefault("evaluate", True)
     made, settle = settling.requested(module, preset, given, workdir, overwrite, override, images)
     train(made, workdir, **options, settle=settle, callbacks=callbacks, images=images)
@@ -139,8 +139,8 @@ def evaluate(
             of the run; for a backbone no files are written.
         cache: whether to keep features in the folder, so that they are computed only once; True by default.
         verbose: whether to print scores and show the progress; True by default.
-        **settings: settings of `evaluation.RunEvaluation` (`image_size`, `mean`, `max_images`, `subject`,
-            ...) and of `evaluation.SuiteOptions` (`k`, `draws`, `per_class`, ...).
+        **settings: settings of `evaluation.RunEvaluation` (`image_size`, `mean`, `value_range`,
+            `max_images`, `subject`, ...) and of `evaluation.SuiteOptions` (`k`, `draws`, `per_class`, ...).
 
     Returns:
         `{"knn/top1": 0.8, "linear/top1": ...}`; of several measurements with the same name, the last one,
@@ -166,11 +166,13 @@ def evaluate(
     for what in asked:
         _known("suite", what, (*EVALUATORS, "all"))
     chosen = [what for one in asked for what in (ALL if one == "all" else (one,))]
-    own = {field.name for field in dataclasses.fields(RunEvaluation)} - {"workdir", "backbone", "images"}
-    of_suite = {field.name for field in dataclasses.fields(SuiteOptions)}
+    kinds = typing.get_type_hints(RunEvaluation)
+    own = kinds.keys() - {"workdir", "backbone", "run", "images"}
+    of_suite = typing.get_type_hints(SuiteOptions)
+    kinds |= of_suite
     for name in settings:
-        _known("evaluate", name, own | of_suite, "a setting of `evaluate`")
-    options = {name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()}
+        _known("evaluate", name, own | of_suite.keys(), "a setting of `evaluate`")
+    options = {name: setting_of(name, value, kinds[name]) for name, value in settings.items()}
     is_model = isinstance(run_or_backbone, keras.Model)
     path = None if is_model else pathlib.Path(os.fspath(run_or_backbone))
     of_run = path is not None and path.is_dir()
@@ -182,12 +184,13 @@ def evaluate(
     with contextlib.ExitStack() as stack:
         if workdir is None and not of_run:
             cache, workdir = False, stack.enter_context(tempfile.TemporaryDirectory())
-        backbone = None if of_run and workdir is None else run_or_backbone
-        if of_run and workdir is not None:
-            backbone = RunFolder(path).backbone_file
         folder = RunFolder(path if workdir is None else workdir)
         judged = RunEvaluation(
-            folder.path, backbone, images=images, **{n: v for n, v in options.items() if n in own}
+            folder.path,
+            backbone=None if of_run else run_or_backbone,
+            run=path if of_run else None,
+            images=images,
+            **{name: value for name, value in options.items() if name in own},
         ).suite(
             SuiteOptions(**{name: value for name, value in options.items() if name in of_suite}),
             images=set(chosen) != {"transfer"},
@@ -197,7 +200,7 @@ def evaluate(
         values: dict[str, float] = {}
         for what in chosen:
             values |= judged.run([what])
-            if of_run and data is None and not own & options.keys():
+            if of_run and folder.path == path and data is None and not own & options.keys():
                 folder.note_repeated(what)
             if folder.card_file.is_file():
                 model_card.write(folder.path)
@@ -266,8 +269,9 @@ def tune(
     if data is not None:
         given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir))
     made = settling.completed(*settling.requested(module, preset, given), verbose)
-    how = {"judge": judge, "learning_rates": learning_rates, "least_areas": least_areas}
-    return tuning.tune(made, workdir, minutes, jobs=jobs, verbose=verbose, **how)
+    lists = {"learning_rates": learning_rates, "least_areas": least_areas}
+    how = {name: setting_of(name, value, tuple[float, ...]) for name, value in lists.items()}
+    return tuning.tune(made, workdir, minutes, judge=judge, jobs=jobs, verbose=verbose, **how)
 
 
 def _recipe_module(recipe: str | Recipe) -> Any:
@@ -292,12 +296,8 @@ def _known(argument: str, name: Any, names: Iterable[str], what: str = "") -> No
 
 
 def _fields(fields: dict[str, Any], kind: type, call: str) -> dict[str, Any]:
-    """Checks the names of settings; converts lists to tuples and paths to text, as a recipe needs them."""
+    """Checks the names of settings, and converts their values as a recipe needs them."""
     hints = typing.get_type_hints(kind)
-    made = {}
-    for name, value in fields.items():
+    for name in fields:
         _known(call, name, hints, f"a field of `Recipe`, nor an argument of `{call}`")
-        if typing.get_origin(hints[name]) is tuple and not isinstance(value, tuple) and value != "auto":
-            value = tuple(value)
-        made[name] = os.fspath(value) if isinstance(value, os.PathLike) else value
-    return made
+    return {name: setting_of(name, value, hints[name]) for name, value in fields.items()}

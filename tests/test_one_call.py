@@ -18,6 +18,8 @@ from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.data.given import IN_PYTHON, GivenImages, named
 from keras_leoclr.data.splits import SplitError
 from keras_leoclr.runs import checkpoint_file, checkpoint_paths
+from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.training import pretraining
 
 backend_free = pytest.mark.backend_free
 SMALL = {
@@ -177,6 +179,63 @@ def test_what_cannot_be_pretrained_is_named(tmp_path, given, words):
     with pytest.raises(ValueError, match=words):
         kl.pretrain(given.pop("data"), tmp_path / "run", verbose=0, **given)
     assert not (tmp_path / "run" / "recipe.json").exists()
+
+
+@pytest.fixture
+def requested(monkeypatch, tmp_path):
+    """A function that returns the recipe of a call of `pretrain`, which trains nothing."""
+
+    def noted(recipe, workdir, **_):
+        found.append(recipe)
+        RunFolder(workdir).path.mkdir(exist_ok=True)
+        RunFolder(workdir).write_recipe({})
+
+    def request(*arguments, **settings):
+        kl.pretrain(*arguments, tmp_path / "run", **settings)
+        return found[-1]
+
+    found = []
+    monkeypatch.setattr(pretraining, "pretrain", noted)
+    return request
+
+
+@backend_free
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("uint8", {"channels": 4}),
+        ("uint16", {"value_range": (0, 4095)}),
+        ("float32", {"value_range": "auto"}),
+    ],
+)
+def test_arrays_with_a_test_split_are_judged_whatever_their_values(requested, kind, settings):
+    images = np.arange(8 * 4 * 4 * settings.get("channels", 3)).reshape(8, 4, 4, -1).astype(kind)
+    data = {"train_image": images, "test_image": images, "test_label": np.arange(8) % 2}
+    assert requested(data, **settings).evaluate
+    data["test_label"] = np.full(8, -1)
+    assert not requested(data, **settings).evaluate
+    with pytest.raises(SplitError, match="must hold an array `image` or `val_image`"):
+        requested(data, test_split="val", **settings)
+
+
+@backend_free
+def test_settings_take_numbers_and_arrays_of_numpy(requested, finished):
+    made = requested(arrays(), mean=np.array([0.5, 0.25, 0.125]), epochs=np.int64(30), crop_scale=[0.5, 1])
+    assert made.mean == (0.5, 0.25, 0.125) and made.epochs == 30 and made.crop_scale == (0.5, 1)
+    assert {type(number) for number in (*made.mean, made.epochs)} == {float, int}
+    with pytest.raises(ValueError, match=r"`epochs` must be a single value. Received: epochs=\[1, 2\]"):
+        requested(arrays(), epochs=np.array([1, 2]))
+    with pytest.raises(ValueError, match="`mean` must be a number or a tuple of them. Received: mean='red'"):
+        requested(arrays(), mean="red")
+    run, _ = finished
+    options = {"verbose": False, "cache": False, "check_shared": False}
+    of_one = kl.evaluate(run, arrays(), "knn", k=3, **options)
+    assert kl.evaluate(run, arrays(), "knn", k=np.array([3]), **options) == of_one
+    assert run.lines[-1]["k"] == 3 and kl.evaluate(
+        run, arrays(), "robustness", changes="occlusion", **options
+    )
+    model, own = run.backbone(normalization=False), {"mean": np.full(3, 0.5), "std": np.full(3, 0.25)}
+    assert kl.evaluate(model, arrays(), "knn", k=3, **own, **options)["knn/top1"] > 0
 
 
 @backend_free

@@ -28,10 +28,11 @@ TEXT = (
 
 In the folder of a run (--workdir), data set, splits and normalisation are those of its recipe.json and the
 backbone is its backbone.keras; flags take precedence. A backbone that normalises images itself keeps its own
-numbers. --backbone random judges the same backbone with new
-weights, or, in an empty folder, one of --architecture. Results are appended to DIR/results.jsonl, the hits of
-single images, confusion matrices and lists of neighbours go to DIR/evaluation/, features are kept in
-DIR/features/. `leoclr compare DIR` prints the table; the model card, DIR/backbone.md, has the main ones."""
+numbers, and pictures are brought to the range of values of the run that its file lies in. --backbone random
+judges the same backbone with new weights, or, in an empty folder, one of --architecture. Results are appended
+to DIR/results.jsonl, the hits of single images, confusion matrices and lists of neighbours go to
+DIR/evaluation/, features are kept in DIR/features/. `leoclr compare DIR` prints the table; the model card,
+DIR/backbone.md, has the main ones."""
 )
 
 
@@ -76,6 +77,13 @@ FLAGS = (
         tuple[float, ...],
         None,
         "standard deviation of the pixels of each channel, in [0, 1], which is divided by",
+    ),
+    Flag(
+        "value_range",
+        tuple[float, ...],
+        None,
+        "the two values that become black and white, low and high; by default those of the run that the file "
+        "of the backbone lies in",
     ),
     _option("batch_size", int, "number of images per call of the backbone, or per step of a training", low=1),
     _option(
@@ -131,14 +139,14 @@ FLAGS = (
 
 
 OWN = ("workdir", "backbone", "architecture", "subject", "dataset", "data_dir", "train_split", "test_split")
-OWN += ("max_images", "image_size", "mean", "std")  # flags that are settings of `RunEvaluation`
+OWN += ("max_images", "image_size", "mean", "std", "value_range")  # flags that `RunEvaluation` has too
 
 
 def _as_the_run(given: Given, folder: RunFolder) -> bool:
     """Whether the run's own backbone is evaluated, on the images that the run itself is evaluated on."""
     recipe = folder.recipe()
     split = recipe.get("test_split" if recipe.get("evaluate", True) else "train_split")
-    others = ("backbone", "dataset", "train_split")
+    others = ("backbone", "dataset", "train_split", "value_range")
     return (
         all(given[name] is None for name in others)
         and not given["max_images"]

@@ -45,6 +45,18 @@ class GivenImages:
         named = [name.removesuffix("_image") for name in self.arrays if name.endswith("_image")]
         return named or ["train"]
 
+    def has_labels(self, split: str) -> bool:
+        """Whether images of a split have labels; arrays are not read as images for this.
+
+        Raises:
+            SplitError: if there is no such split.
+        """
+        if self.arrays is None:
+            return self.load(split).labelled
+        from keras_leoclr.data.readers.arrays import array_has_labels
+
+        return array_has_labels(self.arrays, split, "a dictionary of arrays")
+
     def load(self, split: str, **options: Any) -> Any:
         """Loads the images of a split, see `data.load`.
 

@@ -163,10 +163,7 @@ class _Batches:
 
 def _range_of_run(backbone: Any) -> tuple[float, ...]:
     """The range of values of the run that a backbone lies in; () if there is none."""
-    if isinstance(backbone, keras.Model):
-        return ()
-    folder = backbone if os.path.isdir(backbone) else os.path.dirname(os.path.abspath(backbone))
-    return tuple(RunFolder(folder).recipe().get("value_range", ()))
+    return () if isinstance(backbone, keras.Model) else RunFolder.around(backbone).value_range()
 
 
 def _prepared(backbone: Any, image_size: int) -> tuple[keras.Model, Preprocessing, dict[str, Any]]:

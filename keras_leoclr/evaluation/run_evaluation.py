@@ -11,6 +11,7 @@ import keras
 
 from keras_leoclr import backbones, data, wording
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.checks import check_value_range
 from keras_leoclr.data.given import IN_PYTHON, GivenImages
 from keras_leoclr.data.parts import part_of
 from keras_leoclr.data.splits import SET_ASIDE, SplitError
@@ -62,6 +63,9 @@ class RunEvaluation:
         image_size: side of the images in pixels; None takes that of the backbone.
         mean: mean of each channel, with pixels in [0, 1].
         std: standard deviation of each channel, with pixels in [0, 1].
+        value_range: the two values that become 0 and 255, see `data.load`. None takes those of the run that
+            the file of the backbone lies in; for a backbone from elsewhere, those of the recipe.
+        run: folder of the run whose backbone, data and recipe are taken, if it is not `workdir`.
         images: the images, if they are given as objects; `dataset` is then not needed.
 
     Example:
@@ -82,6 +86,8 @@ class RunEvaluation:
     image_size: int | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
+    value_range: tuple[float, ...] | None = None
+    run: str | os.PathLike | None = None
     images: GivenImages | None = None
 
     def suite(
@@ -103,10 +109,12 @@ class RunEvaluation:
             SettingError: if a setting is missing or cannot be used.
         """
         folder, options = RunFolder(self.workdir), options or SuiteOptions()
-        recipe = folder.recipe()
+        run = folder if self.run is None else RunFolder(self.run)
+        recipe = run.recipe()
         keras.utils.set_random_seed(options.seed)
-        subject = self._subject(folder, recipe)
-        preprocessing = self._preprocessing(subject, recipe)
+        subject = self._subject(run, recipe)
+        beside = self._recipe_beside(recipe)
+        preprocessing = self._preprocessing(subject, beside)
         about = {"subject": subject.name, "epoch": subject.epoch, "backend": keras.backend.backend()}
         about["image_size"] = preprocessing.image_size
         data_dir = self._setting("data_dir", recipe, None)
@@ -114,14 +122,16 @@ class RunEvaluation:
         if images:
             about |= self._data(recipe)
             most = self.max_images or recipe.get("max_images", 0)
-            drawn = bool(self.dataset or self.images) or not folder.holds_run or draws_parts(folder)
+            drawn = bool(self.dataset or self.images) or not run.holds_run or draws_parts(run)
             if most and drawn:
                 about["test_part"] = DRAWN
             splits = [about["train_split"], about["test_split"]]
-            if self._lacks_test_split(recipe, about, data_dir, preprocessing.channels):
+            reading = self._reading(recipe, beside, preprocessing.channels)
+            if self.value_range is not None:
+                about["value_range"] = list(reading["value_range"])
+            if self._lacks_test_split(recipe, about, data_dir, reading):
                 splits.pop()
                 about["test_split"] = about["train_split"]  # Without a test set, these images are judged.
-            reading = _reading(recipe, preprocessing.channels)
             for number, split in enumerate(splits):
                 source = sources[number] = self._loaded(about, split, data_dir, reading)
                 if most and drawn:
@@ -173,12 +183,23 @@ class RunEvaluation:
         splits = {"train_split": self.train_split or labelled}
         return {"dataset": dataset, **splits, "test_split": self._setting("test_split", recipe, "test")}
 
-    def _lacks_test_split(self, recipe, about, data_dir, channels) -> bool:
+    def _recipe_beside(self, recipe) -> dict[str, Any]:
+        """The recipe of the run that the file of the backbone lies in; `recipe` if it lies in none."""
+        if self.backbone in (None, RANDOM) or isinstance(self.backbone, keras.Model):
+            return recipe
+        return RunFolder.around(self.backbone).recipe() or recipe
+
+    def _reading(self, recipe, beside, channels) -> dict[str, Any]:
+        """How the run treated pictures that cannot be read, and their values, as arguments of `load`."""
+        reading = {name: recipe[name] for name in ("on_error", "max_failures") if name in recipe}
+        value_range = check_value_range(self._setting("value_range", beside, ()))
+        return reading | {"value_range": value_range, "channels": channels}
+
+    def _lacks_test_split(self, recipe, about, data_dir, reading) -> bool:
         """Whether the data lack the test split that the recipe of a run names, and the run was not judged."""
         if self.test_split or self.dataset or self.images or recipe.get("evaluate", True):
             return False
         try:
-            reading = _reading(recipe, channels)
             data.load(about["dataset"], about["test_split"], data_dir, progress=False, **reading)
         except SplitError:
             return True
@@ -210,7 +231,9 @@ class RunEvaluation:
             raise SettingError(f"`backbone` must be a .keras file. Received: {path}")
         loaded = backbones.load(path, verbose=False)
         normalization = backbones.normalization_of(loaded)
-        if normalization is not None and (given := [n for n in ("mean", "std") if getattr(self, n)]):
+        if normalization is not None and (
+            given := [n for n in ("mean", "std") if getattr(self, n) is not None]
+        ):
             raise SettingError(
                 f"`{given[0]}` cannot be given for a backbone that normalises images itself. "
                 f"Received: {path}, with mean {normalization[0]} and std {normalization[1]}"
@@ -237,9 +260,3 @@ class RunEvaluation:
             )
         build = backbones.BUILDERS[name]
         return build(image_size=size) if name.startswith("vit") else build((size, size, 3))
-
-
-def _reading(recipe: dict[str, Any], channels: int) -> dict[str, Any]:
-    """How the run treated pictures that cannot be read, and their channels, as arguments of `load`."""
-    known = ("on_error", "max_failures", "value_range")
-    return {name: recipe[name] for name in known if name in recipe} | {"channels": channels}

@@ -68,6 +68,12 @@ class RunFolder:
         self.evaluation = self.path / "evaluation"
         self.logs = self.path / "logs"
 
+    @classmethod
+    def around(cls, path: str | os.PathLike) -> RunFolder:
+        """The folder itself, or the folder that a file lies in, such as the backbone of a run."""
+        path = pathlib.Path(path).expanduser()
+        return cls(path if path.is_dir() else path.absolute().parent)
+
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
@@ -105,6 +111,10 @@ class RunFolder:
             ValueError: if the file is damaged.
         """
         return _read(self.recipe_file)
+
+    def value_range(self) -> tuple[float, ...]:
+        """The two values that become 0 and 255 in the pictures of the run; () for those of their type."""
+        return tuple(self.recipe().get("value_range", ()))
 
     def about(self) -> dict[str, Any]:
         """Reads backend, environment and data of the run, and whether it is finished; {} if unknown.

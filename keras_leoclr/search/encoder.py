@@ -51,8 +51,7 @@ class Encoder:
         """
         backbone, size = raw_backbone(path, image_size, any_channels=True)
         if value_range is None:
-            run = RunFolder(path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path)))
-            value_range = run.recipe().get("value_range", ())
+            value_range = RunFolder.around(path).value_range()
         number = checksum(backbone)
         if (size, size) != tuple(backbone.input_shape[1:3]):
             backbone = resized(backbone, (size, size, backbone.input_shape[-1]))

@@ -132,10 +132,12 @@ def test_several_evaluations_are_named_at_once(tmp_path, monkeypatch):
         ({"dataset": "other"}, True, False),
         ({"train_split": "train"}, True, False),
         ({"max_images": 8}, True, False),
+        ({"value_range": (0, 9)}, True, False),
     ],
 )
 def test_what_failed_is_repeated_by_the_same_evaluation_only(tmp_path, flags, judges, same):
     folder = RunFolder(tmp_path)
     folder.write_recipe({"train_split": "train", "test_split": "test", "evaluate": judges})
-    given = dict.fromkeys(("backbone", "dataset", "train_split", "test_split")) | {"max_images": 0} | flags
+    names = ("backbone", "dataset", "train_split", "test_split", "value_range")
+    given = dict.fromkeys(names) | {"max_images": 0} | flags
     assert evaluate._as_the_run(given, folder) == same

@@ -92,10 +92,7 @@ def array_images(
     Raises:
         ValueError: if there are no such arrays, or they do not hold images of pixels in [0, 255].
     """
-    name = split_name(split)
-    prefix = f"{name}_" if f"{name}_image" in arrays else ""
-    if f"{prefix}image" not in arrays:
-        raise SplitError(f"{origin} must hold an array `image` or `{name}_image`. Received: {sorted(arrays)}")
+    prefix = _prefix(arrays, split, origin)
     images = np.asarray(arrays[f"{prefix}image"])
     label = arrays.get(f"{prefix}label")
     if pixels is not None:
@@ -122,6 +119,34 @@ def array_images(
     if label is not None and not is_multi_hot(label) and len(rows) and label[rows].max() < 0:
         label = None
     return ArrayImages(images, label, class_names).subset(rows)
+
+
+def array_has_labels(arrays: dict, split: str, origin: str) -> bool:
+    """Whether images of a split of arrays have labels; the images themselves are not looked at.
+
+    Args:
+        arrays: see `array_images`.
+        split: see `array_images`.
+        origin: where the arrays come from, for messages.
+
+    Raises:
+        ValueError: if there is no such split, or the labels cannot be used.
+    """
+    prefix = _prefix(arrays, split, origin)
+    label = arrays.get(f"{prefix}label")
+    if label is None:
+        return False
+    label = checked_labels(label, len(arrays[f"{prefix}image"]), origin, f"{prefix}label")
+    return bool(has_label(label[split_rows(split, len(label))]).any())
+
+
+def _prefix(arrays: dict, split: str, origin: str) -> str:
+    """The beginning of the names of the arrays of a split, such as "train_"; "" if they are not divided."""
+    name = split_name(split)
+    prefix = f"{name}_" if f"{name}_image" in arrays else ""
+    if f"{prefix}image" not in arrays:
+        raise SplitError(f"{origin} must hold an array `image` or `{name}_image`. Received: {sorted(arrays)}")
+    return prefix
 
 
 def _of_channels(images: np.ndarray, pixels: ChannelPixels, name: str, origin: str) -> np.ndarray:
