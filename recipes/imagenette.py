@@ -9,9 +9,9 @@ Data: 9,469 training and 3,925 validation pictures whose shorter side is 160 pix
 downloads them.
 Cost: 0.57 V100 hours, or 16 hours on two CPU cores, estimated: 9,469 images x 200 epochs / 925 and 33
 images/s (benchmarks/recipe_costs.py).
-Expected: not measured at this size. With `--preset small`, 12 epochs of a small network at 64 pixels and
-seed 0, LeOCLR reaches 52.2 % by kNN and 58.6 % with a linear classifier, MoCo v2 47.1 % and 54.7 %,
-random weights 37.7 % and 43.8 % (RESULTS.md has the command). lightly's MoCo, with two crops that are
+Expected: not measured at this size. With `--preset small`, 12 epochs of a small network at 64 pixels, LeOCLR
+reaches 52.6 % by kNN and 59.2 % with a linear classifier, MoCo v2 47.5 % and 55.2 %, random weights 37.8 %
+and 44.2 %, as means of five seeds (RESULTS.md has the command). lightly's MoCo, with two crops that are
 both used as queries, reaches by kNN on the validation pictures 78.6 % after 200 epochs and 87.4 % after
 800 (lightly's benchmarks; the table of March 2022 has 72.7 % and 83.2 %).
 """
