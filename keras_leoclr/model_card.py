@@ -14,6 +14,7 @@ import keras
 from keras_leoclr.backbones import loading as files
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.evaluation.measures import SETTINGS, is_main, kind_of_results, label_of, value_text
+from keras_leoclr.evaluation.own_results import own_results
 from keras_leoclr.report import rendering
 from keras_leoclr.runs.files import sha256_of, write_json, write_text
 from keras_leoclr.runs.folder import RunFolder
@@ -37,9 +38,9 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
 
     `backbone.json` holds the name of the file, its SHA-256 and that of the weights, network, encoder, input
     (shape, range, resizing), normalisation, output, data, training and its initial weights, the recipe,
-    licences, versions, and the newest value of every main result with its protocol. `backbone.md` is made
-    from `backbone.json` alone. Licences that were filled in by hand in `backbone.json` are kept. Each of the
-    two files is written whole or not at all.
+    licences, versions, and the newest value of every main result on the run's test images with its protocol.
+    `backbone.md` is made from `backbone.json` alone. Licences that were filled in by hand in `backbone.json`
+    are kept. Each of the two files is written whole or not at all.
 
     Args:
         workdir: path of the folder of a run, with `backbone.keras` and `recipe.json`.
@@ -86,7 +87,7 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
         },
         "written": before.get("written") or _now(),
         "versions": before.get("versions") or versions(),
-        "results": main_results(results),
+        "results": main_results(own_results(recipe, results)),
         "recipe": recipe,
     }
     # `backbone.md` is written first: if the process ends in between, `backbone.json` still describes the

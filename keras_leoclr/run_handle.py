@@ -65,11 +65,12 @@ class Run:
         """Scores by subject and name: `{"pretrained/linear/top1": 0.8, "random/knn/top1": ...}`.
 
         Of several measurements with the same name, this is the last one; of kNN, the last one with k = 20 if
-        there is one, as in `table`. `lines` has all of them.
+        there is one, as in `table`. They are of the test images of the run; `lines` has those of other data
+        sets and splits, too.
         """
         from keras_leoclr.training.judging import final_scores
 
-        return final_scores(self._folder.results)
+        return final_scores(self._folder.results, self.recipe)
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -108,6 +109,8 @@ class Run:
     def table(self) -> str:
         """Returns the accuracies on the test images as plain text, with a line for each subject.
 
+        Results on another data set or split than those of the run have lines of their own that name it.
+
         If the features were not measured, it returns sentences that say why, and what measures them. If the
         test images were pretrained on, a sentence below the table says so.
         """
@@ -117,7 +120,7 @@ class Run:
 
         lines = self.lines
         note = seen_in_training(self.recipe, lines)
-        return report.table(lines, unmeasured(self.path)) + (f"\n{note}" if note else "")
+        return report.table(lines, unmeasured(self.path), self.recipe) + (f"\n{note}" if note else "")
 
     def backbone(
         self, encoder: str = "query", projection: bool = False, normalization: bool | None = None

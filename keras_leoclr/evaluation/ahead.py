@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results, on_same_images
+from keras_leoclr.evaluation.own_results import OTHER_DATA
 
 AHEAD, BEHIND, OPEN = "ahead", "behind", "open"
 UNKNOWN = "no interval is known"
@@ -99,7 +100,12 @@ def _pair(entries, first, other, stem):
     found = []
     for listed in entries.values():
         by_title = {entry.column.title: entry for entry in listed}
-        if listed and listed[0].line["name"] in either(stem) and {first.title, other.title} <= set(by_title):
+        if (
+            listed
+            and OTHER_DATA not in listed[0].line
+            and listed[0].line["name"] in either(stem)
+            and {first.title, other.title} <= set(by_title)
+        ):
             found.append((by_title[first.title].line, by_title[other.title]))
     usual = [pair for pair in found if is_usual(pair[0])]
     if not found:

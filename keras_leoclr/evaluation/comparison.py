@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_leoclr.evaluation.ahead import findings
 from keras_leoclr.evaluation.measures import difference_text, value_text
-from keras_leoclr.evaluation.result_columns import columns, entries, name_apart
+from keras_leoclr.evaluation.result_columns import columns, entries, name_apart, on_one_data_set
 from keras_leoclr.runs.folder import RunFolder
 
 
@@ -31,7 +31,8 @@ def compare(
     classified correctly, or the ranks of their scores for mean average precision, the interval of the
     difference comes from a paired bootstrap over the images, which takes into account how often the two agree
     and not only how often each is right. A difference whose 95 % interval does not contain 0 is marked with
-    `*`. If a measurement has several lines, the last one counts.
+    `*`. If a measurement has several lines, the last one counts. Results on other images than those that the
+    first run is judged on have rows of their own, which name the data set and the split.
 
     Args:
         workdirs: folders with `results.jsonl`.
@@ -129,11 +130,19 @@ def _runs(workdirs):
     runs = []
     folders = list(map(pathlib.Path, workdirs))
     for name, workdir in zip(name_apart([folder.resolve().name for folder in folders]), folders, strict=True):
-        lines = RunFolder(workdir).results.read()
+        run = RunFolder(workdir)
+        lines = run.results.read()
         if not lines:
             raise FileNotFoundError(f"`workdirs` must hold results.jsonl. Received: {workdir}")
-        runs.append((name, workdir, lines))
-    return runs
+        runs.append((name, workdir, _recipe(run), lines))
+    return on_one_data_set(runs)
+
+
+def _recipe(run):
+    try:
+        return run.recipe()
+    except ValueError:  # A damaged file leaves the results as they are.
+        return {}
 
 
 def text_table(rows: Sequence[Sequence[str]], markdown: bool = False, left: int = 1) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.measures import is_main, is_share, label_of
+from keras_leoclr.evaluation.own_results import OTHER_DATA, judged_on, marked
 from keras_leoclr.evaluation.pairs import paired_interval
 
 PRETRAINED = "pretrained"
@@ -49,6 +50,23 @@ def name_apart(names: Sequence[str]) -> list[str]:
     return [f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names, 1)]
 
 
+def on_one_data_set(
+    runs: Sequence[tuple[str, pathlib.Path, dict[str, Any], list[dict[str, Any]]]],
+) -> list[tuple[str, pathlib.Path, list[dict[str, Any]]]]:
+    """Marks the results of runs that are not of the images that the first run is judged on.
+
+    For a run without results on those, its own images take their place.
+
+    Args:
+        runs: name, folder, recipe and lines of results of each run.
+
+    Returns:
+        Name, folder and lines of each run, as `columns` takes them.
+    """
+    first = judged_on(*runs[0][2:])
+    return [(name, folder, marked(recipe, lines, first)) for name, folder, recipe, lines in runs]
+
+
 def entries(found: Sequence[Column], labels: Sequence[str]) -> dict[str, list[Entry]]:
     """Returns the backbones that have a result, for each measurement by its label.
 
@@ -84,7 +102,8 @@ def columns(
     """Returns the backbones of runs as columns, and the labels of all measurements.
 
     Args:
-        runs: name, folder and lines of results of each run.
+        runs: name, folder and lines of results of each run. Lines with an entry `on_other_data` are rows of
+            their own, see `own_results.marked`.
         subjects: see `comparison.compare`.
         only: see `comparison.compare`.
         everything: see `comparison.compare`.
@@ -103,7 +122,7 @@ def columns(
         same: list[Column] = []
         for name, workdir, lines in runs:
             chosen = {
-                label_of(line): line
+                _label(line): line
                 for line in lines
                 if line.get("subject", "") == subject
                 and only in line["name"]
@@ -116,6 +135,11 @@ def columns(
     if not found:
         raise ValueError(_nothing_left(runs, subjects, only))
     return found, list(dict.fromkeys(label for column in found for label in column.lines))
+
+
+def _label(line: dict[str, Any]) -> str:
+    """The name of a result with its settings, and with the images if these are not those of the run."""
+    return f"{label_of(line)}, {line[OTHER_DATA]}" if OTHER_DATA in line else label_of(line)
 
 
 def _once(same: list[Column]) -> list[Column]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_leoclr.evaluation.own_results import divided
 from keras_leoclr.evaluation.scores import read_hits, read_ranking
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.monitored import NOT_MEASURED
@@ -32,7 +33,8 @@ class RunRecord:
         recipe: settings of the run; {} if there are none.
         about: versions and other facts about the run; {} if unknown.
         history: {column: [(epoch from 1, value)]} without values that are not finite.
-        results: lines of results.
+        results: lines of results, without those of test images that are not the run's.
+        on_other_data: lines of results of such images, see `own_results.divided`.
         strips: one PNG for each picture, with its views.
         headings: headings of the tiles of a strip, from left to right.
         missed: the figure of what the crops miss as a PNG, its numbers, and its width in pixels; None if
@@ -46,6 +48,7 @@ class RunRecord:
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: dict[str, Series] = dataclasses.field(default_factory=dict)
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    on_other_data: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     strips: list[bytes] = dataclasses.field(default_factory=list)
     headings: list[str] = dataclasses.field(default_factory=list)
     missed: tuple[bytes, dict[str, Any], int] | None = None
@@ -204,6 +207,7 @@ def _read_results(run):
                     f"{what} of single images are missing or damaged: their differences are not paired."
                 )
         run.results.append(line)
+    run.results, run.on_other_data = divided(run.recipe, run.results)
     if strange:
         run.missing.append(f"{name}: {strange} values are not finite and were left out.")
 

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from keras_leoclr.evaluation.measures import KINDS
+from keras_leoclr.evaluation.own_results import own_results
 from keras_leoclr.report.accuracies import COLUMNS, latest
 from keras_leoclr.runs.folder import RunFolder, names_in_a_run
 from keras_leoclr.runs.monitored import knn_of
@@ -60,7 +61,8 @@ def _facts(run: RunFolder) -> dict[str, Any]:
     facts |= {name: recipe.get(name) for name in ("method", "dataset", "backbone", "epochs")}
     facts |= {"epochs_done": _epochs_done(recipe, about, status), "state": status["state"]}
     facts["updated"] = status["updated"] or facts["updated"]
-    lines = [latest(results, JUDGED, stem) for stem in COLUMNS]
+    own = own_results(recipe, results)
+    lines = [latest(own, JUDGED, stem) for stem in COLUMNS]
     facts["results"] = {line["name"]: line["value"] for line in lines if line is not None}
     monitored = knn_of(status)
     facts["monitored"] = {} if monitored is None else dict([monitored])

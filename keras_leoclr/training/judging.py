@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +11,7 @@ import keras
 from keras_leoclr import distribution
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.evaluation.measures import USUAL_K, is_usual
+from keras_leoclr.evaluation.own_results import own_results
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.runs.folder import DRAWN
@@ -142,12 +143,17 @@ def _can_be_a_map(source: Any) -> bool:
     return source.count is not None and source.count >= 3
 
 
-def final_scores(results: Results) -> dict[str, float]:
-    """The results of the evaluations of a run, `{"pretrained/linear/top1": 0.8, ...}`.
+def final_scores(results: Results, recipe: Mapping[str, Any]) -> dict[str, float]:
+    """The results of the evaluations of a run on its test images, `{"pretrained/linear/top1": 0.8, ...}`.
 
     Of several results with the same name, the last one counts; of kNN, the last one of 20 neighbours, if they
     were measured, as in tables and in the report.
+
+    Args:
+        results: the results of the run.
+        recipe: the settings of the run, which tell its test images from others, see `own_results.judged_on`.
     """
-    lines = [line for line in results.read() if "subject" in line and not CURVE_KEYS & line.keys()]
+    own = own_results(recipe, results.read())
+    lines = [line for line in own if "subject" in line and not CURVE_KEYS & line.keys()]
     lines.sort(key=is_usual)  # The sort is stable.
     return {f"{line['subject']}/{line['name']}": line["value"] for line in lines}

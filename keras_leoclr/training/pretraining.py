@@ -129,7 +129,7 @@ def pretrain(
                 if verbose:
                     again = wording.named("`overwrite` runs it again.")
                     print(f"{_changes(run)}The run in {run.folder.path} is finished. {again}")
-                return final_scores(run.folder.results)
+                return final_scores(run.folder.results, run.folder.recipe())
             checkpoint = Checkpoint(
                 run.folder.checkpoints,
                 minutes=checkpoint_minutes,
@@ -264,7 +264,7 @@ def _pretrain(
         with ending.part("model card"):
             model_card.write(folder.path)  # The card is written again, now with the results.
         with ending.part("table"):
-            say("\n" + report.table(results.read()))
+            say("\n" + report.table(results.read(), recipe=folder.recipe()))
     else:
         say(f"\n{unmeasured(folder.path)}")
     run.finish(ending.left())  # This precedes the page, which says whether the run is finished.
@@ -276,7 +276,7 @@ def _pretrain(
     minutes = (time.monotonic() - started) / 60
     written = ", ".join(path.name for path in (folder.backbone_file, folder.card_page, folder.results_file))
     say(f"\nDone in {minutes:.1f} minutes. In {folder.path}: {written}.\nTo look at: {page}")
-    return final_scores(results)
+    return final_scores(results, folder.recipe())
 
 
 def _fit(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from keras_leoclr.evaluation import ahead
 from keras_leoclr.evaluation.meanings import meaning_of
 from keras_leoclr.evaluation.measures import difference_text, either, value_text
-from keras_leoclr.evaluation.result_columns import columns, entries
+from keras_leoclr.evaluation.result_columns import columns, entries, on_one_data_set
 from keras_leoclr.report.reading import RunRecord
 
 FIRST = tuple(
@@ -55,7 +55,10 @@ def differences(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     if len(runs) < 2:
         return None
     try:
-        found, labels = columns([(run.name, run.folder.path, run.results) for run in runs])
+        lines = [(run, [*run.results, *run.on_other_data]) for run in runs]
+        found, labels = columns(
+            on_one_data_set([(run.name, run.folder.path, run.recipe, all_of_it) for run, all_of_it in lines])
+        )
     except ValueError:
         return None
     measured = entries(found, labels)

@@ -6,12 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_leoclr.evaluation.meanings import meaning_of
-from keras_leoclr.evaluation.measures import is_main, label_of, value_text
+from keras_leoclr.evaluation.measures import either, is_main, label_of, value_text
+from keras_leoclr.evaluation.own_results import named_data
+from keras_leoclr.report.accuracies import COLUMNS
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.tables import Cell, Table
 
 # What the first part of a name says that other sections show.
 ELSEWHERE = {"knn", "knn_train", "linear", "linear_few", "retrieval", "robustness", "quality"}
+# The names that the table of accuracies shows, also those of other test images.
+SUMMARISED = {name for stem in COLUMNS for name in either(stem)}
 NO_SUBJECT = "result"  # column of lines that name no backbone
 
 
@@ -23,15 +27,15 @@ def further(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     if len(runs) > 1:
         return None
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    for line in runs[0].results:
-        if is_main(line["name"]) and line["name"].partition("/")[0] not in ELSEWHERE:
-            found.setdefault(label_of(line), {})[line.get("subject", NO_SUBJECT)] = (
-                line  # the last one counts
-            )
+    own = [line for line in runs[0].results if line["name"].partition("/")[0] not in ELSEWHERE]
+    for where, lines in (("", own), *_on_other_data(runs[0])):
+        for line in filter(lambda each: is_main(each["name"]), lines):  # the last one counts
+            found.setdefault(f"{label_of(line)}{where}", {})[line.get("subject", NO_SUBJECT)] = line
     if not found:
         return None
     named = {subject for lines in found.values() for subject in lines}
-    columns = [subject for subject in (*runs[0].subjects, NO_SUBJECT) if subject in named]
+    subjects = dict.fromkeys((*runs[0].subjects, *sorted(named - {NO_SUBJECT}), NO_SUBJECT))
+    columns = [subject for subject in subjects if subject in named]
     body = []
     for label, lines in found.items():
         cells = [_cell(lines.get(subject)) for subject in columns]
@@ -39,6 +43,11 @@ def further(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
         body.append((label, [*cells, Cell(meaning, "about")]))
     head = ["measurement", *columns, "what it means"]
     return {"words": "", "table": Table(head, body, "Further results")}
+
+
+def _on_other_data(run):
+    """The results on other images than those of the run, each with words that name these."""
+    return [(f", {named_data(line)}", [line]) for line in run.on_other_data if line["name"] not in SUMMARISED]
 
 
 def _cell(line):

@@ -82,7 +82,7 @@ def missing(runs: Sequence[RunRecord]) -> list[str]:
 
 def _accuracies(run):
     body = []
-    for subject, results in rows(run.results):
+    for subject, results in rows([*run.results, *run.on_other_data], run.recipe):
         if any(results):
             body.append((subject, [Cell("–") if r is None else _accuracy(r) for r in results]))
     return Table(["", *COLUMNS.values()], body, "Accuracies") if body else None
