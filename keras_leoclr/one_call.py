@@ -131,8 +131,9 @@ def evaluate(
         run_or_backbone: a `Run` or the path of its folder; the path of a `.keras` file or of torch weights;
             or a Keras model (B, H, W, C) -> (B, features). Of a `LeOCLR`, the backbone is evaluated.
         data: pictures with labels, as `pretrain` takes them, with a split on which classifiers are trained
-            and a split on which they are tested. The splits are "train" and "test", unless the settings
-            `train_split` and `test_split` name others. None, the default, for the data of the run.
+            and a split on which they are tested. The splits are those of the recipe of the run, or "train"
+            and "test" for a backbone, unless the settings `train_split` and `test_split` name others. None,
+            the default, for the data of the run.
         suite: one or several names of `evaluation.EVALUATORS`, or "all"; kNN, linear probe and linear probe
             with few labels by default.
         workdir: path of the folder for `results.jsonl` and other files of the results. By default the folder

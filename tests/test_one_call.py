@@ -74,6 +74,10 @@ def test_one_call_pretrains_judges_and_returns_the_run(finished):
     for subject in ("raw pixels", "random", "pretrained"):
         assert 0 <= run.results[f"{subject}/linear/top1"] <= 1
     assert "pretrained" in run.table() and run.table() in str(run)
+    contents = {line["test_content"] for line in run.lines if "test_split" in line}
+    assert (
+        len(contents) == 1 and None not in contents
+    )  # tells these pictures, which have no name, from others
     assert run.recipe["dataset"] == IN_PYTHON and run.recipe["evaluate"] is True
     features = run.backbone()(np.zeros((2, 16, 16, 3), "float32"))
     assert features.shape == (2, 16)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.evaluation.measures import either
 
 STEMS = ("knn", "linear", "linear_few")  # the measures that decide which images a run is judged on
-# Data sets of transfers are part of what is measured; a map shows pictures, whichever they are.
-ON_ANY_DATA = ("transfer/", "embedding/")
+TRANSFER, MAP = "transfer/", "embedding/"  # beginnings of names of results that are not of test images alone
 OTHER_DATA = "on_other_data"  # entry of a line of results, see `marked`
 
 Data = tuple[str, str]  # name of a data set and its test split
@@ -51,7 +51,9 @@ def divided(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The lines of results on the images that a run is judged on, see `judged_on`, and those on others.
 
-    A line that does not name data belongs to the first.
+    A line that does not name data belongs to the first, and so does a transfer, whose data set is a part of
+    what is measured. A map of pictures belongs to the second only if there is one of the run's data set.
+    Images that were given in Python have no name: the checksum of the first ones tells them from others.
 
     Args:
         recipe: see `judged_on`.
@@ -59,11 +61,18 @@ def divided(
         preferred: see `judged_on`.
     """
     data = judged_on(recipe, lines, preferred)
-    own, others = [], []
-    for line in lines:
-        here = line["name"].startswith(ON_ANY_DATA) or _data_of(line) in (None, data)
-        (own if data is None or here else others).append(line)
-    return own, others
+    contents = [_content(line) for line in lines if _data_of(line) == data and _content(line)]
+    mapped = {line.get("dataset") for line in lines if line["name"].startswith(MAP)}
+
+    def is_own(line):
+        if line["name"].startswith(MAP):
+            return recipe.get("dataset") not in mapped or line.get("dataset") == recipe["dataset"]
+        if line["name"].startswith(TRANSFER) or data is None or _data_of(line) is None:
+            return True
+        return _data_of(line) == data and _content(line) in (None, *contents[:1])
+
+    own = [line for line in lines if is_own(line)]
+    return own, [line for line in lines if not is_own(line)]
 
 
 def own_results(recipe: Mapping[str, Any], lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -91,7 +100,13 @@ def named_data(line: dict[str, Any]) -> str:
     Args:
         line: a line of `results.jsonl` that names a data set and a test split.
     """
-    return f"on {line['dataset']} ({line['test_split']})"
+    content = f", checksum {_content(line)[:6]}" if _content(line) else ""
+    return f"on {line['dataset']} ({line['test_split']}{content})"
+
+
+def _content(line: dict[str, Any]) -> str | None:
+    """The checksum of test images without a name."""
+    return line.get("test_content") if line.get("dataset") == IN_PYTHON else None
 
 
 def _data_of(line: dict[str, Any]) -> Data | None:

@@ -122,7 +122,7 @@ class Suite:
                 if known < len(labels):
                     protocol[f"{split}_without_label"] = len(labels) - known
         if self.options.check_content and self.test is not None:
-            protocol["test_content"] = (self.identities[1] or {}).get("content")
+            protocol["test_content"] = self.test_content
         return protocol | ({} if self.shared is None else {"shared_images": self.shared})
 
     def _shown(self, score):
@@ -149,6 +149,11 @@ class Suite:
             evaluation.features_identity(source, self.about.get("dataset", ""), name, self.preprocessing)
             for source, name in zip((self.train, self.test), names, strict=True)
         ]
+
+    @functools.cached_property
+    def test_content(self) -> str | None:
+        """The checksum of the test images, see `data_identity`; None if they are a stream."""
+        return evaluation.data_identity(self.test, "", "").get("content")
 
     @functools.cached_property
     def frozen(self) -> Any:

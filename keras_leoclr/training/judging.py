@@ -10,6 +10,7 @@ import keras
 
 from keras_leoclr import distribution
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.evaluation.measures import USUAL_K, is_usual
 from keras_leoclr.evaluation.own_results import own_results
 from keras_leoclr.evaluation.suite import Suite
@@ -60,7 +61,7 @@ class Judge:
             curve_train_images=CURVE_TRAIN_IMAGES,
             sample_seed=recipe.seed,
             check_shared=False,
-            check_content=False,
+            check_content=recipe.dataset == IN_PYTHON,  # Nothing else tells these images from others.
         )
 
     def before_training(self, backbone: keras.Model) -> None:

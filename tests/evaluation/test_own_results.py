@@ -7,7 +7,8 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr import evaluation, report
-from keras_leoclr.evaluation.own_results import judged_on
+from keras_leoclr.data.given import IN_PYTHON
+from keras_leoclr.evaluation.own_results import judged_on, own_results
 from keras_leoclr.report.reading import read_run
 from keras_leoclr.report.run_list import list_runs
 from keras_leoclr.report.sections.further import further
@@ -80,6 +81,25 @@ def test_runs_are_compared_on_the_images_of_the_first(folder, tmp_path):
     assert "linear/top1, on harder (test)" in text
     other = write(tmp_path / "other", line(0.7, data=OTHER))
     assert "different test images" in evaluation.compare([folder.path, other.path])
+
+
+def test_pictures_without_a_name_are_told_apart_by_their_content():
+    recipe, data = {"dataset": IN_PYTHON, "test_split": "test"}, (IN_PYTHON, "test")
+    lines = [
+        line(0.6, "random", data) | {"test_content": "aa"},
+        line(0.8, data=data) | {"test_content": "aa"},
+    ]
+    lines += [line(0.3, data=data) | {"test_content": "bb" * 16}, line(0.7, "stream", data)]
+    assert own_results(recipe, lines) == [*lines[:2], lines[3]]
+    assert f"pretrained, on {IN_PYTHON} (test, checksum bbbbbb)" in report.table(lines, recipe=recipe)
+
+
+def test_a_map_of_other_pictures_does_not_name_the_classes_of_the_run():
+    maps = [
+        line(0.5, data=(name, "test"), name="embedding/explained") for name in ("fashion_mnist", "harder")
+    ]
+    assert own_results({"dataset": "fashion_mnist"}, maps) == maps[:1]
+    assert own_results({"dataset": "third"}, maps) == maps
 
 
 @pytest.mark.parametrize(
