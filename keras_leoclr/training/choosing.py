@@ -189,17 +189,22 @@ def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: 
         except ValueError:
             continue
         test = open_split(recipe, name)
-        if test.class_names != source.class_names:
-            return None, f"the classes in {os.path.basename(folder)} are not those trained on"
+        if lacking := _lacking(test, source):
+            return None, f"{os.path.basename(folder)} has classes that are not trained on: {lacking}"
         return name, f"{os.path.basename(folder)} holds {test.count:,} pictures of the same classes"
     return None, "there is no sub-folder `test`, `val` or `validation`"
+
+
+def _lacking(test: Source, source: Source) -> str:
+    """The names of the classes of test pictures that the training pictures lack; "" if there are none."""
+    return ", ".join(sorted({*test.class_names} - {*source.class_names}))
 
 
 def _given_test_split(recipe: Recipe, split: str, source: Source):
     """The split that was given, and what it holds; None where it has other classes."""
     test = open_split(recipe, split)
-    if test.class_names != source.class_names:
-        return None, f"the classes in {split} are not those trained on"
+    if lacking := _lacking(test, source):
+        return None, f"{split} has classes that are not trained on: {lacking}"
     if _is_folder(source) and (both := len({*source.images.paths} & {*test.images.paths})):
         raise ValueError(
             f"`test_split` must hold no picture that is trained on: {wording.settings(**SET_ASIDE)} divides "
