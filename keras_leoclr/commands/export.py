@@ -76,8 +76,8 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     import numpy as np
 
     from keras_leoclr import backbones, data
-    from keras_leoclr.data.given import IN_PYTHON
     from keras_leoclr.data.parts import some_of
+    from keras_leoclr.runs.folder import IN_PYTHON
     from keras_leoclr.views.preprocessing import Preprocessing
     from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
-
-IN_PYTHON = "images given in Python"  # name of the data set of such a run, in its recipe and results
+from keras_leoclr.runs.folder import IN_PYTHON
 
 
 class GivenImages:

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.data.readers.archives import state_of
 from keras_leoclr.data.readers.arrays import ArrayImages
 from keras_leoclr.data.readers.folder import FolderImages, labels_digest
 from keras_leoclr.data.readers.tfrecord import tfrecord_files
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.source_arguments import as_source
+from keras_leoclr.runs.folder import IN_PYTHON
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.host import RandomView
 from keras_leoclr.views.preprocessing import Preprocessing

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.evaluation.measures import either
+from keras_leoclr.runs.folder import IN_PYTHON
 
 STEMS = ("knn", "linear", "linear_few")  # the measures that decide which images a run is judged on
 TRANSFER, MAP = "transfer/", "embedding/"  # beginnings of names of results that are not of test images alone
@@ -66,7 +66,7 @@ def divided(
 
     def is_own(line):
         if line["name"].startswith(MAP):
-            return recipe.get("dataset") not in mapped or line.get("dataset") == recipe["dataset"]
+            return recipe.get("dataset") not in mapped or line.get("dataset") == recipe.get("dataset")
         if line["name"].startswith(TRANSFER) or data is None or _data_of(line) is None:
             return True
         return _data_of(line) == data and _content(line) in (None, *contents[:1])

@@ -12,12 +12,12 @@ import keras
 from keras_leoclr import backbones, data, wording
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.checks import check_value_range
-from keras_leoclr.data.given import IN_PYTHON, GivenImages
+from keras_leoclr.data.given import GivenImages
 from keras_leoclr.data.parts import part_of
 from keras_leoclr.data.splits import SET_ASIDE, SplitError
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
-from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts
+from keras_leoclr.runs.folder import DRAWN, IN_PYTHON, RunFolder, draws_parts
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 

@@ -14,6 +14,7 @@ from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.results import Results
 
 DRAWN = "drawn"  # value of the entry `parts` in run.json, see `draws_parts`
+IN_PYTHON = "images given in Python"  # name of the data set of such a run, in its recipe and results
 
 
 class RunFolder:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_leoclr import distribution, wording
-from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.data.multi_hot import counts
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.splits import SET_ASIDE
+from keras_leoclr.runs.folder import IN_PYTHON
 from keras_leoclr.training.recipe import Recipe, knn_sizes
 from keras_leoclr.training.sources import open_split
 

@@ -10,12 +10,11 @@ import keras
 
 from keras_leoclr import distribution
 from keras_leoclr.backbones.copying import copy_of
-from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.evaluation.measures import USUAL_K, is_usual
 from keras_leoclr.evaluation.own_results import own_results
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
-from keras_leoclr.runs.folder import DRAWN
+from keras_leoclr.runs.folder import DRAWN, IN_PYTHON
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import RunSources
