@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr import data, evaluation, wording
-from keras_leoclr.data.class_numbers import numbered_as
 from keras_leoclr.data.parts import check_any, has_label, without_labels
 from keras_leoclr.data.splits import SET_ASIDE
 from keras_leoclr.evaluation.suite_evaluators import MAKERS
@@ -72,6 +71,8 @@ class Suite:
         self.train = None if train is None else data.as_source(train, "train")
         self.test = None if test is None else data.as_source(test, "test")
         if self.train is not None and self.test is not None:
+            from keras_leoclr.data.class_numbers import numbered_as  # It needs TensorFlow, as sources do.
+
             name = "test_split" if "test_split" in about else "test"
             self.test = numbered_as(self.train, self.test, name)
         self.preprocessing = Preprocessing.of(preprocessing)
