@@ -247,14 +247,8 @@ def _start(run, workdir, jobs, suite, options):
     task = StudyTask(run.recipe, str(folder), tuple(suite), options, run.place == 0, run.held_out)
     command = [sys.executable, "-m", PROCESS, json.dumps(dataclasses.asdict(task))]
     with (folder / LOG).open("a", encoding="utf-8") as log:
-        # In a session of its own it does not get the Ctrl-C of the terminal, but the signal of this process.
         return subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **shares},
-            start_new_session=True,
+            command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **shares}
         )
 
 

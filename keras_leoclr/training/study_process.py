@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import time
 
@@ -52,5 +53,19 @@ class _Clock(keras.callbacks.Callback):
         self.ends.append(time.monotonic())
 
 
+def main(task: str) -> None:
+    """Performs a task in a process group of its own: a Ctrl-C in the terminal reaches the study alone.
+
+    The study passes it on as SIGTERM, after which this process writes a checkpoint. In the group of the study
+    it would get both signals.
+
+    Args:
+        task: a `StudyTask` as JSON.
+    """
+    if os.name == "posix":
+        os.setpgrp()
+    perform(StudyTask.from_json(task))
+
+
 if __name__ == "__main__":
-    perform(StudyTask.from_json(sys.argv[1]))
+    main(sys.argv[1])

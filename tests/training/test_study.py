@@ -20,7 +20,7 @@ from keras_leoclr.commands import ablate
 from keras_leoclr.recipes import Recipe, fashion_mnist
 from keras_leoclr.report import studies
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training import ablations, study_checks
+from keras_leoclr.training import ablations, study_checks, study_process
 from keras_leoclr.training import studies as study
 from keras_leoclr.training.fields import setting
 from keras_leoclr.training.session import RunSession
@@ -328,11 +328,12 @@ def test_a_damaged_line_is_left_out_and_harms_no_other(tmp_path, monkeypatch, ca
     assert studies.read(results)["temperature"].runs
 
 
-def test_a_process_of_a_study_does_not_get_the_ctrl_c_of_the_terminal(tmp_path, monkeypatch):
-    started = {}
-    monkeypatch.setattr(study.subprocess, "Popen", lambda command, **how: started.update(how))
-    study._start(study.StudyRun("a", RECIPE, 0), tmp_path, 1, ("knn",), study.SuiteOptions())
-    assert started["start_new_session"]
+def test_a_process_of_a_study_does_not_get_the_ctrl_c_of_the_terminal(monkeypatch):
+    order, task = [], study.StudyTask(RECIPE, "w", ("knn",), study.SuiteOptions(), False)
+    monkeypatch.setattr(study_process.os, "setpgrp", lambda: order.append("a group of its own"))
+    monkeypatch.setattr(study_process, "perform", order.append)
+    study_process.main(json.dumps(dataclasses.asdict(task)))
+    assert order == ["a group of its own", task]
 
 
 def test_a_study_and_a_run_do_not_share_a_folder(tmp_path, monkeypatch):
