@@ -8,7 +8,7 @@ It needs no TensorFlow and no installation: run it from the folder of the reposi
 are needed, and keras, namex and optree. Where there is no network, bring these three as wheels:
 
     pip download keras namex optree --no-deps --only-binary=:all: --dest wheels     # where there is one
-    pip install --no-index --find-links wheels keras namex optree                   # on the machine
+    pip install --no-index --no-deps --find-links wheels keras namex optree         # on the machine
 
 Each backend is one process, of which a part runs in another to be deterministic. A table stands at the end,
 everything as JSON in `--output`, and the exit status is 1 where a check failed. Checks:
