@@ -5,12 +5,16 @@ import pathlib
 import subprocess
 import sys
 
+import keras
+import numpy as np
 import pytest
 
-pytestmark = pytest.mark.backend_free
+from tools.gpu_checks import cases, training
+
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+@pytest.mark.backend_free
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_check_of_a_gpu_runs_on_a_cpu(backend, tmp_path):
     pytest.importorskip(backend)
@@ -23,3 +27,36 @@ def test_the_check_of_a_gpu_runs_on_a_cpu(backend, tmp_path):
     assert all(result["fine"] is not False for result in results.values())
     assert results[2]["figures"]["float32"] < 1e-4
     assert results[8]["figures"]["equal"] == results[8]["figures"]["variables"]
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax",
+    reason="compiling takes more than a minute; python tools/gpu_check.py --backends jax --only 2 does it",
+)
+def test_the_limit_of_the_five_steps_lies_between_float32_and_tf32(monkeypatch):
+    expected = cases.reference()[cases.FULL.name]
+    assert cases.deviation(cases.numbers_of_five_steps(cases.FULL), expected) < 5e-5
+    give = cases.give_drawn_weights
+
+    def give_rounded(model):
+        give(model)
+        for encoder in (model.query_encoder, model.key_encoder):
+            encoder.set_weights([rounded_as_in_tf32(weight) for weight in encoder.get_weights()])
+
+    monkeypatch.setattr(cases, "give_drawn_weights", give_rounded)
+    assert cases.deviation(cases.numbers_of_five_steps(cases.FULL), expected) > 2e-4
+
+
+def rounded_as_in_tf32(values):
+    """Rounds float32 numbers to the 10 bits of TF32 after the leading one."""
+    bits = np.ascontiguousarray(values, "float32").view("uint32")
+    return ((bits + 0x1000) & 0xFFFFE000).view("float32").reshape(values.shape)
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [([0.5, 0.4], None), ([0.5, *[0.6] * 4], None), ([0.5, *[0.6] * 5], True), ([0.5, *[0.4] * 5], False)],
+)
+def test_a_training_is_judged_after_five_epochs(accuracies, verdict):
+    assert training.verdict(cases.FULL, [[0.5, *[0.6] * 5], accuracies]) is verdict

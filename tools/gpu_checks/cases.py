@@ -73,7 +73,7 @@ def batch_of(pixels, batch, number=0, dtype="float32"):
     return {"query": query.astype(dtype), "keys": keys.astype(dtype)}
 
 
-def model_of(network, pixels, queue, policy="float32", **options):
+def model_of(network, pixels, queue, policy="float32", learning_rate=0.03, **options):
     """A compiled model whose learning rate follows a schedule, as in a recipe."""
     keras.utils.set_random_seed(0)
     before = keras.config.dtype_policy()
@@ -84,7 +84,7 @@ def model_of(network, pixels, queue, policy="float32", **options):
         model = kl.LeOCLR(build((pixels, pixels, 3), **small), queue_size=queue, **options)
     finally:
         keras.config.set_dtype_policy(before)
-    rate = keras.optimizers.schedules.CosineDecay(0.03, 1000)
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, 1000)
     model.compile(kl.optimizers.SGD(rate, momentum=0.9, weight_decay=1e-4))
     return model
 
@@ -104,8 +104,12 @@ def give_drawn_weights(model):
 
 
 def numbers_of_five_steps(size, policy="float32"):
-    """The loss of each of five steps, and numbers that represent the queue and the weights after them."""
-    model = model_of(size.network, size.pixels, size.queue, policy)
+    """The loss of each of five steps, and numbers that represent the queue and the weights after them.
+
+    With a learning rate of 0.03 the steps amplify differences in rounding a thousandfold: CPUs then differ as
+    much from each other (2e-3) as TF32 does from float32. With 0.001 CPUs differ by 1e-5, and TF32 by 1e-3.
+    """
+    model = model_of(size.network, size.pixels, size.queue, policy, learning_rate=0.001)
     give_drawn_weights(model)
     losses = []
     for number in range(5):
