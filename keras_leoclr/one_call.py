@@ -106,6 +106,8 @@ def pretrain(
     images = None
     if data is not None:
         given["dataset"], images = named(data)
+        if images is not None:
+            images.check_value_range(given.get("value_range"))
         test = given.get("test_split", "test")
         named_here = "test_split" in given or "test" in (images.splits if images is not None else ())
         if images is not None and named_here and images.has_labels(test):
@@ -180,7 +182,9 @@ def evaluate(
     if of_run and not RunFolder(path).holds_run:
         Run(path)  # raises an error that says what is missing
     dataset, images = (None, None) if data is None else named(data)
-    if dataset is not None and images is None:
+    if images is not None:
+        images.check_value_range(options.get("value_range"))
+    elif dataset is not None:
         options["dataset"] = dataset
     with contextlib.ExitStack() as stack:
         if workdir is None and not of_run:

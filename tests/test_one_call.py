@@ -223,6 +223,18 @@ def test_arrays_with_a_test_split_are_judged_whatever_their_values(requested, ki
 
 
 @backend_free
+@pytest.mark.parametrize("value_range", [(0, 4095), "auto"])
+def test_a_value_range_is_refused_for_images_that_are_already_read(requested, tmp_path, value_range):
+    source = kl.data.load(arrays())
+    words = "`value_range` must be given to `data.load` where images are a Source.* Received: value_range="
+    with pytest.raises(ValueError, match=words):
+        requested(source, value_range=value_range)
+    if value_range != "auto":
+        with pytest.raises(ValueError, match=words):
+            kl.evaluate(tmp_path / "backbone.keras", {"test": source}, value_range=value_range)
+
+
+@backend_free
 def test_settings_take_numbers_and_arrays_of_numpy(requested, finished):
     made = requested(arrays(), mean=np.array([0.5, 0.25, 0.125]), epochs=np.int64(30), crop_scale=[0.5, 1])
     assert made.mean == (0.5, 0.25, 0.125) and made.epochs == 30 and made.crop_scale == (0.5, 1)

@@ -56,6 +56,22 @@ class GivenImages:
 
         return array_has_labels(self.arrays, split, "a dictionary of arrays")
 
+    def check_value_range(self, value_range: Any) -> None:
+        """Checks that a setting `value_range` applies to the images.
+
+        Args:
+            value_range: the setting, see `data.load`; None or () if it is not given.
+
+        Raises:
+            ValueError: if it is given for a `Source` or a `tf.data.Dataset`, whose values are already read.
+        """
+        if value_range is not None and len(value_range) and self.arrays is None:
+            raise ValueError(
+                "`value_range` must be given to `data.load` where images are a Source, and be applied by "
+                "yourself where they are a tf.data.Dataset: their values are used unchanged. "
+                f"Received: value_range={value_range!r}, and images as objects"
+            )
+
     def load(self, split: str, **options: Any) -> Any:
         """Loads the images of a split, see `data.load`.
 
