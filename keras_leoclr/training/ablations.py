@@ -159,6 +159,9 @@ def _factors(recipe):
         "momentum 0.999": {"momentum": 0.999},
         "half the colour jitter": {"color_jitter": tuple(strength / 2 for strength in recipe.color_jitter)},
         "crop and flip only": NO_PHOTOMETRICS,
+        "crops 0.08 to 1": {"crop_scale": (0.08, 1.0)},
+        "crops 0.5 to 1": {"crop_scale": (0.5, 1.0)},
+        "a quarter of the queue": {"queue_size": max(1, recipe.queue_size // 4)},
     }
     variants = {
         f"{METHODS[method]}, {label}": {"method": method, **changes}
@@ -168,6 +171,7 @@ def _factors(recipe):
     }
     return variants | {
         "LeOCLR, clean original": {"method": "leoclr", "original_photometrics": False},
+        "LeOCLR, antialiased original": {"method": "leoclr", "antialias_original": True},
         "LeOCLR, one crop": {"method": "leoclr", "num_crops": 1},
         "LeOCLR, keys of the first crop enqueued": {"method": "leoclr", "enqueue": "first"},
         "LeOCLR, end-to-end": {"method": "end_to_end"},

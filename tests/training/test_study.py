@@ -70,7 +70,8 @@ def test_variants_with_each_method():
 def test_factors_are_changed_one_at_a_time_and_of_both_methods():
     variants = ablations.of("factors", RECIPE)
     both = [label.partition(", ")[2] for label, c in variants.items() if c["method"] == "moco_v2"]
-    assert all(f"LeOCLR, {label}" in variants for label in both) and len(both) == 7
+    assert all(f"LeOCLR, {label}" in variants for label in both) and len(both) == 10
+    assert variants["MoCo v2, a quarter of the queue"]["queue_size"] == RECIPE.queue_size // 4
     images = variants["LeOCLR, first quarter of the images, as many steps"]
     assert images["epochs"] == 4 * RECIPE.epochs and images["train_split"] == "train[:25%]"
     assert images["probe_split"] == "train"  # classifiers are fitted to all images
