@@ -37,6 +37,8 @@ DATA = {
     "cifar10": "CIFAR-10, 50,000 training and 10,000 test pictures (a folder of JPEG files)",
     "imagenette_72": "Imagenette, 9,469 training and 3,925 test photographs of 10 classes of ImageNet, "
     "reduced to 72 pixels (`python tools/reduced_pictures.py imagenette runs/imagenette_72`)",
+    "imagenette_108": "Imagenette, reduced to 108 pixels (`python tools/reduced_pictures.py imagenette "
+    "runs/imagenette_108 --shorter_side 108`)",
 }
 ABOUT = {
     "leoclr": "Everything but the method is the same in a row, by seed; points of test accuracy, or of mean "
@@ -59,12 +61,14 @@ EXPECTED = (
     ("scenes", "knn", 4.0, "this library's aim for scenes"),
     ("scenes", "linear", 4.0, "this library's aim for scenes"),
     ("imagenette", "linear", 5.1, "the paper's lead on ImageNet-1K"),
+    ("imagenette_50", "linear", 5.1, "the paper's lead on ImageNet-1K"),
 )
 NAMES = {  # of the pictures of the studies of the method, by folder
     "cifar10": "CIFAR-10",
     "fashion_mnist_60000": "one garment (Fashion-MNIST)",
     "imagenette": "photographs (Imagenette)",
     "imagenette_50": "photographs (Imagenette)",
+    "imagenette_96": "photographs at 96 px (Imagenette)",
     "imagenette_stem_imagenet": "photographs, another network",
     "openclipart": "clip art",
     "scenes": "scenes of 2 to 4 garments",
