@@ -102,13 +102,18 @@ class PictureIndex:
 
     def check_made_with(self, encoder: Encoder) -> None:
         """Raises IndexFileError if the features were computed with another backbone or image size."""
-        for name, words in (("checksum", "the backbone"), ("image_size", "the image size")):
-            if self.backbone[name] != encoder.about[name]:
-                raise IndexFileError(
-                    f"`backbone` must be {words} that the index was made with, {self.backbone['path']} "
-                    f"({name} {str(self.backbone[name])[:12]}). "
-                    f"Received: {encoder.about['path']} ({name} {str(encoder.about[name])[:12]})"
-                )
+        mine, given = self.backbone, encoder.about
+        if mine["checksum"] != given["checksum"]:
+            raise IndexFileError(
+                f"`backbone` must be the backbone that the index was made with, {mine['path']} "
+                f"(checksum {mine['checksum'][:12]}). "
+                f"Received: {given['path']} (checksum {given['checksum'][:12]})"
+            )
+        if mine["image_size"] != given["image_size"]:
+            raise IndexFileError(
+                f"`image_size` must be the image size that the index was made with, {mine['image_size']}. "
+                f"Received: image_size={given['image_size']}"
+            )
         ranges = [about.get("value_range") for about in (self.backbone, encoder.about)]
         if ranges[0] != ranges[1]:
             raise IndexFileError(
