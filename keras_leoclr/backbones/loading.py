@@ -121,7 +121,7 @@ def read_card(path: str | os.PathLike) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json.loads(path.read_text(encoding="utf-8-sig"))
         for part, name in CARD_NEEDS:
             card[part][name]
         return card

@@ -170,7 +170,8 @@ def draws_parts(folder: RunFolder) -> bool:
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    # "utf-8-sig": an editor with which somebody has changed the file may have put a mark at its beginning.
+    return json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
 
 
 # === Folders of runs among pictures ===

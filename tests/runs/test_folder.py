@@ -39,6 +39,8 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_a_damaged_file_is_an_error(tmp_path):
     run = RunFolder(tmp_path)
+    run.recipe_file.write_text('{"mean": [0.5]}', encoding="utf-8-sig")  # as some editors save it
+    assert run.recipe() == {"mean": [0.5]}
     run.recipe_file.write_text("{")
     with pytest.raises(ValueError, match=re.escape("Expecting property name")):
         run.recipe()

@@ -13,6 +13,7 @@ import numpy as np
 from keras_leoclr.data.failures import NAMED, shown
 from keras_leoclr.data.multi_hot import rows_of
 from keras_leoclr.data.readers.files import Index
+from keras_leoclr.data.readers.text_lines import lines_of
 
 NAME = "labels.csv"
 CLASSES = "classes.txt"
@@ -187,8 +188,7 @@ def _classes(folders: list[str], path: str, labels: list[dict[bytes, tuple[str, 
     for folder in folders:
         listed = os.path.join(folder, CLASSES)
         if os.path.isfile(listed):
-            with open(listed, encoding="utf-8-sig") as file:
-                names = tuple(line.strip() for line in file if line.strip())
+            names = tuple(lines_of(listed, "a list of classes"))
             unknown = sorted(occurring - set(names))
             twice = [name for name, count in collections.Counter(names).items() if count > 1]
             if unknown or twice:

@@ -8,6 +8,7 @@ import os
 from typing import NamedTuple
 
 from keras_leoclr.data.failures import shown
+from keras_leoclr.data.readers.text_lines import text_of
 
 LISTS = (".txt", ".csv")
 # Possible names of the columns; the first that the file has is used.
@@ -43,11 +44,7 @@ def read_list(path: str) -> PictureList:
     def error(rule, received):
         return ValueError(f"{shown(path)}: {rule}. Received: {received}")
 
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            text = file.read()
-    except UnicodeDecodeError as problem:
-        raise error("a list of pictures must be text in UTF-8", problem) from problem
+    text = text_of(path, "a list of pictures")
     rows = _rows(text, error) if path.lower().endswith(".csv") else _lines(text)
     classes: dict[bytes, str | None] = {}
     repeated = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Iterable
 
+from keras_leoclr.data.readers.text_lines import lines_of
 from keras_leoclr.data.splits import SplitError, split_name
 
 BACKGROUND = "background"  # class 0 of masks; there is no such class for boxes
@@ -31,7 +32,7 @@ def stems_of_split(root: pathlib.Path, split: str, kind: str, pictures: Iterable
         if not file.is_file():
             known = ", ".join(sorted(p.stem for p in names.glob("*.txt") if "_" not in p.stem)) or "none"
             raise SplitError(f"`split` must be one of {names}: {known}. Received: split={split!r}")
-        stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        stems = [line.split()[0] for line in lines_of(file, "a list of a split")]
     elif split_name(split) != "train":
         raise SplitError(
             f'`split` of a folder without ImageSets/{sets} must be "train" or a slice such as "train[:80%]". '
@@ -49,4 +50,4 @@ def listed_classes(root: pathlib.Path) -> tuple[str, ...]:
     file = root / "classes.txt"
     if not file.is_file():
         return ()
-    return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    return tuple(lines_of(file, "a list of classes"))
