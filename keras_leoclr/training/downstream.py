@@ -45,7 +45,7 @@ class Downstream:
     train_split: str = setting("train", "split to train on", group="data")
     test_split: str = setting("val", "split to judge on", group="data")
     class_names: str = setting(
-        "", "names of the classes, comma-separated; by default those of the data", group="data"
+        "", "names of the classes of a folder, comma-separated; by default those of the data", group="data"
     )
     image_size: int = setting(
         256, "height and width that pictures are resized to, in pixels", group="data", low=1

@@ -11,7 +11,6 @@ from PIL import Image
 from keras_leoclr.data.readers import voc
 from keras_leoclr.data.readers.voc import load_annotated
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
-from keras_leoclr.evaluation.dense import MeanIoU, Objects, average_precision
 from tests.pictures import encoded, jpeg, picture
 
 pytest.importorskip("defusedxml")
@@ -204,6 +203,26 @@ def test_missing_and_damaged_files_are_named(folder):
         load_annotated(str(folder), "train", "polygons")
 
 
+def test_the_mark_that_editors_write_before_utf_8_is_no_part_of_a_name(folder):
+    sets = folder / "ImageSets"
+    for kind in ("Main", "Segmentation"):
+        (sets / kind).mkdir(parents=True)
+        (sets / kind / "train.txt").write_text("ü\n", encoding="utf-8-sig")
+    (folder / "classes.txt").write_text("background\ncat\ndog\n", encoding="utf-8-sig")
+    boxes = load_annotated(str(folder), "train", "boxes")
+    assert (boxes.class_names, boxes.count) == (("cat", "dog"), 1)
+    with pytest.raises(AnnotationError, match="numbers of the 3 classes"):
+        read_mask(folder / "SegmentationClass" / "ü.png", voc.listed_classes(folder))
+    (folder / "classes.txt").write_bytes("käfer\n".encode("latin-1"))
+    with pytest.raises(
+        ValueError, match=r"classes\.txt: a list of classes must be text in UTF-8. Received: "
+    ):
+        load_annotated(str(folder), "train", "boxes")
+    (sets / "Main" / "train.txt").write_bytes("ü\n".encode("utf-16"))
+    with pytest.raises(ValueError, match=r"train\.txt: a list of a split must be text in UTF-8"):
+        load_annotated(str(folder), "train", "boxes")
+
+
 # === TensorFlow Datasets ===
 
 
@@ -226,6 +245,38 @@ def test_pascal_voc_of_tensorflow_datasets(monkeypatch):
             load_annotated("tfds:voc/2007", "train", "masks")
 
 
+def test_crowds_of_coco_are_not_judged(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+    with tfds.testing.mock_data(num_examples=4):
+        raw = tfds.load("coco/2017", split="validation").as_numpy_iterator()
+        crowds = [element["objects"]["is_crowd"].tolist() for element in raw]
+        data = load_annotated("tfds:coco/2017", "validation", "boxes")
+        assert [element["difficult"].tolist() for element in elements(data)] == crowds
+    assert {True, False} <= {crowd for of_picture in crowds for crowd in of_picture}
+
+
+def test_classes_of_tensorflow_datasets_are_its_own(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+    with tfds.testing.mock_data(num_examples=1):
+        for name, kind, wrong in (
+            ("voc/2007", "boxes", ("cat", "dog")),
+            ("oxford_iiit_pet", "masks", ("background", "pet", "border")),
+        ):
+            data = load_annotated(f"tfds:{name}", "train", kind)
+            again = load_annotated(f"tfds:{name}", "test", kind, data.class_names)
+            assert again.class_names == data.class_names
+            with pytest.raises(
+                ValueError,
+                match=f"`class_names` must be those of tfds:{name}, in their order, and may be left out: "
+                f".*{data.class_names[-1]}. Received: class_names={','.join(wrong)}",
+            ):
+                load_annotated(f"tfds:{name}", "train", kind, wrong)
+
+
 def test_masks_of_tensorflow_datasets(monkeypatch):
     import tensorflow_datasets as tfds
 
@@ -235,58 +286,3 @@ def test_masks_of_tensorflow_datasets(monkeypatch):
         assert data.class_names == ("pet", "background", "border")
         for element in elements(data):
             assert element["image"].shape[2] == 3 and element["mask"].ndim == 2
-
-
-# === Scores ===
-
-
-def objects(*rows, scores=None, difficult=None):
-    boxes = np.array([row[:4] for row in rows], "float32").reshape(-1, 4)
-    return Objects(boxes, np.array([row[4] for row in rows], int), scores, difficult)
-
-
-def test_average_precision_of_perfect_shifted_and_missing_detections():
-    pytest.importorskip("pycocotools")
-    truth = [objects((0, 0, 10, 10, 0)), objects((0, 0, 20, 10, 1))]
-    right = [objects((0, 0, 10, 10, 0), scores=[0.9]), objects((0, 0, 20, 10, 1), scores=[0.8])]
-    scores = average_precision(truth, right, ("cat", "dog"))
-    assert scores == pytest.approx({"AP": 1, "AP50": 1, "AP75": 1, "AP cat": 1, "AP dog": 1})
-    # 6 of 10 columns: an overlap of 0.6, which counts at 0.50, 0.55 and 0.60
-    shifted = [objects((0, 0, 10, 6, 0), scores=[0.9]), right[1]]
-    scores = average_precision(truth, shifted, ("cat", "dog"))
-    assert scores["AP50"] == pytest.approx(1) and scores["AP75"] == pytest.approx(0.5)
-    assert scores["AP cat"] == pytest.approx(0.3)
-    nothing = [objects(scores=[]), objects(scores=[])]
-    assert average_precision(truth, nothing, ("cat", "dog")) == {"AP": 0, "AP50": 0, "AP75": 0}
-
-
-def test_difficult_objects_are_neither_missed_nor_wrong():
-    pytest.importorskip("pycocotools")
-    truth = [objects((0, 0, 10, 10, 0), (20, 20, 30, 30, 0), difficult=np.array([False, True]))]
-    for found in (
-        objects((0, 0, 10, 10, 0), scores=[0.5]),
-        objects((20, 20, 30, 30, 0), (0, 0, 10, 10, 0), scores=[0.9, 0.5]),
-    ):
-        assert average_precision(truth, [found], ("cat",))["AP"] == pytest.approx(1)
-    with pytest.raises(ValueError, match="`truth` must hold an object that is not difficult"):
-        average_precision([objects((0, 0, 9, 9, 0), difficult=np.array([True]))], [found], ("cat",))
-
-
-def test_mean_iou_counts_pixels_and_leaves_out_void():
-    rng = np.random.default_rng(0)
-    score = MeanIoU(("a", "b", "c", "never"))
-    pairs = [(rng.integers(0, 3, (5, 7)), rng.integers(0, 3, (5, 7))) for _ in range(3)]
-    for truth, predicted in pairs:
-        truth[0] = 255
-        score.add(truth.astype("uint8"), predicted)
-    truth = np.concatenate([t.ravel() for t, _ in pairs])
-    predicted = np.concatenate([p.ravel() for _, p in pairs])[truth != 255]
-    truth = truth[truth != 255]
-    ious = [
-        ((truth == c) & (predicted == c)).sum() / ((truth == c) | (predicted == c)).sum() for c in range(3)
-    ]
-    result = score.result()
-    assert result["mIoU"] == pytest.approx(np.mean(ious)) and "IoU never" not in result
-    assert result["pixel accuracy"] == pytest.approx((truth == predicted).mean())
-    with pytest.raises(ValueError, match="not void"):
-        MeanIoU(("a",)).result()

@@ -38,7 +38,8 @@ class AnnotatedImages:
         elements: function `(seed, first)` that returns tf.data. With None as seed it has all pictures once,
             in their order; with a seed, it is endless, in random order, and skips `first` pictures. Each
             element is `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"`
-            (N,) int64, and `"difficult"` (N,) bool; or with `"mask"` (H, W) uint8, 255 for void.
+            (N,) int64, and `"difficult"` (N,) bool, objects that are neither trained on nor judged, as VOC's
+            difficult ones and COCO's crowds; or with `"mask"` (H, W) uint8, 255 for void.
     """
 
     class_names: tuple[str, ...]
@@ -65,9 +66,10 @@ def load_annotated(
               `tfds:voc/2007`, or with a `segmentation_mask`, such as `tfds:oxford_iiit_pet`.
         split: split of the data set, or a slice such as "train[:80%]".
         kind: "boxes" or "masks".
-        class_names: names that may occur, in the order of their numbers. By default they are the lines of
-            `classes.txt` in the folder. Without this file, they are the sorted names that occur in the split
-            for boxes, and "background" followed by VOC's 20 classes for masks.
+        class_names: names that may occur in a folder, in the order of their numbers. By default they are the
+            lines of `classes.txt` in it. Without this file, they are the sorted names that occur in the split
+            for boxes, and "background" followed by VOC's 20 classes for masks. TensorFlow Datasets has names
+            of its own, and others are an error.
         data_dir: folder where TensorFlow Datasets keeps its files.
 
     Raises:
@@ -78,7 +80,7 @@ def load_annotated(
     if kind not in KINDS:
         raise ValueError(f'`kind` must be "boxes" or "masks". Received: kind={kind!r}')
     if name_or_path.startswith("tfds:"):
-        return _of_tfds(name_or_path.removeprefix("tfds:"), split, kind, data_dir)
+        return _of_tfds(name_or_path.removeprefix("tfds:"), split, kind, tuple(class_names), data_dir)
     root = pathlib.Path(name_or_path).expanduser()
     folder, suffix, _ = KINDS[kind]
     for needed in (root / "JPEGImages", root / folder):
@@ -217,7 +219,9 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
 # === TensorFlow Datasets ===
 
 
-def _of_tfds(name: str, split: str, kind: str, data_dir: str | None) -> AnnotatedImages:
+def _of_tfds(
+    name: str, split: str, kind: str, asked: tuple[str, ...], data_dir: str | None
+) -> AnnotatedImages:
     import tensorflow_datasets as tfds
 
     builder = prepared(name, data_dir)
@@ -233,6 +237,11 @@ def _of_tfds(name: str, split: str, kind: str, data_dir: str | None) -> Annotate
         class_names = tuple(features["objects"]["label"].names)
     else:
         class_names = _tfds_mask_classes(name)
+    if asked not in ((), class_names):
+        raise ValueError(
+            f"`class_names` must be those of tfds:{name}, in their order, and may be left out: "
+            f"{', '.join(class_names)}. Received: class_names={','.join(asked)}"
+        )
     config = tfds.ReadConfig(try_autocache=False)
 
     def elements(seed, first=0):
@@ -254,7 +263,9 @@ def _of_tfds(name: str, split: str, kind: str, data_dir: str | None) -> Annotate
 
 def _tfds_boxes(element: dict) -> dict:
     objects = element["objects"]
-    difficult = objects.get("is_difficult", tf.zeros_like(objects["label"], tf.bool))
+    # Of a crowd, COCO has one box around many things. Its own evaluation does not judge it either.
+    marks = (objects[name] for name in ("is_difficult", "is_crowd") if name in objects)
+    difficult = next(marks, tf.zeros_like(objects["label"], tf.bool))
     return {
         "image": element["image"],
         "boxes": objects["bbox"],
