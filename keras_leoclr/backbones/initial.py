@@ -12,17 +12,16 @@ import numpy as np
 
 from keras_leoclr.backbones.channels import with_channels
 from keras_leoclr.backbones.feature_pyramid import resized
+from keras_leoclr.backbones.known_numbers import Numbers, image_numbers
 from keras_leoclr.backbones.loading import read_keras
 from keras_leoclr.backbones.named import named_backbone
 from keras_leoclr.backbones.normalization import normalization_of, takes_raw, without_normalization
 from keras_leoclr.backbones.pooling import with_pooled_features
 from keras_leoclr.backbones.recognising import form_of, settings_of
-from keras_leoclr.backbones.torch_files import TORCH_SUFFIXES, read_checkpoint
+from keras_leoclr.backbones.torch_files import TORCH_SUFFIXES, read_checkpoint, whole_numbers
 from keras_leoclr.backbones.torch_weights import from_torch
 from keras_leoclr.runs.files import sha256_of
 from keras_leoclr.runs.folder import RunFolder
-
-Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 class InitialWeightsError(ValueError):
@@ -37,7 +36,8 @@ class InitialWeights:
         backbone: model from normalised images (B, S, S, C) to features (B, F).
         settings: the settings of a recipe that make this network, see `settings_of`.
         normalization: mean and deviation with which the images were normalised; None if it is not known.
-        sized: whether the file tells the size of the images; files of torch's ResNets do not.
+        sized: whether the file tells the size of the images; files of torch's ResNets do not,
+            except those of `to_torch`.
         about: source of the weights: `path`, `sha256`, `kind`.
         head: weights of the projection head if the file holds a `LeOCLR`; otherwise None.
         queue: keys (K, D) and pointer of the queue if the file holds a `LeOCLR` with one; otherwise None.
@@ -116,7 +116,7 @@ def read_initial_weights(
         path: path of the folder of a run, whose backbone is read; of a `.keras` file of a backbone, or of a
             `LeOCLR`, from which head and queue are read too; or of torch weights, see `from_torch`.
         stem: stem of a ResNet in a file of torch weights, if the file does not tell it.
-        image_size: side of the square images in pixels, for a file of torch weights.
+        image_size: side of the square images in pixels, for a file of torch weights that does not tell it.
         network: name of the network of another library that the weights must belong to, see
             `named_backbone`. The path may then also be a `.weights.h5` or `.h5` file that Keras has saved.
 
@@ -147,7 +147,7 @@ def read_initial_weights(
         about["kind"], model = "LeOCLR", model.backbone
     else:
         about["kind"] = "backbone"
-    numbers = normalization_of(model) or _of_recipe(place)
+    numbers = normalization_of(model) or image_numbers(place)
     backbone = _checked(without_normalization(model), path)
     settings = settings_of(backbone)
     if network is not None:
@@ -179,11 +179,12 @@ def _of_torch(
     checkpoint = read_checkpoint(path)
     weights = checkpoint.encoder("query")
     vit = "patch_embed.proj.weight" in weights
+    sized = vit or bool(whole_numbers(checkpoint.metadata, "image_size"))
     channels = weights["patch_embed.proj.weight" if vit else "conv1.weight"].shape[1] if weights else 3
-    shape = None if vit or image_size is None else (image_size, image_size, channels)
+    shape = None if sized or image_size is None else (image_size, image_size, channels)
     backbone = _checked(from_torch(path, shape, stem, verbose=False), path)
-    numbers = _numbers(checkpoint.metadata)
-    return InitialWeights(backbone, settings_of(backbone), numbers, vit, about | {"kind": "torch weights"})
+    numbers = image_numbers(path)
+    return InitialWeights(backbone, settings_of(backbone), numbers, sized, about | {"kind": "torch weights"})
 
 
 def _of_named(
@@ -196,22 +197,6 @@ def _of_named(
         )
     backbone, numbers = named_backbone(network, image_size or 224, path)
     return InitialWeights(backbone, {"backbone": network}, numbers, False, about | {"kind": "weights"})
-
-
-def _numbers(metadata: dict[str, str]) -> Numbers | None:
-    try:
-        return tuple(tuple(map(float, metadata[name].split(","))) for name in ("mean", "std"))
-    except (KeyError, ValueError):
-        return None
-
-
-def _of_recipe(path: pathlib.Path) -> Numbers | None:
-    """Reads mean and deviation from the run whose folder, or checkpoint folder, holds a file."""
-    for folder in path.parents[:2]:
-        recipe = RunFolder(folder).recipe()
-        if "mean" in recipe and "std" in recipe:
-            return tuple(recipe["mean"]), tuple(recipe["std"])
-    return None
 
 
 def _checked(backbone: keras.Model, path: str | os.PathLike) -> keras.Model:

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.backbones.known_numbers import image_numbers
 from keras_leoclr.backbones.normalization import (
     takes_raw,
     with_normalization,
@@ -61,7 +62,8 @@ def load(
             not normalised to length 1; False by default. This needs the folder of a finished run or the file
             of a `LeOCLR`.
         normalization: True for a backbone that takes raw images, values in [0, 255]; if it does not
-            normalise them by itself, it gets mean and deviation of the run's `recipe.json`. False for a
+            normalise them by itself, it gets mean and deviation of the metadata of a `.safetensors` file that
+            `to_torch` wrote, or of the recipe of the run that the file lies in. False for a
             backbone that takes normalised images, as views and evaluators of this package make them. None,
             the default, to leave the model as it is in the file, except that a model from `model.keras` in
             the folder of a run gets the normalisation.
@@ -85,9 +87,8 @@ def load(
     if encoder not in ENCODERS:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
     path = pathlib.Path(path)
-    folder = path if path.is_dir() else path.parent
     if path.is_dir():
-        run = RunFolder(folder)
+        folder, run = path, RunFolder(path)
         path = run.backbone_file if encoder == "query" and not projection else run.model_file
         if not path.is_file():
             raise FileNotFoundError(
@@ -102,13 +103,11 @@ def load(
         model, report = read_keras(path)
         if verbose:
             print(report)
-        of_run = hasattr(model, "key_encoder")
+        of_run = hasattr(model, "key_encoder") and RunFolder(path.absolute().parent.parent).holds_run
         model = _chosen(model, encoder, projection, path)
-        folder = path.parent.parent if of_run else folder
     if normalization is None:
-        normalization = of_run and RunFolder(folder).holds_run
-        return _normalising(model, folder) if normalization else model
-    return _normalising(model, folder) if normalization else without_normalization(model)
+        return _normalising(model, path) if of_run else model
+    return _normalising(model, path) if normalization else without_normalization(model)
 
 
 def read_card(path: str | os.PathLike) -> dict[str, Any] | None:
@@ -254,14 +253,14 @@ def _chosen(model: keras.Model, encoder: str, projection: bool, path: pathlib.Pa
     return model
 
 
-def _normalising(model: keras.Model, folder: pathlib.Path) -> keras.Model:
+def _normalising(model: keras.Model, path: pathlib.Path) -> keras.Model:
     if takes_raw(model):
         return model
-    run = RunFolder(folder)
-    if not run.holds_run:
+    known = image_numbers(path)
+    if known is None:
         raise ValueError(
-            "`normalization=True` needs a backbone that normalises, or the recipe.json of its run beside it; "
-            f"`with_normalization(backbone, mean, std)` takes any numbers. Received: neither, in {folder}"
+            "`normalization=True` needs a backbone that normalises, a .safetensors file whose metadata hold "
+            "`mean` and `std`, or the recipe.json of the run that the file lies in; "
+            f"`with_normalization(backbone, mean, std)` takes any numbers. Received: none of these, {path}"
         )
-    settings = run.recipe()
-    return with_normalization(model, settings["mean"], settings["std"])
+    return with_normalization(model, *known)

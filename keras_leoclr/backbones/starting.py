@@ -9,6 +9,7 @@ import keras
 
 from keras_leoclr.backbones.builders import CNNS
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.backbones.known_numbers import image_numbers
 from keras_leoclr.backbones.loading import load
 from keras_leoclr.backbones.normalization import first_layer, takes_raw, with_normalization
 from keras_leoclr.runs.folder import RunFolder
@@ -31,8 +32,9 @@ def starting_backbone(
 
     Returns:
         A functional model of images (B, H, W, 3), values in [0, 255]. If the backbone does not normalise
-        images by itself, it gets a `Rescaling` layer, with mean and deviation of the `recipe.json` beside
-        the file, or else of ImageNet.
+        images by itself, it gets a `Rescaling` layer, with mean and deviation of the metadata of a
+        `.safetensors` file or of the recipe of the run that the file lies in, see `image_numbers`, or else
+        of ImageNet.
 
     Raises:
         ValueError, FileNotFoundError: if there is no such file, or it holds no backbone for colour images;
@@ -59,17 +61,18 @@ def _load(path: str | os.PathLike, any_channels: bool = False) -> keras.Model:
             "`backbone` must be a .keras file, the folder of a finished run, a file of torch weights or "
             f'"{RANDOM}". Received: {path}, which does not exist'
         )
-    return taking_raw_images(load(path, verbose=False), path.parent, any_channels)
+    return taking_raw_images(load(path, verbose=False), path, any_channels)
 
 
 def taking_raw_images(
-    backbone: keras.Model, folder: pathlib.Path | None = None, any_channels: bool = False
+    backbone: keras.Model, path: pathlib.Path | None = None, any_channels: bool = False
 ) -> keras.Model:
     """The backbone itself if it normalises images, else with a layer that does.
 
     Args:
         backbone: (B, H, W, 3) -> features or feature maps.
-        folder: whose `recipe.json`, if there is one, tells mean and deviation; ImageNet's otherwise.
+        path: path of the file that it was read from, for mean and deviation, see `image_numbers`; they are
+            ImageNet's if that does not tell them, or if it is None.
         any_channels: whether its images may have other numbers of channels than 3.
 
     Raises:
@@ -82,8 +85,5 @@ def taking_raw_images(
     stock = isinstance(first_layer(backbone), (keras.layers.Rescaling, keras.layers.Normalization))
     if stock or takes_raw(backbone):
         return backbone
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
-    if folder is not None:
-        recipe = RunFolder(folder).recipe()
-        mean, std = recipe.get("mean", mean), recipe.get("std", std)
-    return with_normalization(backbone, mean, std)
+    known = None if path is None else image_numbers(path)
+    return with_normalization(backbone, *(known or (IMAGENET_MEAN, IMAGENET_STD)))

@@ -7,6 +7,7 @@ solo-learn can be read.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -67,7 +68,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         raise FileNotFoundError(f"`path`: no such file. Received: {path}")
     metadata = {}
     if path.suffix == ".safetensors":
-        arrays, metadata = _read_safetensors(path)
+        metadata, arrays = read_metadata(path), _read_safetensors(path)
     elif path.suffix in TORCH_SUFFIXES:
         arrays = _read_torch(path)
     else:
@@ -80,14 +81,35 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
     return Checkpoint(str(path), {new: arrays[old] for new, old in original.items()}, original, metadata)
 
 
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """Reads the metadata of a safetensors file, without its tensors; {} if it has none.
+
+    Raises:
+        TorchWeightsError: if the file is damaged.
+    """
+    with _opened(path) as file:
+        return file.metadata() or {}
+
+
+def whole_numbers(metadata: dict[str, str], name: str) -> tuple[int, ...]:
+    """Returns the whole numbers > 0 of an entry, as "28" or "28,32"; () if it is missing or holds others."""
+    parts = metadata.get(name, "").split(",")
+    numbers = tuple(int(part) for part in parts if part.isdecimal())
+    return numbers if len(numbers) == len(parts) and all(numbers) else ()
+
+
 def _read_safetensors(path):
+    with _opened(path) as file:
+        return {key: _float32(np.asarray(file.get_tensor(key))) for key in file.keys()}
+
+
+@contextlib.contextmanager
+def _opened(path):
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {key: np.asarray(file.get_tensor(key)) for key in file.keys()}
+            yield file
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TorchWeightsError(f"{path} must be a whole safetensors file. Received: {error}") from error
-    return {key: _float32(value) for key, value in arrays.items()}, metadata
 
 
 def _begins_like_torch(path):

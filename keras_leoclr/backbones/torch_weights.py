@@ -12,7 +12,7 @@ import safetensors.numpy
 
 from keras_leoclr.backbones.normalization import normalization_of
 from keras_leoclr.backbones.torch_architectures import resnet_of, vit_of
-from keras_leoclr.backbones.torch_files import PREFIXES, read_checkpoint, torch_package
+from keras_leoclr.backbones.torch_files import PREFIXES, read_checkpoint, torch_package, whole_numbers
 from keras_leoclr.backbones.torch_filling import fill
 from keras_leoclr.backbones.torch_layout import (
     backbone_entries,
@@ -44,8 +44,9 @@ def from_torch(
     Args:
         path: path of a `.safetensors` file, or of a file of `torch.save` (`.pth`, `.pt`, `.tar`, `.ckpt`,
             `.bin`).
-        input_shape: (H, W, C) of the images; by default 224 x 224 for the "imagenet" stem and 32 x 32 for
-            other stems. The size of a ViT's images follows from its position embeddings.
+        input_shape: (H, W, C) of the images; by default of the size that the metadata of a `.safetensors`
+            file name, else 224 x 224 for the "imagenet" stem and 32 x 32 for other stems. The size of a
+            ViT's images follows from its position embeddings.
         stem: stem of a ResNet, see `resnet18`. By default the one that the file names, or that follows from
             its first kernel: "imagenet" for 7 x 7, "cifar" for 3 x 3, "lightly" for the names of lightly's
             own ResNets. solo-learn's networks for CIFAR need `stem="solo_learn"`, because they pad by 2
@@ -69,6 +70,9 @@ def from_torch(
     if "patch_embed.proj.weight" in weights:
         backbone = vit_of(weights, num_heads, path)
     else:
+        size = whole_numbers(checkpoint.metadata, "image_size")
+        if input_shape is None and size and "conv1.weight" in weights:
+            input_shape = (size[0], size[-1], weights["conv1.weight"].shape[1])
         backbone = resnet_of(weights, input_shape, stem or checkpoint.metadata.get("stem"), path)
     report = fill(backbone_entries(backbone, PREFIXES[encoder]), checkpoint, allow_missing, allow_unexpected)
     if verbose:
@@ -120,8 +124,8 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
     `load_state_dict(..., strict=False)`; only the classifier is then missing. Programs that convert from
     torchvision can read it too, such as detectron2's `convert-torchvision-to-d2.py`. The file is written
     whole or not at all. It has no place for a first layer that normalises: mean and deviation of such a layer
-    are written as `mean` and `std` into the metadata of a `.safetensors` file, and images must be normalised
-    before they enter the network.
+    are written as `mean` and `std` into the metadata of a `.safetensors` file, beside the `image_size`, and
+    images must be normalised before they enter the network.
 
     Args:
         model: a backbone of this package; or a `LeOCLR` with one, of which the backbone of one encoder is
@@ -146,6 +150,8 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
     metadata = {"format": "pt", "architecture": backbone.name, "encoder": encoder}
     if stem := stem_of(backbone):
         metadata["stem"] = stem
+    if all(sides := backbone.input_shape[1:3]):
+        metadata["image_size"] = ",".join(map(str, dict.fromkeys(sides)))
     if normalization := normalization_of(backbone):
         metadata |= {
             name: ",".join(map(str, values))

@@ -12,8 +12,9 @@ TEXT = """leoclr embed SOURCE --backbone FILE --output FILE.npz|.csv|.parquet [-
 Computes the features of the pictures of SOURCE, which is anything that `leoclr data` takes, and writes them
 to a file: one row per picture in the order of the source, with its path (or its number if the pictures are
 not files) and its label. For a backbone that does not normalise images itself, they are normalised with the
-mean and deviation of the recipe.json beside it, or else with those of ImageNet. If the command is
-interrupted, the same command continues after the last batches that were saved in FILE.unfinished."""
+mean and deviation in the metadata of its .safetensors file, or else with those of the recipe of the run that
+the file lies in, or else with those of ImageNet. If the command is interrupted, the same command continues
+after the last batches that were saved in FILE.unfinished."""
 
 
 def _run(given: Given) -> int:

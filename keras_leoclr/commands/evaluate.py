@@ -28,11 +28,11 @@ TEXT = (
 
 In the folder of a run (--workdir), data set, splits and normalisation are those of its recipe.json and the
 backbone is its backbone.keras; flags take precedence. A backbone that normalises images itself keeps its own
-numbers, and pictures are brought to the range of values of the run that its file lies in. --backbone random
-judges the same backbone with new weights, or, in an empty folder, one of --architecture. Results are appended
-to DIR/results.jsonl, the hits of single images, confusion matrices and lists of neighbours go to
-DIR/evaluation/, features are kept in DIR/features/. `leoclr compare DIR` prints the table; the model card,
-DIR/backbone.md, has the main ones."""
+numbers, as does one whose .safetensors file names them, and pictures are brought to the range of values of
+the run that its file lies in. --backbone random judges the same backbone with new weights, or, in an empty
+folder, one of --architecture. Results are appended to DIR/results.jsonl, the hits of single images, confusion
+matrices and lists of neighbours go to DIR/evaluation/, features are kept in DIR/features/.
+`leoclr compare DIR` prints the table; the model card, DIR/backbone.md, has the main ones."""
 )
 
 

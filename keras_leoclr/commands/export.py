@@ -39,21 +39,22 @@ def _run(given: Given) -> int:
 
 def _export(source: pathlib.Path, given: Given) -> int:
     from keras_leoclr import backbones, export
+    from keras_leoclr.backbones.known_numbers import image_numbers
     from keras_leoclr.backbones.loading import read_card
     from keras_leoclr.runs.folder import RunFolder
 
     folder = source if source.is_dir() else source.parent
-    run = RunFolder(folder)
-    recipe = run.recipe()
+    run = RunFolder.around(source)
+    recipe, known = run.recipe(), image_numbers(source)
     key, projection = given["encoder"] == "key", given["with_projection"]
-    raw = False if given["without_normalization"] else (True if recipe else None)
+    raw = False if given["without_normalization"] else (True if known else None)
     backbone = backbones.load(source, given["encoder"], projection, raw)
     card = read_card(run.backbone_file if source.is_dir() else source) or {}
     about = {name: card[name] for name in ("data", "training", "licence", "versions") if name in card}
     about |= {"encoder": given["encoder"], "projection": projection}
-    if raw is False and recipe:
-        about["normalization"] = {"included": False, "mean": recipe["mean"], "std": recipe["std"]}
-    images = _images(backbone, recipe, given)
+    if raw is False and known:
+        about["normalization"] = {"included": False, "mean": known[0], "std": known[1]}
+    images = _images(backbone, recipe, known, given)
     name = given["name"] or "-".join(["backbone", *["key"] * key, *["projection"] * projection])
     output = pathlib.Path(given["output"] or folder / "export")
     failed = 0
@@ -71,8 +72,8 @@ def _export(source: pathlib.Path, given: Given) -> int:
     return 1 if failed else 0
 
 
-def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
-    """Loads real images, preprocessed as the backbone expects."""
+def _images(backbone: Any, recipe: dict[str, Any], known: Any, given: Given) -> Any:
+    """Loads real images, preprocessed as the backbone expects; `known` is their mean and deviation."""
     import numpy as np
 
     from keras_leoclr import backbones, data
@@ -82,13 +83,13 @@ def _images(backbone: Any, recipe: dict[str, Any], given: Given) -> Any:
     from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
     if recipe.get("dataset") == IN_PYTHON:  # The images of such a run cannot be loaded; others are used.
-        recipe = {name: recipe[name] for name in ("mean", "std", "channels") if name in recipe}
+        recipe = {}
     channels = backbone.input_shape[-1]
     size = backbone.input_shape[1]
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"
     data_dir = given["data_dir"] or recipe.get("data_dir")
     if backbones.normalization_of(backbone) is None:
-        mean, std = recipe.get("mean", IMAGENET_MEAN), recipe.get("std", IMAGENET_STD)
+        mean, std = known or (IMAGENET_MEAN, IMAGENET_STD)
     else:
         mean, std = (0.0,) * channels, (1 / 255,) * channels
     # Pictures that cannot be read are treated as in the run.

@@ -56,8 +56,8 @@ def embed(
             of images, or a dictionary of these with the splits as keys.
         backbone: path of a `.keras` file, of the folder of a run, or of torch weights; a `Run`; a Keras model
             (B, H, W, C) -> (B, F); or a `LeOCLR`, whose backbone is used. If it does not normalise images
-            itself, they are normalised with the mean and the standard deviation of the `recipe.json` beside
-            its file, or else with those of ImageNet.
+            itself, they are normalised with the mean and the standard deviation in the metadata of its
+            `.safetensors` file, or else of the recipe of the run that it lies in, or else of ImageNet.
         output: a file that ends with .npz (`features`, `path` or `number`, `label`, `class_names`, `about`;
             no pickles), .csv (a column for each feature) or .parquet (a column `features` of lists; needs
             pyarrow). None (the default) writes no file, and an interrupted call then starts again.

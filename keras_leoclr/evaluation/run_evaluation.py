@@ -11,6 +11,7 @@ import keras
 
 from keras_leoclr import backbones, data, wording
 from keras_leoclr.backbones.copying import copy_of
+from keras_leoclr.backbones.known_numbers import image_numbers
 from keras_leoclr.checks import check_value_range
 from keras_leoclr.data.given import GivenImages
 from keras_leoclr.data.parts import part_of
@@ -184,10 +185,15 @@ class RunEvaluation:
         return {"dataset": dataset, **splits, "test_split": self._setting("test_split", recipe, "test")}
 
     def _recipe_beside(self, recipe) -> dict[str, Any]:
-        """The recipe of the run that the file of the backbone lies in; `recipe` if it lies in none."""
+        """The recipe of the run that the file of the backbone lies in; `recipe` if it lies in none.
+
+        If the file itself names mean and deviation, they take the place of those of the recipe.
+        """
         if self.backbone in (None, RANDOM) or isinstance(self.backbone, keras.Model):
             return recipe
-        return RunFolder.around(self.backbone).recipe() or recipe
+        beside = RunFolder.around(self.backbone).recipe() or recipe
+        known = image_numbers(self.backbone)
+        return beside | dict(zip(("mean", "std"), known or (), strict=False))
 
     def _reading(self, recipe, beside, channels) -> dict[str, Any]:
         """How the run treated pictures that cannot be read, and their values, as arguments of `load`."""

@@ -16,7 +16,11 @@ import keras
 import numpy as np
 
 from keras_leoclr import model_card
-from keras_leoclr.backbones.normalization import normalization_of, without_normalization
+from keras_leoclr.backbones.normalization import (
+    normalization_of,
+    with_normalization,
+    without_normalization,
+)
 from keras_leoclr.backbones.pooling import check_channels_last
 from keras_leoclr.backbones.torch_layout import stem_of
 from keras_leoclr.checks import PixelRange
@@ -106,7 +110,7 @@ def write(
         mean, std = np.asarray(normalization_of(backbone), "float32")
         given = (images / 255.0 - mean) / std
     with _whole(path, overwrite) as partial:
-        make(made, partial, format)
+        make(_naming_numbers(backbone, about) if kind.run is run_torch else made, partial, format)
         card = model_card.describe(made, partial) | (about or {})
         card["normalization"] = (about or {}).get("normalization") or _numbers(backbone, made)
         deviations, refused = _compare(
@@ -185,6 +189,14 @@ def _numbers(backbone, made) -> dict[str, Any]:
     """Returns mean and deviation for the card, and whether the exported network normalises by itself."""
     mean, std = normalization_of(backbone) or (None, None)
     return {"included": normalization_of(made) is not None, "mean": mean, "std": std}
+
+
+def _naming_numbers(backbone, about):
+    """The backbone from which `to_torch` reads mean and deviation for the metadata of its file."""
+    known = (about or {}).get("normalization") or {}
+    if normalization_of(backbone) is None and known.get("mean") and known.get("std"):
+        return with_normalization(backbone, known["mean"], known["std"])
+    return backbone
 
 
 def _is_low(backbone) -> bool:

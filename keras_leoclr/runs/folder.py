@@ -71,9 +71,16 @@ class RunFolder:
 
     @classmethod
     def around(cls, path: str | os.PathLike) -> RunFolder:
-        """The folder itself, or the folder that a file lies in, such as the backbone of a run."""
+        """The folder itself, or the folder of the run that a file lies in.
+
+        That is the folder of the file, as for the backbone of a run, or the folder above it, as for what
+        `leoclr export` writes and for checkpoints. If neither holds a run, it is the folder of the file.
+        """
         path = pathlib.Path(path).expanduser()
-        return cls(path if path.is_dir() else path.absolute().parent)
+        if path.is_dir():
+            return cls(path)
+        folders = [cls(folder) for folder in path.absolute().parents[:2]]
+        return next((folder for folder in folders if folder.holds_run), folders[0])
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"

@@ -58,7 +58,7 @@ def test_a_file_gives_its_network_with_its_weights(tmp_path, kind):
     assert weights.about["kind"] == ("backbone" if kind == "run" else kind)
     assert weights.about["path"] == str(path) and len(weights.about["sha256"]) == 64
     assert weights.at_size(8).backbone.input_shape == (None, 8, 8, 3)
-    assert weights.sized == (kind != "torch weights")
+    assert weights.sized
 
 
 def test_both_encoders_and_the_queue_begin_with_those_of_a_whole_model(tmp_path):

@@ -100,6 +100,7 @@ def test_safetensors_say_which_encoder_and_stem_they_hold(tmp_path):
             "architecture": "resnet_small",
             "encoder": "key",
             "stem": "patch",
+            "image_size": "16",
         }
     backbone = from_torch(tmp_path / "key.safetensors", (16, 16, 3), verbose=False)
     key_backbone = model.key_encoder.layers[1]
