@@ -8,7 +8,6 @@ import functools
 import math
 import os
 import pathlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -209,11 +208,9 @@ def _card_path(path: pathlib.Path) -> pathlib.Path:
 
 @contextlib.contextmanager
 def _whole(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
-    """Like `whole_path`, but an existing export is deleted at the end, just before the new one is renamed."""
+    """Like `whole_path`, but the card of an existing export is deleted just before the new one is renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_path(path) as partial:
         yield partial
         if overwrite:
-            _card_path(path).unlink(missing_ok=True)  # the card of the export that is replaced
-            if path.is_dir():
-                shutil.rmtree(path)
+            _card_path(path).unlink(missing_ok=True)

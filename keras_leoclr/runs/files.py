@@ -21,6 +21,7 @@ except ImportError:  # Windows
     import msvcrt
 
 PARTIAL = ".partial"
+REPLACED = ".replaced"  # stands in the name of a folder that is about to be deleted
 WAIT = 0.2  # seconds between two tries to take a lock
 # On Windows other processes cannot read a locked part of a file. The lock is therefore taken on a byte far
 # behind the name of the holder, which others have to read.
@@ -75,7 +76,7 @@ def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     files that the library writes into the temporary folder are moved too, and before the result itself.
 
     Args:
-        path: path of a file, or of a folder that does not exist yet; the folder around it must exist.
+        path: path of a file or of a folder, see `replace_folder`; the folder around it must exist.
 
     Raises:
         OSError: if the file cannot be written; the error names the file.
@@ -90,8 +91,37 @@ def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
                 with each.open("r+b") as file:
                     os.fsync(file.fileno())
         for each in sorted(folder.iterdir(), key=lambda found: found == partial):
-            os.replace(each, path.with_name(each.name))
+            (replace_folder if each.is_dir() else os.replace)(each, path.with_name(each.name))
         _sync_folder(path.parent)
+
+
+def replace_folder(folder: pathlib.Path, path: pathlib.Path) -> None:
+    """Renames a folder to `path`, and deletes what was there after that; if it fails, both are as before.
+
+    No system renames a folder to the name of one that is not empty. The other one gets a name of its own
+    first, so that there is nothing at `path` for a moment.
+
+    Args:
+        folder: path of the folder.
+        path: path that it gets, on the same disk.
+
+    Raises:
+        OSError: if one of them cannot be renamed.
+    """
+    old = path.with_name(path.name + REPLACED)
+    own = _beside(old)
+    _delete(own)
+    try:
+        if os.path.lexists(path):
+            os.replace(path, own)
+        os.replace(folder, path)
+    except BaseException:
+        if os.path.lexists(own) and not os.path.lexists(path):
+            os.replace(own, path)
+        raise
+    _sync_folder(path.parent)
+    with contextlib.suppress(OSError):  # What cannot be deleted stays under the other name.
+        delete_partial(path.parent, re.escape(old.name), folders=True)
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:

@@ -51,6 +51,33 @@ def test_a_library_that_writes_by_name_is_given_one_with_the_same_suffix(tmp_pat
     ]
 
 
+def test_a_folder_replaces_another_one_or_both_stay(tmp_path, monkeypatch):
+    new, path = tmp_path / "new", tmp_path / "folder"
+    for each in (new, path):
+        each.mkdir()
+        (each / each.name).write_text("")
+    real = os.replace
+
+    def fails(source, target):
+        if source == new:
+            raise OSError(18, "Invalid cross-device link", str(source))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(OSError, match="cross-device"):
+        files.replace_folder(new, path)
+    assert sorted(os.listdir(tmp_path)) == ["folder", "new"] and os.listdir(path) == ["folder"]
+    monkeypatch.setattr(os, "replace", real)
+    (tmp_path / "folder.replaced.41.partial").mkdir()  # of a process that was killed
+    files.replace_folder(new, path)
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(path) == ["new"]
+    with files.whole_path(path) as made:
+        made.mkdir()
+        (made / "third").write_text("")
+        assert os.listdir(path) == ["new"]
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(path) == ["third"]
+
+
 def test_only_what_a_process_left_of_its_own_files_is_deleted(tmp_path):
     own, kept = ["results.jsonl.41.partial", "run.json.1.partial"], ["a.partial", "run.json.b.partial"]
     for name in (*own, *kept, "other.json.41.partial"):
