@@ -92,8 +92,8 @@ def _extract(backbone, dataset, verbose, cache, identity, predictors):
     return tuple(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in FILES)
 
 
-def checksum(backbone: keras.Model) -> str:
-    """SHA-256 of a model's configuration and weights; equal only if they are equal to the bit.
+def checksum(backbone: keras.Model, weights: bool = True) -> str:
+    """SHA-256 of a model's configuration and, unless told otherwise, weights; equal only if these are.
 
     Names, which Keras numbers as it creates layers, do not count, nor does whether layers are trainable.
     """
@@ -102,7 +102,7 @@ def checksum(backbone: keras.Model) -> str:
     _collect_names(config, names)
     text = json.dumps(_renamed(config, names), sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode())
-    for weight in backbone.get_weights():
+    for weight in backbone.get_weights() if weights else ():
         digest.update(f"{weight.dtype}{weight.shape}".encode())
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()

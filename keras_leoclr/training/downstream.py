@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,8 @@ import keras
 import keras_leoclr as kl
 from keras_leoclr.backbones.builders import CNNS
 from keras_leoclr.backbones.names import LAST
-from keras_leoclr.backbones.starting import starting_backbone
+from keras_leoclr.backbones.starting import RANDOM, starting_backbone
+from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
 from keras_leoclr.training.fields import setting
@@ -94,6 +96,26 @@ def load_splits(recipe: Downstream, kind: str) -> tuple[Any, Any]:
     train = load_annotated(recipe.dataset, recipe.train_split, kind, recipe.known_classes, recipe.data_dir)
     test = load_annotated(recipe.dataset, recipe.test_split, kind, train.class_names, recipe.data_dir)
     return train, test
+
+
+def contents(recipe: Downstream, train: Any) -> dict[str, str]:
+    """What the weights of a training depend on besides its settings: the contents of files that these name.
+
+    The test pictures are not among them: those are judged that are there after the training.
+
+    Args:
+        recipe: the settings.
+        train: the training pictures, see `load_splits`.
+
+    Returns:
+        Checksums by the name of the setting.
+    """
+    found = {"dataset": train.content}
+    if recipe.backbone != RANDOM:
+        found["backbone"] = checksum(starting_backbone(recipe.backbone))
+    elif recipe.architecture not in CNNS and os.path.exists(recipe.architecture):
+        found["architecture"] = checksum(starting_backbone(recipe.architecture), weights=False)
+    return found
 
 
 def starting_pyramid(recipe: Downstream, wanted: tuple[int, ...], names: tuple[str, ...]) -> keras.Model:

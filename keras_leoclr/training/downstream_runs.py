@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
 import shutil
@@ -14,16 +13,11 @@ from typing import Any
 import keras
 
 from keras_leoclr import callbacks
-from keras_leoclr.runs import checkpoint_paths
-from keras_leoclr.runs.files import PARTIAL, write_json
-from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.terminal import Bar
-from keras_leoclr.training.downstream import Downstream, load_splits, optimizer, silent
-from keras_leoclr.training.run_data import same_place
+from keras_leoclr.training.downstream import Downstream, contents, load_splits, optimizer, silent
+from keras_leoclr.training.downstream_folder import Place
 
-SETTINGS = "settings.json"  # the file of an unfinished training, beside its checkpoints
-PATHS = ("backbone", "dataset", "data_dir")  # settings that are paths, which can be written in several ways
 NOTED = ("backbone", "dataset", "train_split", "test_split", "steps", "seed")  # recorded with each result
 
 
@@ -60,12 +54,13 @@ def run(
     """Trains and evaluates in a folder that gets its name when model, settings and results are complete.
 
     Until then the folder has the suffix ".partial". If the training is interrupted after its first step, a
-    second call with the same settings continues from the newest checkpoint there.
+    second call with the same settings, backbone and training pictures continues from the newest checkpoint
+    there. If the complete folder cannot be renamed, it is kept, and a second call tries that again.
 
     Args:
         task: the task.
         recipe: the settings.
-        workdir: path of the folder.
+        workdir: path of the folder; of a link, the folder that it leads to is meant.
         overwrite: whether earlier results, or an interrupted training with other settings, may be deleted;
             false by default.
         verbose: 0 is silent, 1 (the default) shows a progress bar, 2 prints one line at the end of training.
@@ -74,36 +69,35 @@ def run(
         The scores of the task by name.
 
     Raises:
-        ValueError: if there are results already, or an interrupted training with other settings.
+        ValueError: if there are results already, or an interrupted training with other settings, another
+            backbone or other training pictures; or if the folder is a mounted disk.
+        OSError: if the complete folder cannot get its name.
         Interrupted: (a SystemExit) after SIGTERM or SIGINT, once a checkpoint is written.
     """
-    workdir = pathlib.Path(workdir)
-    _check_place(task, workdir, overwrite)
-    folder = RunFolder(workdir.with_name(workdir.name + PARTIAL))
+    place = Place(task, workdir, overwrite)
     settings = dataclasses.asdict(recipe)
-    goes_on = _take_up(folder, settings | {"backend": keras.backend.backend()}, overwrite)
+    started = time.monotonic()
+    train, test = load_splits(recipe, task.annotations)
+    goes_on = place.take_up(settings | {"backend": keras.backend.backend()}, contents(recipe, train))
+    folder = place.folder
     try:
-        started = time.monotonic()
-        scores = _train_and_judge(task, recipe, folder, verbose)
+        scores = _train_and_judge(task, recipe, folder, train, test, verbose)
         protocol = {name: settings[name] for name in NOTED} | {"backend": keras.backend.backend()}
         if not goes_on:
             protocol["seconds"] = round(time.monotonic() - started, 1)
         for score, value in scores.items():
             folder.results.write(f"{task.name}/{score}", value, **protocol)
         folder.write_recipe(settings)
-        shutil.rmtree(folder.checkpoints)
-        shutil.rmtree(workdir, ignore_errors=True)
-        os.replace(folder.path, workdir)
     except BaseException:
-        if not _has_begun(folder):
+        if not place.has_begun and not place.files:
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
+    place.give_name()
     return scores
 
 
-def _train_and_judge(task, recipe, folder, verbose):
+def _train_and_judge(task, recipe, folder, train, test, verbose):
     keras.utils.set_random_seed(recipe.seed)
-    train, test = load_splits(recipe, task.annotations)
     model = task.model(recipe, len(train.class_names))
     model.compile(optimizer=optimizer(recipe), jit_compile=False, **task.losses)
     with silent():
@@ -130,55 +124,3 @@ def _fit(model, batches_from, recipe, checkpoints, verbose):
             on_train_batch_end=lambda batch, logs: bar.update(batch + 1, f"loss {logs['loss']:.4g}")
         )
         checkpoint.fit(model, dataset_at, 1, [shown], verbose=2 if verbose == 2 else 0)
-
-
-# === The folder ===
-
-
-def _check_place(task: Task, workdir: pathlib.Path, overwrite: bool) -> None:
-    """Raises an error unless the folder is new or holds only files of an earlier run of the same task."""
-    run = RunFolder(workdir)
-    written = {run.results_file.name, run.recipe_file.name, task.model_file, *task.files}
-    present = {path.name for path in workdir.iterdir()} if workdir.exists() else set()
-    others = present - written
-    if others or (present and not overwrite):
-        what = f"with {sorted(others)[0]}, which `overwrite` does not delete" if others else "with results"
-        raise ValueError(
-            "`workdir` must be a new folder or, with `overwrite`, one with results of this command. "
-            f"Received: workdir={workdir}, {what}"
-        )
-
-
-def _has_begun(folder: RunFolder) -> bool:
-    """Whether there is a checkpoint of the first step or of a later one."""
-    first = checkpoint_paths.path_of(folder.checkpoints, 0)
-    return any(path != first for path in checkpoint_paths.paths(folder.checkpoints))
-
-
-def _take_up(folder: RunFolder, settings: dict[str, Any], overwrite: bool) -> bool:
-    """Makes the folder of a training, or keeps the checkpoints of an interrupted one."""
-    noted = folder.checkpoints / SETTINGS
-    settings = json.loads(json.dumps(settings))
-    if _has_begun(folder) and noted.is_file():
-        before = json.loads(noted.read_text(encoding="utf-8"))
-        changed = [
-            f"{key} {before.get(key)}"
-            for key in settings
-            if settings[key] != before.get(key)
-            and not (key in PATHS and same_place(settings[key] or "", before.get(key) or ""))
-        ]
-        if not changed:
-            for path in folder.path.iterdir():
-                if path != folder.checkpoints:
-                    path.unlink()
-            return True
-        if not overwrite:
-            raise ValueError(
-                "`workdir` must not hold an interrupted training with other settings; `overwrite` deletes "
-                "it. "
-                f"Received: {folder.path}, with {', '.join(changed)}"
-            )
-    shutil.rmtree(folder.path, ignore_errors=True)
-    folder.checkpoints.mkdir(parents=True)
-    write_json(noted, settings)
-    return False

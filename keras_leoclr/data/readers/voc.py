@@ -1,23 +1,25 @@
-"""Pictures with boxes or masks: folders in the format of Pascal VOC, and TensorFlow Datasets."""
+"""Pictures with boxes or masks, in a folder in the format of Pascal VOC."""
 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_leoclr import terminal
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, shown
+from keras_leoclr.data.readers.annotated import AnnotatedImages, content_of
+from keras_leoclr.data.readers.archives import state_of
 from keras_leoclr.data.readers.files import Index, read_index
 from keras_leoclr.data.readers.folder import FolderImages
-from keras_leoclr.data.readers.tfds import prepared
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
 from keras_leoclr.data.readers.voc_folders import BACKGROUND, KINDS, listed_classes, stems_of_split
+from keras_leoclr.data.readers.voc_tfds import annotated_of_tfds
 from keras_leoclr.data.splits import split_rows
 from keras_leoclr.tensorflow_host import tf
 
@@ -25,26 +27,6 @@ VOC_CLASSES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
     "pottedplant sheep sofa train tvmonitor".split()
 )
-SHUFFLED = 1000  # number of resized pictures of TensorFlow Datasets that are shuffled together
-
-
-@dataclasses.dataclass(frozen=True)
-class AnnotatedImages:
-    """One split of a data set of pictures with boxes or masks.
-
-    Attributes:
-        class_names: names of the classes in the order of their numbers; for masks, 0 is the background.
-        count: number of pictures.
-        elements: function `(seed, first)` that returns tf.data. With None as seed it has all pictures once,
-            in their order; with a seed, it is endless, in random order, and skips `first` pictures. Each
-            element is `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"`
-            (N,) int64, and `"difficult"` (N,) bool, objects that are neither trained on nor judged, as VOC's
-            difficult ones and COCO's crowds; or with `"mask"` (H, W) uint8, 255 for void.
-    """
-
-    class_names: tuple[str, ...]
-    count: int
-    elements: Callable[..., tf.data.Dataset]
 
 
 def load_annotated(
@@ -80,7 +62,7 @@ def load_annotated(
     if kind not in KINDS:
         raise ValueError(f'`kind` must be "boxes" or "masks". Received: kind={kind!r}')
     if name_or_path.startswith("tfds:"):
-        return _of_tfds(name_or_path.removeprefix("tfds:"), split, kind, tuple(class_names), data_dir)
+        return annotated_of_tfds(name_or_path, split, kind, tuple(class_names), data_dir)
     root = pathlib.Path(name_or_path).expanduser()
     folder, suffix, _ = KINDS[kind]
     for needed in (root / "JPEGImages", root / folder):
@@ -166,7 +148,9 @@ def _with_boxes(images: FolderImages, paths: list[pathlib.Path], known: tuple[st
     def annotation(index):
         return {name: rows[index] for name, rows in ragged.items()}
 
-    return AnnotatedImages(class_names, images.count, _elements(images, annotation))
+    values = [np.concatenate(rows).tobytes().hex() for rows in columns.values()]
+    content = content_of(class_names, _states(images.paths), [len(row) for row in classes], values)
+    return AnnotatedImages(class_names, images.count, content, _elements(images, annotation))
 
 
 def _with_masks(
@@ -194,7 +178,13 @@ def _with_masks(
         decode.raise_if(message)
         return {"mask": tf.ensure_shape(mask, [None, None])}
 
-    return AnnotatedImages(class_names, images.count, _elements(images, annotation))
+    content = content_of(class_names, _states(images.paths), _states(paths))
+    return AnnotatedImages(class_names, images.count, content, _elements(images, annotation))
+
+
+def _states(paths: Sequence[str | os.PathLike]) -> list[Any]:
+    """Name, size and time of change of each file."""
+    return [[os.path.basename(path), *state_of(os.fspath(path))] for path in paths]
 
 
 def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> Callable:
@@ -214,75 +204,3 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
         return both.map(lambda index, element: {"image": element["image"]} | annotation(index))
 
     return elements
-
-
-# === TensorFlow Datasets ===
-
-
-def _of_tfds(
-    name: str, split: str, kind: str, asked: tuple[str, ...], data_dir: str | None
-) -> AnnotatedImages:
-    import tensorflow_datasets as tfds
-
-    builder = prepared(name, data_dir)
-    features = builder.info.features
-    needed = "objects" if kind == "boxes" else "segmentation_mask"
-    if needed not in features or "image" not in features:
-        advice = "" if kind == "boxes" else "; VOC's masks are in its own archive, as a folder"
-        raise ValueError(
-            f"`dataset` must have the features image and {needed} to have {kind}{advice}. "
-            f"Received: tfds:{name} with {', '.join(features)}"
-        )
-    if kind == "boxes":
-        class_names = tuple(features["objects"]["label"].names)
-    else:
-        class_names = _tfds_mask_classes(name)
-    if asked not in ((), class_names):
-        raise ValueError(
-            f"`class_names` must be those of tfds:{name}, in their order, and may be left out: "
-            f"{', '.join(class_names)}. Received: class_names={','.join(asked)}"
-        )
-    config = tfds.ReadConfig(try_autocache=False)
-
-    def elements(seed, first=0):
-        dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
-        dataset = dataset.map(_tfds_boxes if kind == "boxes" else _tfds_mask)
-        if seed is None:
-            return dataset
-        return dataset.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=True).repeat().skip(first)
-
-    try:
-        count = int(elements(None).cardinality())
-    except ValueError as error:
-        raise ValueError(
-            f"`split` must be one of {', '.join(builder.info.splits)} of tfds:{name}, or a slice. "
-            f"Received: split={split!r}"
-        ) from error
-    return AnnotatedImages(class_names, count, elements)
-
-
-def _tfds_boxes(element: dict) -> dict:
-    objects = element["objects"]
-    # Of a crowd, COCO has one box around many things. Its own evaluation does not judge it either.
-    marks = (objects[name] for name in ("is_difficult", "is_crowd") if name in objects)
-    difficult = next(marks, tf.zeros_like(objects["label"], tf.bool))
-    return {
-        "image": element["image"],
-        "boxes": objects["bbox"],
-        "classes": objects["label"],
-        "difficult": difficult,
-    }
-
-
-def _tfds_mask_classes(name: str) -> tuple[str, ...]:
-    if name.split("/")[0].split(":")[0] != "oxford_iiit_pet":
-        raise ValueError(
-            "`dataset` must be a folder or tfds:oxford_iiit_pet to have masks whose classes are known. "
-            f"Received: tfds:{name}"
-        )
-    return ("pet", "background", "border")
-
-
-def _tfds_mask(element: dict) -> dict:
-    # Masks of this data set are numbered from 1.
-    return {"image": element["image"], "mask": element["segmentation_mask"][..., 0] - 1}
