@@ -191,6 +191,15 @@ def _has_token(backbone) -> bool:
     return any(layer.name == "class_token" for layer in backbone.layers)
 
 
+def attention_of(backbone: keras.Model) -> tuple[int, int] | None:
+    """Returns the width and the number of attention heads of a ViT; None for other networks."""
+    for layer in backbone.layers:
+        if layer.name == "block1_attention":
+            width, heads, _ = layer.query_dense.kernel.shape
+            return int(width), int(heads)
+    return None
+
+
 def stem_of(backbone) -> str | None:
     """Returns the name of a ResNet's stem, recognised by its first layers; None for other networks."""
     layers = {layer.name: layer for layer in backbone.layers}

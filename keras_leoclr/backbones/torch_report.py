@@ -20,6 +20,7 @@ class TorchReport:
         missing: keys that the model needs and the file does not have, named as in MoCo.
         unexpected: keys of the encoder that have no counterpart in the model.
         unused: key that does not belong to the encoder -> reason why it was not used.
+        notes: sentences on what the shapes of the tensors did not tell; () by default.
     """
 
     path: str
@@ -27,9 +28,10 @@ class TorchReport:
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
     unused: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {len(self.loaded)} keys loaded"]
+        lines = [f"{self.path}: {len(self.loaded)} keys loaded", *self.notes]
         for name in ("missing", "unexpected"):
             keys = getattr(self, name)
             if keys:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -11,10 +12,11 @@ import numpy as np
 import safetensors.numpy
 
 from keras_leoclr.backbones.normalization import normalization_of
-from keras_leoclr.backbones.torch_architectures import resnet_of, vit_of
+from keras_leoclr.backbones.torch_architectures import heads_of_file, resnet_of, told_heads, vit_of
 from keras_leoclr.backbones.torch_files import PREFIXES, read_checkpoint, torch_package, whole_numbers
 from keras_leoclr.backbones.torch_filling import fill
 from keras_leoclr.backbones.torch_layout import (
+    attention_of,
     backbone_entries,
     backbone_of,
     is_leoclr,
@@ -52,7 +54,9 @@ def from_torch(
             own ResNets. solo-learn's networks for CIFAR need `stem="solo_learn"`, because they pad by 2
             pixels, which the file does not tell.
         encoder: "query", the default, or "key" for the momentum encoder of a checkpoint that has one.
-        num_heads: number of attention heads of a ViT; by default width / 64, as in all ViTs of timm.
+        num_heads: number of attention heads of a ViT, which the shapes of the tensors do not tell. By
+            default that which the file names, as files of `to_torch` do, or 12 for ViT-S in a checkpoint of
+            MoCo v3, or that of timm's ViT of the same width, or else width / 64. The report says which.
         allow_missing: keys, or beginnings of keys, that may be missing in the file; () by default.
         allow_unexpected: keys, or beginnings of keys, of the encoder that may be ignored; () by default.
         verbose: whether to print the report of keys; True by default.
@@ -68,15 +72,18 @@ def from_torch(
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
     weights = checkpoint.encoder(encoder)
     if "patch_embed.proj.weight" in weights:
-        backbone = vit_of(weights, num_heads, path)
+        width = weights["patch_embed.proj.weight"].shape[:1]
+        heads, why = heads_of_file(checkpoint, *(width or (0,)), num_heads)
+        backbone, notes = vit_of(weights, heads, path), (f"attention heads: {heads}, {why}",)
     else:
         size = whole_numbers(checkpoint.metadata, "image_size")
         if input_shape is None and size and "conv1.weight" in weights:
             input_shape = (size[0], size[-1], weights["conv1.weight"].shape[1])
         backbone = resnet_of(weights, input_shape, stem or checkpoint.metadata.get("stem"), path)
+        notes = ()
     report = fill(backbone_entries(backbone, PREFIXES[encoder]), checkpoint, allow_missing, allow_unexpected)
     if verbose:
-        print(report)
+        print(dataclasses.replace(report, notes=notes))
     return backbone
 
 
@@ -108,13 +115,26 @@ def load_torch(
     if encoder not in PREFIXES:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
     entries = model_entries(model) if is_leoclr(model) else backbone_entries(model, PREFIXES[encoder])
-    stem = stem_of(backbone_of(model, "query") if is_leoclr(model) else model)
+    backbone = backbone_of(model, "query") if is_leoclr(model) else model
+    stem = stem_of(backbone)
     if checkpoint.metadata.get("stem", stem) != stem:
         raise TorchWeightsError(
             f"{path} must fit the model. Nothing was loaded. Received: a file of a network with "
             f"stem={checkpoint.metadata['stem']!r}, a model with stem={stem!r}"
         )
-    return fill(entries, checkpoint, allow_missing, allow_unexpected)
+    notes = ()
+    attention = attention_of(backbone)
+    if attention and f"{PREFIXES[encoder]}patch_embed.proj.weight" in checkpoint.arrays:
+        width, heads = attention
+        told = told_heads(checkpoint, width)
+        if told and told[0] != heads:
+            raise TorchWeightsError(
+                f"{path} must fit the model. Nothing was loaded. Received: a file of a ViT with {told[0]} "
+                f"attention heads, {told[1]}, a model with {heads}"
+            )
+        notes = (f"attention heads: {heads}, {told[1] if told else 'those of the model'}",)
+    report = fill(entries, checkpoint, allow_missing, allow_unexpected)
+    return dataclasses.replace(report, notes=notes)
 
 
 def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query") -> dict[str, tuple]:
@@ -130,7 +150,8 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
     Args:
         model: a backbone of this package; or a `LeOCLR` with one, of which the backbone of one encoder is
             written, without the projection head.
-        path: path of the file, `.safetensors` (which also names architecture and encoder), `.pth` or `.pt`.
+        path: path of the file, `.safetensors` (which also names the architecture, the encoder and the stem of
+            a ResNet or the number of attention heads of a ViT), `.pth` or `.pt`.
         encoder: encoder of a `LeOCLR`, "query" (the default) or "key".
 
     Returns:
@@ -150,6 +171,8 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
     metadata = {"format": "pt", "architecture": backbone.name, "encoder": encoder}
     if stem := stem_of(backbone):
         metadata["stem"] = stem
+    if attention := attention_of(backbone):
+        metadata["num_heads"] = str(attention[1])
     if all(sides := backbone.input_shape[1:3]):
         metadata["image_size"] = ",".join(map(str, dict.fromkeys(sides)))
     if normalization := normalization_of(backbone):

@@ -74,15 +74,18 @@ def _run_openvino(path, images):
     return openvino.Core().compile_model(str(path), "CPU", exact)(images)[0]
 
 
-def run_torch(path: pathlib.Path, images: np.ndarray, stem: str | None = None) -> np.ndarray:
+def run_torch(
+    path: pathlib.Path, images: np.ndarray, stem: str | None = None, num_heads: int | None = None
+) -> np.ndarray:
     """Computes features with weights in torch's layout, which `from_torch` reads.
 
     Args:
         path: path of the file.
         images: (N, H, W, C) normalised images.
         stem: stem of the network if the file does not name it, see `from_torch`; None by default.
+        num_heads: number of attention heads if the file does not name it, likewise.
     """
-    model = from_torch(path, input_shape=images.shape[1:], stem=stem, verbose=False)
+    model = from_torch(path, images.shape[1:], stem, num_heads=num_heads, verbose=False)
     return keras.ops.convert_to_numpy(model(images, training=False))
 
 

@@ -21,7 +21,7 @@ from keras_leoclr.backbones.normalization import (
     without_normalization,
 )
 from keras_leoclr.backbones.pooling import check_channels_last
-from keras_leoclr.backbones.torch_layout import stem_of
+from keras_leoclr.backbones.torch_layout import attention_of, stem_of
 from keras_leoclr.checks import PixelRange
 from keras_leoclr.evaluation.features import in_precision
 from keras_leoclr.export.conversion import ExportError, first_line, hint, make, require
@@ -103,7 +103,9 @@ def write(
     backbone = in_precision(backbone, "float32" if _is_low(backbone) else None)
     made, given, execute = backbone, images, kind.run
     if kind.run is run_torch:
-        execute = functools.partial(run_torch, stem=stem_of(backbone))  # a .pth file does not name its stem
+        # A .pth file does not name the stem of a ResNet and the number of attention heads of a ViT.
+        _, heads = attention_of(backbone) or (None, None)
+        execute = functools.partial(run_torch, stem=stem_of(backbone), num_heads=heads)
         made = without_normalization(backbone)
     if made is not backbone:
         mean, std = np.asarray(normalization_of(backbone), "float32")
