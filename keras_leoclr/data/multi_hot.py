@@ -41,7 +41,7 @@ def checked_labels(label: Any, count: int, origin: str, name: str = "label") -> 
     if label.dtype.kind not in "biuf":
         raise ValueError(f"`{name}` in {origin} must be numbers. Received: {name}.dtype={label.dtype}")
     if label.ndim == 1:
-        return label.astype("int64")
+        return whole_labels(label, f"`{name}` in {origin}")
     wrong = np.argwhere((label != 0) & (label != 1))
     if len(wrong):
         row, column = wrong[0]
@@ -50,6 +50,26 @@ def checked_labels(label: Any, count: int, origin: str, name: str = "label") -> 
             f"{len(wrong):,} other values, the first {label[row, column]!s} for image {row}, class {column}"
         )
     return label.astype(DTYPE)
+
+
+def whole_labels(labels: np.ndarray, which: str = "`labels`") -> np.ndarray:
+    """Converts labels (N,) of any number type to int64.
+
+    Args:
+        labels: class numbers; negative for images without a label.
+        which: what they are called in messages.
+
+    Raises:
+        ValueError: if one of them is no whole number.
+    """
+    if labels.dtype.kind == "f":
+        wrong = np.flatnonzero(~np.isfinite(labels) | (labels != np.trunc(labels)))
+        if len(wrong):
+            raise ValueError(
+                f"{which} must be whole numbers, -1 for an image without a label. Received: {len(wrong):,} "
+                f"other values, the first {labels[wrong[0]]!s} for image {wrong[0]}"
+            )
+    return labels.astype("int64")
 
 
 def check_class_names(names: Sequence[str], labels: np.ndarray, origin: str) -> tuple[str, ...]:

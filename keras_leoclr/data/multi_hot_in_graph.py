@@ -1,4 +1,4 @@
-"""Several labels per picture, in functions of tf.data."""
+"""Labels of pictures, several or one for each, in functions of tf.data."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ def checked_in_graph(element: dict[str, tf.Tensor], name: str) -> dict[str, tf.T
         with tf.control_dependencies([tf.debugging.Assert(good, [words, label], summarize=20)]):
             label = tf.identity(label)
     return {**element, "label": tf.cast(label, tf.uint8)}
+
+
+def whole_in_graph(element: dict[str, tf.Tensor], name: str) -> dict[str, tf.Tensor]:
+    """Converts the label () of an element from a float to int64; fails if it is no whole number.
+
+    Args:
+        element: dictionary with `label`.
+        name: name of the source, for messages.
+    """
+    label = element["label"]
+    good = tf.logical_and(tf.math.is_finite(label), tf.equal(label, tf.round(label)))
+    words = f"`{name}` must have whole numbers as `label`, -1 for an image without one. Received:"
+    with tf.control_dependencies([tf.debugging.Assert(good, [words, label])]):
+        return {**element, "label": tf.cast(label, tf.int64)}

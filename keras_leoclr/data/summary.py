@@ -180,7 +180,9 @@ def _values(source: Source) -> str:
 
 def _of_folder(images: FolderImages) -> dict[str, str]:
     root = os.fsdecode(images.root)
-    found = read_index(root, decode.MAX_PIXELS) if images.mixture is None else images.mixture
+    found = images.mixture
+    if found is None:
+        found = read_index(root, decode.MAX_PIXELS, left_out=images.left_out)
     headers = [found.headers[os.path.relpath(os.fsencode(path), images.root)] for path in images.paths]
     lines = _of_headers(headers)
     if found.runs:

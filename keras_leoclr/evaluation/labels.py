@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_leoclr.data.multi_hot import whole_labels
 from keras_leoclr.evaluation.label_kinds import LabelKind
 from keras_leoclr.evaluation.one_label import OneLabel
 from keras_leoclr.evaluation.several_labels import SeveralLabels
@@ -61,6 +62,9 @@ def as_labels(labels: Sequence | np.ndarray) -> np.ndarray:
 
     Args:
         labels: labels of a batch or of all images.
+
+    Raises:
+        ValueError: if a label of an image with one label is no whole number.
     """
     labels = np.asarray(labels)
-    return labels.astype("uint8" if labels.ndim == 2 else "int64")
+    return labels.astype("uint8") if labels.ndim == 2 else whole_labels(labels)

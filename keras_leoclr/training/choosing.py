@@ -169,7 +169,7 @@ def _labelled(source: Source, count: int) -> int:
 
 def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: int | None):
     """A split for the evaluation, and the reason; None if there is none."""
-    from keras_leoclr.data.readers.folder_splits import split_folder
+    from keras_leoclr.data.readers.folder_splits import other_splits, split_folder
     from keras_leoclr.data.readers.voc_labels import is_voc
 
     path = os.path.expanduser(recipe.dataset)
@@ -180,7 +180,7 @@ def _test_split(recipe: Recipe, given: dict[str, Any], source: Source, classes: 
     if not _is_folder(source) or not os.path.isdir(path) or is_voc(path):
         flag = wording.named("`evaluate`")
         return None, f"asked for by {flag} alone, where the data are no folder of pictures"
-    if split_folder(path, recipe.train_split) == path:
+    if split_folder(path, recipe.train_split) == path and not other_splits(path, path):
         why = "there is no sub-folder `train`, so that all pictures are trained on"
         return None, f"{why}; {wording.settings(**SET_ASIDE)} keeps a tenth to measure the features with"
     for name in ("test", "validation"):

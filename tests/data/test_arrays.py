@@ -4,8 +4,10 @@ import pathlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_leoclr as kl
+from keras_leoclr.evaluation import labels
 from tests.case import random_images
 from tests.sources import as_numpy, numbers
 
@@ -70,7 +72,7 @@ def test_arrays_that_are_no_images_are_refused(arrays, words):
 
 def test_npz_with_a_pickle_is_not_run(tmp_path):
     np.savez(tmp_path / "bad.npz", image=np.array([{"code": 1}], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match="holds Python objects, which are not loaded"):
         kl.data.load(tmp_path / "bad.npz")
 
 
@@ -87,3 +89,60 @@ def test_arrays_whose_labels_are_all_minus_one_have_none():
     assert [int(e["label"]) for e in as_numpy(kl.data.load(arrays))] == [-1, -1, -1, 2]
     arrays["label"] = np.full(4, -1)
     assert set(kl.data.load(arrays).element_spec) == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("label", "first"),
+    [
+        ([0, 0.9, 1.9], "2 other values, the first 0.9 for image 1"),
+        ([np.nan, 1, 2], "1 other .* nan for image 0"),
+    ],
+)
+def test_labels_that_are_no_whole_numbers_are_refused(label, first):
+    with pytest.raises(ValueError, match=f"`label` in .* must be whole numbers, -1 for .*Received: {first}"):
+        kl.data.load({"image": random_images(3), "label": np.array(label)})
+    with pytest.raises(ValueError, match=f"`labels` must be whole numbers, -1 for .*Received: {first}"):
+        labels.as_labels(np.array(label))
+    stream = tf.data.Dataset.from_tensor_slices({"image": random_images(3), "label": np.array(label)})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="`source` must have whole numbers as `label`"):
+        kl.data.as_source(stream).read_labels()
+
+
+def test_whole_numbers_of_any_type_are_labels():
+    for kind in ("float32", "int8", "uint64", "bool"):
+        given = np.array([1, 0, 1], kind)
+        assert kl.data.load({"image": random_images(3), "label": given}).labels.tolist() == [1, 0, 1]
+        stream = tf.data.Dataset.from_tensor_slices({"image": random_images(3), "label": given})
+        assert kl.data.as_source(stream).read_labels().tolist() == [1, 0, 1]
+
+
+def test_streams_with_names_as_labels_are_refused():
+    stream = tf.data.Dataset.from_tensor_slices({"image": random_images(2), "label": np.array(["a", "b"])})
+    words = "`source` must have whole numbers as `label`.*Received: `label` of type string"
+    with pytest.raises(ValueError, match=words):
+        kl.data.as_source(stream)
+
+
+def test_damaged_npz_files_are_named(tmp_path):
+    whole = tmp_path / "whole.npz"
+    np.savez(whole, image=random_images(3))
+    content = whole.read_bytes()
+    np.save(tmp_path / "one.npy", random_images(3))
+    np.savez(tmp_path / "objects.npz", image=np.array([{}, {}], object))
+    cases = {
+        "empty": (b"", "must be a .npz file of arrays.*which is empty"),
+        "cut": (content[: len(content) // 2], "must be a whole .npz file.*which is damaged"),
+        "changed": (content[:200] + b"xxxx" + content[204:], "must be a whole .npz file.*which is damaged"),
+        "text": (b"image,label", "must be a .npz file of numbers.*which is none, or holds Python objects"),
+        "array": (
+            (tmp_path / "one.npy").read_bytes(),
+            "as `np.savez` writes it.*which is one array of shape",
+        ),
+        "objects": ((tmp_path / "objects.npz").read_bytes(), "which is none, or holds Python objects"),
+    }
+    for name, (damaged, words) in cases.items():
+        path = tmp_path / f"{name}.npz"
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"`name_or_path` {words}") as caught:
+            kl.data.load(path)
+        assert path.name in str(caught.value)

@@ -87,6 +87,17 @@ def test_splits_have_the_same_classes(tmp_path, where):
     assert found == {2: [1, 0, 1], 3: [0, 0, 1]}
 
 
+def test_a_file_above_lists_the_pictures_of_test_and_those_beside_it(tmp_path):
+    pictures(tmp_path, 2)
+    pictures(tmp_path / "test", 2, first=2)
+    both = lines([[0], [0, 1]]) + lines([[1, 2], [1]], 2, "test/").split("\n", 1)[1]
+    (tmp_path / "labels.csv").write_text(both)
+    with pytest.warns(UserWarning, match="1 of 3 classes .* are on no picture: bird"):
+        assert sorted(map(value_of, as_numpy(kl.data.load(tmp_path)))) == [0, 1]
+    with pytest.warns(UserWarning, match="1 of 3 classes .* are on no picture: cat"):
+        assert sorted(map(value_of, as_numpy(kl.data.load(tmp_path, "test")))) == [2, 3]
+
+
 def test_a_split_without_labels_stays_without(tmp_path):
     (pictures(tmp_path / "test") / "labels.csv").write_text(lines())
     pictures(tmp_path / "train", 3, first=20)

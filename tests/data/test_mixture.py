@@ -207,3 +207,15 @@ def test_a_run_is_told_of_other_pictures_in_an_archive(places):
     assert named(["z.zip", "a"]) == ("z.zip,a", None)
     with pytest.raises(ValueError, match="must have names without commas"):
         named(["a,b", "c"])
+
+
+@pytest.mark.parametrize(("column", "names"), [("label", ("0", "1")), ("class", ("0", "1"))])
+def test_minus_one_is_no_class_where_classes_are_numbers(places, column, names):
+    rows = ["a/cat/0.jpg,1", "a/dog/1.png,-1", "b/dog/2.jpg,0", "b/owl/3.png,"]
+    (places / "list.csv").write_text("\n".join([f"file,{column}", *rows]))
+    source = loaded("list.csv")
+    assert source.class_names == names
+    found = {name: element["label"] for name, element in by_name(source).items()}
+    assert found == {"0.jpg": 1, "1.png": -1, "2.jpg": 0, "3.png": -1}
+    (places / "list.csv").write_text("\n".join([f"file,{column}", *rows[:2], "b/dog/2.jpg,dog"]))
+    assert loaded("list.csv").class_names == ("-1", "1", "dog")

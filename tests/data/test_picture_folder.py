@@ -2,12 +2,14 @@
 
 import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_leoclr as kl
+from keras_leoclr.data import summary
 from tests.pictures import encoded, picture
 from tests.sources import as_numpy, flat, numbers, value_of, values, write
 
@@ -89,6 +91,32 @@ def test_sub_folders_named_as_splits_are_the_splits(tmp_path):
         assert values(kl.data.load(tmp_path, name)) == [expected]
     with pytest.raises(ValueError, match="`split` of .* one of its sub-folders: minival, train, val. Rec"):
         kl.data.load(tmp_path, "test")
+
+
+def test_train_leaves_out_the_folders_of_other_splits(tmp_path):
+    (tmp_path / "a").mkdir()
+    root = write(
+        tmp_path / "a",
+        cat__x=flat(0),
+        dog__x=flat(1),
+        test__cat__x=flat(2),
+        test__dog__x=flat(3),
+        val__x=flat(4),
+    )
+    source = kl.data.load(root)
+    assert sorted(values(source)) == [0, 1] and source.class_names == ("cat", "dog")
+    assert sorted(values(kl.data.load(root, "test"))) == [2, 3] and values(kl.data.load(root, "val")) == [4]
+    lines = summary.describe(root).lines
+    assert lines["pictures"] == "2" and "folder of another split 2" in lines["ignored"]
+    (tmp_path / "b").mkdir()
+    both = kl.data.load([root, write(tmp_path / "b", owl__x=flat(5))])
+    assert sorted(values(both)) == [0, 1, 5] and both.class_names == ("cat", "dog", "owl")
+    with pytest.raises(ValueError, match='sub-folders: test, val, "train", which is all other folders. Rec'):
+        kl.data.load(root, "minival")
+    for name in ("cat", "dog"):
+        shutil.rmtree(root / name)
+    with pytest.raises(ValueError, match="must hold pictures.* with other files: 2 folder of another split"):
+        kl.data.load(root)
 
 
 def test_without_split_folders_train_is_everything(many):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import pathlib
 import warnings
+import zipfile
+import zlib
 
 import numpy as np
 
 from keras_leoclr.data.channels import ChannelPixels
-from keras_leoclr.data.failures import ImageError
+from keras_leoclr.data.failures import ImageError, shown
 from keras_leoclr.data.images import Images
 from keras_leoclr.data.multi_hot import check_class_names, checked_labels, counts, is_multi_hot
 from keras_leoclr.data.parts import has_label
@@ -225,5 +227,27 @@ def npz_images(
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"`name_or_path`: no such file. Received: {path}")
-    with np.load(path, allow_pickle=False) as file:
-        return array_images(dict(file), split, path, class_names, pixels)
+    return array_images(_arrays_of(path), split, path, class_names, pixels)
+
+
+def _arrays_of(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by name; no objects are loaded, which could run code."""
+
+    def error(rule, received):
+        return ValueError(f"`name_or_path` must be {rule}. Received: {shown(path)}, {received}")
+
+    if not os.path.getsize(path):
+        raise error("a .npz file of arrays", "which is empty")
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.lib.npyio.NpzFile):
+            with file:
+                return {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError) as problem:
+        raise error("a whole .npz file", f"which is damaged: {problem}") from problem
+    except ValueError as problem:
+        if "allow_pickle" in str(problem):
+            what = "which is none, or holds Python objects, which are not loaded"
+            raise error("a .npz file of numbers", what) from problem
+        raise error("a whole .npz file", f"which is damaged: {problem}") from problem
+    raise error("a .npz file, as `np.savez` writes it", f"which is one array of shape {file.shape}")

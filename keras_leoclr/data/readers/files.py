@@ -21,6 +21,7 @@ from keras_leoclr.runs.folder import holds_results, names_in_a_run
 
 SUFFIXES = (b".jpg", b".jpeg", b".jpe", b".jfif", b".png", b".webp", b".bmp", b".gif", b".tif", b".tiff")
 HIDDEN, LOOP, NO_SUFFIX = "hidden", "link to a folder around it", "no extension"
+OTHER_SPLIT = "folder of another split"
 AGAIN, NOWHERE = "link to a folder that is read already", "link that leads nowhere"
 # Formats of pictures that are not read, and files that may contain pictures.
 OTHER_PICTURES = (
@@ -84,6 +85,7 @@ def read_index(
     progress: bool = True,
     suffixes: tuple[bytes, ...] = SUFFIXES,
     read: Callable[[BinaryIO], Header] | None = None,
+    left_out: frozenset[bytes] = frozenset(),
 ) -> Index:
     """Finds the pictures below a folder and reads their headers.
 
@@ -95,9 +97,10 @@ def read_index(
         progress: whether to show a progress bar if it takes longer than a second; true by default.
         suffixes: extensions of the pictures.
         read: reads a header, `decode.read_header` by default; what another function reads is not kept.
+        left_out: names of first-level folders that are not read; none by default.
     """
     root = os.path.abspath(os.fsencode(folder))
-    scan = scan_folder(root, suffixes)
+    scan = scan_folder(root, suffixes, left_out)
     headers, failures = cached_headers(root, scan.files, progress, read=read)
     failures |= scan.problems
     move_too_large(headers, failures, max_pixels)
@@ -160,8 +163,10 @@ def in_mixed_order(headers: dict[bytes, Header]) -> dict[bytes, Header]:
     return {path: headers[path] for path in sorted(headers, key=_place)}
 
 
-def scan_folder(root: bytes, suffixes: tuple[bytes, ...] = SUFFIXES) -> Scan:
-    """Lists the pictures below `root` by their names; none is opened.
+def scan_folder(
+    root: bytes, suffixes: tuple[bytes, ...] = SUFFIXES, left_out: frozenset[bytes] = frozenset()
+) -> Scan:
+    """Lists the pictures below `root` by their names; none is opened. `left_out` are first-level folders.
 
     Pictures that a run has written, such as the sheet of its views, are not data, so folders that hold runs
     are left out. If `root` itself holds a run, only the run's own files are left out.
@@ -188,6 +193,8 @@ def scan_folder(root: bytes, suffixes: tuple[bytes, ...] = SUFFIXES) -> Scan:
             path = os.path.join(below, entry.name)
             if entry.name.startswith(b".") or entry.name in LITTER:
                 scan.ignored[HIDDEN] += 1
+            elif not below and entry.name in left_out:
+                scan.ignored[OTHER_SPLIT] += 1
             elif is_folder(entry):
                 identity = _identity(entry.stat())
                 by_link = linked or entry.is_symlink()

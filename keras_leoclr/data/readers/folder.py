@@ -14,7 +14,7 @@ from keras_leoclr.data.failures import Failures, ImageError, files, shown
 from keras_leoclr.data.images import Images
 from keras_leoclr.data.readers.archives import open_file, parted
 from keras_leoclr.data.readers.files import SUFFIXES, Index, read_index
-from keras_leoclr.data.readers.folder_splits import split_folder, split_folders
+from keras_leoclr.data.readers.folder_splits import other_splits, split_folder, split_folders
 from keras_leoclr.data.readers.folder_warnings import left_out, warn_of_classes, warn_of_formats, warn_of_runs
 from keras_leoclr.data.readers.labels_csv import listed_labels
 from keras_leoclr.data.splits import split_rows
@@ -40,6 +40,7 @@ class FolderImages(Images):
             the labels do not come from folders; `((), None)` for no labels.
         pixels: number of channels of the pictures and range of their values, if these are kept as they are;
             None for RGB of 8 bits.
+        left_out: names of first-level folders that hold other splits; none by default.
 
     Attributes:
         mixture: the index, if it has pictures of several places; otherwise None.
@@ -55,8 +56,10 @@ class FolderImages(Images):
         max_pixels: int = decode.MAX_PIXELS,
         listed: tuple[tuple[str, ...], np.ndarray] | None = None,
         pixels: channels.ChannelPixels | None = None,
+        left_out: frozenset[bytes] = frozenset(),
     ):
         self.root = root
+        self.left_out = left_out
         self.failures = failures
         self.skip = skip
         self.background = background
@@ -232,7 +235,9 @@ def folder_images(
     """
     path = os.path.abspath(path)
     root = os.fsencode(split_folder(path, split))
-    found = index_of(root, options.get("max_pixels", decode.MAX_PIXELS), progress, options.get("pixels"))
+    left_out = options["left_out"] = other_splits(path, os.fsdecode(root))
+    most = options.get("max_pixels", decode.MAX_PIXELS)
+    found = index_of(root, most, progress, options.get("pixels"), left_out)
     single = classes(found)[1] is not None
     listed = listed_labels(path, os.fsdecode(root), split_folders(path), single)
     if listed is not None:
@@ -242,15 +247,21 @@ def folder_images(
     return images.subset(split_rows(split, images.count))
 
 
-def index_of(root: bytes, max_pixels: int, progress: bool, pixels: channels.ChannelPixels | None) -> Index:
+def index_of(
+    root: bytes,
+    max_pixels: int,
+    progress: bool,
+    pixels: channels.ChannelPixels | None,
+    left_out: frozenset[bytes] = frozenset(),
+) -> Index:
     """`read_index` of the pictures that `pixels` reads; of RGB of 8 bits where it is None.
 
     Raises:
         ValueError: if pictures differ in the type of their values, and no range for all is given.
     """
     if pixels is None:
-        return read_index(root, max_pixels, progress)
-    found = read_index(root, max_pixels, progress, channels.SUFFIXES, pixels.header)
+        return read_index(root, max_pixels, progress, left_out=left_out)
+    found = read_index(root, max_pixels, progress, channels.SUFFIXES, pixels.header, left_out)
     check_types(found, pixels)
     return found
 

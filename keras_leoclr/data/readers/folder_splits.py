@@ -18,7 +18,7 @@ SPLIT_FOLDERS = {
 
 
 def split_folder(path: str, split: str) -> str:
-    """The path of the folder that holds a split.
+    """The path of the folder that holds a split; `path` itself for "train" where no sub-folder is called so.
 
     Raises:
         ValueError: if there is no such split.
@@ -32,11 +32,23 @@ def split_folder(path: str, split: str) -> str:
         return path
     known = [entry for entry in folders if "train" in folders or entry in SPLIT_FOLDERS]
     if "train" not in folders:
-        known.append('"train", which is everything')
+        known.append(f'"train", which is {"all other folders" if known else "everything"}')
     raise SplitError(
         f"`split` of {shown(path)} must name one of its sub-folders: {', '.join(map(shown, known))}. "
         f"Received: split={split!r}"
     )
+
+
+def other_splits(path: str, root: str) -> frozenset[bytes]:
+    """The names of the folders in `root` that hold other splits and do not belong to the split in `root`.
+
+    Args:
+        path: folder of the splits.
+        root: folder of a split, see `split_folder`.
+    """
+    if root != path:
+        return frozenset()
+    return frozenset(os.fsencode(os.path.basename(folder)) for folder in split_folders(path))
 
 
 def split_folders(path: str) -> list[str]:

@@ -164,20 +164,23 @@ def read_labels_csv(path: str) -> dict[bytes, tuple[str, ...]]:
 def _of_split(path: str, root: str, splits: list[str]) -> ListedLabels:
     """The labels of the pictures in `root`, from a file there or in the folder of the splits.
 
-    Listed pictures that belong to no split are kept, so that they are reported as missing.
+    Listed pictures that belong to no split are kept, so that they are reported as missing; without a folder
+    `train` they belong to "train".
     """
     folder, labels = os.path.dirname(path), read_labels_csv(path)
     class_names = _classes([folder], path, [labels])
-    if root == folder:
-        return ListedLabels(path, class_names, labels)
     own = os.path.relpath(root, folder)
-    prefix = os.fsencode(os.path.join(own, ""))
     others = tuple(os.fsencode(os.path.join(split, "")) for split in splits if split != own)
+    if root == folder:
+        own_labels = {name: names for name, names in labels.items() if not name.startswith(others)}
+        return ListedLabels(path, class_names, own_labels)
+    prefix = os.fsencode(os.path.join(own, ""))
     up = os.fsencode(os.path.relpath(folder, root))
+    of_train = not any(os.path.basename(split) == "train" for split in splits)
     below = {
         name[len(prefix) :] if name.startswith(prefix) else os.path.join(up, name): names
         for name, names in labels.items()
-        if not name.startswith(others)
+        if name.startswith(prefix) or not (of_train or name.startswith(others))
     }
     return ListedLabels(path, class_names, below)
 

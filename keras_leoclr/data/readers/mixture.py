@@ -25,7 +25,7 @@ from keras_leoclr.data.readers.files import (
     read_index,
 )
 from keras_leoclr.data.readers.folder import FolderImages, check_types, indexed_images
-from keras_leoclr.data.readers.folder_splits import split_folder
+from keras_leoclr.data.readers.folder_splits import other_splits, split_folder
 from keras_leoclr.data.readers.labels_csv import NAME
 from keras_leoclr.data.readers.places import Place, Reading, suffixes_of
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
@@ -127,7 +127,8 @@ def _of_folder(path: str, split: str, reading: Reading) -> Place:
             f"`name_or_path`: a folder with {NAME}, of Pascal VOC or of IDX files must be the only place. "
             f"Received: {shown(path)} among several"
         )
-    found = read_index(root, reading.max_pixels, reading.progress, reading.suffixes, reading.read)
+    left_out = other_splits(path, os.fsdecode(root))
+    found = read_index(root, reading.max_pixels, reading.progress, reading.suffixes, reading.read, left_out)
     place = Place(root, ignored=found.ignored, runs=[os.path.join(root, run) for run in found.runs])
     place.headers = {os.path.join(root, path): header for path, header in found.headers.items()}
     place.failures = {os.path.join(root, path): reason for path, reason in found.failures.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from typing import NamedTuple
 
 from keras_leoclr.data.failures import shown
@@ -12,6 +13,7 @@ from keras_leoclr.data.readers.text_lines import text_of
 
 LISTS = (".txt", ".csv")
 # Possible names of the columns; the first that the file has is used.
+NUMBER = re.compile(r"-?\d+")  # Where all classes are numbers, -1 is that of pictures without a class.
 FILE, CLASS = ("file", "path"), ("class", "label")
 
 
@@ -35,7 +37,7 @@ def read_list(path: str) -> PictureList:
     Args:
         path: path of a .txt file with one path on each line, in which empty lines and lines that begin with #
             are ignored; or of a .csv file with the columns `file` (or `path`) and, optionally, `class` (or
-            `label`).
+            `label`), of which an empty field means no class; so does -1 where all classes are numbers.
 
     Raises:
         ValueError: if the list is damaged, names no picture, or gives a picture two classes.
@@ -86,4 +88,9 @@ def _rows(text, error):
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(header) or not row[column].strip():
             raise error(f"row {number} of a list of pictures must have {len(header)} columns and a path", row)
-    return [(row[column].strip(), None if label is None else row[label].strip()) for row in rows[1:]]
+    if label is None:
+        return [(row[column].strip(), None) for row in rows[1:]]
+    classes = [row[label].strip() for row in rows[1:]]
+    if all(NUMBER.fullmatch(name) for name in classes if name):
+        classes = ["" if name == "-1" else name for name in classes]
+    return [(row[column].strip(), name) for row, name in zip(rows[1:], classes, strict=True)]
