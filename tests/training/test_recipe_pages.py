@@ -348,6 +348,13 @@ def test_a_test_split_is_judged_on_only_if_its_classes_are_trained_on(folders, t
     shutil.rmtree(root / "val" / "c")
     shutil.rmtree(root / "val" / "a")  # The others can be judged.
     assert decided()[0] is True
+    for name in ("a", "b"):  # Without a folder `train`, what lies beside `val` is trained on.
+        shutil.move(root / "train" / name, root / name)
+    shutil.rmtree(root / "train")
+    assert decided()[:2] == (True, "validation")
+    (root / "train").mkdir()
+    for name in ("a", "b"):
+        shutil.move(root / name, root / "train" / name)
     shutil.rmtree(root / "val")
     assert decided()[0] is False and "no sub-folder `test`" in decided()[2]
 
