@@ -47,9 +47,9 @@ def load(
             - a folder of pictures. The sub-folders `train`, `test`, `validation` or `val` are its splits;
               where there is no `train`, everything else is "train". One sub-folder per class gives labels,
               as in torchvision's `ImageFolder`, and pictures directly in the folder none. JPEG, PNG, WebP,
-              BMP, GIF and TIFF in any colour mode become RGB. The pictures are in the order of a hash of their
-              path, so that a slice is a sample of all classes. Folders that hold runs of this package are
-              left out. Headers are read once and kept in `$XDG_CACHE_HOME/keras_leoclr`;
+              BMP, GIF and TIFF in any colour mode become RGB. The pictures are in the order of a hash of
+              their path, so that a slice is a sample of all classes. Folders that hold runs of this package
+              are left out. Headers are read once and kept in `$XDG_CACHE_HOME/keras_leoclr`;
             - such a folder with a file `labels.csv`, which gives each picture several labels: the columns
               `file` and `labels`, names of classes with | between them;
             - a folder in the format of Pascal VOC, with `JPEGImages` and `Annotations`: labels are the

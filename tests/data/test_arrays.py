@@ -136,7 +136,7 @@ def test_damaged_npz_files_are_named(tmp_path):
         "text": (b"image,label", "must be a .npz file of numbers.*which is none, or holds Python objects"),
         "array": (
             (tmp_path / "one.npy").read_bytes(),
-            "as `np.savez` writes it.*which is one array of shape",
+            "must be a .npz file, as `np.savez` writes it.*which is one array of shape",
         ),
         "objects": ((tmp_path / "objects.npz").read_bytes(), "which is none, or holds Python objects"),
     }
