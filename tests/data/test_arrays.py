@@ -138,7 +138,10 @@ def test_damaged_npz_files_are_named(tmp_path):
             (tmp_path / "one.npy").read_bytes(),
             "must be a .npz file, as `np.savez` writes it.*which is one array of shape",
         ),
-        "objects": ((tmp_path / "objects.npz").read_bytes(), "which is none, or holds Python objects"),
+        "objects": (
+            (tmp_path / "objects.npz").read_bytes(),
+            "must be a .npz file of numbers.*which is none, or holds Python objects",
+        ),
     }
     for name, (damaged, words) in cases.items():
         path = tmp_path / f"{name}.npz"
