@@ -201,6 +201,7 @@ def test_settings_are_taken_from_the_file_and_said(files):
     assert beginning.settled(whole, given={"queue_size"})[0].queue_size == 65536
     torch = dataclasses.replace(recipe, initial_weights=str(files / "small.safetensors"), image_size=24)
     assert beginning.settled(torch)[0].image_size == 24
+    assert beginning.settled(dataclasses.replace(torch, image_size=Recipe.image_size))[0].image_size == 16
     narrow = kl.backbones.resnet18((16, 16, 3), stem="cifar", width=8)
     kl.backbones.to_torch(narrow, files / "narrow.safetensors")
     made, _, _ = beginning.settled(dataclasses.replace(torch, initial_weights=f"{files}/narrow.safetensors"))
