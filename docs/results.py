@@ -96,8 +96,8 @@ each section names its command. Accuracies are of the test images, in percent: m
 over the seeds. In brackets the difference from the first row in points, paired by seed, with its 95 %
 interval (Student's t over the seeds); `*` marks an interval that does not contain 0, also where its end is
 rounded to 0.0. Where two rows have different numbers of seeds, the difference is that of the seeds that both
-have, and not the difference of the two means. A ring in a picture is one seed, a filled dot the mean, the bar
-its 95 % interval, the dashed line the first row.
+have, and not the difference of the two means. A cell that has fewer seeds than its row says how many. A ring
+in a picture is one seed, a filled dot the mean, the bar its 95 % interval, the dashed line the first row.
 
 - *kNN*: the 20 nearest training images vote, by the cosine of the features, with weights exp(cosine / 0.07).
 - *linear*: softmax regression on the frozen features; the weight decay is chosen on held-out training images.
@@ -108,7 +108,9 @@ its 95 % interval, the dashed line the first row.
   originals is their own.
 - *linear, changed images*: the linear classifier of clean images is applied to test images that are cropped,
   shrunk, occluded or corrupted; mean over the changes and their strengths.
-- *fine-tuned, few labels*: backbone and head are trained on 1 % of the labels.
+- *fine-tuned, few labels*: backbone and head are trained on 1 % of the labels for 20 epochs, as SwAV's
+  authors do. Where these are fewer than 256 labels, such as the 97 of Imagenette, an epoch is one step, and
+  the accuracies are low.
 """
 
 

@@ -429,6 +429,16 @@ def test_differences_are_paired_by_seed(tmp_path):
     assert "(+2.0, +1.8 to +2.2 *) |" in text and "| b | 3 | 60.0 ± 10.0 |" in text
 
 
+def test_a_cell_with_fewer_seeds_than_its_row_says_how_many(tmp_path):
+    results = lines_of(tmp_path / "results.jsonl", {"b": [0.5, 0.6, 0.7], "a": [0.6, 0.7, 0.8]})
+    for seed, value in ((0, 0.4), (1, 0.5)):
+        results.write("knn/top1", value, ablation="temperature", variant="b", seed=seed)
+    results.write("knn/top1", 0.45, ablation="temperature", variant="a", seed=0)
+    text = studies.markdown(studies.read(results)["temperature"])
+    assert "| b | 3 | 45.0 ± 7.1, 2 seeds | 60.0 ± 10.0 |" in text
+    assert "| a | 3 | 45.0, 1 seed (+5.0) | 70.0 ± 10.0 (+10.0" in text
+
+
 def test_what_was_not_measured_or_is_equal_in_all_seeds_is_not_beyond_chance(tmp_path):
     assert not studies.spread([0.1, 0.1]).beyond_chance and studies.spread([0.1, 0.11]).beyond_chance
     found = studies.read(lines_of(tmp_path / "results.jsonl", {"a": [0.5, 0.6]}))["temperature"]

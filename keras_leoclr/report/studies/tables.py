@@ -39,7 +39,8 @@ def _rows(study):
     for variant in study.values:
         found = [study.of(variant, m) for m in study.measures]
         seeds = max((s.count for s in found if s is not None), default=0)
-        rows.append([_name(study, variant), str(seeds), *(_cell(study, variant, m) for m in study.measures)])
+        cells = (_cell(study, variant, measure, seeds) for measure in study.measures)
+        rows.append([_name(study, variant), str(seeds), *cells])
     return rows
 
 
@@ -51,10 +52,13 @@ def _name(study, variant):
     )
 
 
-def _cell(study, variant, measure):
+def _cell(study, variant, measure, seeds):
+    """Mean and difference; a cell with fewer seeds than its row says how many it has."""
     value = study.of(variant, measure)
     if value is None:
         return "–"
     told = percent(value)
+    if value.count < seeds:
+        told += f", {value.count} seed{'s' * (value.count > 1)}"
     change = None if variant in (study.reference, RANDOM) else study.change(variant, measure)
     return told if change is None else f"{told} ({points(change)})"
