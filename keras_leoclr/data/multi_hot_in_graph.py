@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from keras_leoclr.tensorflow_host import tf
 
+# The rule of the labels of images with one label each.
+WHOLE = "must have whole numbers as `label`, -1 for an image without one"
+
 
 def of_numbers(numbers: tf.Tensor, classes: int) -> tf.Tensor:
     """Converts class numbers (K,), with or without repetitions, to zeros and ones (`classes`,) uint8.
@@ -38,6 +41,6 @@ def whole_in_graph(element: dict[str, tf.Tensor], name: str) -> dict[str, tf.Ten
     """
     label = element["label"]
     good = tf.logical_and(tf.math.is_finite(label), tf.equal(label, tf.round(label)))
-    words = f"`{name}` must have whole numbers as `label`, -1 for an image without one. Received:"
+    words = f"`{name}` {WHOLE}. Received:"
     with tf.control_dependencies([tf.debugging.Assert(good, [words, label])]):
         return {**element, "label": tf.cast(label, tf.int64)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_leoclr.data.multi_hot_in_graph import checked_in_graph, whole_in_graph
+from keras_leoclr.data.multi_hot_in_graph import WHOLE, checked_in_graph, whole_in_graph
 from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf
 
@@ -64,10 +64,7 @@ def as_source(source: Any, name: str = "source", labels: bool = True) -> Source:
         source = source.map(lambda element: checked_in_graph(element, name))
     elif labels and isinstance(label, tf.TensorSpec) and not (label.dtype.is_integer or label.dtype.is_bool):
         if not label.dtype.is_floating:
-            raise ValueError(
-                f"`{name}` must have whole numbers as `label`, -1 for an image without one. "
-                f"Received: `label` of type {label.dtype.name}"
-            )
+            raise ValueError(f"`{name}` {WHOLE}. Received: `label` of type {label.dtype.name}")
         source = source.map(lambda element: whole_in_graph(element, name))
     return Source(dataset=source)
 

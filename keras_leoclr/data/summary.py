@@ -182,7 +182,7 @@ def _of_folder(images: FolderImages) -> dict[str, str]:
     root = os.fsdecode(images.root)
     found = images.mixture
     if found is None:
-        found = read_index(root, decode.MAX_PIXELS, left_out=images.left_out)
+        found = read_index(root, decode.MAX_PIXELS, without=images.without)
     headers = [found.headers[os.path.relpath(os.fsencode(path), images.root)] for path in images.paths]
     lines = _of_headers(headers)
     if found.runs:

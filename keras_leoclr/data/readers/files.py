@@ -85,7 +85,7 @@ def read_index(
     progress: bool = True,
     suffixes: tuple[bytes, ...] = SUFFIXES,
     read: Callable[[BinaryIO], Header] | None = None,
-    left_out: frozenset[bytes] = frozenset(),
+    without: frozenset[bytes] = frozenset(),
 ) -> Index:
     """Finds the pictures below a folder and reads their headers.
 
@@ -97,10 +97,10 @@ def read_index(
         progress: whether to show a progress bar if it takes longer than a second; true by default.
         suffixes: extensions of the pictures.
         read: reads a header, `decode.read_header` by default; what another function reads is not kept.
-        left_out: names of first-level folders that are not read; none by default.
+        without: names of first-level folders that are not read; none by default.
     """
     root = os.path.abspath(os.fsencode(folder))
-    scan = scan_folder(root, suffixes, left_out)
+    scan = scan_folder(root, suffixes, without)
     headers, failures = cached_headers(root, scan.files, progress, read=read)
     failures |= scan.problems
     move_too_large(headers, failures, max_pixels)
@@ -164,12 +164,13 @@ def in_mixed_order(headers: dict[bytes, Header]) -> dict[bytes, Header]:
 
 
 def scan_folder(
-    root: bytes, suffixes: tuple[bytes, ...] = SUFFIXES, left_out: frozenset[bytes] = frozenset()
+    root: bytes, suffixes: tuple[bytes, ...] = SUFFIXES, without: frozenset[bytes] = frozenset()
 ) -> Scan:
-    """Lists the pictures below `root` by their names; none is opened. `left_out` are first-level folders.
+    """Lists the pictures below `root` by their names; none is opened.
 
     Pictures that a run has written, such as the sheet of its views, are not data, so folders that hold runs
-    are left out. If `root` itself holds a run, only the run's own files are left out.
+    are left out. If `root` itself holds a run, only the run's own files are left out. The first-level folders
+    whose names are in `without` are not listed either.
     """
     scan = Scan()
     # A folder that is reached by a link is read only once for each first-level folder. Otherwise folders that
@@ -193,7 +194,7 @@ def scan_folder(
             path = os.path.join(below, entry.name)
             if entry.name.startswith(b".") or entry.name in LITTER:
                 scan.ignored[HIDDEN] += 1
-            elif not below and entry.name in left_out:
+            elif not below and entry.name in without:
                 scan.ignored[OTHER_SPLIT] += 1
             elif is_folder(entry):
                 identity = _identity(entry.stat())

@@ -40,7 +40,7 @@ class FolderImages(Images):
             the labels do not come from folders; `((), None)` for no labels.
         pixels: number of channels of the pictures and range of their values, if these are kept as they are;
             None for RGB of 8 bits.
-        left_out: names of first-level folders that hold other splits; none by default.
+        without: names of first-level folders that hold other splits; none by default.
 
     Attributes:
         mixture: the index, if it has pictures of several places; otherwise None.
@@ -56,10 +56,10 @@ class FolderImages(Images):
         max_pixels: int = decode.MAX_PIXELS,
         listed: tuple[tuple[str, ...], np.ndarray] | None = None,
         pixels: channels.ChannelPixels | None = None,
-        left_out: frozenset[bytes] = frozenset(),
+        without: frozenset[bytes] = frozenset(),
     ):
         self.root = root
-        self.left_out = left_out
+        self.without = without
         self.failures = failures
         self.skip = skip
         self.background = background
@@ -235,9 +235,9 @@ def folder_images(
     """
     path = os.path.abspath(path)
     root = os.fsencode(split_folder(path, split))
-    left_out = options["left_out"] = other_splits(path, os.fsdecode(root))
+    without = options["without"] = other_splits(path, os.fsdecode(root))
     most = options.get("max_pixels", decode.MAX_PIXELS)
-    found = index_of(root, most, progress, options.get("pixels"), left_out)
+    found = index_of(root, most, progress, options.get("pixels"), without)
     single = classes(found)[1] is not None
     listed = listed_labels(path, os.fsdecode(root), split_folders(path), single)
     if listed is not None:
@@ -252,7 +252,7 @@ def index_of(
     max_pixels: int,
     progress: bool,
     pixels: channels.ChannelPixels | None,
-    left_out: frozenset[bytes] = frozenset(),
+    without: frozenset[bytes] = frozenset(),
 ) -> Index:
     """`read_index` of the pictures that `pixels` reads; of RGB of 8 bits where it is None.
 
@@ -260,8 +260,8 @@ def index_of(
         ValueError: if pictures differ in the type of their values, and no range for all is given.
     """
     if pixels is None:
-        return read_index(root, max_pixels, progress, left_out=left_out)
-    found = read_index(root, max_pixels, progress, channels.SUFFIXES, pixels.header, left_out)
+        return read_index(root, max_pixels, progress, without=without)
+    found = read_index(root, max_pixels, progress, channels.SUFFIXES, pixels.header, without)
     check_types(found, pixels)
     return found
 

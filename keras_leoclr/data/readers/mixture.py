@@ -127,8 +127,8 @@ def _of_folder(path: str, split: str, reading: Reading) -> Place:
             f"`name_or_path`: a folder with {NAME}, of Pascal VOC or of IDX files must be the only place. "
             f"Received: {shown(path)} among several"
         )
-    left_out = other_splits(path, os.fsdecode(root))
-    found = read_index(root, reading.max_pixels, reading.progress, reading.suffixes, reading.read, left_out)
+    without = other_splits(path, os.fsdecode(root))
+    found = read_index(root, reading.max_pixels, reading.progress, reading.suffixes, reading.read, without)
     place = Place(root, ignored=found.ignored, runs=[os.path.join(root, run) for run in found.runs])
     place.headers = {os.path.join(root, path): header for path, header in found.headers.items()}
     place.failures = {os.path.join(root, path): reason for path, reason in found.failures.items()}
