@@ -1,7 +1,6 @@
-"""Ablations: their variants, how they are run and collected, and what is said of them."""
+"""Ablations: their variants, and how they are run and collected."""
 
 import dataclasses
-import importlib.util
 import json
 import os
 import pathlib
@@ -13,7 +12,6 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from keras_leoclr import cli
 from keras_leoclr.commands import ablate
@@ -24,9 +22,11 @@ from keras_leoclr.training import ablations, study_checks, study_process
 from keras_leoclr.training import studies as study
 from keras_leoclr.training.fields import setting
 from keras_leoclr.training.session import RunSession
+from tests.report.study_lines import lines_of
 
 pytestmark = pytest.mark.backend_free
 
+ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = dataclasses.replace(fashion_mnist.RECIPE, epochs=10)
 
 
@@ -349,7 +349,7 @@ def test_a_study_and_a_run_do_not_share_a_folder(tmp_path, monkeypatch):
 
 
 def test_a_study_of_several_settings_ends_with_the_lead_in_each(tmp_path, capsys):
-    folder = pathlib.Path(__file__).parents[2] / "docs" / "results" / "scenes_map"
+    folder = ROOT / "docs" / "results" / "scenes_map"
     shutil.copy(folder / "results.jsonl", tmp_path)
     assert run("ablate", "scenes", "--workdir", tmp_path, "--show") == 0
     table, _, printed = capsys.readouterr().out.partition("LeOCLR minus MoCo v2, points")
@@ -391,181 +391,3 @@ def test_the_help_lists_the_ablations_and_the_settings(capsys):
 def test_the_command_leaves_out_what_does_not_matter_to_others():
     text = ablate._command(["method", "--jobs", "2", "--recipe=x", "--verbose=0", "--seeds", "0,1"])
     assert text == "leoclr ablate method --recipe=x --seeds 0,1"
-
-
-# === Numbers ===
-
-
-def test_intervals_are_those_of_students_t():
-    values = [0.1, 0.4, 0.35, 0.2]
-    low, high = scipy.stats.t.interval(0.95, 3, np.mean(values), scipy.stats.sem(values))
-    found = studies.spread(values)
-    np.testing.assert_allclose([found.low, found.high], [low, high], rtol=1e-9)
-    assert studies.spread([0.3]) == studies.Spread(0.3, None, None, None, 1)
-
-
-def lines_of(path, values, recipe=RECIPE, methods=()):
-    results = Results(path)
-    for place, (variant, seeds) in enumerate(values.items()):
-        for seed, value in enumerate(seeds):
-            about = {"ablation": "temperature", "variant": variant, "seed": seed}
-            results.write("linear/top1", value, **about)
-            changes = {"seed": seed, "method": methods[place] if methods else recipe.method}
-            own = {**dataclasses.asdict(recipe), **changes}
-            run = {"run": f"{place}-{seed}", "place": place, "recipe": own}
-            results.write("study/run", 1.0, **about, **run, command="c", environment={})
-            results.write("curve/knn_top1", value, **about, epochs=[[1, value]])
-    return results
-
-
-def test_differences_are_paired_by_seed(tmp_path):
-    values = {"b": [0.50, 0.60, 0.70], "a": [0.519, 0.621, 0.72], "c": [0.52, 0.58, 0.76]}
-    found = studies.read(lines_of(tmp_path / "results.jsonl", values))["temperature"]
-    assert found.reference == "b"
-    change = found.change("a", "linear/top1")
-    assert change.mean == pytest.approx(0.02) and change.beyond_chance
-    assert not found.change("c", "linear/top1").beyond_chance
-    text = studies.markdown(found)
-    assert "(+2.0, +1.8 to +2.2 *) |" in text and "| b | 3 | 60.0 ± 10.0 |" in text
-
-
-def test_a_cell_with_fewer_seeds_than_its_row_says_how_many(tmp_path):
-    results = lines_of(tmp_path / "results.jsonl", {"b": [0.5, 0.6, 0.7], "a": [0.6, 0.7, 0.8]})
-    for seed, value in ((0, 0.4), (1, 0.5)):
-        results.write("knn/top1", value, ablation="temperature", variant="b", seed=seed)
-    results.write("knn/top1", 0.45, ablation="temperature", variant="a", seed=0)
-    text = studies.markdown(studies.read(results)["temperature"])
-    assert "| b | 3 | 45.0 ± 7.1, 2 seeds | 60.0 ± 10.0 |" in text
-    assert "| a | 3 | 45.0, 1 seed (+5.0) | 70.0 ± 10.0 (+10.0" in text
-
-
-def test_what_was_not_measured_or_is_equal_in_all_seeds_is_not_beyond_chance(tmp_path):
-    assert not studies.spread([0.1, 0.1]).beyond_chance and studies.spread([0.1, 0.11]).beyond_chance
-    found = studies.read(lines_of(tmp_path / "results.jsonl", {"a": [0.5, 0.6]}))["temperature"]
-    found.values = {"a": {"quality/rankme": {0: 5.0}}}  # no measure of the table
-    assert "| a | 0 |" in studies.markdown(found) and ET.fromstring(studies.picture(found)) is not None
-    found.values = {}
-    assert ET.fromstring(studies.picture(found)) is not None
-
-
-def test_leads_are_of_recipes_of_two_versions_too(tmp_path):
-    values = {"LeOCLR, 0.1": [0.6, 0.7], "MoCo v2, 0.1": [0.5, 0.61]}
-    path = tmp_path / "results.jsonl"
-    found = studies.read(lines_of(path, values, methods=("leoclr", "moco_v2")))["temperature"]
-    for line in found.runs:
-        if line["recipe"]["method"] == "moco_v2":
-            del line["recipe"]["channels"]  # a setting that is younger than this run
-    assert [lead.base for lead in studies.leads(found)] == ["MoCo v2, 0.1"]
-
-
-def test_pictures_are_svg_that_name_their_values(tmp_path):
-    found = studies.read(lines_of(tmp_path / "results.jsonl", {"a<b": [0.5, 0.6], "c": [0.7]}))["temperature"]
-    for text in (studies.picture(found), studies.curves(found)):
-        root = ET.fromstring(text)
-        assert root.tag.endswith("svg") and "a<b" in "".join(root.itertext())
-    assert "a<b, seed 1: 60.0 %" in "".join(ET.fromstring(studies.picture(found)).itertext())
-
-
-# === The page ===
-
-
-def results_script():
-    path = pathlib.Path(__file__).parents[2] / "docs" / "results.py"
-    spec = importlib.util.spec_from_file_location("docs_results", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_the_page_of_results_is_what_the_results_say():
-    script = results_script()
-    for path, text in script.page().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.name} differs: run `make results`"
-
-
-def test_tables_in_documents_are_replaced_and_the_rest_stays():
-    script = results_script()
-    text = "before\n<!-- table: leads -->\nold\n<!-- end of table -->\nafter\n"
-    new = script.TABLE.sub(lambda m: f"{m[1]}{m[2]}\n{m[3]}", text)
-    assert new == "before\n<!-- table: leads -->\nleads\n<!-- end of table -->\nafter\n"
-    readme = (pathlib.Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert {match[2] for match in script.TABLE.finditer(readme)} == {"photographs"}
-
-
-def test_the_leads_that_were_expected_are_compared_with_those_measured(tmp_path, monkeypatch):
-    values = {"LeOCLR, 0.1": [0.60, 0.70], "MoCo v2, 0.1": [0.56, 0.66]}
-    path = tmp_path / "results.jsonl"
-    lines_of(path, values, methods=("leoclr", "moco_v2"))
-    found, script = studies.read(Results(path))["temperature"], results_script()
-    monkeypatch.setattr(script, "EXPECTED", (("a", "linear", 4.0, "x"), ("a", "linear", 4.1, "y")))
-    text = "\n".join(script._expected([("a", found), ("b", found)]))
-    assert [line.split("|")[-2].strip() for line in text.splitlines() if line.startswith("| a")] == [
-        "yes",
-        "no",
-    ]
-    assert "| b |" not in text and "+4.0, x" in text
-
-
-def test_methods_are_compared_where_all_else_is_equal(tmp_path):
-    values = {"LeOCLR, 0.1": [0.6, 0.7], "MoCo v2, 0.1": [0.5, 0.61], "alone": [0.1, 0.1]}
-    path = tmp_path / "results.jsonl"
-    lines_of(path, values, methods=("leoclr", "moco_v2", "end_to_end"))
-    found = studies.read(Results(path))["temperature"]
-    (lead,) = studies.leads(found)
-    assert lead[:5] == ("0.1", "0.1", "equal epochs", "MoCo v2, 0.1", "LeOCLR, 0.1")
-    assert lead.changes["linear"].mean == pytest.approx(0.095) and lead.changes["knn"] is None
-    text = "\n".join(results_script()._comparison([("folder", found)], "leoclr"))
-    assert "| folder | 0.1 | 2 |" in text and "+9.5" in text
-    twice = "\n".join(results_script()._comparison([("folder", found), ("again", found)], "leoclr"))
-    assert twice == text  # the same runs count once
-    assert results_script()._comparison([("folder", found)], "crop_to_original") == []
-
-
-def test_leads_are_drawn_by_cell_and_series(tmp_path):
-    values = {
-        "MoCo v2, a": [0.5, 0.61],
-        "LeOCLR, a": [0.6, 0.7],
-        "crop to original, a": [0.4, 0.5],
-        "LeOCLR at equal compute, a": [0.5, 0.63],
-    }
-    path, methods = tmp_path / "results.jsonl", ("moco_v2", "leoclr", "crop_to_original", "leoclr")
-    lines_of(path, values, methods=methods)
-    found = studies.read(Results(path))["temperature"]
-    assert not [lead for lead in studies.leads(found) if lead.budget == "equal compute"]
-    for line in found.runs:
-        if "equal compute" in line["variant"]:
-            line["recipe"]["epochs"] = 8
-    found.name = "scenes"  # in which the number of epochs may differ
-    rows = studies.by_cell(found)
-    assert {cell: {s: lead.label for s, lead in row.items()} for cell, row in rows.items()} == {
-        "a": {
-            "equal epochs": "LeOCLR, a",
-            "equal compute": "LeOCLR at equal compute, a",
-            "crop to original": "crop to original, a",
-        }
-    }
-    words = "".join(ET.fromstring(studies.leads_picture("scenes", rows)).itertext())
-    assert "a, equal epochs: +9.5" in words and "a, crop to original: -10.5" in words
-    assert "a, equal compute: +1.0" in words and "linear: minus MoCo v2, points" in words
-    text = studies.table_of_leads(studies.leads(found))
-    assert "at equal compute, a" in text and "+1.0" in text and "kNN" not in text
-    assert studies.leads_picture("scenes", {}) is None
-
-
-def test_what_follows_is_counted():
-    script = results_script()
-
-    def advice(ours, theirs):
-        return script._advice("LeOCLR", {"kNN": ([], ["x"] * ours, ["y"] * theirs)}, script.CENTRED)
-
-    assert "LeOCLR and MoCo v2 are not told apart" in advice(0, 0)
-    assert "LeOCLR is the better choice. The exceptions are listed above." in advice(3, 1)
-    assert "MoCo v2 is the better choice. In no setting is LeOCLR ahead." in advice(0, 1)
-    assert "neither is ahead throughout" in advice(2, 1)
-
-
-def test_results_in_the_repository_are_small_and_name_no_place():
-    for path in pathlib.Path(__file__).parents[2].glob("docs/results/*/results.jsonl"):
-        assert path.stat().st_size < 500_000
-        assert "/home/" not in path.read_text() and "/root/" not in path.read_text()
-        assert all(json.loads(line)["ablation"] in ablations.ABLATIONS for line in path.open())
