@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
 import pathlib
 from collections.abc import Sequence
 
 import keras
 
+from keras_leoclr.runs.files import write_text
+from keras_leoclr.runs.monitored import NOT_MEASURED
+
 TIMES = ("images_per_second", "waiting")  # columns that two runs of one seed do not share
 
 
 class HistoryFile(keras.callbacks.CSVLogger):
-    """A `CSVLogger` that keeps the columns of an existing file when it appends to it.
+    """A `CSVLogger` that keeps the columns of an existing file when it appends to it, and adds new ones.
 
     Keras' `CSVLogger(append=True)` takes the columns from the first epoch of each process. If the logs of
     that epoch hold other names than the file, values are written into the wrong columns. And a name that this
     epoch lacks, such as `knn_top1` if it is measured every second epoch, is never written.
+
+    A name that the file has no column for, such as that of a measurement that was switched on later, becomes
+    the last column. The file is then written anew, whole or not at all, with "NA" in the earlier rows.
 
     The column `learning_rate` holds the learning rate of the last step of the epoch.
 
@@ -45,7 +52,25 @@ class HistoryFile(keras.callbacks.CSVLogger):
             logs.setdefault("learning_rate", _number(optimizer.learning_rate))
         if self.keys is None:
             self.keys = sorted({*logs, *self.columns})
+        if added := sorted({*logs, *self.columns} - {*self.keys}):
+            self._add(added)
         super().on_epoch_end(epoch, logs)
+
+    def _add(self, names):
+        """Adds columns to the file, which is open; `on_epoch_end` goes on with a new writer."""
+        self.csv_file.close()
+        path = pathlib.Path(self.filename)
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        text = io.StringIO()
+        lines = csv.writer(text)
+        lines.writerow([*header, *names])
+        for row in rows:
+            lines.writerow([*row, *[NOT_MEASURED] * (len(header) + len(names) - len(row))])
+        write_text(path, text.getvalue())
+        self.keys = [*self.keys, *names]
+        self.append_header, self.writer = False, None
+        self.csv_file = path.open("a", newline="", encoding="utf-8")
 
 
 def without_times(path: str | pathlib.Path) -> list[list[str]]:

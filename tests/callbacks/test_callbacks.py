@@ -72,14 +72,22 @@ def test_monitor_does_not_change_training():
 
 
 @pytest.mark.backend_free
-def test_history_goes_on_under_the_columns_that_it_began_with(tmp_path):
+def test_history_goes_on_under_its_columns_and_adds_those_that_are_new(tmp_path):
     path = tmp_path / "history.csv"
-    for epoch, logs in enumerate([{"loss": 2.0, "val_loss": 3.0}, {"knn_top1": 0.5, "loss": 1.0}]):
-        history = callbacks.HistoryFile(path)  # a process each
+    logs = [{"loss": 3.0, "val_loss": 4.0}], [{"knn_top1": 0.5, "loss": 2.0}, {"loss": 1.0, "own": 7}]
+    for process, epochs in enumerate(logs):
+        history = callbacks.HistoryFile(path, ["knn_top1", "probe_map"] if process else ())
         history.on_train_begin()
-        history.on_epoch_end(epoch, logs)
+        for number, each in enumerate(epochs):
+            history.on_epoch_end(process + number, each)
         history.on_train_end()
-    assert path.read_text().split() == ["epoch,loss,val_loss", "0,2.0,3.0", "1,1.0,NA"]
+    assert path.read_text().split() == [
+        "epoch,loss,val_loss,knn_top1,probe_map,own",
+        "0,3.0,4.0,NA,NA,NA",
+        "1,2.0,NA,0.5,NA,NA",
+        "2,1.0,NA,NA,NA,7",
+    ]
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_results_are_one_line_each_and_survive_a_second_writer(tmp_path):
