@@ -12,7 +12,7 @@ from keras_leoclr.report.tables import Table, cells
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 30
-MARKED = 60  # A curve with more points is drawn without marks.
+MARKED = 60  # A curve with more points is drawn without marks, except for points that stand alone.
 LISTED = 60  # largest number of rows of a table of numbers
 
 
@@ -23,11 +23,13 @@ class Line(NamedTuple):
         label: name of the curve in the legend.
         points: (x, y) or (x, y, low, high), with ascending x.
         kind: number of the curve's colour, dashes and mark.
+        breaks: positions at which the curve is interrupted: the points before and after are not connected.
     """
 
     label: str
     points: Sequence[tuple[float, ...]]
     kind: int = 0
+    breaks: Sequence[float] = ()
 
 
 class Chart(NamedTuple):
@@ -55,7 +57,6 @@ def chart(
     percent: bool = False,
     level: tuple[float, str] | None = None,
     marks: Sequence[float] = (),
-    gap: float | None = None,
     about: str = "",
 ) -> Chart:
     """Draws curves.
@@ -67,7 +68,6 @@ def chart(
         percent: whether values are shares to be shown in percent; false by default.
         level: a value at which a horizontal line is drawn, and the name of the line.
         marks: positions of dashed vertical lines, such as the epochs in which the run was resumed.
-        gap: points that are further apart than this are not connected; None connects all.
         about: a sentence on what is shown, below the caption; "" (the default) for none.
     """
     lines = [line for line in lines if line.points]
@@ -80,7 +80,7 @@ def chart(
     drawing = Drawing(WIDTH, HEIGHT, f"{title}, over {x_label}. {summary}")
     plot = _axes(drawing, lines, x_label, percent, level, marks)
     for line in lines:
-        _curve(plot, line, show, gap)
+        _curve(plot, line, show)
     legend = [(key(line.kind).embedded(), line.label) for line in lines] if len(lines) > 1 else []
     return Chart(title, drawing.embedded(), legend, _numbers(title, lines, x_label, show), about)
 
@@ -108,20 +108,19 @@ def _axes(drawing, lines, x_label, percent, level, marks):
     return plot
 
 
-def _curve(plot: Plot, line: Line, show: Callable[[float], str], gap: float | None):
-    pieces, last = [[]], None
+def _curve(plot: Plot, line: Line, show: Callable[[float], str]):
+    pieces: list[list[tuple[float, ...]]] = []
     for point in line.points:
-        if gap is not None and last is not None and point[0] - last > gap:
+        if not pieces or any(pieces[-1][-1][0] < at < point[0] for at in line.breaks):
             pieces.append([])
         pieces[-1].append(point)
-        last = point[0]
     for piece in pieces:
         plot.curve(piece, line.kind)
-    for x, y, *interval in line.points:
-        if interval:
-            plot.interval(x, interval, line.kind)
-        if len(line.points) <= MARKED:
-            plot.mark(x, y, line.kind, f"{line.label}: {show(y)} at {x:g}")
+        for x, y, *interval in piece:
+            if interval:
+                plot.interval(x, interval, line.kind)
+            if len(line.points) <= MARKED or len(piece) == 1:  # A line of one point is not visible.
+                plot.mark(x, y, line.kind, f"{line.label}: {show(y)} at {x:g}")
 
 
 def _numbers(title, lines, x_label, show):

@@ -33,6 +33,8 @@ class RunRecord:
         recipe: settings of the run; {} if there are none.
         about: versions and other facts about the run; {} if unknown.
         history: {column: [(epoch from 1, value)]} without values that are not finite.
+        breaks: {column: [position]} between epochs whose values are not connected, since such a value or rows
+            of the file are missing there. An epoch without a measurement is no such place.
         results: lines of results, without those of test images that are not the run's.
         on_other_data: lines of results of such images, see `own_results.divided`.
         strips: one PNG for each picture, with its views.
@@ -47,6 +49,7 @@ class RunRecord:
     recipe: dict[str, Any] = dataclasses.field(default_factory=dict)
     about: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: dict[str, Series] = dataclasses.field(default_factory=dict)
+    breaks: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     results: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     on_other_data: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     strips: list[bytes] = dataclasses.field(default_factory=list)
@@ -221,16 +224,23 @@ def _read_history(run):
     lines = list(csv.DictReader(io.StringIO(text, newline="")))
     if not lines:
         run.missing.append(f"{path.name} is empty: no epoch is finished yet.")
-    bad = 0
+    bad, before = 0, None
     for number, line in enumerate(lines):
         epoch = _finite(line.get("epoch"))
         epoch = number + 1 if epoch is None else epoch + 1
+        rows_missing = before is not None and epoch > before + 1
+        before = epoch
         for name, value in line.items():
-            if name in (None, "epoch") or value in (None, "", NOT_MEASURED):
+            if name in (None, "epoch"):
+                continue
+            if rows_missing:
+                run.breaks.setdefault(name, []).append(epoch - 0.5)
+            if value in (None, "", NOT_MEASURED):
                 continue
             found = _finite(value)
             if found is None:
                 bad += 1
+                run.breaks.setdefault(name, []).append(epoch)
             else:
                 run.history.setdefault(name, []).append((epoch, found))
     if bad:

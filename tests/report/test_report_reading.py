@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_leoclr.report.reading import read_run
+from keras_leoclr.report.sections import curves
 from tests.report.elements import Elements, page_of
 from tests.report.report_run import EPOCHS, write_history
 
@@ -70,6 +71,28 @@ def test_a_gap_and_a_resume_are_shown(copy):
     first = re.search(r'aria-label="Loss divided by.*?</svg>', page, re.S)[0]
     assert first.count("<polyline") == 2 and first.count('class="mark"') == 1
     assert "shows where the run was resumed" in page and "resumed in epoch" in page
+
+
+@pytest.mark.parametrize("epochs", [20, 100])  # with marks and without
+def test_a_curve_that_is_measured_seldom_is_connected_beside_one_that_is_measured_often(tmp_path, epochs):
+    periods = {"often": [1] * epochs, "seldom": [5] * epochs, "changed": [5] * 10 + [1] * (epochs - 10)}
+    for name, every in periods.items():
+        (tmp_path / name).mkdir()
+        rows = [f"{e},{0.5 if (e + 1) % period == 0 else 'NA'}" for e, period in enumerate(every)]
+        (tmp_path / name / "history.csv").write_text("\n".join(["epoch,knn_top1", *rows, ""]))
+    (made,) = curves.training([read_run(tmp_path / name) for name in periods])["charts"]
+    pieces = re.findall(r'<polyline[^>]* points="([^"]*)"', made.drawing)
+    assert [len(piece.split()) for piece in pieces] == [epochs, epochs // 5, 2 + epochs - 10]
+
+
+def test_a_value_that_is_not_finite_interrupts_its_curve_and_a_point_between_two_stands_alone(tmp_path):
+    values = ["nan" if epoch in (30, 32) else "0.5" for epoch in range(80)]
+    lines = [f"{epoch},{value},0.1" for epoch, value in enumerate(values)]
+    (tmp_path / "history.csv").write_text("\n".join(["epoch,loss_to_chance,feature_std", *lines, ""]))
+    loss, spread = curves.training([read_run(tmp_path)])["charts"]
+    assert loss.drawing.count("<polyline") == 3 and loss.drawing.count("at 32</title>") == 1
+    assert loss.drawing.count('class="dot') == 1  # a curve of so many points has no other marks
+    assert spread.drawing.count("<polyline") == 1
 
 
 def test_history_counts_epochs_from_one(run):

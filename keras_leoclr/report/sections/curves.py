@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,18 +28,16 @@ def training(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     charts = []
     for name, (title, about) in {**CURVES, **{name: (name, "") for name in others}}.items():
         lines = [
-            Line(run.name, run.history[name], number)
+            Line(run.name, run.history[name], number, run.breaks.get(name, ()))
             for number, run in enumerate(runs)
             if name in run.history
         ]
         if not lines:
             continue
         resumed = [epoch + 0.5 for run in runs for epoch in run.resumed]
-        steps = [b[0] - a[0] for line in lines for a, b in itertools.pairwise(line.points)]
         level = (1.0, "guessing") if name == "loss_to_chance" else None
-        gap = 1.5 * max(min(steps, default=1), 1)
         about = f"{about} {_voters(runs, name)}".strip()
-        charts.append(chart(title, lines, "epoch", name in IN_PERCENT, level, resumed, gap, about))
+        charts.append(chart(title, lines, "epoch", name in IN_PERCENT, level, resumed, about))
     stopped = any(run.resumed for run in runs)
     words = "A dashed vertical line shows where the run was resumed." if stopped else ""
     return {"words": words, "charts": charts} if charts else None
