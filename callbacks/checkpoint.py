@@ -93,7 +93,7 @@ class Checkpoint(keras.callbacks.Callback):
             raise ValueError(f"`minutes` must be >= 0 or None. Received: minutes={minutes}")
         if not 0 < budget <= 1:
             raise ValueError(f"`budget` must be in (0, 1]. Received: budget={budget}")
-        self.folder = pathlib.Path(folder)
+        self.folder = pathlib.Path(folder).expanduser()
         self.minutes = minutes
         self.keep = whole_number("keep", keep, 1)
         self.budget = budget

@@ -58,7 +58,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     ):
         self.wanted("on")
         super().__init__(str(folder), write_graph=False)
-        self.folder = pathlib.Path(folder)
+        self.folder = pathlib.Path(folder).expanduser()
         self.sheet = None if sheet is None else pathlib.Path(sheet)
         self.source = None if source is None else as_source(source)
         self.views = views

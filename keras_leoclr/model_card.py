@@ -40,7 +40,7 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
     (shape, range, resizing), normalisation, output, data, training and its initial weights, the recipe,
     licences, versions, and the newest value of every main result on the run's test images with its protocol.
     `backbone.md` is made from `backbone.json` alone. Licences that were filled in by hand in `backbone.json`
-    are kept. Each of the two files is written whole or not at all.
+    are kept, also when the run goes on. Each of the two files is written whole or not at all.
 
     Args:
         workdir: path of the folder of a run, with `backbone.keras` and `recipe.json`.
@@ -80,6 +80,7 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
             **{name: recipe[name] for name in ("batch_size", "precision", "seed")},
         },
         "licence": before.get("licence")
+        or run.about().get("licence")
         or {
             "package": "Apache-2.0",
             "data": DATA_LICENCES.get(recipe["dataset"], NOT_STATED),
@@ -95,6 +96,14 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
     write_text(run.card_page, render(card))
     write_json(run.card_file, card)
     return run.card_file
+
+
+def licence(workdir: str | os.PathLike) -> dict[str, str] | None:
+    """Returns the licences that the model card of a run states; None if there is no card that can be read."""
+    try:
+        return (files.read_card(RunFolder(workdir).backbone_file) or {}).get("licence")
+    except files.BackboneFileError:
+        return None
 
 
 def remove(workdir: str | os.PathLike) -> None:

@@ -177,7 +177,7 @@ def evaluate(
         _known("evaluate", name, own | of_suite.keys(), "a setting of `evaluate`")
     options = {name: setting_of(name, value, kinds[name]) for name, value in settings.items()}
     is_model = isinstance(run_or_backbone, keras.Model)
-    path = None if is_model else pathlib.Path(os.fspath(run_or_backbone))
+    path = None if is_model else pathlib.Path(run_or_backbone).expanduser()
     of_run = path is not None and path.is_dir()
     if of_run and not RunFolder(path).holds_run:
         Run(path)  # raises an error that says what is missing
@@ -272,7 +272,7 @@ def tune(
     tuning.check(minutes, judge)
     settling.requested(module, preset, given)  # It refuses a wrong setting before arrays are written.
     if data is not None:
-        given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir))
+        given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir).expanduser())
     made = settling.completed(*settling.requested(module, preset, given), verbose)
     lists = {"learning_rates": learning_rates, "least_areas": least_areas}
     how = {name: setting_of(name, value, tuple[float, ...]) for name, value in lists.items()}

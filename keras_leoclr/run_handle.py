@@ -35,7 +35,7 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).expanduser()
         if not self._folder.holds_run:
             raise FileNotFoundError(
                 f"`path` must be the folder of a run, with {self._folder.recipe_file.name}. Received: {path}"

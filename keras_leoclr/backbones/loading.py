@@ -86,7 +86,7 @@ def load(
     """
     if encoder not in ENCODERS:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if path.is_dir():
         folder, run = path, RunFolder(path)
         path = run.backbone_file if encoder == "query" and not projection else run.model_file

@@ -63,7 +63,7 @@ def read_checkpoint(path: str | os.PathLike) -> Checkpoint:
         FileNotFoundError: if there is no such file.
         TorchWeightsError: if the file is damaged, holds other objects than tensors, or has an unknown ending.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"`path`: no such file. Received: {path}")
     metadata = {}

@@ -159,7 +159,7 @@ def to_torch(model: keras.Model, path: str | os.PathLike, encoder: str = "query"
     """
     if encoder not in PREFIXES:
         raise ValueError(f'`encoder` must be "query" or "key". Received: encoder={encoder!r}')
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     backbone = backbone_of(model, encoder) if is_leoclr(model) else model
     weights = {}
     for entry in backbone_entries(backbone, ""):

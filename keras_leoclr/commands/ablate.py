@@ -86,7 +86,7 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
     from keras_leoclr.training.ablations import METHODS
 
     name = given.rest[0]
-    folder = pathlib.Path(given["workdir"])
+    folder = pathlib.Path(given["workdir"]).expanduser()
     if not given["show"]:
         for method in given["methods"]:
             known("method", method, METHODS)

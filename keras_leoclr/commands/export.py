@@ -34,7 +34,7 @@ def _run(given: Given) -> int:
         raise UsageError(f"`--formats` must be some of {', '.join(FORMATS)}. Received: {','.join(unknown)}")
     if given["images"] < 3:
         raise UsageError(f"`--images` must be 3 or more. Received: {given['images']}")
-    return _export(pathlib.Path(given.rest[0]), given)
+    return _export(pathlib.Path(given.rest[0]).expanduser(), given)
 
 
 def _export(source: pathlib.Path, given: Given) -> int:
@@ -56,7 +56,7 @@ def _export(source: pathlib.Path, given: Given) -> int:
         about["normalization"] = {"included": False, "mean": known[0], "std": known[1]}
     images = _images(backbone, recipe, known, given)
     name = given["name"] or "-".join(["backbone", *["key"] * key, *["projection"] * projection])
-    output = pathlib.Path(given["output"] or folder / "export")
+    output = pathlib.Path(given["output"]).expanduser() if given["output"] else RunFolder(folder).exports
     failed = 0
     for format in dict.fromkeys(given["formats"]):
         path = output / f"{name}{export.FORMATS[format].suffix}"

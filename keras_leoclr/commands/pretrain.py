@@ -11,7 +11,13 @@ from keras_leoclr.commands.recipes import recipe_module, recipe_names
 
 # These arguments of `pretrain` become flags besides the fields of the recipe.
 OF_THE_RUN = (
-    Flag("overwrite", bool, False, "delete a run that is already in --workdir and begin anew", "run"),
+    Flag(
+        "overwrite",
+        bool,
+        False,
+        "delete the run that is in --workdir, and no other file, and begin anew",
+        "run",
+    ),
     Flag(
         "checkpoint_minutes",
         float,

@@ -77,7 +77,7 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
         found = tune(recipe, given["workdir"], **options, command=command, verbose=verbose)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    write_text(pathlib.Path(given["workdir"]) / "table.md", found.table(markdown=True) + "\n")
+    write_text(pathlib.Path(given["workdir"]).expanduser() / "table.md", found.table(markdown=True) + "\n")
     print(json.dumps(found.as_json(), indent=2) if given["json"] else found.text())
     return 0
 

@@ -58,7 +58,7 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
 def _run(module: ModuleType, given: Given) -> int:
     from keras_leoclr.training.settling import completed
 
-    output = pathlib.Path(given["output"])
+    output = pathlib.Path(given["output"]).expanduser()
     if output.suffix not in SUFFIXES:
         raise UsageError(f"`--output` must end in .png or .html. Received: {output}")
     recipe, settle = requested(module, given)

@@ -142,7 +142,7 @@ def embed(
         about,
     )
     if write is not None:
-        write(pathlib.Path(output), found)
+        write(pathlib.Path(output).expanduser(), found)
         shutil.rmtree(unfinished)
     return found
 

@@ -97,7 +97,7 @@ def write(
         FileExistsError: if `path` exists and `overwrite` is False.
         ImportError: if a package is missing; the message names the extra to install.
     """
-    path, images = pathlib.Path(path), np.asarray(images, "float32")
+    path, images = pathlib.Path(path).expanduser(), np.asarray(images, "float32")
     _check(backbone, path, format, images, overwrite)
     kind = FORMATS[format]
     backbone = in_precision(backbone, "float32" if _is_low(backbone) else None)

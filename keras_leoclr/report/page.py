@@ -110,7 +110,7 @@ def write_report(
     ]
     maps = content["map"]
     script = "report.js" if maps else ""
-    path = pathlib.Path(output) if output is not None else RunFolder(folders[0]).report_file
+    path = pathlib.Path(output).expanduser() if output is not None else RunFolder(folders[0]).report_file
     write_text(path, page("report.html", STYLES, script, title=_title(runs), sections=shown, maps=maps))
     return path
 

@@ -18,12 +18,18 @@ WRITTEN = rf".+{re.escape(checkpoint_paths.SUFFIX)}|model\.keras"  # names of th
 
 def epochs_done(folder: pathlib.Path) -> int:
     """Number of whole epochs that were trained before the newest readable checkpoint; 0 without one."""
+    return position(folder)[0]
+
+
+def position(folder: pathlib.Path) -> tuple[int, int]:
+    """Whole epochs and steps of the next one before the newest readable checkpoint; (0, 0) without one."""
     for path in reversed(checkpoint_paths.paths(folder)):
         try:
-            return int(checkpoint_file.read_state(path)["position"][0])
+            epoch, step = checkpoint_file.read_state(path)["position"]
+            return int(epoch), int(step)
         except (DamagedCheckpointError, OSError, KeyError):
             continue
-    return 0
+    return 0, 0
 
 
 def newest_whole(

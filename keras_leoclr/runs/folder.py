@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Collection
 from typing import Any
 
@@ -21,7 +22,7 @@ class RunFolder:
     """Paths of the files of a run, and their readers and writers. The folder itself need not exist.
 
     Args:
-        path: path of the folder.
+        path: path of the folder; `~` at its beginning is the home folder.
 
     Attributes:
         recipe_file: settings of the run as JSON; a folder that has this file holds a run.
@@ -44,10 +45,11 @@ class RunFolder:
         features: folder of cached features.
         evaluation: folder of arrays that belong to results, such as predictions.
         logs: folder of TensorBoard's logs.
+        exports: folder of the backbone in other formats, unless `leoclr export` was given another one.
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).expanduser()
         self.recipe_file = self.path / "recipe.json"
         self.about_file = self.path / "run.json"
         self.data_file = self.path / "data.json.gz"
@@ -68,6 +70,7 @@ class RunFolder:
         self.features = self.path / "features"
         self.evaluation = self.path / "evaluation"
         self.logs = self.path / "logs"
+        self.exports = self.path / "export"
 
     @classmethod
     def around(cls, path: str | os.PathLike) -> RunFolder:
@@ -200,6 +203,21 @@ def holds_results(folder: str | bytes | os.PathLike, names: Collection[str]) -> 
         return True
     own = {run.lock_file: OF_A_LOCK, run.results_file: OF_RESULTS}
     return any(path.name in names and _begins_with(path, start) for path, start in own.items())
+
+
+def delete_run(run: RunFolder) -> None:
+    """Deletes the files and folders of a run; others, and the lock file, which may be held, stay.
+
+    The settings are deleted last and the checkpoints before them: whatever ends the process in between,
+    nothing is left that a new run would take for its own.
+    """
+    last = (run.checkpoints, run.recipe_file)
+    own = (run.path / name for name in sorted(names_in_a_run()))
+    for path in (*(path for path in own if path not in (*last, run.lock_file)), *last):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def names_in_a_run() -> set[str]:

@@ -27,7 +27,7 @@ class Results:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).expanduser()
 
     def write(self, name: str, value: float, **protocol: Any) -> None:
         """Appends one result.

@@ -138,7 +138,7 @@ def vectors_of(kind: str, features: np.ndarray) -> Any:
 
 def default_path(folder: str | os.PathLike) -> pathlib.Path:
     """Returns the default path of the index of a folder, which is FOLDER.index beside the folder."""
-    folder = pathlib.Path(os.path.abspath(folder))
+    folder = pathlib.Path(os.path.abspath(os.path.expanduser(folder)))
     return folder.with_name(folder.name + ".index")
 
 

@@ -40,7 +40,7 @@ class Place:
     """
 
     def __init__(self, task: Any, workdir: str | os.PathLike, overwrite: bool):
-        workdir = pathlib.Path(workdir)
+        workdir = pathlib.Path(workdir).expanduser()
         self.workdir = workdir.resolve() if workdir.is_symlink() else workdir
         self.folder = RunFolder(self.workdir.with_name(self.workdir.name + PARTIAL))
         self._task, self._overwrite = task, overwrite

@@ -208,6 +208,8 @@ def _pretrain(
     if checkpoint.resumed:
         _note_resumed(run, at)
         say(_resumed(folder, at, checkpoint.budget))
+        if run.deterministic and not run.about["deterministic"]:
+            say("Steps before were not computed deterministically, so that the run as a whole is not.\n")
         if run.changed:
             say(_changes(run))
             draw_some()
@@ -244,7 +246,9 @@ def _pretrain(
     say(f"Checkpoints: {checkpoint.written} written, {checkpoint.share:.2%} of the training time.")
 
     # === Files ===
-    model_card.remove(folder.path)  # It may be the card of a run that is continued for more epochs.
+    if stated := model_card.licence(folder.path):  # The card of the run before it was continued.
+        run.add(licence=stated)
+    model_card.remove(folder.path)
     save(backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
     if done < recipe.epochs:
         say(f"A callback ended the training after {done} of {recipe.epochs} epochs.")

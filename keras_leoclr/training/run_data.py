@@ -46,11 +46,12 @@ class RunData:
     def check_apart(self, workdir: str | os.PathLike, dataset: str, overwrite: bool) -> None:
         """Refuses to use a folder for the run if images of the data set lie in it.
 
-        A run may share its folder with the data set only if the folder is the data set as a whole; if the
-        folder is to be emptied, no image may lie in it.
+        A run may share its folder with the data set only if the folder is the data set as a whole. If a run
+        in the folder is to be deleted, no image may lie in it, because a class may be named like a folder of
+        the run.
 
         Raises:
-            ValueError: if images would be deleted, or left out when the run is resumed.
+            ValueError: if images could be deleted, or left out when the run is resumed.
         """
         workdir = os.path.realpath(workdir)
         places = [path for split in self._places.values() for path in split.values()]
@@ -61,7 +62,7 @@ class RunData:
         if inside or any(_lies_in(os.path.realpath(path), workdir) for path in places):
             raise ValueError(
                 "`workdir` must not be a folder of the images that are trained on"
-                + (", which `overwrite` would delete" if overwrite else "")
+                + (", in which `overwrite` would delete files" if overwrite else "")
                 + f". Received: workdir={workdir}, dataset={dataset!r}"
             )
 

@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import re
-import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -15,11 +14,11 @@ from typing import Any
 
 import keras
 
-from keras_leoclr.runs import checkpoint_paths
+from keras_leoclr.runs import checkpoint_folder, checkpoint_paths
 from keras_leoclr.runs.data_record import DataChange, nothing_in_common
 from keras_leoclr.runs.environment import environment
 from keras_leoclr.runs.files import Lock, LockHeldError, delete_partial
-from keras_leoclr.runs.folder import DRAWN, RunFolder, draws_parts, names_in_a_run
+from keras_leoclr.runs.folder import DRAWN, RunFolder, delete_run, draws_parts, names_in_a_run
 from keras_leoclr.runs.status import StatusFile
 from keras_leoclr.training.fields import resumable
 from keras_leoclr.training.recipe import Recipe
@@ -44,14 +43,17 @@ class RunSession:
     Args:
         workdir: folder of the run.
         recipe: settings of the run.
-        overwrite: whether a run that is already in the folder may be deleted; false by default.
+        overwrite: whether a run that is already in the folder may be deleted; false by default. Files that
+            are not of the run stay.
         override: whether `resumable` settings, the images and the backend may differ from those of the run in
             the folder; false by default.
-        deterministic: whether training is deterministic, which is recorded in `run.json`.
+        deterministic: whether training is deterministic, which is recorded in `run.json`: as true only if all
+            of the run was.
         writes: whether this process writes; other workers only read the folder and take no lock.
 
     Attributes:
         folder: paths of the run's files.
+        deterministic: whether training is deterministic from here on.
         recipe: settings of the run. If the data set is the same folder as when the run began, its path is
             written as it was then.
         status: writes the progress of the run.
@@ -81,6 +83,7 @@ class RunSession:
         self.recipe = recipe
         self.overwrite = overwrite
         self.override = override
+        self.deterministic = deterministic
         self.about = {"backend": keras.backend.backend(), "deterministic": deterministic}
         self.draws = overwrite or not self.folder.holds_run or draws_parts(self.folder)
         if self.draws:
@@ -98,11 +101,21 @@ class RunSession:
                 "`workdir` must not be the folder of a study, whose results lie in the same file. "
                 f"Received: workdir={os.fspath(workdir)!r}"
             )
+        elif self._has_checkpoints and not overwrite:
+            raise ChangedRecipeError(
+                f"`workdir` must not hold checkpoints without {self.folder.recipe_file.name}: "
+                "the run of these checkpoints was deleted in part. `overwrite` deletes the rest of it. "
+                f"Received: workdir={self.folder.path}"
+            )
 
     @property
     def finished(self) -> bool:
         """Whether the folder holds a finished run with these settings."""
         return self.folder.holds_run and self.folder.about().get("finished", False)
+
+    @property
+    def _has_checkpoints(self) -> bool:
+        return bool(checkpoint_paths.paths(self.folder.checkpoints))
 
     def compare_data(self, sources: Mapping[str, Any]) -> bool:
         """Compares the images with those that the run was trained on; it must be called before `begin`.
@@ -120,7 +133,7 @@ class RunSession:
         """
         now = self.data = RunData(sources, self.recipe.dataset)
         now.check_apart(self.folder.path, self.recipe.dataset, self.overwrite)
-        if self.overwrite or not checkpoint_paths.paths(self.folder.checkpoints):
+        if self.overwrite or not self._has_checkpoints:
             return False
         before = self.folder.data()
         changed = now.changes_since(before)
@@ -148,7 +161,7 @@ class RunSession:
         self.add(data=self.data.record.about)
 
     def begin(self) -> None:
-        """Creates or empties the folder, or records settings that were overridden."""
+        """Creates the folder, deletes the run in it, or records settings that were overridden."""
         if not self.writes:
             return
         if not self._lock.held:
@@ -156,15 +169,14 @@ class RunSession:
             self._take_lock()
             if self.folder.holds_run:  # Another process has created a run in the meantime.
                 self._look()
-        if self.overwrite and self.folder.holds_run:
-            for path in self.folder.path.iterdir():
-                if path == self.folder.lock_file:
-                    continue  # Without the lock file, another process could take the folder.
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        if self.overwrite and (self.folder.holds_run or self._has_checkpoints):
+            delete_run(self.folder)
         delete_partial(self.folder.path, "|".join(map(re.escape, names_in_a_run())))
         before = self.folder.about()  # facts that earlier processes of the run have recorded
-        kept = ("data", "resumed", "overridden", "initial_weights")
+        kept = ("data", "resumed", "overridden", "initial_weights", "licence")
         self.about = {name: before[name] for name in kept if name in before} | self.about
+        if self._has_checkpoints:  # The run is deterministic only if all of it is.
+            self.about["deterministic"] &= bool(before.get("deterministic"))
         self.about["environment"] = environment(self.about["backend"])
         self.folder.checkpoints.mkdir(exist_ok=True)
         self.folder.write_about({**self.about, "finished": False})
@@ -230,6 +242,8 @@ class RunSession:
             self.recipe = dataclasses.replace(self.recipe, precision=before["precision"])
         now = {**dataclasses.asdict(self.recipe), "backend": self.about["backend"]}
         changed = [name for name in now if _plain(before.get(name)) != _plain(now[name])]
+        if "epochs" in changed:
+            self._check_epochs(now["epochs"])
         if "dataset" in changed:
             changed = self._without_dataset(changed, before["dataset"], noted)
         safe = {"backend", *resumable(Recipe)}
@@ -241,11 +255,20 @@ class RunSession:
             if noted.get("finished") and self.writes:
                 self.folder.write_about({**noted, "finished": False})
 
+    def _check_epochs(self, epochs: int) -> None:
+        done, steps = checkpoint_folder.position(self.folder.checkpoints)
+        begun = done + (steps > 0)
+        if epochs < begun:
+            raise ChangedRecipeError(
+                f"`epochs` must be at least {begun}, as many as the run in `workdir` has begun. "
+                f"Received: epochs={epochs}, workdir={self.folder.path}"
+            )
+
     def _without_dataset(self, changed, before, noted):
         """Leaves the data set to `compare_data` if the images can tell whether it is the same."""
         if same_place(before, self.recipe.dataset):
             self.recipe = dataclasses.replace(self.recipe, dataset=before)
-        elif noted.get("data") and checkpoint_paths.paths(self.folder.checkpoints):
+        elif noted.get("data") and self._has_checkpoints:
             self.moved_from = before
         else:
             return changed

@@ -184,7 +184,7 @@ def study(
         FailedRunsError: if a run failed; the others are finished first.
         Interrupted: (a SystemExit) after SIGTERM, once the processes of the runs have ended.
     """
-    workdir = pathlib.Path(workdir)
+    workdir = pathlib.Path(workdir).expanduser()
     check_folder(RunFolder(workdir))
     workdir.mkdir(parents=True, exist_ok=True)
     results = RunFolder(workdir).results

@@ -79,7 +79,7 @@ def tune(
     check(minutes, judge)
     until = time.monotonic() + 60 * minutes
     recipe, lines = ranged(recipe)
-    folder = pathlib.Path(workdir)
+    folder = pathlib.Path(workdir).expanduser()
     variants = candidates(recipe, learning_rates, least_areas)
     parts = parts_of(recipe)
     asked = _asked(recipe, variants, parts)

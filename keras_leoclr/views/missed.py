@@ -116,7 +116,7 @@ def write_figure(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
     chosen = max(range(len(drawn)), key=lambda number: (differences(drawn[number]), -found[number]["shared"]))
     about = PngInfo()
     about.add_text(ABOUT, json.dumps({"format": FORMAT, "chosen": chosen, "pictures": found}))
-    with whole_file(pathlib.Path(path)) as file:
+    with whole_file(pathlib.Path(path).expanduser()) as file:
         figure(drawn[chosen]).save(file, "PNG", optimize=True, pnginfo=about)
 
 

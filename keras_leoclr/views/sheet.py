@@ -111,7 +111,7 @@ def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
     image = sheet(drawn)
     about = PngInfo()
     about.add_text(STRIPS, json.dumps({**json.loads(image.info[STRIPS]), "headings": headings(drawn[0])}))
-    with whole_file(pathlib.Path(path)) as file:
+    with whole_file(pathlib.Path(path).expanduser()) as file:
         image.save(file, "PNG", optimize=True, pnginfo=about)
 
 

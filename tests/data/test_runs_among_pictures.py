@@ -90,5 +90,5 @@ def test_a_run_among_the_images_themselves_is_refused(pictures, tmp_path):
             data.check_apart(pictures / "class0", str(pictures), overwrite)
     for workdir in (pictures, tmp_path):
         data.check_apart(workdir, str(pictures), overwrite=False)
-        with pytest.raises(ValueError, match="which `overwrite` would delete. Received: workdir="):
+        with pytest.raises(ValueError, match="in which `overwrite` would delete files. Received: workdir="):
             data.check_apart(workdir, str(pictures), overwrite=True)

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+import keras_leoclr as kl
 from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.results import Results
 
 pytestmark = pytest.mark.backend_free
 ROOT = pathlib.Path(__file__).parents[2]
@@ -14,9 +16,18 @@ ROOT = pathlib.Path(__file__).parents[2]
 def test_every_path_lies_in_the_folder_and_has_a_name_of_its_own(tmp_path):
     run = RunFolder(tmp_path / "run")
     paths = [path for name, path in vars(run).items() if name != "path"]
-    assert len(set(paths)) == len(paths) == 20
+    assert len(set(paths)) == len(paths) == 21
     assert all(run.path in path.parents for path in paths)
     assert not run.path.exists()  # naming a file makes nothing
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # on Windows
+    assert RunFolder("~/run").path == tmp_path / "run"
+    RunFolder("~/run").path.mkdir()
+    RunFolder("~/run").write_recipe({})
+    assert kl.Run("~/run").path == Results("~/run").path == tmp_path / "run"
 
 
 def test_a_folder_without_a_run_reads_as_empty(tmp_path):

@@ -125,21 +125,72 @@ def test_a_field_that_the_run_did_not_know_has_its_default(tmp_path):
 
 
 @backend_free
-def test_overwrite_deletes_all_but_the_lock(tmp_path):
+def test_overwrite_deletes_the_run_and_nothing_else(tmp_path):
     run = begun(tmp_path)
     run.finish()
-    (tmp_path / "checkpoints" / "old").write_text("")
-    (tmp_path / "history.csv").write_text("old")
+    for path in (run.folder.checkpoints / "old", run.folder.history_file, tmp_path / "notes.txt"):
+        path.write_text("old")
+    for place in ("another run", "export"):
+        begun(tmp_path / place).folder.history_file.write_text("old")
     run = begun(tmp_path, dataclasses.replace(RECIPE, learning_rate=0.5), overwrite=True)
     assert not run.finished
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "another run",
         "checkpoints",
         "lock",
+        "notes.txt",
         "progress.json",
         "recipe.json",
         "run.json",
     ]
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert list(run.folder.checkpoints.iterdir()) == []
+    assert (tmp_path / "another run" / "history.csv").read_text() == "old"
+
+
+@backend_free
+def test_what_is_left_of_a_run_that_was_deleted_in_part_is_not_gone_on_with(tmp_path, monkeypatch):
+    folder = begun(tmp_path).folder
+    checkpoint_paths.path_of(folder.checkpoints, 3).write_text("old")
+
+    def stopped(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        begun(tmp_path, overwrite=True)
+    assert folder.holds_run  # the settings are deleted last
+    monkeypatch.undo()
+    folder.recipe_file.unlink()
+    with pytest.raises(ChangedRecipeError, match=r"checkpoints without recipe.json.*`overwrite` deletes the"):
+        RunSession(tmp_path, RECIPE)
+    begun(tmp_path, overwrite=True)
+    assert folder.holds_run and not checkpoint_paths.paths(folder.checkpoints)
+
+
+@backend_free
+@pytest.mark.parametrize(("position", "least"), [((3, 0), 3), ((3, 5), 4)])
+def test_fewer_epochs_than_were_begun_are_refused(tmp_path, monkeypatch, position, least):
+    folder = begun(tmp_path).folder
+    monkeypatch.setattr("keras_leoclr.runs.checkpoint_folder.position", lambda _: position)
+    before = folder.recipe_file.read_bytes()
+    with pytest.raises(ChangedRecipeError, match=f"`epochs` must be at least {least}, .*Received: epochs=2"):
+        RunSession(tmp_path, dataclasses.replace(RECIPE, epochs=2), override=True)
+    assert folder.recipe_file.read_bytes() == before
+    RunSession(tmp_path, dataclasses.replace(RECIPE, epochs=least), override=True).close()
+
+
+@backend_free
+def test_a_run_is_deterministic_only_if_all_of_it_is(tmp_path):
+    for first, then in ((False, True), (True, False), (True, True)):
+        workdir = tmp_path / f"{first}-{then}"
+        folder = begun(workdir, deterministic=first).folder
+        assert folder.about()["deterministic"] is first
+        begun(workdir, deterministic=then)
+        assert folder.about()["deterministic"] is then  # nothing was trained in between
+        begun(workdir, deterministic=first)
+        checkpoint_paths.path_of(folder.checkpoints, 3).write_text("")
+        begun(workdir, deterministic=then)
+        assert folder.about()["deterministic"] is (first and then)
 
 
 @backend_free
@@ -209,7 +260,11 @@ def test_a_finished_run_says_so_and_a_longer_one_goes_on(tmp_path, capsys):
     assert leoclr(tmp_path, "--epochs", "3") == 2
     error = capsys.readouterr().err
     assert "epochs" in error and "`--override` resumes with the new values" in error
+    card = json.loads((tmp_path / "backbone.json").read_text())
+    by_hand = card["licence"] | {"weights": "CC-BY-4.0"}
+    (tmp_path / "backbone.json").write_text(json.dumps(card | {"licence": by_hand}))
     assert leoclr(tmp_path, "--epochs", "3", "--override") == 0
+    assert json.loads((tmp_path / "backbone.json").read_text())["licence"] == by_hand
     assert "2 epochs and 0 steps are done" in capsys.readouterr().out
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 1 + 3
     assert checkpoint_file.read_state(checkpoint_paths.paths(tmp_path / "checkpoints")[-1])["position"] == [
