@@ -11,6 +11,9 @@ from typing import Any
 
 import numpy as np
 
+# The types of single settings, and what their values are called in messages.
+TYPES = {bool: "True or False", int: "a whole number", float: "a finite number", str: "a text"}
+
 
 def whole_number(name: str, value: Any, low: int) -> int:
     """Checks that a value is a whole number, and returns it as int.
@@ -29,9 +32,10 @@ def whole_number(name: str, value: Any, low: int) -> int:
 
 
 def setting_of(name: str, value: Any, kind: Any) -> Any:
-    """A value for a setting of one type: numbers of Python instead of NumPy's, and tuples instead of lists.
+    """A value for a setting of one type, as that type: Python's own numbers, and tuples instead of lists.
 
-    A single value where several belong becomes a tuple of it.
+    A whole number is taken where a float belongs, and a float that is whole where a whole number belongs. A
+    single value where several belong becomes a tuple of it.
 
     Args:
         name: name of the setting, for the message.
@@ -39,25 +43,42 @@ def setting_of(name: str, value: Any, kind: Any) -> Any:
         kind: type of the setting, as `typing.get_type_hints` returns it.
 
     Raises:
-        ValueError: if there are several values where one number belongs, or no values where several do.
+        ValueError: if the value is of another type, a number is not finite, or there are several values where
+            one belongs, or no values where several do.
     """
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        value = os.fspath(value)
     if hasattr(value, "__array__"):  # an array or a number of NumPy, or a tensor
         value = np.asarray(value).tolist()
     kinds = typing.get_args(kind) if typing.get_origin(kind) in (types.UnionType, typing.Union) else (kind,)
     several = next((one for one in kinds if typing.get_origin(one) is tuple), None)
     if several is None:
-        if isinstance(value, (list, tuple)) and set(kinds) <= {int, float, bool, type(None)}:
+        if isinstance(value, (list, tuple)) and set(kinds) <= {*TYPES, type(None)}:
             raise ValueError(f"`{name}` must be a single value. Received: {name}={value!r}")
+        return _single(name, value, kinds)
+    if value == "auto" or (value is None and type(None) in kinds):
         return value
-    if value is None or value == "auto":
-        return value
-    if isinstance(value, (int, float, *(one for one in typing.get_args(several) if one is str))):
-        return (value,)
+    each = typing.get_args(several)[0]
+    if isinstance(value, (int, float)) or (isinstance(value, str) and each is str):
+        return (_single(name, value, (each,)),)
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
         raise ValueError(f"`{name}` must be a number or a tuple of them. Received: {name}={value!r}")
-    return tuple(value)
+    return tuple(setting_of(name, one, each) for one in value)
+
+
+def _single(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
+    """The value as one of the types; types that are not in `TYPES` allow any value."""
+    if not set(kinds) <= {*TYPES, type(None), os.PathLike} or (value is None and type(None) in kinds):
+        return value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if float in kinds and number:
+        return float(value)
+    if int in kinds and number and value == int(value):
+        return int(value)
+    if (bool in kinds and isinstance(value, bool)) or (str in kinds and isinstance(value, str)):
+        return value
+    rule = " or ".join(TYPES[kind] for kind in kinds if kind in TYPES)
+    raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
 
 
 def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ import pathlib
 import tempfile
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from keras_leoclr.checks import setting_of
@@ -24,8 +24,16 @@ if typing.TYPE_CHECKING:
 
     from keras_leoclr.training.tuned import Tuned
 
-RUN_OPTIONS = ("overwrite", "override", "verbose", "checkpoint_minutes", "checkpoint_budget", "keep")
-RUN_OPTIONS += ("deterministic", "tensorboard")  # arguments that `training.pretraining.pretrain` has too
+RUN_OPTIONS = {  # arguments that `training.pretraining.pretrain` has too, with their types
+    "overwrite": bool,
+    "override": bool,
+    "verbose": bool | int,
+    "checkpoint_minutes": float,
+    "checkpoint_budget": float,
+    "keep": int,
+    "deterministic": bool,
+    "tensorboard": str,
+}
 
 
 def pretrain(
@@ -100,7 +108,8 @@ def pretrain(
     from keras_leoclr.training import settling
     from keras_leoclr.training.pretraining import pretrain as train
 
-    options = {name: value for name, value in locals().items() if name in RUN_OPTIONS}
+    given_here = locals()
+    options = {name: setting_of(name, given_here[name], kind) for name, kind in RUN_OPTIONS.items()}
     module = _recipe_module(recipe)
     given = _fields(fields, Recipe, "pretrain")
     images = None
@@ -113,7 +122,8 @@ def pretrain(
         if images is not None and named_here and images.has_labels(test):
             given.setdefault("evaluate", True)
     made, settle = settling.requested(module, preset, given, workdir, overwrite, override, images)
-    train(made, workdir, **options, settle=settle, callbacks=callbacks, images=images)
+    with _naming_data():
+        train(made, workdir, **options, settle=settle, callbacks=callbacks, images=images)
     return Run(workdir)
 
 
@@ -176,6 +186,10 @@ def evaluate(
     for name in settings:
         _known("evaluate", name, own | of_suite.keys(), "a setting of `evaluate`")
     options = {name: setting_of(name, value, kinds[name]) for name, value in settings.items()}
+    if isinstance(data, str) and data in (*EVALUATORS, "all") and not os.path.exists(data):
+        raise ValueError(
+            f"`data` must be pictures; names of evaluations go to `suite`. Received: data={data!r}"
+        )
     is_model = isinstance(run_or_backbone, keras.Model)
     path = None if is_model else pathlib.Path(run_or_backbone).expanduser()
     of_run = path is not None and path.is_dir()
@@ -187,6 +201,7 @@ def evaluate(
     elif dataset is not None:
         options["dataset"] = dataset
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_naming_data())
         if workdir is None and not of_run:
             cache, workdir = False, stack.enter_context(tempfile.TemporaryDirectory())
         folder = RunFolder(path if workdir is None else workdir)
@@ -277,6 +292,17 @@ def tune(
     lists = {"learning_rates": learning_rates, "least_areas": least_areas}
     how = {name: setting_of(name, value, tuple[float, ...]) for name, value in lists.items()}
     return tuning.tune(made, workdir, minutes, judge=judge, jobs=jobs, verbose=verbose, **how)
+
+
+@contextlib.contextmanager
+def _naming_data() -> Iterator[None]:
+    """A context whose errors call the pictures `data`, as the argument of the calls of this module."""
+    try:
+        yield
+    except Exception as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (error.args[0].replace("`name_or_path`", "`data`"), *error.args[1:])
+        raise
 
 
 def _recipe_module(recipe: str | Recipe) -> Any:

@@ -43,7 +43,7 @@ class Detection(Downstream):
     )
     first_level: int = setting(3, "finest map that is predicted on: n of stride 2**n", group="model")
     max_objects: int = setting(
-        100, "largest number of objects of a picture that are trained on", group="data"
+        100, "largest number of objects of a picture that are trained on", group="data", low=1
     )
 
 

@@ -176,6 +176,9 @@ def test_a_run_a_file_and_a_model_are_judged(finished, tmp_path):
         ({"callbacks": keras.callbacks.Callback}, "must be a list of callbacks of Keras.*Received: <class"),
         ({"method": "simclr"}, "`method` must be one of"),
         ({"data": 3}, "must be what `data.load` returns"),
+        ({"overwrite": "no"}, "`overwrite` must be True or False. Received: overwrite='no'"),
+        ({"keep": 1.5}, "`keep` must be a whole number. Received: keep=1.5"),
+        ({"data": "nothing", "recipe": "fashion_mnist"}, "^`data` must be one of .*Received: 'nothing'"),
     ],
 )
 def test_what_cannot_be_pretrained_is_named(tmp_path, given, words):
@@ -261,6 +264,10 @@ def test_what_cannot_be_judged_is_named(finished, tmp_path):
         kl.evaluate(run, suite="knnn")
     with pytest.raises(ValueError, match="`draw` is not a setting of `evaluate`. Did you mean draws"):
         kl.evaluate(run, draw=3)
+    with pytest.raises(ValueError, match="names of evaluations go to `suite`. Received: data='knn'"):
+        kl.evaluate(run, "knn")
+    with pytest.raises(ValueError, match="^`data` must be one of .*Received: 'pictures'"):
+        kl.evaluate(run, "pictures")
     with pytest.raises(FileNotFoundError, match=r"`path` must be the folder of a run, with recipe.json"):
         kl.evaluate(tmp_path)
     with pytest.raises(ValueError, match="`dataset` must name the images: those of the run were given"):

@@ -21,7 +21,7 @@ from keras_leoclr.backbones.starting import RANDOM, starting_backbone
 from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
-from keras_leoclr.training.fields import setting
+from keras_leoclr.training.fields import MOST_SEED, setting
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +65,19 @@ class Downstream:
         0.01, "learning rate after the warm-up; it falls to 0 along a cosine", group="training", above=0
     )
     warmup_steps: int = setting(
-        500, "number of steps in which the learning rate rises from 0", group="training"
+        500, "number of steps in which the learning rate rises from 0", group="training", low=0
     )
-    weight_decay: float = setting(1e-4, "weight decay, as a part of the gradient", group="training")
+    weight_decay: float = setting(1e-4, "weight decay, as a part of the gradient", group="training", low=0)
     flip_probability: float = setting(
         0.5, "probability that a picture is mirrored", group="training", low=0, high=1
     )
-    seed: int = setting(0, "seed of new weights, of the order and of mirrored pictures", group="training")
+    seed: int = setting(
+        0,
+        "seed of new weights, of the order and of mirrored pictures",
+        group="training",
+        low=0,
+        high=MOST_SEED,
+    )
 
     def __post_init__(self):
         fields.check(self)

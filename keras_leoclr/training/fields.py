@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from keras_leoclr.checks import setting_of
+
+MOST_SEED = 2**32 - 1  # the largest seed that NumPy takes
 
 
 def setting(
@@ -17,6 +22,7 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     resumable: bool = False,
     since: str = "",
     auto: bool = False,
@@ -28,9 +34,10 @@ def setting(
         help: text of the setting in `--help`.
         group: heading of the setting in `--help`.
         choices: the allowed values; () (the default) allows any.
-        low: smallest allowed number; None for no bound.
+        low: smallest allowed number, of a list the smallest for each of them; None for no bound.
         high: largest allowed number; None for no bound.
         above: number that the value must exceed; None for no bound.
+        below: number that the value must be less than; None for no bound.
         resumable: whether a resumed run may change the setting (with `override`). That is so if the weights
             do not depend on it, except through schedules that are computed anew and through rounding. False
             by default.
@@ -39,7 +46,7 @@ def setting(
         auto: whether a list of numbers may be the word "auto" instead, which is replaced when a run begins.
     """
     known = {"help": help, "group": group, "choices": tuple(choices), "low": low, "high": high}
-    known |= {"above": above, "resumable": resumable, "since": since, "auto": auto}
+    known |= {"above": above, "below": below, "resumable": resumable, "since": since, "auto": auto}
     return dataclasses.field(default=default, metadata=known)
 
 
@@ -50,36 +57,63 @@ def meanings(settings: Any) -> dict[str, str]:
 
 
 def check(settings: Any) -> None:
-    """Checks the values of a dataclass of settings against the choices and bounds of their fields.
+    """Checks the values of a dataclass of settings by the types, choices and bounds of their fields.
+
+    The values become those of their types: numbers of NumPy become Python's, lists become tuples.
+
+    Args:
+        settings: the settings. Values are replaced in place, also where the dataclass is frozen.
 
     Raises:
         ValueError: for the first value that is not allowed.
     """
+    hints = _hints(type(settings))
     for field in dataclasses.fields(settings):
-        value, rule = (
-            getattr(settings, field.name),
-            _broken_rule(field.metadata, getattr(settings, field.name)),
-        )
-        if rule:
+        given = getattr(settings, field.name)
+        if not (field.metadata["choices"] and _broken_rule(field.metadata, given)):
+            object.__setattr__(settings, field.name, _of_type(field, given, hints[field.name]))
+        value = getattr(settings, field.name)
+        if rule := _broken_rule(field.metadata, value):
             shown = repr(value) if isinstance(value, str) else value
             raise ValueError(f"`{field.name}` must {rule}. Received: {field.name}={shown}")
+
+
+_hints = functools.cache(typing.get_type_hints)
+
+
+def _of_type(field: dataclasses.Field, value: Any, kind: Any) -> Any:
+    if value is None and field.default in ("", ()):  # Empty means that the setting is not given.
+        return field.default
+    takes_auto = field.metadata["auto"] or typing.get_origin(kind) is not tuple
+    if isinstance(value, str) and value == "auto" and not takes_auto:
+        raise ValueError(f"`{field.name}` must be numbers, not a word. Received: {field.name}={value!r}")
+    return setting_of(field.name, value, kind)
 
 
 def _broken_rule(known: Mapping[str, Any], value: Any) -> str:
     if value is None:  # None means that the setting is not given.
         return ""
-    choices, low, high, above = (known[name] for name in ("choices", "low", "high", "above"))
-    if choices and value not in choices:
-        return f"be one of {', '.join(choices)}"
-    if low is not None and high is not None and not low <= value <= high:
-        return f"lie in [{low:g}, {high:g}]"
-    if low is not None and not value >= low:
+    choices, low, high, above, below = (known[name] for name in ("choices", "low", "high", "above", "below"))
+    if choices:
+        return "" if isinstance(value, str) and value in choices else f"be one of {', '.join(choices)}"
+    numbers = value if isinstance(value, tuple) else (value,)
+    if low is not None and high is not None and not all(low <= number <= high for number in numbers):
+        return f"lie in [{_shown(low)}, {_shown(high)}]"
+    if low is not None and below is not None and not all(low <= number < below for number in numbers):
+        return f"lie in [{low:g}, {below:g})"
+    if low is not None and not all(number >= low for number in numbers):
         return f"be >= {low:g}"
-    if high is not None and not value <= high:
+    if high is not None and not all(number <= high for number in numbers):
         return f"be <= {high:g}"
-    if above is not None and not value > above:
+    if above is not None and not all(number > above for number in numbers):
         return f"be > {above:g}"
+    if below is not None and not all(number < below for number in numbers):
+        return f"be < {below:g}"
     return ""
+
+
+def _shown(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def resumable(kind: type) -> Iterator[str]:
@@ -107,10 +141,4 @@ def from_json(kind: type, values: Mapping[str, Any]) -> Any:
         kind: the dataclass of settings.
         values: what `json.loads` returned for the JSON of `dataclasses.asdict`.
     """
-    hints = typing.get_type_hints(kind)
-    return kind(
-        **{
-            name: tuple(value) if typing.get_origin(hints[name]) is tuple and value != "auto" else value
-            for name, value in values.items()
-        }
-    )
+    return kind(**values)

@@ -8,7 +8,8 @@ from keras_leoclr.backbones.names import BACKBONES, LIBRARIES, STEMS, library_of
 from keras_leoclr.checks import check_value_range
 from keras_leoclr.distribution.strategies import STRATEGIES
 from keras_leoclr.training import fields
-from keras_leoclr.training.fields import setting
+from keras_leoclr.training.fields import MOST_SEED, setting
+from keras_leoclr.views.settings import check_color_jitter, check_crop_scale, check_range, check_std
 
 INITIAL = "initial_weights"  # value of `backbone` if the network comes from the file of initial weights
 
@@ -57,7 +58,7 @@ class Recipe:
         resumable=True,
     )
     shuffle_buffer: int = setting(
-        0, "number of images that the buffer for shuffling a stream holds; 0: all images", group="data"
+        0, "number of images that the buffer for shuffling a stream holds; 0: all images", group="data", low=0
     )
     max_images: int = setting(
         0, "largest number of images that is taken of each split; 0: all images", group="data", low=0
@@ -88,11 +89,11 @@ class Recipe:
         group="views",
         choices=("leoclr", "moco_v2", "end_to_end", "crop_to_original"),
     )
-    image_size: int = setting(224, "height and width of the views, in pixels", group="views")
+    image_size: int = setting(224, "height and width of the views, in pixels", group="views", low=1)
     crop_scale: tuple[float, ...] = setting(
         (0.2, 1.0), "least and largest area of a crop, as shares of the area of the image", group="views"
     )
-    num_crops: int = setting(2, "number of crops of an image (LeOCLR)", group="views")
+    num_crops: int = setting(2, "number of crops of an image (LeOCLR)", group="views", low=1)
     original_photometrics: bool = setting(
         True,
         "change colours and blur of the original as well, not of the crops alone (LeOCLR)",
@@ -110,14 +111,18 @@ class Recipe:
         group="views",
     )
     jitter_probability: float = setting(
-        0.8, "probability that the colours of a view are changed", group="views"
+        0.8, "probability that the colours of a view are changed", group="views", low=0, high=1
     )
-    grayscale_probability: float = setting(0.2, "probability that a view is made grey", group="views")
-    blur_probability: float = setting(0.5, "probability that a view is blurred", group="views")
+    grayscale_probability: float = setting(
+        0.2, "probability that a view is made grey", group="views", low=0, high=1
+    )
+    blur_probability: float = setting(0.5, "probability that a view is blurred", group="views", low=0, high=1)
     blur_sigma: tuple[float, ...] = setting(
         (0.1, 2.0), "least and largest standard deviation of the Gaussian blur, in pixels", group="views"
     )
-    flip_probability: float = setting(0.5, "probability that a view is mirrored", group="views")
+    flip_probability: float = setting(
+        0.5, "probability that a view is mirrored", group="views", low=0, high=1
+    )
     mean: tuple[float, ...] = setting(
         (0.485, 0.456, 0.406),
         "mean of the pixels of each channel, in [0, 1], which is subtracted; auto measures it",
@@ -173,19 +178,22 @@ class Recipe:
         group="model",
         choices=STEMS,
     )
-    patch_size: int = setting(16, "height and width of the patches of a ViT, in pixels", group="model")
-    widths: tuple[int, ...] = setting((), "channels of each stage, for resnet_small only", group="model")
-    projection_dim: int = setting(128, "number of entries of a query and of a key", group="model")
+    patch_size: int = setting(16, "height and width of the patches of a ViT, in pixels", group="model", low=1)
+    widths: tuple[int, ...] = setting(
+        (), "channels of each stage, for resnet_small only", group="model", low=1
+    )
+    projection_dim: int = setting(128, "number of entries of a query and of a key", group="model", low=1)
     hidden_dim: int = setting(
         0,
         "units of the hidden layer of the projection head; 0: as many as the backbone has features",
         group="model",
+        low=0,
     )
     queue_size: int = setting(
-        65536, "number of keys of earlier batches that serve as negatives", group="model"
+        65536, "number of keys of earlier batches that serve as negatives", group="model", low=0
     )
     momentum: float = setting(
-        0.999, "share of its weights that the key encoder keeps at each step", group="model"
+        0.999, "share of its weights that the key encoder keeps at each step", group="model", low=0, high=1
     )
     momentum_schedule: str = setting(
         "constant",
@@ -193,9 +201,14 @@ class Recipe:
         group="model",
         choices=("constant", "cosine"),
     )
-    temperature: float = setting(0.2, "temperature of the loss: cosines are divided by it", group="model")
+    temperature: float = setting(
+        0.2, "temperature of the loss: cosines are divided by it", group="model", above=0
+    )
     bn_groups: int = setting(
-        1, "number of parts of a device's batch, each of which BatchNorm normalises by itself", group="model"
+        1,
+        "number of parts of a device's batch, each of which BatchNorm normalises by itself",
+        group="model",
+        low=1,
     )
     enqueue: str = setting(
         "both",
@@ -257,13 +270,17 @@ class Recipe:
         group="training",
         choices=("sgd", "lars"),
     )
-    sgd_momentum: float = setting(0.9, "momentum of the optimizer", group="training")
-    weight_decay: float = setting(1e-4, "weight decay, as a part of the gradient", group="training")
+    sgd_momentum: float = setting(0.9, "momentum of the optimizer", group="training", low=0, below=1)
+    weight_decay: float = setting(1e-4, "weight decay, as a part of the gradient", group="training", low=0)
     decay_all: bool = setting(
         True, "apply the weight decay to biases and BatchNorm as well, as MoCo does", group="training"
     )
     seed: int = setting(
-        0, "seed of the random weights, of the order of the images and of the views", group="training"
+        0,
+        "seed of the random weights, of the order of the images and of the views",
+        group="training",
+        low=0,
+        high=MOST_SEED,
     )
 
     # === Evaluation ===
@@ -328,6 +345,11 @@ class Recipe:
         if self.value_range != "auto":
             check_value_range(self.value_range)
         self._settle_channels()
+        check_crop_scale(self.crop_scale)
+        check_color_jitter(self.color_jitter)
+        check_range("blur_sigma", self.blur_sigma)
+        if self.std != "auto":
+            check_std(self.std)
         if self.backbone not in (*BACKBONES, INITIAL) and not library_of(self.backbone)[0]:
             others = ", ".join(f"{library}:NAME" for library in LIBRARIES)
             raise ValueError(

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from keras_leoclr import backbones
@@ -34,7 +36,7 @@ class Example:
         ({"kind": "oval"}, "`kind` must be one of round, square. Received: kind='oval'"),
         ({"sides": 0}, "`sides` must be >= 1. Received: sides=0"),
         ({"share": 1.5}, "`share` must lie in [0, 1]. Received: share=1.5"),
-        ({"share": float("nan")}, "`share` must lie in [0, 1]. Received: share=nan"),
+        ({"share": float("nan")}, "`share` must be a finite number. Received: share=nan"),
         ({"scale": 0.0}, "`scale` must be > 0. Received: scale=0.0"),
     ],
 )
@@ -42,6 +44,88 @@ def test_a_value_outside_of_choices_and_bounds_is_refused(changes, words):
     with pytest.raises(ValueError) as raised:
         Example(**changes)
     assert str(raised.value) == words
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"evaluate": "no"}, "`evaluate` must be True or False. Received: evaluate='no'"),
+        ({"online_probe": 1}, "`online_probe` must be True or False. Received: online_probe=1"),
+        ({"epochs": "10"}, "`epochs` must be a whole number. Received: epochs='10'"),
+        ({"epochs": 2.5}, "`epochs` must be a whole number. Received: epochs=2.5"),
+        ({"epochs": True}, "`epochs` must be a whole number. Received: epochs=True"),
+        ({"seed": None}, "`seed` must be a whole number. Received: seed=None"),
+        ({"seed": -1}, "`seed` must lie in [0, 4294967295]. Received: seed=-1"),
+        (
+            {"learning_rate": "0.03"},
+            "`learning_rate` must be a finite number. Received: learning_rate='0.03'",
+        ),
+        (
+            {"learning_rate": float("inf")},
+            "`learning_rate` must be a finite number. Received: learning_rate=inf",
+        ),
+        ({"max_failures": "1%"}, "`max_failures` must be a finite number. Received: max_failures='1%'"),
+        ({"sgd_momentum": 1.0}, "`sgd_momentum` must lie in [0, 1). Received: sgd_momentum=1.0"),
+        ({"momentum": 1.5}, "`momentum` must lie in [0, 1]. Received: momentum=1.5"),
+        ({"temperature": 0}, "`temperature` must be > 0. Received: temperature=0.0"),
+        ({"flip_probability": -1}, "`flip_probability` must lie in [0, 1]. Received: flip_probability=-1.0"),
+        ({"queue_size": -5}, "`queue_size` must be >= 0. Received: queue_size=-5"),
+        ({"widths": (8, 0)}, "`widths` must be >= 1. Received: widths=(8, 0)"),
+        ({"widths": (8, 2.5)}, "`widths` must be a whole number. Received: widths=2.5"),
+        ({"widths": "8,8"}, "`widths` must be a number or a tuple of them. Received: widths='8,8'"),
+        ({"crop_scale": "auto"}, "`crop_scale` must be numbers, not a word. Received: crop_scale='auto'"),
+        (
+            {"crop_scale": (0.2, 2)},
+            "`crop_scale` must be two numbers with 0 < low <= high <= 1. Received: crop_scale=(0.2, 2.0)",
+        ),
+        (
+            {"blur_sigma": (2, 1)},
+            "`blur_sigma` must be two numbers with 0 < low <= high. Received: blur_sigma=(2.0, 1.0)",
+        ),
+        (
+            {"std": 0},
+            "`std` must be auto or one number for each of the `channels`. Received: std=(0.0,), channels=3",
+        ),
+        ({"test_split": 3}, "`test_split` must be a text. Received: test_split=3"),
+        ({"jit_compile": True}, "`jit_compile` must be one of auto, on, off. Received: jit_compile=True"),
+    ],
+)
+def test_a_recipe_refuses_what_is_not_of_the_type_or_bounds_of_a_setting(changes, words):
+    with pytest.raises(ValueError) as raised:
+        Recipe(**changes)
+    assert str(raised.value) == words
+
+
+def test_a_recipe_takes_numbers_of_numpy_and_whole_numbers_for_floats():
+    made = Recipe(
+        epochs=np.int64(3),
+        batch_size=32.0,
+        learning_rate=np.float32(0.5),
+        warmup_epochs=1,
+        evaluate=np.True_,
+        widths=np.array([8, 16]),
+        crop_scale=[1, 1],
+        max_failures=None,
+        momentum=1,
+        probe_split=None,
+        canvas=None,
+        dataset=pathlib.Path("pictures"),
+    )
+    for name, value in {
+        "epochs": 3,
+        "batch_size": 32,
+        "learning_rate": 0.5,
+        "warmup_epochs": 1.0,
+        "evaluate": True,
+        "widths": (8, 16),
+        "crop_scale": (1.0, 1.0),
+        "max_failures": None,
+        "momentum": 1.0,
+        "probe_split": "",
+        "canvas": (),
+        "dataset": "pictures",
+    }.items():
+        assert repr(getattr(made, name)) == repr(value), name
 
 
 def test_settings_come_back_from_json_as_they_were():
