@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
@@ -71,8 +72,12 @@ def _facts(run: RunFolder) -> dict[str, Any]:
 
 def _changed(run: RunFolder) -> float:
     """The time at which the newest file in the folder was changed."""
+    times = []
     with os.scandir(run.path) as listing:
-        return max(entry.stat(follow_symlinks=False).st_mtime for entry in listing)
+        for entry in listing:
+            with contextlib.suppress(FileNotFoundError):  # A run renames what it has written.
+                times.append(entry.stat(follow_symlinks=False).st_mtime)
+    return max(times, default=0.0)
 
 
 def _epochs_done(recipe, about, status) -> int:

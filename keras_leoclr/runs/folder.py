@@ -180,8 +180,16 @@ def draws_parts(folder: RunFolder) -> bool:
 
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
-    # "utf-8-sig": an editor with which somebody has changed the file may have put a mark at its beginning.
-    return json.loads(path.read_text(encoding="utf-8-sig")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        # "utf-8-sig": an editor with which somebody has changed the file may have put a mark at its beginning.
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{path} must hold JSON in UTF-8; the file is damaged. Received: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} must hold an object of JSON, {{...}}. Received: {str(found)[:60]}")
+    return found
 
 
 # === Folders of runs among pictures ===

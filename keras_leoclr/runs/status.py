@@ -13,6 +13,7 @@ from typing import Any
 from keras_leoclr.runs.files import write_text
 from keras_leoclr.runs.folder import RunFolder
 
+TEXTS = ("state", "error", "host", "backend", "method", "dataset")  # entries that are texts
 UNDER_WAY = ("starting", "training", "evaluating")
 SILENCE = 120.0  # seconds without an update after which a run on another host counts as stale
 
@@ -81,7 +82,12 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
         raise FileNotFoundError(f"`workdir` must hold a run (recipe.json). Received: {workdir}")
     about = _json(run.about_file)
     status = {"state": "finished" if about.get("finished") else "unknown", "updated": None}
-    status |= _json(run.status_file)
+    # What a damaged file holds in the place of numbers and texts is left out.
+    status |= {
+        name: value
+        for name, value in _json(run.status_file).items()
+        if isinstance(value, str if name in TEXTS else int | float | None)
+    }
     if about.get("finished") and status["state"] not in UNDER_WAY:
         status["state"] = "finished"  # the file may still say "failed" where a failed evaluation was repeated
     updated = status["updated"]
@@ -90,16 +96,18 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
         if status.get("host") == socket.gethostname():
             if not _alive(status.get("process")):
                 status["state"] = "killed"
-        elif status["silent"] > SILENCE:
+        elif status["silent"] is None or status["silent"] > SILENCE:
             status["state"] = "stale"
     return {**status, "warning": _last_warning(run.results_file), "workdir": str(run.path)}
 
 
 def _json(path):
+    """The object in a file; {} if the file is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _alive(process):
@@ -115,11 +123,11 @@ def _alive(process):
 def _last_warning(path):
     warning = None
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             if '"health/' in line:
                 try:
-                    warning = json.loads(line).get("advice", warning)
-                except json.JSONDecodeError:  # the run is writing this line at the moment
+                    warning = dict(json.loads(line)).get("advice", warning)
+                except (TypeError, ValueError):  # the run is writing this line at the moment
                     continue
     return warning
 

@@ -81,6 +81,17 @@ def test_a_damaged_run_is_listed_and_a_folder_without_runs_said(folder, tmp_path
     assert "must be a folder with runs below it" in capsys.readouterr().err
 
 
+def test_foreign_files_hide_no_other_run(folder, capsys):
+    (folder / "cooking").mkdir()
+    (folder / "cooking" / "recipe.json").write_text('[{"name": "soup"}]')
+    (folder / "c" / "progress.json").write_text('{"state": 1, "updated": "today", "epoch": "two"}')
+    for content in (b"[1]", b"\xff\xfe{}"):
+        (folder / "b" / "progress.json").write_bytes(content)
+        lines = {line.split()[0]: line for line in listed(capsys, folder).splitlines()}
+        assert {"b", "c", os.path.join("study", "a")} < set(lines)
+        assert "damaged" in lines["cooking"] and "unknown" in lines["b"] and "finished" in lines["c"]
+
+
 def test_runs_needs_neither_keras_nor_tensorflow(folder):
     code = (
         "import sys, leoclr\n"

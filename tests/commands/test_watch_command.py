@@ -112,8 +112,10 @@ def test_a_folder_without_news_and_a_folder_without_a_run(tmp_path, capsys):
     assert "unknown" in capsys.readouterr().out
     (tmp_path / "run.json").write_text('{"finished": true}')
     assert watch(tmp_path) == 0
-    (tmp_path / "progress.json").write_text('{"state": "tra')  # half a file is no reason to fail
-    assert watch(tmp_path) == 0
+    for content in (b'{"state": "tra', b"\xff\xfe{}", b"[1]"):  # half a file is no reason to fail
+        (tmp_path / "progress.json").write_bytes(content)
+        (tmp_path / "results.jsonl").write_bytes(b'["health/", 1]\n\xff"health/')
+        assert watch(tmp_path) == 0
 
 
 @pytest.mark.parametrize("terminal", [False, True])

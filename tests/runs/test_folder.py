@@ -53,5 +53,11 @@ def test_a_damaged_file_is_an_error(tmp_path):
     run.recipe_file.write_text('{"mean": [0.5]}', encoding="utf-8-sig")  # as some editors save it
     assert run.recipe() == {"mean": [0.5]}
     run.recipe_file.write_text("{")
-    with pytest.raises(ValueError, match=re.escape("Expecting property name")):
+    with pytest.raises(ValueError, match=f"{re.escape(str(run.recipe_file))} .*Expecting property name"):
         run.recipe()
+    run.about_file.write_bytes(b"\xff\xfe{}")
+    with pytest.raises(ValueError, match=f"{re.escape(str(run.about_file))} must hold JSON in UTF-8"):
+        run.about()
+    run.about_file.write_text('[{"name": "soup"}]')
+    with pytest.raises(ValueError, match=f"{re.escape(str(run.about_file))} must hold an object of JSON"):
+        run.about()
