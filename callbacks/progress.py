@@ -12,7 +12,7 @@ import numpy as np
 from keras_leoclr.callbacks.feed import Feed
 from keras_leoclr.runs import status_text
 from keras_leoclr.runs.monitored import KNN, knn_of
-from keras_leoclr.runs.status import StatusFile
+from keras_leoclr.runs.status import StatusFile, place
 from keras_leoclr.terminal import Live
 
 WINDOW = 30.0  # seconds over which the speed is averaged
@@ -60,7 +60,10 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._ended = None
-        self._tell(state="training", epochs=self.params["epochs"], steps=self.feed.steps)
+        # `checkpointing.fit` says where the training starts, `model.fit` does not.
+        start = place(*self.params.get("start", (0, 0)), self.feed.steps)
+        # Written now, because the first step may take minutes, as it compiles.
+        self._tell(now=True, state="training", epochs=self.params["epochs"], **start)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._marks.clear()
@@ -127,10 +130,10 @@ class Progress(keras.callbacks.Callback):
         steps = epochs * self.feed.steps + self.feed.steps - step
         return steps * self._step_seconds + epochs * (self._between or 0.0)
 
-    def _tell(self, **changes):
+    def _tell(self, now=False, **changes):
         self.status |= changes
         if self.file is not None:
-            self.file.update(**self.status)
+            self.file.update(now, **self.status)
 
 
 def _numbers(logs):

@@ -29,7 +29,8 @@ def fit(
     """Trains from a position to the end of the training.
 
     This may take several calls of `model.fit`, but callbacks see a single training: `on_train_begin` and
-    `on_train_end` are called once, and batches are counted from the beginning of their epoch.
+    `on_train_end` are called once, and batches are counted from the beginning of their epoch. Their `params`
+    hold `start` beside the entries of Keras.
 
     Args:
         model: a compiled model whose variables have their values at the position.
@@ -59,6 +60,7 @@ def fit(
         verbose=verbose,
         epochs=epochs,
         steps=steps,
+        start=start,
     )
     parts = _passes_of_one if is_tf_data(dataset) else _one_for_each_epoch
     listed.begin()

@@ -23,13 +23,25 @@ def epochs_done(folder: pathlib.Path) -> int:
 
 def position(folder: pathlib.Path) -> tuple[int, int]:
     """Whole epochs and steps of the next one before the newest readable checkpoint; (0, 0) without one."""
+    epochs, batches, _ = newest_position(folder) or (0, 0, None)
+    return epochs, batches
+
+
+def newest_position(folder: pathlib.Path) -> tuple[int, int, int | None] | None:
+    """The position of the newest readable checkpoint; None without one.
+
+    Returns:
+        Number of whole epochs that are done, of steps of the next epoch, and of steps of an epoch,
+        which is None if it was not known.
+    """
     for path in reversed(checkpoint_paths.paths(folder)):
         try:
-            epoch, step = checkpoint_file.read_state(path)["position"]
-            return int(epoch), int(step)
+            state = checkpoint_file.read_state(path)
+            epochs, batches = state["position"]
+            return epochs, batches, state["steps"]
         except (DamagedCheckpointError, OSError, KeyError):
             continue
-    return 0, 0
+    return None
 
 
 def newest_whole(

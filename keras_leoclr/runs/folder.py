@@ -183,7 +183,7 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        # "utf-8-sig": an editor with which somebody has changed the file may have put a mark at its beginning.
+        # "utf-8-sig": an editor with which somebody has changed it may have put a mark at its beginning.
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise ValueError(f"{path} must hold JSON in UTF-8; the file is damaged. Received: {error}") from error

@@ -21,6 +21,8 @@ SILENCE = 120.0  # seconds without an update after which a run on another host c
 class StatusFile:
     """Writes the progress of a run to a file, whole or not at all.
 
+    A run that goes on begins with the place of its newest checkpoint.
+
     Two writes are at least `seconds` apart, and further apart where a write takes long: writing takes less
     than 0.5 % of the time. If the disk cannot be written, no error is raised here, because the next
     checkpoint raises one that says what to do.
@@ -45,6 +47,8 @@ class StatusFile:
             now: whether to write in any case; False by default.
             **changes: new values by name, of types that JSON can hold; NaN and infinity become null.
         """
+        if not self.status:
+            self.status = {"process_started": _start_of(os.getpid()), **_reached(self.path)}
         self.status |= {name: _finite(value) for name, value in changes.items()}
         began = time.monotonic()
         if began < self._due and not now:
@@ -58,6 +62,32 @@ class StatusFile:
         self._due = ended + max(self.seconds, (ended - began) / self.SHARE)
 
 
+def place(epochs: int, batches: int, steps: int) -> dict[str, int]:
+    """Entries of a status for a position in the training.
+
+    Args:
+        epochs: number of whole epochs that are done.
+        batches: number of steps of the next epoch that are done.
+        steps: number of steps of an epoch.
+
+    Returns:
+        `epoch`, from 1; `step`, the number of its steps that are done; `steps`. Between two epochs it is the
+        earlier one.
+    """
+    if epochs and not batches:
+        return {"epoch": epochs, "step": steps, "steps": steps}
+    return {"epoch": epochs + 1, "step": batches, "steps": steps}
+
+
+def _reached(path):
+    """The place of the newest checkpoint of the run that a status file belongs to; {} without one."""
+    from keras_leoclr.runs.checkpoint_folder import newest_position  # This needs NumPy; reading does not.
+
+    run = RunFolder(path.parent)
+    found, epochs = newest_position(run.checkpoints), run.recipe().get("epochs")
+    return {} if found is None or None in (*found, epochs) else {**place(*found), "epochs": epochs}
+
+
 def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
     """Reads the progress of the run in a folder.
 
@@ -68,8 +98,8 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
         A dictionary with what the run wrote, and these entries:
         `state`: "starting", "training" or "evaluating" while the run is under way; "finished"; "stopped" if
         a signal has stopped it, so that it can be resumed; "failed" after an error; "killed" if its process
-        does not exist any more; "stale" if it runs on another host and has not written for two minutes;
-        "unknown" if it has never written its state;
+        does not exist any more, or if another one has its number; "stale" if it runs on another host and has
+        not written for two minutes; "unknown" if it has never written its state;
         `silent`: seconds since the run wrote last, or None if it never did;
         `warning`: the last advice of `callbacks.Health`, or None;
         `workdir`: path of the folder.
@@ -88,16 +118,18 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
         for name, value in _json(run.status_file).items()
         if isinstance(value, str if name in TEXTS else int | float | None)
     }
-    if about.get("finished") and status["state"] not in UNDER_WAY:
-        status["state"] = "finished"  # the file may still say "failed" where a failed evaluation was repeated
     updated = status["updated"]
     status["silent"] = None if updated is None else max(0.0, time.time() - updated)
     if status["state"] in UNDER_WAY:
         if status.get("host") == socket.gethostname():
-            if not _alive(status.get("process")):
+            if not _alive(status.get("process"), status.get("process_started")):
                 status["state"] = "killed"
         elif status["silent"] is None or status["silent"] > SILENCE:
             status["state"] = "stale"
+    if about.get("finished") and status["state"] not in UNDER_WAY:
+        # The file may say something else where a failed evaluation was repeated, or where the process was
+        # killed while it wrote the page.
+        status["state"] = "finished"
     return {**status, "warning": _last_warning(run.results_file), "workdir": str(run.path)}
 
 
@@ -110,14 +142,36 @@ def _json(path):
     return found if isinstance(found, dict) else {}
 
 
-def _alive(process):
+def _alive(process, started):
+    """Whether the process that wrote a status exists.
+
+    Args:
+        process: its number.
+        started: when it was started, see `_start_of`; None if that is not known. Another process may have
+            got the same number since.
+    """
     try:
         os.kill(int(process), 0)
-    except (ProcessLookupError, TypeError):
+    except (ProcessLookupError, TypeError, ValueError, OverflowError):
         return False
     except PermissionError:  # the process belongs to another user, so it exists
-        return True
-    return True
+        pass
+    found = _start_of(int(process))
+    return found is None or found == started or (started is None and found != 0)
+
+
+def _start_of(process: int) -> int | None:
+    """When a process was started, in ticks since the start of the machine; None where no system tells it.
+
+    It is 0 for a process that has ended and whose parent has not asked for its exit status yet.
+    """
+    try:
+        content = pathlib.Path(f"/proc/{process}/stat").read_bytes()
+        # The fields from the third one on follow the name of the program, which may hold blanks and brackets.
+        state, *fields = content.rpartition(b")")[2].split()
+        return 0 if state in (b"Z", b"X") else int(fields[18])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _last_warning(path):

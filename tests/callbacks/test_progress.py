@@ -6,11 +6,15 @@ import math
 import re
 import time
 
+import keras
+import numpy as np
 import pytest
 
 from keras_leoclr import callbacks, cli
+from keras_leoclr.checkpointing import fit
 from keras_leoclr.recipes import fashion_mnist
-from keras_leoclr.runs import status_text
+from keras_leoclr.report import run_list
+from keras_leoclr.runs import checkpoint_folder, status_text
 from keras_leoclr.runs.status import StatusFile, read_status
 from keras_leoclr.training.session import RunSession
 from tests.case import batched, fresh_model, random_views
@@ -141,6 +145,41 @@ def test_the_file_is_written_seldom_and_numbers_that_are_none_are_null(monkeypat
 @backend_free
 def test_a_disk_that_cannot_be_written_does_not_end_a_run(tmp_path):
     StatusFile(tmp_path / "none" / "progress.json").update(now=True, step=1)
+
+
+@backend_free
+def test_a_run_that_goes_on_says_from_the_start_where_it_is(tmp_path):
+    for position, place in {(0, 0): (1, 0), (2, 0): (2, 4), (2, 3): (3, 3)}.items():
+        folder = tmp_path / str(position)
+        with RunSession(folder, fashion_mnist.RECIPE) as run:
+            run.begin()
+            assert "step" not in read_status(folder)
+        state = {"position": position, "steps": 4, "value": None}
+        checkpoint_folder.write(run.folder.checkpoints, 8, {"weights": np.zeros(1)}, state)
+        with RunSession(folder, fashion_mnist.RECIPE) as run:
+            run.begin()
+            status = read_status(folder)
+            assert (status["epoch"], status["step"], status["steps"]) == (*place, 4)
+            assert status["epochs"] == fashion_mnist.RECIPE.epochs and status["state"] == "starting"
+            (listed,) = run_list.list_runs(folder)
+            assert listed["epochs_done"] == position[0]
+            shown = callbacks.Progress(callbacks.Feed(32, 2, 8), run.status, verbose=0)  # of more images now
+            shown.set_params({"epochs": 5, "steps": 8, "start": (2, 6)})
+            shown.on_train_begin()
+            status = read_status(folder)
+            assert (status["state"], status["epochs"], status["steps"]) == ("training", 5, 8)
+            assert (status["epoch"], status["step"]) == (3, 6)
+
+
+@backend_free
+def test_callbacks_are_told_where_the_training_starts():
+    class Model:
+        stop_training = True
+        fit = staticmethod(lambda *arguments, **named: None)
+
+    asked, start = keras.callbacks.Callback(), fit.Position(2, 3)
+    fit.fit(Model(), lambda epoch, batch: [0] * 5, 4, start, 8, [asked], 0, lambda dataset: dataset)
+    assert asked.params["start"] == start and asked.params["steps"] == 8
 
 
 def test_a_real_fit_fills_the_file(tmp_path):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from keras_leoclr import cli
-from keras_leoclr.runs.status import read_status
+from keras_leoclr.runs.status import StatusFile, read_status
 
 pytestmark = pytest.mark.backend_free
 STATUS = {
@@ -101,6 +101,31 @@ def test_a_run_that_is_gone_is_told_from_one_that_is_silent(tmp_path, capsys, ch
     assert read_status(tmp_path)["state"] == state
     assert watch(tmp_path, "--once") == (0 if state == "training" else 1)
     assert words in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the system does not tell it")
+def test_a_process_that_only_has_the_number_of_the_run_s_is_another_one(tmp_path):
+    folder(tmp_path)
+    StatusFile(tmp_path / "progress.json").update(now=True, **STATUS)
+    status = read_status(tmp_path)
+    assert status["state"] == "training"
+    folder(tmp_path, process_started=status["process_started"] + 1)
+    assert read_status(tmp_path)["state"] == "killed"
+    with subprocess.Popen(["true"]) as ended:
+        os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # It has a number until its parent asks.
+        folder(tmp_path, process=ended.pid)
+        assert read_status(tmp_path)["state"] == "killed"
+
+
+@pytest.mark.parametrize("changes", [{"process": 2**22 + 1}, {"host": "elsewhere", "updated": 0.0}])
+def test_a_run_whose_process_was_killed_while_it_wrote_the_page_is_finished(tmp_path, changes):
+    folder(tmp_path, state="evaluating", **changes)
+    assert watch(tmp_path, "--once") == 1
+    (tmp_path / "run.json").write_text('{"finished": true}')
+    assert read_status(tmp_path)["state"] == "finished" and watch(tmp_path) == 0
+    folder(tmp_path, state="evaluating")
+    (tmp_path / "run.json").write_text('{"finished": true}')
+    assert read_status(tmp_path)["state"] == "evaluating"  # It is writing the page.
 
 
 def test_a_folder_without_news_and_a_folder_without_a_run(tmp_path, capsys):
