@@ -202,6 +202,18 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
         (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "many"], "--epochs"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--epochs", "0"], "`--epochs` must be >= 1"),
         (["pretrain", "fashion_mnist", "--workdir", "x", "--crop_scale", "a,b"], "comma-separated numbers"),
+        (
+            ["pretrain", "fashion_mnist", "--workdir", "x", "--crop_scale", "0.5,1.2"],
+            "`--crop_scale` must be two numbers with 0 < low <= high <= 1",
+        ),
+        (
+            ["pretrain", "fashion_mnist", "--workdir", "x", "--temperature", "0"],
+            "`--temperature` must be > 0",
+        ),
+        (
+            ["pretrain", "fashion_mnist", "--workdir", "x", "--seed", "-1"],
+            "`--seed` must lie in [0, 4294967295]",
+        ),
         (["pretrain", "fashion_mnist", "--workdir", "x", "extra"], "takes flags after the recipe"),
         (["report"], "`report` takes the folders of one or more runs"),
         (["report", "a", "b"], "`--output` must name a file"),
@@ -222,8 +234,6 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, words, capsys, monkeyp
     ("arguments", "words"),
     [
         (["--batch_size", "97"], "`--batch_size` must not be larger than the dataset"),
-        (["--crop_scale", "0.5,1.2"], "`--crop_scale` must be two numbers with 0 < low <= high <= 1"),
-        (["--temperature", "0"], "`--temperature` must be > 0"),
         (["--dataset", ""], "`--dataset` must name a data set, a folder or a file"),
     ],
 )
