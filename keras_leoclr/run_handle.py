@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import pathlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr.runs.folder import RunFolder
@@ -84,26 +86,41 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """For each epoch a dictionary with the values of `history.csv`; missing values are left out."""
+        """For each epoch a dictionary with the values of `history.csv`.
+
+        Values that are missing or no numbers, as in the half line of a full disk, are left out.
+        """
         path = self._folder.history_file
         if not path.is_file():
             return []
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return [
-            {name: float(value) for name, value in row.items() if value not in ("", "NA")} for row in rows
-        ]
+        text = path.read_bytes().decode("utf-8", "replace")
+        rows = csv.DictReader(io.StringIO(text.replace("\0", ""), newline=""))
+        read = ({name: _number(value) for name, value in row.items()} for row in rows)
+        return [{name: value for name, value in row.items() if value is not None} for row in read]
 
     @property
     def report(self) -> pathlib.Path:
-        """Path of `report.html`; the page is written if it is missing."""
-        path = self._folder.report_file
-        if not path.is_file():
+        """Path of `report.html`; the page is written if it is missing or older than what it is made from.
+
+        If an old page cannot be written anew, as in a folder that is read-only, a warning says so.
+        """
+        folder = self._folder
+        path = folder.report_file
+        made_from = (folder.results_file, folder.history_file, folder.card_file, folder.about_file)
+        newest = max((each.stat().st_mtime_ns for each in made_from if each.is_file()), default=0)
+        if not path.is_file() or path.stat().st_mtime_ns <= newest:
             from keras_leoclr import report
             from keras_leoclr.training import fields
             from keras_leoclr.training.recipe import Recipe
 
-            report.write_report(self.path, meanings=fields.meanings(Recipe))
+            try:
+                report.write_report(self.path, meanings=fields.meanings(Recipe))
+            except OSError as error:
+                if not path.is_file():
+                    raise
+                warnings.warn(
+                    f"{path} is older than its run and cannot be written anew: {error}", stacklevel=2
+                )
         return path
 
     def table(self) -> str:
@@ -142,3 +159,10 @@ class Run:
         from keras_leoclr import backbones
 
         return backbones.load(self.path, encoder, projection, normalization, verbose=False)
+
+
+def _number(text: Any) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None

@@ -147,13 +147,13 @@ def final_scores(results: Results, recipe: Mapping[str, Any]) -> dict[str, float
     """The results of the evaluations of a run on its test images, `{"pretrained/linear/top1": 0.8, ...}`.
 
     Of several results with the same name, the last one counts; of kNN, the last one of 20 neighbours, if they
-    were measured, as in tables and in the report.
+    were measured, as in tables and in the report. Damaged lines are left out, as there.
 
     Args:
         results: the results of the run.
         recipe: the settings of the run, which tell its test images from others, see `own_results.judged_on`.
     """
-    own = own_results(recipe, results.read())
+    own = own_results(recipe, results.read([]))
     lines = [line for line in own if "subject" in line and not CURVE_KEYS & line.keys()]
     lines.sort(key=is_usual)  # The sort is stable.
     return {f"{line['subject']}/{line['name']}": line["value"] for line in lines}
