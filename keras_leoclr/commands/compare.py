@@ -16,7 +16,8 @@ them. Of a single run, each subject (random, pretrained, ...) has a column.
 
 All differences are from the backbone that comes first. * marks a difference beyond chance: its interval, from
 a paired bootstrap over the test images, does not hold 0. Where what was found for the single images is not
-kept, * means that the intervals of both results do not overlap."""
+kept, * means that the intervals of both results do not overlap. Results on different test images have no
+mark."""
 
 
 def _run(given: Given) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results, on_same_images
+from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results, on_different_images
 from keras_leoclr.evaluation.own_results import OTHER_DATA
 
 AHEAD, BEHIND, OPEN = "ahead", "behind", "open"
 UNKNOWN = "no interval is known"
+DIFFERENT = "they were measured on different test images"
 # The measures that the sentences are about, in this order.
 MEASURES = {
     "linear": "{kind} of a linear classifier",
@@ -40,14 +41,17 @@ class _Pair(NamedTuple):
         measure: name of the measure as it stands in a sentence.
         change: the other result minus the first, in percentage points.
         reason: the interval of the difference in words, or what is known instead.
-        note: a further sentence, or "".
     """
 
     mark: str
     measure: str
     change: float
     reason: str
-    note: str
+
+    @property
+    def unsure(self) -> bool:
+        """Whether nothing can be said about the difference."""
+        return self.reason in (UNKNOWN, DIFFERENT)
 
 
 def findings(columns: Sequence[Any], entries: Mapping[str, Sequence[Any]]) -> list[Finding]:
@@ -77,7 +81,7 @@ def _finding(entries, first, other):
     mark = next((mark for mark in (AHEAD, BEHIND) if mark in marks), OPEN)
     pair = next(pair for pair in pairs if pair.mark == mark)
     if mark == OPEN:
-        known = [pair for pair in pairs if pair.reason != UNKNOWN]
+        known = [pair for pair in pairs if not pair.unsure]
         pair = (known or pairs)[0]
         apart = f"{first.run} and {other.run} cannot be told apart"
         unsaid = f"Whether {first.run} or {other.run} is ahead cannot be said"
@@ -92,7 +96,7 @@ def _finding(entries, first, other):
             f"({pair.reason})."
         )
     rest = [(each.mark, _point(each, first.run, other.run)) for each in pairs if each is not pair]
-    return Finding(mark, f"{text}{pair.note}", rest)
+    return Finding(mark, text, rest)
 
 
 def _pair(entries, first, other, stem):
@@ -116,9 +120,8 @@ def _pair(entries, first, other, stem):
     mark = OPEN
     if change.get("beyond_chance"):
         mark = AHEAD if change["value"] > 0 else BEHIND
-    same = on_same_images(reference, entry.line)
-    note = "" if same else " They were measured on different test images."
-    return _Pair(mark, measure, 100 * change["value"], _reason(mark, change), note)
+    reason = DIFFERENT if on_different_images(reference, entry.line) else _reason(mark, change)
+    return _Pair(mark, measure, 100 * change["value"], reason)
 
 
 def _reason(mark, change):
@@ -137,12 +140,12 @@ def _point(pair, first, other):
     measure = pair.measure[0].upper() + pair.measure[1:]
     size = abs(pair.change)
     if pair.mark == OPEN:
-        found = "whether they differ cannot be said" if pair.reason == UNKNOWN else "no clear difference"
+        found = "whether they differ cannot be said" if pair.unsure else "no clear difference"
         told = f"{found}; {other} minus {first} is {pair.change:+.1f} points"
     else:
         leader, behind = (other, first) if pair.mark == AHEAD else (first, other)
         told = f"{leader} is {size:.1f} points ahead of {behind}"
-    return f"{measure}: {told} ({pair.reason}).{pair.note}"
+    return f"{measure}: {told} ({pair.reason})."
 
 
 def _names(pairs, mark):

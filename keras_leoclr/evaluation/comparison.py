@@ -31,8 +31,9 @@ def compare(
     classified correctly, or the ranks of their scores for mean average precision, the interval of the
     difference comes from a paired bootstrap over the images, which takes into account how often the two agree
     and not only how often each is right. A difference whose 95 % interval does not contain 0 is marked with
-    `*`. If a measurement has several lines, the last one counts. Results on other images than those that the
-    first run is judged on have rows of their own, which name the data set and the split.
+    `*`, unless the two results are of different test images. If a measurement has several lines, the last one
+    counts. Results on other images than those that the first run is judged on have rows of their own, which
+    name the data set and the split.
 
     Args:
         workdirs: folders with `results.jsonl`.
@@ -154,7 +155,7 @@ def text_table(rows: Sequence[Sequence[str]], markdown: bool = False, left: int 
         left: number of columns, counted from the first, that plain text aligns to the left; 1 by default.
     """
     if markdown:
-        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        lines = ["| " + " | ".join(map(_in_markdown, row)) + " |" for row in rows]
         return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
@@ -164,3 +165,8 @@ def text_table(rows: Sequence[Sequence[str]], markdown: bool = False, left: int 
         ).rstrip()
         for row in rows
     )
+
+
+def _in_markdown(cell: str) -> str:
+    """A cell whose bars and ends of lines do not end it."""
+    return " ".join(cell.replace("|", "\\|").splitlines())

@@ -68,7 +68,8 @@ for _kind, _suffix in {"top1": "", "map": ", mAP"}.items():
 # chosen.
 SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
 # Two lines with equal values of these entries were measured on the same images.
-SAME_IMAGES = ("dataset", "test_split", "images", "test_content", "test_part")
+CONTENT = "test_content"  # checksum of the images
+SAME_IMAGES = ("dataset", "test_split", "images", CONTENT, "test_part")
 
 
 def is_usual(line: dict[str, Any]) -> bool:
@@ -134,8 +135,18 @@ def _setting(value):
 
 
 def on_same_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two results were measured on the same images."""
+    """Whether two results are known to be measured on the same images."""
     return all(line.get(key) == other.get(key) for key in SAME_IMAGES)
+
+
+def on_different_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two results are known to be measured on different images.
+
+    Results without a checksum of the images, such as those of version 0.1.0, are of the same images as others
+    if the rest agrees.
+    """
+    unknown = {CONTENT} if None in (line.get(CONTENT), other.get(CONTENT)) else set()
+    return any(line.get(key) != other.get(key) for key in SAME_IMAGES if key not in unknown)
 
 
 def value_text(line: dict[str, Any] | None) -> str:

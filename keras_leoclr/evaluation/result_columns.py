@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras_leoclr.evaluation.measures import is_main, is_share, label_of
+from keras_leoclr.evaluation.measures import is_main, is_share, label_of, on_different_images
 from keras_leoclr.evaluation.own_results import OTHER_DATA, judged_on, marked
 from keras_leoclr.evaluation.pairs import paired_interval
 
@@ -187,7 +187,7 @@ def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
     if reference is None or line is None:
         return None
     change = {"value": line["value"] - reference["value"]}
-    if not is_share(line["name"]):
+    if not is_share(line["name"]) or on_different_images(reference, line):
         return change
     if (paired := paired_interval(reference, workdir, line, other_workdir)) is not None:
         low, high = paired

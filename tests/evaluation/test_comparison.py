@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_leoclr import cli, evaluation
+from keras_leoclr.evaluation.comparison import compare_rows
 from keras_leoclr.runs.results import Results
 from tests.evaluation.test_scores import written
 
@@ -24,12 +25,37 @@ def test_comparison_marks_what_is_beyond_chance(tmp_path, capsys):
     told = capsys.readouterr().out
     said, unclear, *table = [line for line in told.splitlines() if line and not line.startswith("- ")]
     assert said.startswith("b is ahead of a, by 4.0 points in the accuracy of the nearest neighbours (kNN)")
-    assert unclear.startswith("a and c cannot be told apart") and "+4.0 points" in unclear
-    assert "They were measured on different test images." in told
+    assert unclear.startswith("Whether a or c is ahead cannot be said: in the accuracy of the nearest")
+    assert unclear.endswith("c minus a is +4.0 points (they were measured on different test images).")
     assert [line.split("  ")[0] for line in table] == ["measurement", "knn/top1, k 20", "", ""]
     assert "difference from a: pretrained" in table[0] and "a: pretrained" in table[1]
     assert "+4.0 (+" in table[2] and table[2].endswith("*")
-    assert table[3].endswith("+4.0")  # other images: the intervals overlap
+    assert table[3].endswith("+4.0")
+
+
+def test_no_run_is_ahead_on_different_images(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b|b"]
+    for folder, right in zip(folders, (500, 900), strict=True):
+        written(folder, "pretrained", np.arange(1000) < right, test_content=folder.name)
+        data = {"subject": "pretrained", "dataset": "d", "test_split": "test", "test_content": folder.name}
+        ends = {"low": right / 1000 - 0.01, "high": right / 1000 + 0.01}
+        Results(folder / "results.jsonl").write("linear/top1", right / 1000, **ends, **data)
+    said, point, *table = [line for line in evaluation.compare(folders, markdown=True).splitlines() if line]
+    assert said.startswith("Whether a or b|b is ahead cannot be said: in the accuracy of a linear")
+    assert "whether they differ cannot be said" in point and "ahead" not in point
+    assert not any("*" in line for line in table) and "different test images" in said and "+40.0" in point
+    assert {line.replace(r"b\|b: ", "").count("|") for line in table if "---" not in line} == {5}
+    assert [line.count(r"| b\|b: pretrained |") for line in table[2:]] == [0, 1, 0, 1]
+    changes = [each for row in compare_rows(folders) for each in row["differences"].values()]
+    assert changes and all(set(change) == {"value"} for change in changes)
+
+
+def test_results_without_a_checksum_of_their_images_are_compared(tmp_path):
+    written(tmp_path / "old", "pretrained", np.arange(1000) < 500)  # as version 0.1.0 writes them
+    written(tmp_path / "new", "pretrained", np.arange(1000) < 900, test_content="aa")
+    told = evaluation.compare([tmp_path / "old", tmp_path / "new"])
+    assert told.startswith("new is ahead of old, by 40.0 points")
+    assert "(the 95 % intervals of both results do not overlap)" in told
 
 
 def test_what_is_no_result_of_the_training_is_listed_once(tmp_path):
