@@ -8,9 +8,9 @@ Claim: LeOCLR gains over MoCo v2 on several data sets, CIFAR-10 among them (arXi
 Data: 50,000 training and 10,000 test pictures, 32 x 32, 10 classes; TensorFlow Datasets downloads them.
 Cost: 2.8 V100 hours, or 79 hours on two CPU cores, estimated: 50,000 images x 200 epochs / 986 and 35
 images/s (benchmarks/recipe_costs.py).
-Expected: with `--preset small`, 10 epochs of a small network and seed 0, LeOCLR reaches 52.6 % by kNN and
-55.7 % with a linear classifier, MoCo v2 53.5 % and 54.2 %, random weights 35.2 % and 36.8 % (RESULTS.md has
-the command). The whole recipe was not measured here. MoCo reaches by kNN on the test pictures 82.6 % after
+Expected: with `--preset small`, 10 epochs of a small network, LeOCLR reaches 52.9 % by kNN and 54.7 % with a
+linear classifier, MoCo v2 54.0 % and 54.8 %, random weights 35.8 % and 38.0 %, as means of three seeds, which
+do not tell the two methods apart (RESULTS.md has the command). The whole recipe was not measured here. MoCo reaches by kNN on the test pictures 82.6 % after
 200 epochs and 88.7 % after 800, with one key per image (MoCo's demo, colab/moco_cifar10_demo.ipynb in
 facebookresearch/moco). lightly reports 83.8 % after 200 and 89.9 % after 800, which are the best of all
 epochs, chosen on the test pictures.
