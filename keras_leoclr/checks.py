@@ -31,6 +31,37 @@ def whole_number(name: str, value: Any, low: int) -> int:
     return int(value)
 
 
+def whole_seed(value: Any) -> int:
+    """Checks that a seed is a whole number of 64 bits, negative or not, and returns it as int."""
+    good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not (good and -(2**63) <= value < 2**63):
+        raise ValueError(f"`seed` must be a whole number of 64 bits. Received: seed={value!r}")
+    return int(value)
+
+
+def number(name: str, value: Any, low: float, high: float = math.inf, above: bool = False) -> float:
+    """Checks that a value is a finite number in an interval, and returns it as float.
+
+    Args:
+        name: name of the argument, for the message.
+        value: the value that was given; a number of Python or NumPy, or a scalar tensor.
+        low: smallest value that is allowed.
+        high: largest value that is allowed; infinity, the default, for no limit.
+        above: whether the value must be larger than `low`; False by default.
+
+    Raises:
+        ValueError: if the value is not such a number.
+    """
+    try:
+        made = math.nan if isinstance(value, (str, bytes, bool)) else float(value)
+    except (TypeError, ValueError):
+        made = math.nan
+    if not (math.isfinite(made) and low <= made <= high and not (above and made == low)):
+        rule = f"{'>' if above else '>='} {low}" if high == math.inf else f"in [{low}, {high}]"
+        raise ValueError(f"`{name}` must be a number {rule}. Received: {name}={value!r}")
+    return made
+
+
 def setting_of(name: str, value: Any, kind: Any) -> Any:
     """A value for a setting of one type, as that type: Python's own numbers, and tuples instead of lists.
 

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_leoclr import torch_updates
+from keras_leoclr.checks import number, whole_number
 from keras_leoclr.distribution.step import after
 
 
@@ -30,8 +31,8 @@ class SGD(keras.optimizers.SGD):
         learning_rate: a number, or a `keras.optimizers.schedules.LearningRateSchedule`; 0.03 by default.
         momentum: in [0, 1]; 0 by default.
         nesterov: whether to use Nesterov momentum; False by default.
-        weight_decay: >= 0, 0 by default. It applies to every variable that `exclude_from_weight_decay` does
-            not name.
+        weight_decay: >= 0, 0 by default; None, as in Keras, for 0. It applies to every variable that
+            `exclude_from_weight_decay` does not name.
         name: name of the optimizer.
         **kwargs: other arguments of `keras.optimizers.SGD`.
 
@@ -47,12 +48,11 @@ class SGD(keras.optimizers.SGD):
         learning_rate: Any = 0.03,
         momentum: float = 0.0,
         nesterov: bool = False,
-        weight_decay: float = 0.0,
+        weight_decay: float | None = 0.0,
         name: str = "sgd",
         **kwargs: Any,
     ):
-        if not weight_decay >= 0:
-            raise ValueError(f"`weight_decay` must be >= 0. Received: weight_decay={weight_decay}")
+        decay = 0.0 if weight_decay is None else number("weight_decay", weight_decay, 0)
         # `weight_decay` is not passed on, because the base class would apply its decoupled decay as well.
         super().__init__(
             learning_rate=learning_rate,
@@ -62,7 +62,7 @@ class SGD(keras.optimizers.SGD):
             name=name,
             **kwargs,
         )
-        self.coupled_weight_decay = float(weight_decay)
+        self.coupled_weight_decay = decay
         self._excluded_names: list[str] = []
         self._excluded_rank: int | None = None
 
@@ -72,7 +72,9 @@ class SGD(keras.optimizers.SGD):
         var_names: Sequence[str] | None = None,
         max_rank: int | None = None,
     ) -> None:
-        """Excludes variables from the weight decay. It must be called before the first step.
+        """Excludes variables from the weight decay, in addition to those of earlier calls.
+
+        It must be called before the first step.
 
         Args:
             var_list: variables to exclude. They are not saved with the optimizer, unlike names and rank.
@@ -83,9 +85,13 @@ class SGD(keras.optimizers.SGD):
         Raises:
             ValueError: if the optimizer has already been built, as it is by the first step.
         """
-        super().exclude_from_weight_decay(var_list, var_names)
-        self._excluded_names = list(var_names or [])
-        self._excluded_rank = max_rank
+        if max_rank is not None:
+            ranks = (whole_number("max_rank", max_rank, 0), self._excluded_rank)
+            self._excluded_rank = max(rank for rank in ranks if rank is not None)
+        self._excluded_names = list(dict.fromkeys([*self._excluded_names, *(var_names or [])]))
+        before = getattr(self, "_exclude_from_weight_decay", ())  # Keras' own, which it begins anew
+        super().exclude_from_weight_decay(var_list, self._excluded_names)
+        self._exclude_from_weight_decay = {*before, *self._exclude_from_weight_decay}
 
     def _use_weight_decay(self, variable):
         if self._excluded_rank is not None and len(variable.shape) <= self._excluded_rank:
@@ -127,10 +133,11 @@ class SGD(keras.optimizers.SGD):
 
     def get_config(self):
         excluded = {"var_names": self._excluded_names, "max_rank": self._excluded_rank}
+        some = self._excluded_names or self._excluded_rank is not None
         return {
             **super().get_config(),
             "weight_decay": self.coupled_weight_decay,
-            **({"excluded_from_weight_decay": excluded} if any(excluded.values()) else {}),
+            **({"excluded_from_weight_decay": excluded} if some else {}),
         }
 
     @classmethod
@@ -160,7 +167,7 @@ class LARS(SGD):
     Args:
         learning_rate: a number, or a `keras.optimizers.schedules.LearningRateSchedule`; 0.3 by default.
         momentum: in [0, 1]; 0.9 by default.
-        weight_decay: >= 0; 1e-4 by default.
+        weight_decay: >= 0; 1e-4 by default; None for 0.
         trust_coefficient: > 0, called eta in the paper; 0.001 by default.
         name: name of the optimizer.
         **kwargs: other arguments of `keras.optimizers.SGD`, except `nesterov`.
@@ -170,21 +177,18 @@ class LARS(SGD):
         self,
         learning_rate: Any = 0.3,
         momentum: float = 0.9,
-        weight_decay: float = 1e-4,
+        weight_decay: float | None = 1e-4,
         trust_coefficient: float = 0.001,
         name: str = "lars",
         **kwargs: Any,
     ):
-        if not trust_coefficient > 0:
-            raise ValueError(
-                f"`trust_coefficient` must be > 0. Received: trust_coefficient={trust_coefficient}"
-            )
+        trust_coefficient = number("trust_coefficient", trust_coefficient, 0, above=True)
         if kwargs.pop("nesterov", False):
             raise ValueError(
                 "`nesterov` must be False: LARS has no Nesterov momentum. Received: nesterov=True"
             )
         super().__init__(learning_rate, momentum, False, weight_decay, name, **kwargs)
-        self.trust_coefficient = float(trust_coefficient)
+        self.trust_coefficient = trust_coefficient
 
     def _update_on_torch(self, *state):
         torch_updates.lars(*state, self.momentum, self.trust_coefficient, self.coupled_weight_decay)

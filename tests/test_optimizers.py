@@ -156,7 +156,10 @@ def test_lars_config_round_trip():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"trust_coefficient": 0.0}, r"`trust_coefficient` must be > 0. Received: trust_coefficient=0"),
+        (
+            {"trust_coefficient": 0.0},
+            r"`trust_coefficient` must be a number > 0. Received: trust_coefficient=0",
+        ),
         ({"nesterov": True}, r"`nesterov` must be False: LARS has no Nesterov momentum"),
     ],
 )
@@ -173,9 +176,38 @@ def test_config_round_trip():
     assert copy.coupled_weight_decay == 0.02
 
 
-def test_negative_weight_decay_is_refused():
-    with pytest.raises(ValueError, match=r"`weight_decay` must be >= 0. Received: weight_decay=-1"):
-        kl.optimizers.SGD(0.1, weight_decay=-1)
+@pytest.mark.parametrize("kind", [kl.optimizers.SGD, kl.optimizers.LARS])
+def test_weight_decay_is_a_number_or_none(kind):
+    for value in (-1, "1e-4", float("nan")):
+        words = f"`weight_decay` must be a number >= 0. Received: weight_decay={value!r}"
+        with pytest.raises(ValueError, match=words):
+            kind(0.1, weight_decay=value)
+    assert kind(0.1, weight_decay=None).coupled_weight_decay == 0
+
+
+def test_variables_are_excluded_by_several_calls_and_in_the_saved_optimizer():
+    kernel, bias, scalar = (
+        keras.Variable(np.ones(shape, "float32"), name=name)
+        for name, shape in {"kernel": (2, 2), "bias": (2,), "scalar": ()}.items()
+    )
+
+    def left(optimizer):
+        return [v.name for v in (kernel, bias, scalar) if optimizer._use_weight_decay(v)]
+
+    def copy(optimizer):
+        return keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+
+    optimizer = kl.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(max_rank=0)
+    assert left(optimizer) == left(copy(optimizer)) == ["kernel", "bias"]
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    assert left(optimizer) == left(copy(optimizer)) == ["kernel"]
+    optimizer.exclude_from_weight_decay(var_list=[kernel])
+    assert left(optimizer) == []
+    optimizer.exclude_from_weight_decay(max_rank=0)
+    assert left(optimizer) == []
+    with pytest.raises(ValueError, match="`max_rank` must be a whole number >= 0. Received: max_rank=1.5"):
+        optimizer.exclude_from_weight_decay(max_rank=1.5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow chooses the order of a step")
