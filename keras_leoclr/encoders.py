@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -12,6 +12,8 @@ from keras.optimizers.schedules import LearningRateSchedule
 from keras_leoclr import torch_updates
 from keras_leoclr.backbones.copying import copy_of, copy_weights
 from keras_leoclr.backbones.kernels import with_fast_kernels
+from keras_leoclr.checks import number
+from keras_leoclr.distribution import step
 from keras_leoclr.heads import projection_head
 
 
@@ -105,9 +107,8 @@ class MovingAverage:
         add_weight: Callable[..., keras.Variable],
     ):
         self.schedule = momentum if isinstance(momentum, LearningRateSchedule) else None
-        self.initial = float(ops.convert_to_numpy(self.schedule(0))) if self.schedule else momentum
-        if not 0 <= self.initial <= 1:
-            raise ValueError(f"`momentum` must be in [0, 1]. Received: momentum={self.initial}")
+        first = float(ops.convert_to_numpy(self.schedule(0))) if self.schedule else momentum
+        self.initial = number("momentum", first, 0, 1)
         # The key encoder is frozen only now, when it is an attribute of the model: Keras lists the variables
         # that are trained at that moment before the others, and checkpoints number them in this order.
         # Variables that are frozen at first are followed as well, because what is trained may change before
@@ -118,7 +119,13 @@ class MovingAverage:
         self.settings = self.schedule or self.initial
         self._add_weight = add_weight
         self.momentum = self._scalar("momentum", "float32", self.initial)
-        self._moved_at = None
+        self.moved_at: keras.Variable | None = None
+
+    def set_momentum(self, value: float) -> None:
+        """Sets the momentum, a number in [0, 1]; ValueError if it follows a schedule."""
+        if self.schedule is not None:
+            raise ValueError(f"`momentum` follows a schedule and cannot be set. Received: momentum={value}")
+        self.momentum.assign(number("momentum", value, 0, 1))
 
     def follow(self) -> None:
         """Freezes or unfreezes each layer of the key encoder like the same layer of the query encoder.
@@ -135,14 +142,45 @@ class MovingAverage:
         for _, key in self.variables:
             key.trainable = False
 
-    def accumulate(self) -> None:
-        """Makes `move` do nothing unless the weights were updated since the last call.
+    def wait_for_updates(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Makes `move` do nothing in a step if the weights were not updated in the step before.
 
-        With gradient accumulation the weights are updated only once in several steps.
+        With gradient accumulation the weights are updated only once in several steps. With loss scaling, as
+        in mixed_float16, they are not updated in a step with a gradient that is not finite.
         """
-        if self._moved_at is None:
-            # The number of weight updates at the time when the variables moved last.
-            self._moved_at = self._scalar("moved_at", "int", 0)
+        scaled = hasattr(optimizer, "inner_optimizer")
+        if step.inner_of(optimizer).gradient_accumulation_steps:
+            self.remember_updates(0)
+        elif scaled:
+            self.remember_updates(-1)  # so that the first step moves, as it does without loss scaling
+
+    def remember_updates(self, start: int = 0) -> None:
+        """Makes the variable `moved_at`: the number of weight updates when the variables moved last."""
+        if self.moved_at is None:
+            self.moved_at = self._scalar("moved_at", "int", start)
+
+    def stored(self, store: Mapping[str, Any], own: Sequence[keras.Variable]) -> Mapping[str, Any]:
+        """Makes the model's own variables and those of a file the same ones, as far as `moved_at` goes.
+
+        A model that is loaded without being compiled lacks this variable, which is then made. A file lacks it
+        if its model was not compiled with accumulation, or by version 0.1.0 with loss scaling.
+
+        Args:
+            store: number of a variable -> its value in the file.
+            own: the model's own variables, as Keras numbers them.
+
+        Returns:
+            `store`, with the present value of `moved_at` if the file lacks it.
+        """
+        surplus = len(store.keys()) - len(own)
+        if surplus == 1:
+            self.remember_updates()
+        elif surplus == -1 and self.moved_at is not None:
+            values = [store[f"{place}"] for place in range(len(store.keys()))]
+            place = next(place for place, variable in enumerate(own) if variable is self.moved_at)
+            values.insert(place, ops.convert_to_numpy(self.moved_at))
+            return {f"{place}": value for place, value in enumerate(values)}
+        return store
 
     def move(self, updates: Any) -> None:
         """Moves all variables of the key encoder towards those of the query encoder.
@@ -153,10 +191,11 @@ class MovingAverage:
         if self.schedule is not None:
             self.momentum.assign(self.schedule(updates))
         momentum = ops.convert_to_tensor(self.momentum)
-        if self._moved_at is not None:  # with momentum 1 the variables stay where they are
-            updates = ops.cast(updates, self._moved_at.dtype)
-            momentum = ops.where(updates > self._moved_at, momentum, 1.0)
-            self._moved_at.assign(updates)
+        if self.moved_at is not None:  # with momentum 1 the variables stay where they are
+            updates = ops.cast(updates, self.moved_at.dtype)
+            # Not `>`: an optimizer that the model is compiled with later begins to count at 0.
+            momentum = ops.where(ops.not_equal(updates, self.moved_at), momentum, 1.0)
+            self.moved_at.assign(updates)
         if keras.backend.backend() == "torch":
             queries, keys = zip(*self.variables, strict=True)
             torch_updates.moving_average(keys, queries, momentum)

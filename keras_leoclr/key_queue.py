@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_leoclr import distribution
+from keras_leoclr.checks import whole_number
 
 
 @keras.saving.register_keras_serializable("keras_leoclr")
@@ -38,8 +39,8 @@ class KeyQueue(keras.layers.Layer):
     def __init__(self, size: int, dim: int, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
-        self.size = size
-        self.dim = dim
+        self.size = whole_number("size", size, 1)
+        self.dim = whole_number("dim", dim, 1)
         # The variables have no aggregation: under tf.distribute every replica assigns the same gathered keys.
         # With "only_first_replica", the first replica would send the whole queue to the others in every step.
         self.keys = self.add_weight(

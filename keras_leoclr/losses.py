@@ -102,6 +102,25 @@ def chance_level(num_key_views: int, negatives: Any) -> Any:
     return num_key_views * ops.log(ops.cast(negatives + 1, "float32"))
 
 
+def negatives_of(queue_size: int, num_key_views: int, batch_size: Any) -> Any:
+    """Returns the number of negatives of a query: keys in the queue, or those of the batch's other images.
+
+    Args:
+        queue_size: K, number of keys in the queue; 0 without a queue.
+        num_key_views: V, number of key views of an image.
+        batch_size: B, number of images, as an int or a scalar tensor; None is allowed with a queue.
+
+    Raises:
+        ValueError: if `batch_size` is None without a queue.
+    """
+    if not queue_size and batch_size is None:
+        raise ValueError(
+            "`batch_size` must be given for a model without a queue, whose negatives are in the batch. "
+            "Received: batch_size=None"
+        )
+    return queue_size or num_key_views * (batch_size - 1)
+
+
 def diagnostics(
     query: Any, contrast: Contrast, mean_negative: Any, loss: Any, chance: Any, batch_size: Any = None
 ) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -12,7 +11,7 @@ from keras.optimizers.schedules import LearningRateSchedule
 from keras_leoclr import losses
 from keras_leoclr.backbones.normalization import check_takes_normalised, loading
 from keras_leoclr.backbones.pooling import with_pooled_features
-from keras_leoclr.checks import one_of, whole_number
+from keras_leoclr.checks import number, one_of, whole_number
 from keras_leoclr.distribution import canvases, groups, step
 from keras_leoclr.encoders import MovingAverage, encoder_pair
 from keras_leoclr.key_queue import KeyQueue
@@ -43,7 +42,8 @@ class LeOCLR(keras.Model):
     may be made inside the scope too, except for several workers, where it must be made outside.
 
     With the optimizer's `gradient_accumulation_steps=n`, the keys of every batch are enqueued, and the key
-    encoder moves when the query encoder's weights have changed, which is every n batches.
+    encoder moves when the query encoder's weights have changed, which is every n batches. With loss scaling
+    (mixed_float16) it does not move after a step without an update, where a gradient was not finite.
 
     `fit` reports means over the steps of an epoch, where q and k are unit vectors:
 
@@ -63,7 +63,7 @@ class LeOCLR(keras.Model):
         hidden_dim: width of the head's hidden layer; by default the number of features.
         queue_size: K >= 0, the number of past keys; 0 takes the negatives from the batch.
         momentum: momentum of the key encoder's moving average, in [0, 1], 0.999 by default; or a schedule of
-            it by training step, such as `schedules.CosineMomentum`.
+            it by weight updates, such as `schedules.CosineMomentum`.
         temperature: T > 0, temperature of the loss; 0.2 by default.
         bn_groups: G >= 1, number of equal parts of the batch over which BatchNorm takes separate statistics
             in training, as G devices would; 1 by default. If a batch is divided among devices, each device
@@ -71,8 +71,7 @@ class LeOCLR(keras.Model):
         enqueue: "both", the default, to put the keys of all views into the queue; "first" for the keys of the
             first view only. The paper does not say which is meant.
         views: a layer of views such as `LeOCLRViews`. The model then makes the views of each batch itself,
-            within the step and on its device. This helps if the host is too slow to make them and the device
-            has time to spare. None, the default, if batches hold views.
+            within the step, on its device, which helps slow hosts. None, the default, if batches hold views.
 
     Input of `fit` and `evaluate`:
         Batches `{"query": (B, H, W, C), "keys": (B, V, H, W, C)}`. If the key views were permuted,
@@ -111,8 +110,7 @@ class LeOCLR(keras.Model):
         whole_number("hidden_dim", 1 if hidden_dim is None else hidden_dim, 1)
         whole_number("queue_size", queue_size, 0)
         whole_number("bn_groups", bn_groups, 1)
-        if not (temperature > 0 and math.isfinite(temperature)):
-            raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
+        number("temperature", temperature, 0, above=True)
         one_of("enqueue", enqueue, ("both", "first"))
         self.projection_dim, self.hidden_dim = projection_dim, hidden_dim
         self.queue_size, self.enqueue = queue_size, enqueue
@@ -158,8 +156,7 @@ class LeOCLR(keras.Model):
             self._average.follow()
             super().compile(optimizer=optimizer, **kwargs)
             self.optimizer.build(self.trainable_variables)
-            if self.optimizer.gradient_accumulation_steps:
-                self._average.accumulate()
+            self._average.wait_for_updates(self.optimizer)
 
     def compile_from_config(self, config: dict) -> None:
         """Compiles a model that is loaded from a file."""
@@ -183,13 +180,12 @@ class LeOCLR(keras.Model):
 
     @momentum.setter
     def momentum(self, value: float) -> None:
-        if self._average.schedule is not None:
-            raise ValueError(f"`momentum` follows a schedule and cannot be set. Received: momentum={value}")
-        self._average.momentum.assign(value)
+        self._average.set_momentum(value)
 
     def chance_level(self, num_key_views: int, batch_size: int | None = None) -> float:
         """Returns V * log(N + 1), the loss of guessing among N negatives; without a queue, B is needed."""
-        return losses.chance_level(num_key_views, self.queue_size or num_key_views * (batch_size - 1))
+        negatives = losses.negatives_of(self.queue_size, num_key_views, batch_size)
+        return losses.chance_level(num_key_views, negatives)
 
     # === Encoding ===
 
@@ -280,6 +276,10 @@ class LeOCLR(keras.Model):
         return step.scale_loss(loss)
 
     # === Config ===
+
+    def load_own_variables(self, store):
+        own = self._trainable_variables + self._non_trainable_variables
+        super().load_own_variables(self._average.stored(store, own))
 
     def get_config(self):
         objects = {"backbone": self.backbone, "momentum": self._average.settings, "views": self.views}

@@ -229,10 +229,14 @@ def test_penalties_of_the_backbone_are_part_of_the_loss():
     [
         ({"queue_size": -1}, r"`queue_size` must be a whole number >= 0. Received: queue_size=-1"),
         ({"queue_size": 2.5}, r"`queue_size` must be a whole number"),
-        ({"momentum": 1.5}, r"`momentum` must be in \[0, 1\]. Received: momentum=1.5"),
-        ({"momentum": -0.1}, r"`momentum` must be in \[0, 1\]"),
-        ({"temperature": 0}, r"`temperature` must be > 0. Received: temperature=0"),
-        ({"temperature": float("nan")}, r"`temperature` must be > 0"),
+        ({"momentum": 1.5}, r"`momentum` must be a number in \[0, 1\]. Received: momentum=1.5"),
+        ({"momentum": -0.1}, r"`momentum` must be a number in \[0, 1\]"),
+        ({"momentum": None}, r"`momentum` must be a number in \[0, 1\]. Received: momentum=None"),
+        ({"momentum": "0.9"}, r"`momentum` must be a number in \[0, 1\]. Received: momentum='0.9'"),
+        ({"momentum": lambda updates: 0.9}, r"`momentum` must be a number in \[0, 1\]"),
+        ({"temperature": 0}, r"`temperature` must be a number > 0. Received: temperature=0"),
+        ({"temperature": None}, r"`temperature` must be a number > 0. Received: temperature=None"),
+        ({"temperature": float("nan")}, r"`temperature` must be a number > 0"),
         ({"bn_groups": 0}, r"`bn_groups` must be a whole number >= 1. Received: bn_groups=0"),
         ({"projection_dim": 0}, r"`projection_dim` must be a whole number >= 1"),
         ({"hidden_dim": 0}, r"`hidden_dim` must be a whole number >= 1"),
@@ -344,7 +348,10 @@ def test_a_schedule_and_a_value_of_ones_own_exclude_each_other():
     ("options", "words"),
     [
         ({"start": 0.9, "steps": 9, "end": 0.8}, "0 <= start <= end <= 1. Received: start=0.9, end=0.8"),
-        ({"start": 0.9, "steps": 0}, "`steps` must be >= 1. Received: steps=0"),
+        ({"start": 0.9, "steps": 0}, "`steps` must be a whole number >= 1. Received: steps=0"),
+        ({"start": 0.9, "steps": 100.7}, "`steps` must be a whole number >= 1. Received: steps=100.7"),
+        ({"start": 0.9, "steps": "10"}, "`steps` must be a whole number >= 1. Received: steps='10'"),
+        ({"start": None, "steps": 10}, r"`start` must be a number in \[0, 1\]. Received: start=None"),
     ],
 )
 def test_bad_schedule_is_refused(options, words):

@@ -58,6 +58,9 @@ def restore(model: keras.Model, arrays: dict[str, np.ndarray], groups: tuple[str
         # Variables are matched by number and not by path: Keras numbers the names of layers within a process,
         # so that the second model of a process has other paths.
         saved = sorted(name for name in arrays if name.startswith(f"{group}/"))
+        if not any(name.endswith("/moved_at") for name in saved):
+            # Version 0.1.0 did not have it with loss scaling. The key encoder then moves in the next step.
+            variables = [variable for variable in variables if variable.name != "moved_at"]
         if len(saved) != len(variables):
             raise ValueError(
                 f"`model` must have the variables that were saved. Received: {len(variables)} variables "

@@ -98,17 +98,22 @@ def jit_compile_of(asked: bool | str, strategy: Any) -> bool | str:
     return asked
 
 
+def inner_of(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Returns the optimizer that changes the weights, which Keras wraps in another one to scale the loss."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def check_optimizer(optimizer: keras.optimizers.Optimizer, strategy: Any) -> None:
     """Raises ValueError if an optimizer does not work with the strategy of the backbone."""
-    if strategy is not None and optimizer.gradient_accumulation_steps:
+    accumulated = inner_of(optimizer).gradient_accumulation_steps
+    if strategy is not None and accumulated:
         # Without this check, Keras would fail in the first step with an error that does not name the cause:
         # "merge_call called while defining a new graph".
         raise ValueError(
             "`gradient_accumulation_steps` must be None with a tf.distribute strategy: Keras decides within "
             "the step whether the weights change, and TensorFlow sums no gradients over replicas in such a "
             "branch. Take KERAS_BACKEND=jax, which accumulates on many devices. Received: "
-            f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}, "
-            f"a {type(strategy).__name__}"
+            f"gradient_accumulation_steps={accumulated}, a {type(strategy).__name__}"
         )
     made_for = getattr(optimizer.iterations, "value", None)
     if strategy is not None and getattr(made_for, "distribute_strategy", None) is None:
