@@ -56,7 +56,9 @@ def one_ahead(batches: Iterable, put: Callable[[Any], Callable[[], Any]]) -> Ite
 class BatchesAhead(keras.utils.PyDataset):
     """The batches of a dataset in order, each copied to the device one step before it is needed.
 
-    Every pass starts from the first batch.
+    The batches come in the order of the dataset, in whatever order Keras asks for their numbers: it shuffles
+    these by default. A pass goes on over several epochs if `fit` has `steps_per_epoch`. It starts anew if
+    Keras has asked for numbers from 0 on and asks for 0 again, as after a `fit` that was interrupted.
 
     Args:
         dataset: a `tf.data.Dataset` or a `keras.utils.PyDataset` with a known number of batches.
@@ -67,21 +69,28 @@ class BatchesAhead(keras.utils.PyDataset):
         super().__init__()
         self.dataset, self.put = dataset, put
         self._count = number_of_batches(dataset)
+        self._batches: Iterator[Any] | None = None  # those of the pass that is not complete yet
+        self._taken = 0
+        self._numbered = True  # whether Keras has asked for 0, 1, 2, ... in this pass
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> Any:
-        if index == 0:  # a new pass
-            self._batches = one_ahead(self._pass(), self.put)
-        return next(self._batches)
+        if self._batches is None or (index == 0 and self._numbered):
+            self._batches, self._taken, self._numbered = one_ahead(self._pass(), self.put), 0, True
+        batch = next(self._batches)
+        self._numbered = self._numbered and index == self._taken
+        self._taken += 1
+        if self._taken == self._count:
+            self._batches = None
+        return batch
 
     def on_epoch_begin(self) -> None:
         if isinstance(self.dataset, keras.utils.PyDataset):
             self.dataset.on_epoch_begin()
 
     def on_epoch_end(self) -> None:
-        self._batches = iter(())  # frees the device memory of a batch that was copied and never used
         if isinstance(self.dataset, keras.utils.PyDataset):
             self.dataset.on_epoch_end()
 

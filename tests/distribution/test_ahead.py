@@ -70,6 +70,55 @@ def test_training_and_an_interrupted_run_see_every_batch(tmp_path):
         np.testing.assert_array_equal(two, three)
 
 
+class Numbers(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return index
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("asked", "given"),
+    [
+        ([0, 1, 2, 0, 1, 2], [0, 1, 2, 0, 1, 2]),
+        ([2, 0, 1, 1, 2, 0], [0, 1, 2, 0, 1, 2]),  # shuffled by Keras
+        ([0, 2, 1, 0], [0, 1, 2, 0]),
+        ([0, 1, 0, 1, 2], [0, 1, 0, 1, 2]),  # the first pass was interrupted
+    ],
+)
+def test_batches_come_in_their_order_whatever_keras_asks_for(asked, given):
+    batches = ahead.BatchesAhead(Numbers(), lambda batch: lambda: batch)
+    assert [batches[index] for index in asked] == given
+
+
+@pytest.mark.skipif(BACKEND == "tensorflow", reason="TensorFlow has a prefetch of its own")
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"shuffle": False, "steps_per_epoch": 2}])
+def test_fit_takes_every_batch_once_in_order(options):
+    """By default Keras shuffles the numbers of batches; with `steps_per_epoch` a pass has several epochs."""
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    batches = kl.data.array_batches(images, kl.LeOCLRViews(8, jit_compile=False), 4, prefetch=0)
+    made, make = [], batches.batch
+    batches.batch = lambda *place: made.append(place) or make(*place)
+    given = []
+
+    def noted(batch):
+        def ready():
+            given.append(batch["image"].sum())
+            return batch["size"].astype("float32"), np.zeros((4, 1), "float32")
+
+        return ready
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(ahead.BatchesAhead(batches, noted), epochs=3, verbose=0, **options)
+    every = [(epoch, number) for epoch in range(3) for number in range(3)]
+    steps = 3 * options.get("steps_per_epoch", 3)
+    assert made == every[:steps]
+    assert given == [make(*place)["image"].sum() for place in made]
+
+
 def test_on_cpus_a_dataset_is_returned_as_it_is():
     dataset = batched(random_views())
     assert ahead.ahead(dataset) is dataset
