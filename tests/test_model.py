@@ -254,6 +254,34 @@ def test_bn_groups_must_divide_the_batch():
         model.fit(batched(random_views()), verbose=0, shuffle=False)
 
 
+def test_bn_groups_must_divide_a_smaller_last_batch():
+    """TensorFlow knows its size only when the step runs."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        error, sizes = tf.errors.InvalidArgumentError, r".*\[3\]"
+    else:
+        error, sizes = ValueError, " 3 images"
+    with pytest.raises(error, match=f"`bn_groups` must divide.*bn_groups=2, a batch of{sizes}"):
+        small_model(bn_groups=2).fit(random_views(1, 7), batch_size=4, verbose=0, shuffle=False)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_batchnorm_takes_a_single_value_of_each_channel(groups):
+    """Its output is then its bias. The kernel of torch refuses that."""
+    norm = keras.layers.BatchNormalization()
+    layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(8, 8), norm, keras.layers.ReLU()]
+    model = kl.LeOCLR(keras.Sequential(layers), projection_dim=8, queue_size=8, bn_groups=groups)
+    model.compile(kl.optimizers.SGD(0.1))
+    norm.beta.assign(np.arange(8) - 4.0)
+    views = random_views(1, groups)
+    expected = model(views["query"] * 0)  # the bias alone, since the moving mean is 0
+    outputs = model._encode(model.query_encoder, keras.ops.convert_to_tensor(views["query"]), True)
+    np.testing.assert_allclose(to_numpy(outputs), to_numpy(expected), atol=1e-5)
+    np.testing.assert_allclose(to_numpy(norm.moving_variance), 0.99**groups, rtol=1e-6)
+    assert np.isfinite(model.fit(views, batch_size=groups, verbose=0).history["loss"][0])
+
+
 def test_one_image_without_a_queue_is_refused():
     model = small_model(queue_size=0, momentum=0.0)
     with pytest.raises(ValueError, match="takes the negatives from the batch, which must hold two images"):

@@ -104,6 +104,12 @@ def _torch_norm(inputs, gamma, beta, epsilon, relu):
 
     gamma, beta = ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
     mean, variance = torch.zeros((2, *beta.shape), device=beta.device)  # the kernel writes into them
+    if math.prod(inputs.shape[:3]) == 1:
+        # The kernel refuses a single value for each channel. This is what Keras and the other backends make
+        # of it: the value is the mean, and the variance is 0.
+        values = inputs.float()
+        outputs = (gamma * (values - values) * epsilon**-0.5 + beta).to(inputs.dtype)
+        return outputs.relu() if relu else outputs, values.detach().reshape(-1), variance
     outputs = torch.nn.functional.batch_norm(
         channels_first(inputs), mean, variance, gamma, beta, training=True, momentum=1.0, eps=epsilon
     )

@@ -28,12 +28,13 @@ def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
 
     Raises:
         ValueError: if `groups` does not divide the batch size.
+        InvalidArgumentError: the same, where TensorFlow knows the batch size only when the step runs.
     """
     whole = groups > 1 and in_one_pass() and takes_groups(model)
 
     def stateless(trainable, non_trainable, images):
         if whole:
-            _check_parts(images, groups)
+            images = _divisible(images, groups)
             with groups_of_images(groups):
                 return model.stateless_call(trainable, non_trainable, images, training=True)
         outputs = []
@@ -45,7 +46,7 @@ def outputs_in_training(model: keras.Model, images: Any, groups: int) -> Any:
     if data_axis() is not None:
         return per_device(stateless, model, images)
     if whole:
-        _check_parts(images, groups)
+        images = _divisible(images, groups)
         with groups_of_images(groups), statistics_at_once():
             return model(images, training=True)
     outputs = []
@@ -108,16 +109,22 @@ def keys_of_views(
 
 
 def _parts(images, groups):
-    _check_parts(images, groups)
-    return ops.split(images, groups) if groups > 1 else [images]
+    return ops.split(_divisible(images, groups), groups) if groups > 1 else [images]
 
 
-def _check_parts(images, groups):
+def _divisible(images, groups):
+    """Returns the images after a check that there are groups of one size of them."""
     size = images.shape[0]
+    rule = f"`bn_groups` must divide the batch size. Received: bn_groups={groups}, a batch of"
     if size is not None and size % groups:
-        raise ValueError(
-            f"`bn_groups` must divide the batch size. Received: bn_groups={groups}, a batch of {size} images"
-        )
+        raise ValueError(f"{rule} {size} images")
+    if size is not None or keras.backend.backend() != "tensorflow":
+        return images
+    import tensorflow as tf
+
+    size = tf.shape(images)[0]
+    with tf.control_dependencies([tf.debugging.Assert(size % groups == 0, [rule, size, "images"])]):
+        return tf.identity(images)
 
 
 class SynchronizedNorms:
