@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_leoclr import philox
-from keras_leoclr.checks import PixelRange, whole_number
+from keras_leoclr.checks import PixelRange, whole_number, whole_seed
 from keras_leoclr.data import canvas as canvases
 
 CHUNK = 256  # number of pictures that are checked together
@@ -42,7 +42,7 @@ def array_batches(
             the number of channels of the views, or 1 for views of RGB.
         views: layer such as `LeOCLRViews`, the same as that of the model.
         batch_size: B, pictures per batch, at most N. A last, smaller batch is dropped.
-        seed: seed of the order and the views, any whole number; 0 by default.
+        seed: seed of the order and the views, any whole number of 64 bits; 0 by default.
         shuffle_buffer: see `view_dataset`.
         permute_keys: see `view_dataset`.
         initial_epoch: epoch of the first pass; 0 by default.
@@ -71,6 +71,7 @@ def array_batches(
     whole_number("batch_size", batch_size, 1)
     for name, value in {"initial_epoch": initial_epoch, "initial_batch": initial_batch}.items():
         whole_number(name, value, 0)
+    seed = whole_seed(seed)
     whole_number("prefetch", prefetch, 0)
     whole_number("max_pixels", max_pixels, 1)
     canvases.check_place("device", views, canvas)
@@ -81,6 +82,7 @@ def array_batches(
             "`batch_size` must not be larger than the number of images. "
             f"Received: batch_size={batch_size}, {len(images)} images"
         )
+    canvases.check_initial_batch(initial_batch, len(images) // batch_size)
     whole_number("shuffle_buffer", len(images) if shuffle_buffer is None else shuffle_buffer, 1)
     if isinstance(images, np.ndarray):
         shape, sizes = images.shape[1:], None

@@ -101,6 +101,15 @@ def check_place(views_on: str, views: Any, canvas: Any) -> None:
         )
 
 
+def check_initial_batch(initial_batch: int, batches: int) -> None:
+    """Raises ValueError if a pass is to start behind the last batch of its epoch, which would be empty."""
+    if initial_batch >= batches:
+        raise ValueError(
+            "`initial_batch` must be smaller than the number of batches of an epoch. "
+            f"Received: initial_batch={initial_batch}, {batches} batches"
+        )
+
+
 def shard_size(shard: tuple[int, int], batch_size: int) -> int:
     """The number of pictures of a batch that one worker makes.
 
@@ -111,7 +120,8 @@ def shard_size(shard: tuple[int, int], batch_size: int) -> int:
     Raises:
         ValueError: unless the workers can share a batch evenly.
     """
-    index, shards = shard
+    pair = isinstance(shard, (tuple, list)) and len(shard) == 2
+    index, shards = shard if pair and all(isinstance(n, (int, np.integer)) for n in shard) else (0, 0)
     if not 0 <= index < shards or batch_size % shards:
         raise ValueError(
             "`shard` must be (index, count) with 0 <= index < count, and count must divide `batch_size`. "

@@ -68,7 +68,7 @@ class ByNumber:
     def __init__(self, source: Source, shuffle_buffer: int | None, parallel: int, least_pixels: int | None):
         self.source = source.images
         self.count = source.count
-        self.chunk = min(shuffle_buffer or self.count, self.count)
+        self.chunk = self.count if shuffle_buffer is None else min(shuffle_buffer, self.count)
         self.parallel = parallel
         self.least_pixels = least_pixels
         self.shape = tuple(source.image_shape)
@@ -105,7 +105,7 @@ class Buffered:
             raise ValueError(
                 "`shuffle_buffer` must be given for a source of unknown size. Received: shuffle_buffer=None"
             )
-        self.chunk = shuffle_buffer or max(self.count, 1)
+        self.chunk = max(self.count, 1) if shuffle_buffer is None else shuffle_buffer
         self.parallel = parallel
         self.least_pixels = least_pixels
         self.shape, self.dtype = tuple(source.image_shape), source.element_spec["image"].dtype

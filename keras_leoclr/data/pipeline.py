@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from keras_leoclr.checks import whole_number
+from keras_leoclr.checks import whole_number, whole_seed
 from keras_leoclr.data import canvas as canvases
 from keras_leoclr.data.epochs import CanvasEpochs, Epochs
 from keras_leoclr.data.order import Order, order_of
@@ -56,7 +56,7 @@ def view_dataset(
             32 are checked, unless `views` is a function of your own, which may take any values.
         views: layer `(images, seed) -> views`, such as `LeOCLRViews`.
         batch_size: B, images per batch, at most the number of images. A last, smaller batch is dropped.
-        seed: seed of the order and the views, any whole number; 0 by default.
+        seed: seed of the order and the views, any whole number of 64 bits; 0 by default.
         shuffle_buffer: number of images that are shuffled together; by default all of the source, which a
             uniform order needs. 1 keeps the order of the source. It must be given for a stream whose number
             of images is not known.
@@ -92,6 +92,11 @@ def view_dataset(
     whole_number("batch_size", batch_size, 1)
     whole_number("initial_epoch", initial_epoch, 0)
     whole_number("initial_batch", initial_batch, 0)
+    seed = whole_seed(seed)
+    whole_number("shuffle_buffer", 1 if shuffle_buffer is None else shuffle_buffer, 1)
+    whole_number("parallel_batches", parallel_batches, 1)
+    whole_number("parallel_images", 1 if parallel_images is None else parallel_images, 1)
+    whole_number("prefetch", prefetch, 0)
     canvases.check_place(views_on, views, canvas)
     size = canvases.shard_size(shard, batch_size)
     if size < batch_size and not hasattr(views, "views_of_batch"):
@@ -118,13 +123,16 @@ def view_dataset(
         least = min(least or canvases.MAX_PIXELS, canvas.height * canvas.width)
         kind, options = CanvasEpochs, {"canvas": canvas}
     else:
-        least, kind, options = _least_pixels(views), Epochs, {}
+        # Views by a function of the user are made of whole pictures.
+        least, kind, options = getattr(getattr(views, "settings", None), "least_pixels", None), Epochs, {}
     order = order_of(source, shuffle_buffer, parallel, least)
     if order.count is not None and order.count < batch_size:
         raise ValueError(
             "`batch_size` must not be larger than the dataset. "
             f"Received: batch_size={batch_size}, a dataset of {order.count} images"
         )
+    if order.count is not None:
+        canvases.check_initial_batch(initial_batch, order.count // batch_size)
     _check_views(views, order)
     epochs = kind(
         order=order,
@@ -159,15 +167,6 @@ def _check_views(views: Any, order: Order) -> None:
         )
 
 
-def _least_pixels(views: Any) -> int | None:
-    """The number of pixels that an image must keep for its smallest crop to be as large as the view."""
-    key_view = getattr(views, "key_view", None)
-    if key_view is None or key_view.crop_scale is None:
-        return None
-    ratio = max(key_view.crop_ratio[1], 1 / key_view.crop_ratio[0])
-    return round(key_view.image_size**2 * ratio / key_view.crop_scale[0])
-
-
 def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int = 256) -> tf.data.Dataset:
     """Batches for evaluation: images are resized and normalised as `views` do, and nothing is random.
 
@@ -182,6 +181,7 @@ def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int 
         tf.data of `(images (B, S, S, 3) float32, labels (B,))`; with several labels per image, labels are
         (B, C) uint8 zeros and ones.
     """
+    whole_number("batch_size", batch_size, 1)
     source = as_source(source)
     if views is None or any(hasattr(views, name) for name in ("views_of_batch", "takes_pixels")):
         source = check_source(source)  # A layer of the user may take images with any values.

@@ -91,6 +91,8 @@ def test_bad_pictures_are_refused_by_name():
         batch_size=10,
     )
     refused(r"`shard` must be \(index, count\).*shard=\(2, 2\)", good, batch_size=4, shard=(2, 2))
+    refused("`seed` must be a whole number of 64 bits. Received: seed=1.5", good, seed=1.5)
+    refused("`initial_batch` must be smaller than.*initial_batch=4, 3 batches", good, initial_batch=4)
     with pytest.raises(ValueError, match="`views` must be a layer such as LeOCLRViews"):
         kl.data.array_batches(good, lambda images, seed: images, 3)
     with pytest.raises(IndexError, match=r"`index` must be in \[0, 3\). Received: index=3"):

@@ -67,7 +67,7 @@ every_source = pytest.mark.parametrize("kind", KINDS)
 
 def made_from(folder, kind, **options):
     source = sources(folder)[kind]
-    return kl.data.view_dataset(source, views_layer(), 4, seed=3, **{"shuffle_buffer": 23, **options})
+    return kl.data.view_dataset(source, views_layer(), 4, **{"seed": 3, "shuffle_buffer": 23, **options})
 
 
 @backend_free
@@ -195,11 +195,54 @@ def test_a_model_trains_on_a_folder(folder):
         ({"shard": (2, 2)}, r"`shard` must be \(index, count\).*Received: shard=\(2, 2\), batch_size=4"),
         ({"shard": (0, 3)}, r"count must divide `batch_size`.*Received: shard=\(0, 3\), batch_size=4"),
         ({"initial_batch": -1}, "`initial_batch` must be a whole number >= 0. Received: initial_batch=-1"),
+        ({"initial_batch": 9}, "`initial_batch` must be smaller than.*initial_batch=9, 5 batches"),
+        ({"initial_batch": 5}, "`initial_batch` must be smaller than.*initial_batch=5, 5 batches"),
+        ({"shard": 2}, r"`shard` must be \(index, count\).*Received: shard=2, batch_size=4"),
+        ({"shard": (0, 2.0)}, r"`shard` must be \(index, count\).*Received: shard=\(0, 2.0\), batch_size=4"),
+        *(
+            ({name: value}, f"`{name}` must be a whole number >= {low}. Received: {name}={value}")
+            for name, low, values in (
+                ("shuffle_buffer", 1, (0, -3, False)),
+                ("parallel_images", 1, (0, -2)),
+                ("parallel_batches", 1, (0,)),
+                ("prefetch", 0, (-3,)),
+            )
+            for value in values
+        ),
+        *(
+            ({"seed": value}, f"`seed` must be a whole number of 64 bits. Received: seed={value!r}")
+            for value in (1.5, None, "a", 2**70)
+        ),
     ],
 )
 def test_bad_options_are_refused(folder, options, words):
     with pytest.raises(ValueError, match=words):
         made_from(folder, "array", **options)
+
+
+@backend_free
+def test_bad_sizes_of_batches_for_evaluation_are_refused():
+    for size in (0, -1, 2.5):
+        with pytest.raises(ValueError, match=f"`batch_size` must be a whole number >= 1.*batch_size={size}"):
+            kl.data.image_batches(kl.data.load({"image": random_images(4)}), views_layer(), size)
+
+
+@backend_free
+@pytest.mark.parametrize("method", [kl.LeOCLRViews, kl.CropToOriginalViews, kl.MoCoV2Views])
+def test_large_jpegs_are_decoded_at_the_size_that_crops_need(tmp_path, monkeypatch, method):
+    """Whether the crop is the key or the query."""
+    Image.fromarray(random_images(1, 320, 240)[0]).save(tmp_path / "a.jpg")
+    source = kl.data.load(tmp_path, progress=False)
+    asked = []
+
+    def fetch(indices, least_pixels, parallel):
+        asked.append(least_pixels)
+        return indices.map(lambda _: {"image": tf.zeros((32, 32, 3), tf.uint8)})
+
+    monkeypatch.setattr(source.images, "fetch", fetch)
+    views = method(16, crop_scale=(0.2, 1.0), jit_compile=False)
+    next(iter(kl.data.view_dataset(source, views, 1)))
+    assert asked == [round(16**2 * 4 / 3 / 0.2)]
 
 
 @backend_free
