@@ -57,8 +57,10 @@ class BatchesAhead(keras.utils.PyDataset):
     """The batches of a dataset in order, each copied to the device one step before it is needed.
 
     The batches come in the order of the dataset, in whatever order Keras asks for their numbers: it shuffles
-    these by default. A pass goes on over several epochs if `fit` has `steps_per_epoch`. It starts anew if
-    Keras has asked for numbers from 0 on and asks for 0 again, as after a `fit` that was interrupted.
+    these by default. A pass goes on over several epochs if `fit` has `steps_per_epoch`. The first batch is
+    given out again if Keras asks for its number again, because it takes one batch in advance to build
+    metrics. The pass starts anew if Keras has asked for 0, 1, ... and asks for 0 again, as after an
+    interrupted `fit`.
 
     Args:
         dataset: a `tf.data.Dataset` or a `keras.utils.PyDataset` with a known number of batches.
@@ -70,20 +72,24 @@ class BatchesAhead(keras.utils.PyDataset):
         self.dataset, self.put = dataset, put
         self._count = number_of_batches(dataset)
         self._batches: Iterator[Any] | None = None  # those of the pass that is not complete yet
-        self._taken = 0
-        self._numbered = True  # whether Keras has asked for 0, 1, 2, ... in this pass
+        self._asked: list[int] = []  # the numbers that Keras has asked for in this pass
+        self._first: Any = None  # the first batch of the pass, on the host
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> Any:
-        if self._batches is None or (index == 0 and self._numbered):
-            self._batches, self._taken, self._numbered = one_ahead(self._pass(), self.put), 0, True
-        batch = next(self._batches)
-        self._numbered = self._numbered and index == self._taken
-        self._taken += 1
-        if self._taken == self._count:
+        asked = self._asked
+        if asked and index == asked[0]:
+            if len(asked) == 1 or asked != [*range(len(asked))]:
+                return self.put(self._first)()
             self._batches = None
+        if self._batches is None:
+            self._batches, self._asked = one_ahead(self._pass(), self.put), []
+        batch = next(self._batches)
+        self._asked.append(index)
+        if len(self._asked) == self._count:
+            self._batches, self._asked, self._first = None, [], None
         return batch
 
     def on_epoch_begin(self) -> None:
@@ -95,6 +101,11 @@ class BatchesAhead(keras.utils.PyDataset):
             self.dataset.on_epoch_end()
 
     def _pass(self):
+        for number, batch in enumerate(self._on_host()):
+            self._first = self._first if number else batch
+            yield batch
+
+    def _on_host(self):
         if isinstance(self.dataset, keras.utils.PyDataset):
             yield from (self.dataset[index] for index in range(self._count))
             return

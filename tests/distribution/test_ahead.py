@@ -86,6 +86,8 @@ class Numbers(keras.utils.PyDataset):
         ([2, 0, 1, 1, 2, 0], [0, 1, 2, 0, 1, 2]),  # shuffled by Keras
         ([0, 2, 1, 0], [0, 1, 2, 0]),
         ([0, 1, 0, 1, 2], [0, 1, 0, 1, 2]),  # the first pass was interrupted
+        ([0, 0, 1, 2, 0], [0, 0, 1, 2, 0]),  # one batch to build metrics
+        ([1, 2, 1, 0, 2], [0, 1, 0, 2, 0]),
     ],
 )
 def test_batches_come_in_their_order_whatever_keras_asks_for(asked, given):
@@ -102,6 +104,9 @@ def test_fit_takes_every_batch_once_in_order(options):
     made, make = [], batches.batch
     batches.batch = lambda *place: made.append(place) or make(*place)
     given = []
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.train_on_batch(np.zeros((4, 2), "float32"), np.zeros((4, 1), "float32"))
 
     def noted(batch):
         def ready():
@@ -110,13 +115,12 @@ def test_fit_takes_every_batch_once_in_order(options):
 
         return ready
 
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", "mse")
     model.fit(ahead.BatchesAhead(batches, noted), epochs=3, verbose=0, **options)
     every = [(epoch, number) for epoch in range(3) for number in range(3)]
-    steps = 3 * options.get("steps_per_epoch", 3)
-    assert made == every[:steps]
-    assert given == [make(*place)["image"].sum() for place in made]
+    if options.get("steps_per_epoch"):
+        every = every[:6]  # of which the last one is only put: Keras ends its second epoch with the data
+    assert made == every
+    assert given == [make(*place)["image"].sum() for place in every[: 5 if len(every) == 6 else 9]]
 
 
 def test_on_cpus_a_dataset_is_returned_as_it_is():
