@@ -242,7 +242,7 @@ def test_large_jpegs_are_decoded_at_the_size_that_crops_need(tmp_path, monkeypat
     monkeypatch.setattr(source.images, "fetch", fetch)
     views = method(16, crop_scale=(0.2, 1.0), jit_compile=False)
     next(iter(kl.data.view_dataset(source, views, 1)))
-    assert asked == [round(16**2 * 4 / 3 / 0.2)]
+    assert asked[-1] == round(16**2 * 4 / 3 / 0.2)  # before it, the source was asked for its form
 
 
 @backend_free
