@@ -10,10 +10,10 @@ Cost: 2.8 V100 hours, or 79 hours on two CPU cores, estimated: 50,000 images x 2
 images/s (benchmarks/recipe_costs.py).
 Expected: with `--preset small`, 10 epochs of a small network, LeOCLR reaches 52.9 % by kNN and 54.7 % with a
 linear classifier, MoCo v2 54.0 % and 54.8 %, random weights 35.8 % and 38.0 %, as means of three seeds, which
-do not tell the two methods apart (RESULTS.md has the command). The whole recipe was not measured here. MoCo reaches by kNN on the test pictures 82.6 % after
-200 epochs and 88.7 % after 800, with one key per image (MoCo's demo, colab/moco_cifar10_demo.ipynb in
-facebookresearch/moco). lightly reports 83.8 % after 200 and 89.9 % after 800, which are the best of all
-epochs, chosen on the test pictures.
+do not tell the two methods apart (RESULTS.md has the command). The whole recipe was not measured here. MoCo
+reaches by kNN on the test pictures 82.6 % after 200 epochs and 88.7 % after 800, with one key per image
+(MoCo's demo, colab/moco_cifar10_demo.ipynb in facebookresearch/moco). lightly reports 83.8 % after 200 and
+89.9 % after 800, which are the best of all epochs, chosen on the test pictures.
 """
 
 import dataclasses
