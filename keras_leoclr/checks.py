@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import pathlib
 import types
 import typing
 from collections.abc import Iterable
@@ -117,6 +118,26 @@ def one_of(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
         rule = " or ".join(f'"{choice}"' for choice in choices)
         raise ValueError(f"`{name}` must be {rule}. Received: {name}={value!r}")
+
+
+def output_file(name: str, path: Any, endings: tuple[str, ...] = ()) -> None:
+    """Checks the path of a file that will be written, before there is anything to write.
+
+    Args:
+        name: name of the argument, for the message.
+        path: the path; a file that is there will be replaced.
+        endings: the endings that the name may have, such as ".html"; () (the default) allows any.
+
+    Raises:
+        ValueError: if the file has another ending, is a folder, or would lie in a folder that does not exist.
+    """
+    path = pathlib.Path(path).expanduser()
+    if endings and path.suffix.lower() not in endings:
+        raise ValueError(f"`{name}` must end in {' or '.join(endings)}. Received: {name}={path}")
+    if path.is_dir():
+        raise ValueError(f"`{name}` must be a file. Received: {name}={path}, a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"`{name}` must lie in a folder that exists. Received: {name}={path}")
 
 
 def batch_of_views(batch: Any) -> None:

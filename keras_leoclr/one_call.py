@@ -110,6 +110,10 @@ def pretrain(
 
     given_here = locals()
     options = {name: setting_of(name, given_here[name], kind) for name, kind in RUN_OPTIONS.items()}
+    if not 0 < options["checkpoint_budget"] <= 1:
+        raise ValueError(
+            f"`checkpoint_budget` must lie in (0, 1]. Received: checkpoint_budget={checkpoint_budget}"
+        )
     module = _recipe_module(recipe)
     given = _fields(fields, Recipe, "pretrain")
     images = None

@@ -177,6 +177,10 @@ def test_a_run_a_file_and_a_model_are_judged(finished, tmp_path):
         ({"method": "simclr"}, "`method` must be one of"),
         ({"data": 3}, "must be what `data.load` returns"),
         ({"overwrite": "no"}, "`overwrite` must be True or False. Received: overwrite='no'"),
+        (
+            {"checkpoint_budget": 0},
+            r"`checkpoint_budget` must lie in \(0, 1\]. Received: checkpoint_budget=0",
+        ),
         ({"keep": 1.5}, "`keep` must be a whole number. Received: keep=1.5"),
         ({"data": "nothing", "recipe": "fashion_mnist"}, "^`data` must be one of .*Received: 'nothing'"),
     ],

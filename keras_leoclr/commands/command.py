@@ -64,6 +64,21 @@ def max_failures(default: float | None, more: str = "") -> Flag:
     return Flag("max_failures", float, default, help, low=0.0, high=1.0)
 
 
+def check_output(given: Given, name: str, endings: tuple[str, ...] = ()) -> None:
+    """Checks the flag of a file that will be written, see `checks.output_file`; none is no fault.
+
+    Raises:
+        UsageError: if the file cannot be written, or not under this name.
+    """
+    from keras_leoclr.checks import output_file  # It needs NumPy; `leoclr --help` does not.
+
+    try:
+        if given[name]:
+            output_file(name, given[name], endings)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Command:
     """A command of `leoclr`.

@@ -21,6 +21,12 @@ def _run(given: Given) -> int:
     from keras_leoclr.data.summary import describe, summarize
 
     if given["statistics"]:
+        if typed := {"verify", "duplicates"} & given.typed:
+            flag = f"--{min(typed)}"
+            raise UsageError(
+                f"`{flag}` must be left out with --statistics, which measures alone. "
+                f"Received: {flag} with --statistics"
+            )
         return _statistics(given)
     if typed := {"channels", "value_range"} & given.typed:
         flag = f"--{min(typed)}"

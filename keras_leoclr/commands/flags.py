@@ -40,6 +40,7 @@ class Flag:
         choices: allowed values; () allows any.
         low: smallest allowed number.
         high: largest allowed number.
+        above: number that the value must exceed.
         auto: whether a list of numbers may be the word "auto".
         needed: for a required flag, what it must name, such as "a folder".
     """
@@ -54,6 +55,7 @@ class Flag:
     high: float | None = None
     needed: str = ""
     auto: bool = False
+    above: float | None = None
 
     @property
     def each(self) -> type | None:
@@ -191,6 +193,8 @@ def _define(values: flags.FlagValues, flag: Flag) -> None:
 
 
 def _value(value: Any, flag: Flag) -> Any:
+    if flag.above is not None and value is not None and not value > flag.above:
+        raise UsageError(f"`--{flag.name}` must be > {flag.above:g}. Received: {flag.name}={value}")
     if flag.each is None or value is None:
         return value
     if flag.auto and value == ["auto"]:

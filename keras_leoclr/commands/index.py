@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from keras_leoclr.commands.command import IMAGE_SIZE, ONE, Command, max_failures, on_error
+from keras_leoclr.commands.command import IMAGE_SIZE, ONE, Command, check_output, max_failures, on_error
 from keras_leoclr.commands.flags import Flag, Given
 
 TEXT = """leoclr index DIR --backbone FILE [--output INDEX] [--FLAG VALUE ...]
@@ -15,6 +15,7 @@ was made with another backbone is refused, and so is one that is damaged; --over
 
 
 def _run(given: Given) -> int:
+    check_output(given, "output")
     from keras_leoclr import search
     from keras_leoclr.data.failures import shown
 

@@ -30,9 +30,9 @@ OF_THE_RUN = (
         "checkpoint_budget",
         float,
         0.02,
-        "largest share of the time that is spent on checkpoints, in [0, 1]; 1: no limit",
+        "largest share of the time that is spent on checkpoints, in (0, 1]; 1: no limit",
         "run",
-        low=0.0,
+        above=0.0,
         high=1.0,
     ),
     Flag(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras_leoclr.commands.command import SOME, Command
+from keras_leoclr.commands.command import SOME, Command, check_output
 from keras_leoclr.commands.flags import Flag, Given, UsageError
 
 TEXT = """leoclr report RUN [RUN ...] [--output FILE.html]
@@ -15,6 +15,7 @@ is loaded. Of several runs the curves are laid on top of each other and the resu
 def _run(given: Given) -> int:
     if len(given.rest) > 1 and given["output"] is None:
         raise UsageError("`--output` must name a file for the report of several runs. Received: none")
+    check_output(given, "output", (".html",))
     from keras_leoclr.report import write_report
     from keras_leoclr.training import fields
     from keras_leoclr.training.recipe import Recipe
@@ -34,7 +35,7 @@ COMMAND = Command(
             "output",
             str,
             None,
-            "file that is written; by default report.html in the folder of a single run; needed for "
+            "file that is written, .html; by default report.html in the folder of a single run; needed for "
             "several runs",
         ),
     ),

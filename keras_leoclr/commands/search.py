@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from keras_leoclr.commands.command import SOME, Command, on_error
+from keras_leoclr.commands.command import SOME, Command, check_output, on_error
 from keras_leoclr.commands.flags import Flag, Given
 
 TEXT = """leoclr search QUERY [QUERY ...] --index INDEX [--k N] [--FLAG VALUE ...]
@@ -17,6 +17,7 @@ now."""
 
 
 def _run(given: Given) -> int:
+    check_output(given, "page", (".html",))
     from keras_leoclr import search
     from keras_leoclr.data.failures import shown
 

@@ -8,15 +8,15 @@ import pathlib
 from types import ModuleType
 from typing import Any
 
-from keras_leoclr.commands.command import NOTHING, Command
-from keras_leoclr.commands.flags import Flag, Given, UsageError
-from keras_leoclr.commands.pretrain import recipe_flags, requested
+from keras_leoclr.commands.command import NOTHING, Command, check_output
+from keras_leoclr.commands.flags import Flag, Given, UsageError, flags_of
+from keras_leoclr.commands.pretrain import preset, requested
 from keras_leoclr.commands.recipes import recipe_module
 
 TEXT = """leoclr views RECIPE [--output FILE.png|FILE.html] [--images N] [--FIELD VALUE ...]
 
 Draws the views of some pictures at the recipe's settings: the picture with the boxes of its crops, then what
-the encoders see, that is, what will be pulled together. Any field of the recipe is a flag, as in
+the encoders see, that is, what will be pulled together. Any setting of the recipe is a flag, as in
 `leoclr pretrain`. With `--compare 1000` it also says how much more the original and a crop of a
 picture have in common than two crops, which hints at the method to take."""
 SUFFIXES = (".png", ".html")
@@ -46,7 +46,7 @@ def write(recipe: Any, output: pathlib.Path, images: int) -> None:
     views = make_views(recipe)
     source = some_of(open_split(recipe, recipe.train_split), images)
     drawn = draw_views(views, source, images, recipe.seed, place, canvas)
-    if output.suffix == ".png":
+    if output.suffix.lower() == ".png":
         view_sheet.write_sheet(drawn, output)
         return
     strips = [view_sheet.png(view_sheet.strip(one)) for one in drawn]
@@ -59,8 +59,7 @@ def _run(module: ModuleType, given: Given) -> int:
     from keras_leoclr.training.settling import completed
 
     output = pathlib.Path(given["output"]).expanduser()
-    if output.suffix not in SUFFIXES:
-        raise UsageError(f"`--output` must end in .png or .html. Received: {output}")
+    check_output(given, "output", SUFFIXES)
     recipe, settle = requested(module, given)
     if not recipe.dataset:
         raise UsageError("`--dataset` must name a data set, a folder or a file. Received: none")
@@ -82,10 +81,10 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
     if arguments[0] in ("-h", "--help"):
         return COMMAND.but(), arguments
     module = recipe_module(arguments[0])
-    folder, *others = recipe_flags(module)
     declared = (
-        dataclasses.replace(folder, needed=""),
-        *others,
+        Flag("workdir", str, None, "folder of a run, whose chosen settings are taken", "run"),
+        preset(module),
+        *flags_of(module.RECIPE),
         Flag("output", str, "views.png", "file that is written: .png, or .html for a page", "views"),
         Flag("images", int, 12, "number of pictures of the training split that are shown", "views", low=1),
         Flag("compare", int, 0, "pictures of which is said how much crops lose; 0 for none", "views", low=0),

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from keras_leoclr.checks import output_file
 from keras_leoclr.evaluation.result_columns import name_apart
 from keras_leoclr.report import explanations
 from keras_leoclr.report.reading import RunRecord, read_run
@@ -75,7 +76,7 @@ def write_report(
 
     Args:
         workdirs: folder of a run, or several folders, whose runs are shown together and compared.
-        output: path of the file; by default `report.html` in the folder of a single run.
+        output: path of the file, which ends in .html; by default `report.html` in the folder of a single run.
         meanings: a sentence for each setting of a recipe, by its name, which the table of settings shows;
             None (the default) leaves this column out. `training.fields.meanings(Recipe)` has them.
 
@@ -84,13 +85,16 @@ def write_report(
 
     Raises:
         FileNotFoundError: if a folder holds no run.
-        ValueError: if there are several runs and no `output`.
+        ValueError: if there are several runs and no `output`, or `output` does not end in .html or cannot be
+            written.
     """
     folders = [workdirs] if isinstance(workdirs, (str, pathlib.Path)) else list(workdirs)
     if not folders:
         raise ValueError("`workdirs` must name a folder. Received: none")
     if output is None and len(folders) > 1:
         raise ValueError(f"`output` must name a file for the report of several runs. Received: {output}")
+    if output is not None:
+        output_file("output", output, (".html",))
     runs = [read_run(folder) for folder in folders]
     for run, name in zip(runs, name_apart([run.name for run in runs]), strict=True):
         run.name = name

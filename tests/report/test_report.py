@@ -182,6 +182,10 @@ def test_several_runs_need_an_output_and_a_folder_a_run(tmp_path, run, capsys):
     assert "`--output` must name a file" in capsys.readouterr().err
     with pytest.raises(ValueError, match="`output` must name a file for the report of several runs"):
         report.write_report([run, run])
+    results = (run / "results.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=r"`output` must end in .html. Received: output=.*results.jsonl"):
+        report.write_report(run, run / "results.jsonl")
+    assert (run / "results.jsonl").read_bytes() == results
     with pytest.raises(FileNotFoundError, match="`workdir` must hold a run"):
         report.write_report(tmp_path)
     assert list(tmp_path.iterdir()) == []

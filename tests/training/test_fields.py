@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -140,6 +141,13 @@ def test_every_field_of_a_recipe_has_help_and_a_group():
         for field in dataclasses.fields(kind):
             assert field.metadata["help"] and field.metadata["group"]
     assert list(fields.resumable(Example)) == ["scale"]
+
+
+def test_the_page_of_interruptions_names_what_may_change_with_override():
+    text = (pathlib.Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    listed = text.partition("- `--override` goes on with the new values of")[2].partition("\n- ")[0]
+    named = set(re.findall(r"`(\w+)`", listed))
+    assert named & {field.name for field in dataclasses.fields(Recipe)} == {*fields.resumable(Recipe)}
 
 
 def test_the_backbones_that_can_be_chosen_are_those_that_can_be_built():

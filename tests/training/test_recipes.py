@@ -219,6 +219,26 @@ def test_non_finite_loss_ends_the_command_with_an_error(tmp_path, capsys):
         (["report", "a", "b"], "`--output` must name a file"),
         (["views", "fashion_mnist", "--output", "views.gif"], "`--output` must end in .png or .html"),
         (["views", "image_folder"], "`--dataset` must name a data set"),
+        (
+            ["views", "fashion_mnist", "--output", "no/views.png"],
+            "must lie in a folder that exists. Received: ",
+        ),
+        (["views", "fashion_mnist", "--keep", "2"], "Unknown command line flag 'keep'"),
+        (["views", "fashion_mnist", "--tensorboard", "on"], "Unknown command line flag 'tensorboard'"),
+        (["report", "a", "--output", "a.jsonl"], "`--output` must end in .html. Received: output=a.jsonl"),
+        (["report", "a", "--output", "no/a.html"], "`--output` must lie in a folder that exists"),
+        (["search", "a.png", "--index", "i", "--page", "i"], "`--page` must end in .html. Received: page=i"),
+        (
+            ["index", "a", "--backbone", "b", "--output", "."],
+            "`--output` must be a file. Received: output=., a folder",
+        ),
+        (["export", "a", "--output", __file__], "`--output` must be a folder for the files"),
+        (["data", "a", "--statistics", "--verify"], "`--verify` must be left out with --statistics"),
+        (["data", "a", "--statistics", "--duplicates"], "`--duplicates` must be left out with --statistics"),
+        (
+            ["pretrain", "fashion_mnist", "--workdir", "x", "--checkpoint_budget", "0"],
+            "`--checkpoint_budget` must be > 0. Received: checkpoint_budget=0.0",
+        ),
         (["recipes", "x"], "`recipes` takes no arguments"),
     ],
 )
