@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import keras
 
-from keras_leoclr.checks import whole_number
+from keras_leoclr.checks import number, whole_number
 from keras_leoclr.data.parts import with_labels
 from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
@@ -78,11 +78,8 @@ class Finetune(TrainedOnImages):
         super().__post_init__()
         if not 0 < self.fraction <= 1:
             raise ValueError(f"`fraction` must be in (0, 1]. Received: fraction={self.fraction}")
-        if not (self.backbone_rate > 0 and self.head_rate > 0):
-            raise ValueError(
-                "`backbone_rate` and `head_rate` must be > 0. "
-                f"Received: backbone_rate={self.backbone_rate}, head_rate={self.head_rate}"
-            )
+        for name in ("backbone_rate", "head_rate"):
+            number(name, getattr(self, name), 0, above=True)
         if not len(self.seeds):
             raise ValueError("`seeds` must be whole numbers, at least one. Received: none")
         self.seeds, self.crop_scale = tuple(self.seeds), tuple(self.crop_scale)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_leoclr.checks import whole_number
+from keras_leoclr.checks import number, whole_number
 from keras_leoclr.evaluation.feature_checks import check_features
 from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.neighbour_search import MEMORY, nearest
@@ -104,8 +104,7 @@ def knn_answers(
         `{k: (M, min(5, classes)) int64}`, the class with the most votes first; with several labels per image
         `{k: (M, C) float32}`, the share of the total weight of the votes that each class has.
     """
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be > 0. Received: temperature={temperature}")
+    number("temperature", temperature, 0, above=True)
     if not len(ks):
         raise ValueError(f"`k` must be a whole number >= 1, or several. Received: k={ks}")
     most = len(train_features) - (test_features is None)

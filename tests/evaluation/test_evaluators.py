@@ -73,7 +73,7 @@ def test_scores_carry_hits_intervals_and_arrays(measured):
         (lambda b, s: evaluation.Finetune(b, s, s, VIEWS, seeds=()), "`seeds` must be whole numbers"),
         (
             lambda b, s: evaluation.Finetune(b, s, s, VIEWS, head_rate=0),
-            "must be > 0. Received: backbone_rate",
+            "`head_rate` must be a number > 0. Received: head_rate=0",
         ),
         (lambda b, s: evaluation.LinearProbe(b, s, s, VIEWS, ()), "`learning_rates` must be numbers > 0"),
         (

@@ -30,7 +30,8 @@ def test_unusable_features_are_refused(score):
     ("score", "options", "words"),
     [
         (evaluation.knn, {"k": 0}, "`k` must be a whole number >= 1. Received: k=0"),
-        (evaluation.knn, {"temperature": 0.0}, "`temperature` must be > 0"),
+        (evaluation.knn, {"temperature": 0.0}, "`temperature` must be a number > 0"),
+        (evaluation.knn, {"temperature": None}, "`temperature` must be a number > 0"),
         (evaluation.knn, {"k": ()}, "`k` must be a whole number >= 1, or several"),
         (evaluation.linear_probe, {"weight_decays": (-1,)}, "`weight_decays` must be numbers >= 0"),
         (evaluation.linear_probe, {"held_out": 1.0}, r"`held_out` must be in \(0, 1\)"),
