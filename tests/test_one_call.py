@@ -57,6 +57,7 @@ class Recorder(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.logs.append(logs)
+        logs["mine"] = epoch + 0.5
         if epoch == self.stop_at:
             self.model.stop_training = True
 
@@ -81,7 +82,7 @@ def test_one_call_pretrains_judges_and_returns_the_run(finished):
     assert run.recipe["dataset"] == IN_PYTHON and run.recipe["evaluate"] is True
     features = run.backbone()(np.zeros((2, 16, 16, 3), "float32"))
     assert features.shape == (2, 16)
-    assert len(run.history) == 2 and run.history[1]["loss"] > 0
+    assert len(run.history) == 2 and run.history[1]["loss"] > 0 and run.history[1]["mine"] == 1.5
     assert recorder.calls == [0, 1, 2, 3] * 2
     assert {"loss", "knn_top1", "images_per_second"} <= set(recorder.logs[1])
     assert isinstance(recorder.model, kl.LeOCLR) and recorder.params["epochs"] == 2

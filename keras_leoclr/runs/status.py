@@ -15,6 +15,7 @@ from keras_leoclr.runs.folder import RunFolder
 
 TEXTS = ("state", "error", "host", "backend", "method", "dataset")  # entries that are texts
 UNDER_WAY = ("starting", "training", "evaluating")
+CAN_ASK = os.name != "nt"  # Windows takes the signal 0, which asks whether a process exists, for Ctrl-C.
 SILENCE = 120.0  # seconds without an update after which a run on another host counts as stale
 
 
@@ -98,8 +99,8 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
         A dictionary with what the run wrote, and these entries:
         `state`: "starting", "training" or "evaluating" while the run is under way; "finished"; "stopped" if
         a signal has stopped it, so that it can be resumed; "failed" after an error; "killed" if its process
-        does not exist any more, or if another one has its number; "stale" if it runs on another host and has
-        not written for two minutes; "unknown" if it has never written its state;
+        does not exist any more, or if another one has its number; "stale" if it runs on another host, or on
+        Windows, and has not written for two minutes; "unknown" if it has never written its state;
         `silent`: seconds since the run wrote last, or None if it never did;
         `warning`: the last advice of `callbacks.Health`, or None;
         `workdir`: path of the folder.
@@ -121,7 +122,7 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
     updated = status["updated"]
     status["silent"] = None if updated is None else max(0.0, time.time() - updated)
     if status["state"] in UNDER_WAY:
-        if status.get("host") == socket.gethostname():
+        if status.get("host") == socket.gethostname() and CAN_ASK:
             if not _alive(status.get("process"), status.get("process_started")):
                 status["state"] = "killed"
         elif status["silent"] is None or status["silent"] > SILENCE:

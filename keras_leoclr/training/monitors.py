@@ -24,7 +24,7 @@ def monitors(
     health: callbacks.Health,
     replicas: int,
 ) -> list[keras.callbacks.Callback]:
-    """Makes the callbacks for health, kNN, the online classifier, and the file of the history.
+    """Makes the callbacks for health, kNN, the online classifier and, as the last, the file of the history.
 
     Their order matters: no checkpoint is written after a loss that is not finite, and the measurements are in
     the logs before the logs are written.

@@ -190,7 +190,7 @@ def _pretrain(
     preprocessing = Preprocessing.of(views)
     feed = Feed(recipe.batch_size, views.num_key_views, batches.steps, batches.waiting.seconds)
     health = Health(feed, results)
-    chosen = monitors(recipe, sources, preprocessing, folder, health, devices.replicas)
+    *chosen, history = monitors(recipe, sources, preprocessing, folder, health, devices.replicas)
     kept = {Health: "health", OnlineLinearProbe: "online_probe"}
     stateful = {kept[type(each)]: each for each in chosen if type(each) in kept}
 
@@ -238,7 +238,8 @@ def _pretrain(
         chosen.append(TensorBoard(folder.logs, folder.views_file, projected, views))
     ending = Ending(folder.path)
     with ending.part("logs"), contextlib.closing(Progress(feed, run.status, verbose)) as shown:
-        _fit(model, batches, checkpoint, devices, [*chosen, *guarded(own, checkpoint.stop), shown])
+        # The history comes after the user's callbacks, whose numbers it takes from the logs as well.
+        _fit(model, batches, checkpoint, devices, [*chosen, *guarded(own, checkpoint.stop), history, shown])
     done = checkpoint.position.epoch if checkpoint.position else 0
     if ending.failed and done < recipe.epochs:
         raise ending.failed["logs"]  # This error has ended the training before its last epoch.

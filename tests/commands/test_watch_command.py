@@ -103,6 +103,14 @@ def test_a_run_that_is_gone_is_told_from_one_that_is_silent(tmp_path, capsys, ch
     assert words in capsys.readouterr().out
 
 
+def test_windows_is_not_asked_for_a_process_because_that_would_send_it_ctrl_c(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_leoclr.runs.status.CAN_ASK", False)
+    monkeypatch.setattr("keras_leoclr.runs.status.os.kill", None)
+    for silent, state in ((10, "training"), (600, "stale")):
+        folder(tmp_path, updated=time.time() - silent)
+        assert read_status(tmp_path)["state"] == state
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="the system does not tell it")
 def test_a_process_that_only_has_the_number_of_the_run_s_is_another_one(tmp_path):
     folder(tmp_path)
