@@ -288,14 +288,16 @@ def tune(
 
     module = _recipe_module(recipe)
     given = _fields(fields, Recipe, "tune")
+    minutes, jobs = setting_of("minutes", minutes, float), setting_of("jobs", jobs, int)
     tuning.check(minutes, judge)
     settling.requested(module, preset, given)  # It refuses a wrong setting before arrays are written.
-    if data is not None:
-        given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir).expanduser())
-    made = settling.completed(*settling.requested(module, preset, given), verbose)
     lists = {"learning_rates": learning_rates, "least_areas": least_areas}
     how = {name: setting_of(name, value, tuple[float, ...]) for name, value in lists.items()}
-    return tuning.tune(made, workdir, minutes, judge=judge, jobs=jobs, verbose=verbose, **how)
+    with _naming_data():
+        if data is not None:
+            given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir).expanduser())
+        made = settling.completed(*settling.requested(module, preset, given), verbose)
+        return tuning.tune(made, workdir, minutes, judge=judge, jobs=jobs, verbose=verbose, **how)
 
 
 @contextlib.contextmanager

@@ -63,6 +63,8 @@ def settings(**values: str | float) -> str:
 
 
 def _named(text, flags):
+    if "dataset" in flags:  # `data.load` calls it by the name of its own argument.
+        text = text.replace("`name_or_path`", "`dataset`")
     return re.sub(r"`(\w+)`", lambda found: f"`--{found[1]}`" if found[1] in flags else found[0], text)
 
 

@@ -193,6 +193,18 @@ def test_what_cannot_be_pretrained_is_named(tmp_path, given, words):
     assert not (tmp_path / "run" / "recipe.json").exists()
 
 
+@backend_free
+def test_a_search_checks_its_arguments_before_it_begins(tmp_path):
+    for given, words in (
+        ({"minutes": "30"}, "`minutes` must be a finite number. Received: minutes='30'"),
+        ({"jobs": 1.5}, "`jobs` must be a whole number. Received: jobs=1.5"),
+        ({"data": "nothing"}, "^`data` must be one of .*Received: 'nothing'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            kl.tune(**{"data": None, "workdir": tmp_path, "minutes": 5, **given})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def requested(monkeypatch, tmp_path):
     """A function that returns the recipe of a call of `pretrain`, which trains nothing."""

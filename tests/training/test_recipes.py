@@ -255,6 +255,7 @@ def test_wrong_usage_exits_with_2_and_says_why(arguments, words, capsys, monkeyp
     [
         (["--batch_size", "97"], "`--batch_size` must not be larger than the dataset"),
         (["--dataset", ""], "`--dataset` must name a data set, a folder or a file"),
+        (["--dataset", "nothing"], "`--dataset` must be one of"),
     ],
 )
 def test_a_run_that_cannot_start_leaves_nothing(arguments, words, capsys, tmp_path):
