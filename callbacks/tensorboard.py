@@ -112,6 +112,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
         """Computes the features of the images of `source`, and writes them for the embedding projector."""
         source, labelled = self.source, self.source.labelled
         if not labelled:
+            source = source.reduced(Preprocessing.of(self.views).least_pixels)
             source = source.map(lambda element: {"image": element["image"], "label": -1})
         batches = image_batches(source, self.views)
         features, labels = extract_features(self.model.backbone, batches)

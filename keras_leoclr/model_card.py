@@ -64,7 +64,7 @@ def write(workdir: str | os.PathLike, images: int | None = None) -> pathlib.Path
     backbone = files.load(path, verbose=False)
     recipe = run.recipe()
     results = run.results.read()
-    card = describe(backbone, path) | {
+    card = describe(backbone, path, recipe.get("antialias_original", False)) | {
         "encoder": "query",
         "projection": False,
         "data": {
@@ -113,12 +113,13 @@ def remove(workdir: str | os.PathLike) -> None:
         path.unlink(missing_ok=True)
 
 
-def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
+def describe(backbone: keras.Model, path: str | os.PathLike, antialias: bool = False) -> dict[str, Any]:
     """Returns the part of a card that follows from the network and its file.
 
     Args:
         backbone: the network that the file holds.
         path: path of the file.
+        antialias: whether the images are reduced with an antialiasing filter; false by default.
     """
     path = pathlib.Path(path)
     parts = [part for part in path.rglob("*") if part.is_file()] if path.is_dir() else [path]
@@ -139,7 +140,7 @@ def describe(backbone: keras.Model, path: str | os.PathLike) -> dict[str, Any]:
             "shape": list(backbone.input_shape[1:]),
             "layout": f"batch, height, width, channels ({kinds})",
             "range": "0 to 255" if normalization else "normalised: (image / 255 - mean) / std",
-            "resizing": "the whole image to this size, bilinear",
+            "resizing": "the whole image to this size, bilinear" + ", antialiased" * antialias,
         },
         "normalization": {"included": bool(normalization), "mean": mean, "std": std},
         "output": {"features": backbone.output_shape[-1]},

@@ -98,10 +98,10 @@ def _images(backbone: Any, recipe: dict[str, Any], known: Any, given: Given) -> 
     reading = {name: recipe[name] for name in ("on_error", "max_failures", "value_range") if name in recipe}
     reading["channels"] = channels
     source = data.load(dataset, _split(dataset, recipe, given, data_dir, reading), data_dir, **reading)
-    preprocessing = Preprocessing(size, mean, std)
+    preprocessing = Preprocessing.of_recipe(recipe, size, mean, std)
     images = [
         preprocessing.preprocess(element["image"][None])[0].numpy()
-        for element in some_of(source, given["images"])
+        for element in some_of(source.reduced(preprocessing.least_pixels), given["images"])
     ]
     return np.stack(images)
 

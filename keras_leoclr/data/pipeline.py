@@ -168,13 +168,17 @@ def _check_views(views: Any, order: Order) -> None:
 
 
 def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int = 256) -> tf.data.Dataset:
-    """Batches for evaluation: images are resized and normalised as `views` do, and nothing is random.
+    """Batches for evaluation: images are read, resized and normalised as the originals of `views`.
+
+    They are the query views of `LeOCLRViews` without anything random: large JPEGs are decoded at the same
+    fraction of their size, and images are reduced with a filter if the views reduce the original with one. A
+    source with a `least_pixels` of its own is decoded by that.
 
     Args:
         source: the result of `data.load`, or a tf.data.Dataset of dictionaries
             `{"image": (H, W, C), "label": ()}`, pixels in [0, 255]; the sizes may differ.
-        views: the layer that made the training views, or a `Preprocessing`; it gives size, mean and
-            deviation.
+        views: the layer that made the training views, or a `Preprocessing`; it gives size, mean, deviation,
+            filter and fraction.
         batch_size: images per batch, 256 by default; the last batch may be smaller.
 
     Returns:
@@ -186,6 +190,7 @@ def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int 
     if views is None or any(hasattr(views, name) for name in ("views_of_batch", "takes_pixels")):
         source = check_source(source)  # A layer of the user may take images with any values.
     source.check_labelled()
+    source = source.reduced(getattr(getattr(views, "settings", views), "least_pixels", None))
     shape = source.element_spec["image"].shape
     if not shape.is_fully_defined():
         # Images of different sizes are resized one by one; images of one size are resized as a batch.

@@ -226,6 +226,23 @@ class Source:
             return self._made_of(self._part_of("skip", count), dataset=self.dataset.skip(count))
         return self.subset(np.arange(self.count if count < 0 else int(count), self.count))
 
+    def reduced(self, least_pixels: int | None) -> Source:
+        """The same images with this `least_pixels`; the source itself if it has one, or no large pictures."""
+        if least_pixels is None or self.least_pixels is not None or not self._has_larger(least_pixels):
+            return self
+        streams = {"encoded": self.encoded, "decode": self.decode, "pick": self.pick}
+        made = self._made_of(self.part, **(streams if self.images is None else {"images": self.images}))
+        made._options = (least_pixels, self._options[1])
+        return made
+
+    def _has_larger(self, least_pixels):
+        """Whether a picture may have `least_pixels` at half of its size."""
+        if self.images is None:
+            return self.encoded is not None
+        if (sizes := getattr(self.images, "sizes", None)) is None:
+            return None in self.image_shape
+        return bool((np.prod(np.asarray(sizes) // 2, axis=1) >= least_pixels).any())
+
     def of_images(self, images: Images) -> Source:
         """The same source of changed images, such as those with other labels, in the same order."""
         return self._made_of(self.part, images=images)

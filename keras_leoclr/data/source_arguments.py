@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_leoclr.data.multi_hot_in_graph import WHOLE, checked_in_graph, whole_in_graph
+from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.tensorflow_host import tf
 
@@ -70,9 +71,16 @@ def as_source(source: Any, name: str = "source", labels: bool = True) -> Source:
 
 
 def with_unknown_labels(source: Source) -> Source:
-    """Returns the source itself or, if it has no labels, a stream of its images with the label -1."""
+    """Returns the source itself or, if it has no labels, its images with the label -1.
+
+    Files remain readable by number, and at a fraction of their size; other images become a stream.
+    """
     if source.labelled:
         return source
+    if type(source.images) is FolderImages:
+        images = source.images.subset(np.arange(source.count))  # a copy
+        images.labelled, images.labels = True, np.full(images.count, -1, np.int64)
+        return source.of_images(images)
     return as_source(source.map(lambda element: {"image": element["image"], "label": np.int64(-1)}))
 
 

@@ -46,8 +46,9 @@ def embed(
 ) -> Embeddings:
     """Computes the features of pictures, one row for each, and writes them to a file if `output` is given.
 
-    The rows are in the order of the source. The features are the same that `evaluate` judges: those of whole,
-    resized images, with BatchNorm in inference mode. If a call with `output` was interrupted, the same call
+    The rows are in the order of the source. The features are the same that `evaluate` judges: those of whole
+    images, read and resized as in the run that the backbone lies in (see `Preprocessing.of_recipe`), with
+    BatchNorm in inference mode. If a call with `output` was interrupted, the same call
     continues after the last batches that were saved. They are in a folder beside `output`, which is deleted
     at the end. A call on a stream that is given as an object begins anew, since nothing tells it from others.
 
@@ -94,7 +95,8 @@ def embed(
     """
     write = None if output is None else check_output(output, overwrite)
     name, given = named(source)
-    model, preprocessing, known = _prepared(backbone, image_size)
+    recipe = {} if isinstance(backbone, keras.Model) else RunFolder.around(backbone).recipe()
+    model, preprocessing, known = _prepared(backbone, image_size, recipe)
     value_range = _range_of_run(backbone) if value_range is None else check_value_range(value_range)
     reading = {"on_error": on_error, "max_failures": max_failures}
     reading |= {"channels": model.input_shape[-1], "value_range": value_range}
@@ -108,7 +110,8 @@ def embed(
     about = {"source": name, "split": split}
     about |= {"value_range": list(value_range)} if len(value_range) else {}
     about |= known | {"precision": precision or model.dtype_policy.name}
-    batches = _Batches(data.image_batches(with_unknown_labels(images), preprocessing, batch_size))
+    labelled = with_unknown_labels(images.reduced(preprocessing.least_pixels))
+    batches = _Batches(data.image_batches(labelled, preprocessing, batch_size))
     unfinished = None if output is None else pathlib.Path(f"{os.fspath(output)}{UNFINISHED}")
     identity = None if output is None else features_identity(images, name, split, preprocessing)
     if output is not None and identity is None:  # The features of an interrupted call may be of others.
@@ -166,7 +169,9 @@ def _range_of_run(backbone: Any) -> tuple[float, ...]:
     return () if isinstance(backbone, keras.Model) else RunFolder.around(backbone).value_range()
 
 
-def _prepared(backbone: Any, image_size: int) -> tuple[keras.Model, Preprocessing, dict[str, Any]]:
+def _prepared(
+    backbone: Any, image_size: int, recipe: dict[str, Any]
+) -> tuple[keras.Model, Preprocessing, dict[str, Any]]:
     """Returns a backbone for images of one size, their preprocessing, and facts for `Embeddings.about`."""
     model, size = raw_backbone(backbone, image_size, any_channels=True)
     channels = model.input_shape[-1]
@@ -180,4 +185,4 @@ def _prepared(backbone: Any, image_size: int) -> tuple[keras.Model, Preprocessin
     mean, std = ((0.0,) * channels, (1 / 255,) * channels) if normalization is None else normalization
     if (size, size) != tuple(model.input_shape[1:3]):
         model = resized(model, (size, size, channels))
-    return model, Preprocessing(size, mean, std), about
+    return model, Preprocessing.of_recipe(recipe, size, mean, std), about

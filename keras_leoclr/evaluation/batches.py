@@ -19,7 +19,7 @@ from keras_leoclr.runs.folder import IN_PYTHON
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.host import RandomView
 from keras_leoclr.views.preprocessing import Preprocessing
-from keras_leoclr.views.settings import CLEAN
+from keras_leoclr.views.settings import CLEAN, least_pixels
 
 STREAM_BUFFER = 10_000  # images that are shuffled at a time if the source cannot be read by number
 
@@ -60,7 +60,8 @@ def features_identity(source: Source, name: str, split: str, views: Any) -> dict
     """The identity of the features of a source, which a cache depends on: images, labels and preprocessing.
 
     Pictures of a folder are also identified by their labels, which a cache holds too, and by how their values
-    are read; TFRecord files, if they are named, by size and time of change as well.
+    are read; TFRecord files, if they are named, by size and time of change as well. `least_pixels` counts
+    where a picture may be so large that it is decoded at a fraction of its size.
 
     Args:
         source: a source, as `data.load` returns it.
@@ -74,13 +75,17 @@ def features_identity(source: Source, name: str, split: str, views: Any) -> dict
     """
     made = Preprocessing.of(views)
     about = {"size": made.image_size, "mean": list(made.mean), "std": list(made.std)}
-    source = as_source(source)
+    if made.antialias:
+        about["antialias"] = True
+    source = as_source(source).reduced(made.least_pixels)
     found = data_identity(source, name, split)
     if "content" not in found:
         if str(name) in ("", IN_PYTHON):
             return None
         if source.part:  # Two parts with equally many images must not be confused.
             about["part"] = source.part
+        if source.least_pixels is not None:
+            about["least_pixels"] = source.least_pixels
         if states := _states_of_records(source, str(name)):
             about["files"] = states
     elif isinstance(source.images, FolderImages):
@@ -118,7 +123,8 @@ def labelled_batches(
     Args:
         source: dictionaries `{"image": (H, W, C), "label": ()}`, see `data.load`; the sizes may differ.
         view: function (images (B, H, W, C), seed (2,)) -> (B, S, S, 3). If the sizes of the images differ, it
-            is called with one image at a time.
+            is called with one image at a time. If it has an attribute `least_pixels`, large JPEGs are decoded
+            at a fraction of their size, see `Source.reduced`.
         batch_size: B; 256 by default.
         seed: seed of the views and of the order; 0 by default.
         epochs: 0 (the default) yields the images once, in their order, and the last batch may be smaller.
@@ -131,6 +137,7 @@ def labelled_batches(
     """
     source = as_source(source)
     source.check_labelled()
+    source = source.reduced(getattr(view, "least_pixels", None))
     root = tf.constant([seed, 1], tf.int64)
     images = source.images
     fixed = source.element_spec["image"].shape.is_fully_defined()
@@ -142,7 +149,7 @@ def labelled_batches(
             order = tf.random.experimental.stateless_shuffle(
                 tf.range(images.count, dtype=tf.int64), epoch_seed
             )
-            elements = images.fetch(tf.data.Dataset.from_tensor_slices(order))
+            elements = images.fetch(tf.data.Dataset.from_tensor_slices(order), source.least_pixels)
         elif epochs:
             elements = source.shuffle(STREAM_BUFFER, seed=seed)
         else:
@@ -195,6 +202,10 @@ def clean_view(
 ) -> Callable[[Any, Any], Any]:
     """A view that only crops and flips, with the size and normalisation of `views`, for `labelled_batches`.
 
+    Whole images have the pixels of `data.image_batches`. Crops are reduced with the same filter. They are
+    taken, as those of pretraining are, from images that are decoded large enough for the smallest crop to be
+    as large as the view, and never smaller than a whole image: a crop of all the area is the whole image.
+
     Args:
         views: a Preprocessing, or views such as `LeOCLRViews`.
         crop_scale: two numbers, the range of the crop's area, see `RandomView`; None (the default) takes the
@@ -207,10 +218,17 @@ def clean_view(
         preprocessing.image_size,
         crop_scale=crop_scale,
         flip_probability=flip_probability,
+        antialias=preprocessing.antialias,
         mean=preprocessing.mean if normalised else (0.0,) * preprocessing.channels,
         std=preprocessing.std if normalised else (1 / 255,) * preprocessing.channels,
         jit_compile=False,
         **CLEAN,
         **({} if preprocessing.channels == 3 else {"color_jitter": (0.0, 0.0, 0.0, 0.0)}),
     )
-    return lambda images, seed: view(images, seed)[:, 0]
+
+    def clean(images, seed):
+        return view(images, seed)[:, 0]
+
+    least = preprocessing.least_pixels
+    clean.least_pixels = None if least is None else max(least, least_pixels(view) or 0)
+    return clean

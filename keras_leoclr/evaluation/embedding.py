@@ -178,7 +178,7 @@ class Embedding:
     def _features(self, source, rows, known):
         if known is None:
             view = clean_view(self.views)
-            batches = labelled_batches(_labelled(source.subset(rows)), view, self.batch_size)
+            batches = labelled_batches(_labelled(source.subset(rows), view), view, self.batch_size)
             features, labels = extract_features(self.backbone, batches)
         else:
             features, labels = (array[rows] for array in known)
@@ -190,18 +190,20 @@ class Embedding:
         side = min(self.views.image_size, LARGEST_TILE)
         view = clean_view(self.views, normalised=False)
         tiles = []
-        for images, _ in labelled_batches(_labelled(source.subset(rows)), view, self.batch_size):
+        for images, _ in labelled_batches(_labelled(source.subset(rows), view), view, self.batch_size):
             for image in np.clip(np.asarray(images), 0, 255).round().astype("uint8"):
                 small = Image.fromarray(as_rgb(image)).resize((side, side), Image.Resampling.LANCZOS)
                 tiles.append(np.asarray(small))
         return np.stack(tiles)
 
 
-def _labelled(source):
+def _labelled(source, view):
     """Gives the label 0 to images of sources without labels, so that they can be batched as others."""
     if source.labelled:
         return source
-    return source.map(lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)})
+    return source.reduced(view.least_pixels).map(
+        lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)}
+    )
 
 
 def project(features: np.ndarray, projection: str = "pca", seed: int = 0) -> tuple[np.ndarray, float]:

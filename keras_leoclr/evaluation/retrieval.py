@@ -56,9 +56,7 @@ class Retrieval:
         if not len(crop_scales) or not all(0 < scale <= 1 for scale in crop_scales):
             raise ValueError(f"`crop_scales` must be numbers in (0, 1]. Received: crop_scales={crop_scales}")
         self.backbone = backbone
-        self.source = as_source(source).map(
-            lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)}
-        )
+        self.source = as_source(source)
         self.views = views
         self.crop_scales = tuple(crop_scales)
         self.batch_size, self.seed, self.verbose = batch_size, seed, verbose
@@ -83,5 +81,8 @@ class Retrieval:
                 )
 
     def _features(self, view):
-        batches = labelled_batches(self.source, view, self.batch_size, self.seed)
+        source = self.source.reduced(view.least_pixels).map(
+            lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)}
+        )
+        batches = labelled_batches(source, view, self.batch_size, self.seed)
         return extract_features(self.backbone, batches, self.verbose)[0]

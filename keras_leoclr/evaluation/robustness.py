@@ -137,4 +137,5 @@ class Robustness(FittedToFeatures):
                 pixels = corruptions.corrupt(pixels, change, strength, seed)
             return (pixels - tf.cast(mean, tf.float32)) / tf.cast(std, tf.float32)
 
+        view.least_pixels = whole.least_pixels
         return view

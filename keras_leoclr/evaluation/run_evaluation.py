@@ -216,9 +216,10 @@ class RunEvaluation:
         if not size:
             raise SettingError("`image_size` must be given for a backbone of any size. Received: none")
         if subject.normalization is not None:
-            return Preprocessing(size, *subject.normalization)
+            return Preprocessing.of_recipe(recipe, size, *subject.normalization)
         mean = self._setting("mean", recipe, IMAGENET_MEAN)
-        preprocessing = Preprocessing(size, mean, self._setting("std", recipe, IMAGENET_STD))
+        std = self._setting("std", recipe, IMAGENET_STD)
+        preprocessing = Preprocessing.of_recipe(recipe, size, mean, std)
         if preprocessing.channels != subject.backbone.input_shape[-1]:
             raise SettingError(
                 "`mean` must have one number for each channel of the backbone's images, "

@@ -21,7 +21,9 @@ from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.views.preprocessing import Preprocessing
 
-# Large JPEGs are decoded at a fraction of their size, which is at least this multiple of the backbone's size.
+READING = ("antialias", "least_pixels")  # entries of `about` that say how pictures are read and resized
+# An index of version 0.1.0 lacks these entries. Its large JPEGs were decoded at a fraction of their size, at
+# least at this multiple of the backbone's size.
 SHARPNESS = 4
 
 
@@ -31,8 +33,9 @@ class Encoder:
 
     Attributes:
         backbone: (B, S, S, C) raw images -> (B, features).
-        about: `{"path", "checksum", "image_size"}` of the backbone, which an index holds, and
-            `"value_range"` where it is not that of the pictures' type.
+        about: `{"path", "checksum", "image_size"}` of the backbone, which an index holds; `"value_range"`
+            where it is not that of the pictures' type; and `"antialias"` and `"least_pixels"` of
+            `Preprocessing`, which an index of version 0.1.0 lacks.
     """
 
     backbone: keras.Model
@@ -58,7 +61,17 @@ class Encoder:
         about = {"path": os.path.abspath(path), "checksum": number, "image_size": int(size)}
         if len(value_range):
             about["value_range"] = list(check_value_range(value_range))
-        return cls(backbone, about)
+        made = Preprocessing.of_recipe(RunFolder.around(path).recipe(), size)
+        return cls(backbone, about | {name: getattr(made, name) for name in READING})
+
+    def reading_as(self, about: dict[str, Any]) -> Encoder:
+        """The same encoder, which reads and resizes pictures as those of an index were.
+
+        Args:
+            about: the description of the backbone that the index holds.
+        """
+        own = {name: value for name, value in self.about.items() if name not in READING}
+        return dataclasses.replace(self, about=own | {name: about[name] for name in READING if name in about})
 
     @property
     def channels(self) -> int:
@@ -80,12 +93,14 @@ class Encoder:
             verbose: whether to show a progress bar; False by default.
         """
         size = self.about["image_size"]
+        how = {name: self.about[name] for name in READING if name in self.about}
         raw = Preprocessing(
-            size, mean=(0.0,) * self.channels, std=(1 / 255,) * self.channels
+            size,
+            (0.0,) * self.channels,
+            (1 / 255,) * self.channels,
+            **{"least_pixels": (SHARPNESS * size) ** 2, **how},
         )  # values stay in [0, 255]
-        pictures = images.fetch(
-            tf.data.Dataset.range(images.count), (SHARPNESS * size) ** 2, os.cpu_count() or 1
-        )
+        pictures = images.fetch(tf.data.Dataset.range(images.count), raw.least_pixels, os.cpu_count() or 1)
         pictures = pictures.apply(tf.data.experimental.assert_cardinality(images.count))
         batches = pictures.map(lambda element: (raw.preprocess(element["image"][None])[0], 0)).batch(
             batch_size

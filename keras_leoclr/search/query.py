@@ -56,6 +56,7 @@ def search(
         ValueError: if a query cannot be read.
     """
     index.check_made_with(encoder)
+    encoder = encoder.reading_as(index.backbone)
     if k < 1:
         raise ValueError(f"`k` must be >= 1. Received: k={k}")
     paths = index.paths()

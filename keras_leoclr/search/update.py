@@ -75,6 +75,7 @@ def update_index(
     old = None if overwrite or not os.path.exists(path) else PictureIndex.read(path)
     if old is not None:
         old.check_made_with(encoder)
+        encoder = encoder.reading_as(old.backbone)
         if os.fsencode(old.folder) != root:
             raise IndexFileError(
                 f"`output` must be a new file or the index of this folder. Received: {shown(str(path))}, "

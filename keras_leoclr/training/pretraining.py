@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import pathlib
 import time
@@ -187,7 +188,8 @@ def _pretrain(
     say(f"Views are made on the {views_on}: {why}.{batches.bytes_to_device()}\n")
 
     # === Callbacks ===
-    preprocessing = Preprocessing.of(views)
+    # The pictures that are judged are filtered for every method, so that those of a study are the same.
+    preprocessing = dataclasses.replace(Preprocessing.of(views), antialias=recipe.antialias_original)
     feed = Feed(recipe.batch_size, views.num_key_views, batches.steps, batches.waiting.seconds)
     health = Health(feed, results)
     *chosen, history = monitors(recipe, sources, preprocessing, folder, health, devices.replicas)

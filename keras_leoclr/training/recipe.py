@@ -100,7 +100,9 @@ class Recipe:
         group="views",
     )
     antialias_original: bool = setting(
-        False, "use an antialiasing filter where the original is made smaller (LeOCLR)", group="views"
+        False,
+        "use an antialiasing filter where the original (LeOCLR) and judged pictures are made smaller",
+        group="views",
     )
     antialias_crops: bool = setting(
         False, "use an antialiasing filter where crops are made smaller", group="views", since="0.2.0"

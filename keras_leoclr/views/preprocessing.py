@@ -1,10 +1,10 @@
-"""How images are prepared for evaluation: they are resized and normalised, and nothing is random."""
+"""How images are prepared for evaluation: they are resized as LeOCLR's originals, and nothing is random."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from keras_leoclr.checks import whole_number
 from keras_leoclr.views.settings import (
     IMAGENET_MEAN,
     IMAGENET_STD,
+    ViewSettings,
     allowed_channels,
     check_numbers,
     check_same_channels,
     check_std,
+    least_pixels,
 )
 
 
@@ -30,6 +32,11 @@ class Preprocessing:
         image_size: side of the square images in pixels.
         mean: one number per channel, the mean of each channel with pixels in [0, 1]; three are RGB.
         std: one number per channel, the standard deviation of each channel with pixels in [0, 1].
+        antialias: whether images that are reduced get an antialiasing filter; false by default.
+        least_pixels: large JPEGs are decoded at 1/2, 1/4 or 1/8 of their size as long as at least so many
+            pixels remain; None (the default) decodes at full size. `preprocess` takes images that are decoded
+            already: `data.image_batches` and the evaluators read them so. `of` takes the number of the
+            views, so that a backbone is judged on the pictures that it was trained with.
 
     Example:
         ```python
@@ -43,9 +50,14 @@ class Preprocessing:
     image_size: int
     mean: Sequence[float] = IMAGENET_MEAN
     std: Sequence[float] = IMAGENET_STD
+    antialias: bool = False
+    least_pixels: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "image_size", whole_number("image_size", self.image_size, 1))
+        object.__setattr__(self, "antialias", bool(self.antialias))
+        if self.least_pixels is not None:
+            object.__setattr__(self, "least_pixels", whole_number("least_pixels", self.least_pixels, 1))
         object.__setattr__(self, "mean", check_numbers("mean", self.mean))
         object.__setattr__(self, "std", check_std(self.std))
         check_same_channels(self.mean, self.std)
@@ -53,6 +65,11 @@ class Preprocessing:
     @classmethod
     def of(cls, views: Any) -> Preprocessing:
         """Returns the preprocessing that belongs to some views.
+
+        Images are read and resized as the original is in training: with its filter, and large JPEGs decoded
+        at the same fraction of their size. The views of MoCo v2 have no original. They give what
+        `LeOCLRViews` of the same size and crops give without a filter, so that both methods are judged on
+        the same pictures.
 
         Args:
             views: a Preprocessing, or views such as `LeOCLRViews`, whose `image_size` and `key_view`
@@ -66,12 +83,41 @@ class Preprocessing:
         try:
             settings = getattr(views, "settings", None)
             keys = views.key_view if settings is None else settings.keys
-            return cls(views.image_size, keys.mean, keys.std)
+            made = cls(views.image_size, keys.mean, keys.std)
         except AttributeError:
             raise TypeError(
                 "`views` must be a Preprocessing or a layer with `image_size` and `key_view`, such as "
                 f"LeOCLRViews. Received: views={views!r}"
             ) from None
+        if settings is None:  # a layer of the user
+            return dataclasses.replace(made, least_pixels=_least_pixels_of(keys))
+        originals = [view for view in (settings.query, settings.keys) if view.crop_scale is None]
+        filtered = any(original.antialias for original in originals)
+        return dataclasses.replace(made, antialias=filtered, least_pixels=settings.least_pixels)
+
+    @classmethod
+    def of_recipe(
+        cls,
+        recipe: Mapping[str, Any],
+        image_size: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> Preprocessing:
+        """Returns the preprocessing for a backbone of a run: images are read as the run's originals.
+
+        `antialias_original` and `crop_scale` of the recipe count for every method, so that those of a study
+        are judged on the same pictures.
+
+        Args:
+            recipe: the settings of the run by name; those that are missing have the values of `LeOCLRViews`,
+                so {} serves a backbone from elsewhere.
+            image_size: see the class.
+            mean: see the class.
+            std: see the class.
+        """
+        crop = ViewSettings(image_size, recipe.get("crop_scale") or ViewSettings.crop_scale)
+        filtered = bool(recipe.get("antialias_original", False))
+        return cls(image_size, mean, std, filtered, least_pixels(crop))
 
     @property
     def channels(self) -> int:
@@ -90,7 +136,8 @@ class Preprocessing:
         from keras_leoclr.tensorflow_host import tf
 
         images = tf.cast(check_images(images, self.channels), tf.float32)
-        images = tf.image.resize(images, (self.image_size, self.image_size))
+        size = (self.image_size, self.image_size)
+        images = tf.image.resize(images, size, antialias=self.antialias)
         normalised = _compiled() if tf.inside_function() else _normalised
         return normalised(images, *self._scale_and_offset())
 
@@ -114,6 +161,11 @@ class Preprocessing:
 
     def _scale_and_offset(self):
         return scale_and_offset(self.mean, self.std)
+
+
+def _least_pixels_of(view):
+    needed = ("image_size", "crop_scale", "crop_ratio")
+    return least_pixels(view) if all(hasattr(view, name) for name in needed) else None
 
 
 def _named(channels):

@@ -126,16 +126,22 @@ class PairSettings:
 
     @property
     def least_pixels(self) -> int | None:
-        """The number of pixels that an image needs so that its smallest crop is as large as the view.
+        """See `least_pixels`."""
+        return least_pixels(self.query, self.keys)
 
-        It is None if no view is a crop.
-        """
-        needed = [
-            view.image_size**2 * max(view.crop_ratio[1], 1 / view.crop_ratio[0]) / view.crop_scale[0]
-            for view in (self.query, self.keys)
-            if view.crop_scale is not None
-        ]
-        return round(max(needed)) if needed else None
+
+def least_pixels(*views: Any) -> int | None:
+    """The number of pixels that an image needs so that its smallest crop is as large as the view.
+
+    Args:
+        views: `ViewSettings`, or layers with their attributes; the result is None if none of them is a crop.
+    """
+    needed = [
+        view.image_size**2 * max(view.crop_ratio[1], 1 / view.crop_ratio[0]) / view.crop_scale[0]
+        for view in views
+        if view.crop_scale is not None
+    ]
+    return round(max(needed)) if needed else None
 
 
 # === Methods ===

@@ -1,5 +1,6 @@
 """`leoclr index` and `leoclr search`, as they are typed."""
 
+import dataclasses
 import html.parser
 import json
 import os
@@ -12,6 +13,8 @@ from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import cli, search
+from keras_leoclr.data.source_arguments import with_unknown_labels
+from keras_leoclr.search.encoder import READING
 from tests.pictures import jpeg, png
 
 pytest.importorskip("faiss")
@@ -85,14 +88,22 @@ def test_similarities_are_cosines_of_the_backbones_features(pictures, backbones)
     with pytest.warns(UserWarning, match="without labels"):
         source = kl.data.load(str(pictures))
     assert source.images.paths == index.paths()
-    batches = (views.preprocess(element["image"][None]).numpy() for element in source)
-    features = np.concatenate([np.asarray(backbone(images)) for images in batches])
+    # For a backbone of 8 pixels these JPEGs are large, so that they are decoded at half of their size.
+    ((images, _),) = kl.data.image_batches(with_unknown_labels(source), views)
+    features = np.asarray(backbone(images.numpy()))
     features = np.stack(features) / np.linalg.norm(features, axis=1, keepdims=True)
     ((_, hits),) = search.search(index, encoder, [index.paths()[2]], k=100)
     assert len(hits) == 6
     expected = dict(zip(index.paths(), features @ features[2], strict=True))
     for hit in hits:
         assert hit.similarity == pytest.approx(expected[hit.path], abs=1e-4)
+    old = dataclasses.replace(
+        index, backbone={name: encoder.about[name] for name in encoder.about if name not in READING}
+    )
+    read_as_before = encoder.reading_as(old.backbone)
+    assert read_as_before.about == old.backbone and encoder.reading_as(index.backbone) == encoder
+    ((_, hits),) = search.search(old, encoder, [index.paths()[2]], k=1)
+    assert hits[0].similarity < 0.9999  # version 0.1.0 decoded it at full size
 
 
 @pytest.mark.backend_free

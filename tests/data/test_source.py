@@ -6,7 +6,10 @@ import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr.data import Source, as_source
+from keras_leoclr.data.source_arguments import with_unknown_labels
 from tests.case import random_images
+from tests.pictures import jpeg
+from tests.sources import example, write_records
 
 pytestmark = pytest.mark.backend_free
 
@@ -170,3 +173,29 @@ def test_what_is_no_source_is_refused_by_every_function_that_reads_images(source
             read(source)
     with pytest.raises(ValueError, match="^`train` must"):
         as_source(source, "train")
+
+
+def test_large_jpegs_of_a_source_are_reduced(tmp_path):
+    (tmp_path / "a").mkdir()
+    for number, side in enumerate((30, 80)):
+        (tmp_path / "a" / f"{number}.jpg").write_bytes(jpeg(number, side, side))
+    records = [example(jpeg(side, side, side), side) for side in (30, 80)]
+    write_records(tmp_path / "a.tfrecord", records)
+
+    def sides(source):
+        return sorted(element["image"].shape[0] for element in source)
+
+    by_number = kl.data.load(tmp_path / "a")
+    stream = kl.data.load(tmp_path / "a.tfrecord")
+    for source in (by_number, stream, stream.subset([0, 1]), with_unknown_labels(by_number)):
+        reduced = source.reduced(400)
+        assert (sides(source), sides(reduced)) == ([30, 80], [20, 30])
+        assert sides(reduced.subset([0, 1])) == [20, 30] and reduced.failures is source.failures
+        assert reduced.reduced(40) is reduced and source.reduced(None) is source
+    assert [int(element["label"]) for element in with_unknown_labels(by_number)] == [-1, -1]
+    assert not by_number.labelled
+    assert by_number.reduced(40 * 40 + 1) is by_number  # no picture is so large
+    own = kl.data.load(tmp_path / "a", least_pixels=10**6)
+    assert own.reduced(400) is own
+    array = kl.data.load({"image": np.zeros((2, 80, 80, 3), "uint8")})
+    assert array.reduced(400) is array

@@ -14,6 +14,7 @@ from keras_leoclr.data.given import IN_PYTHON
 from keras_leoclr.evaluation import features as module
 from keras_leoclr.evaluation import predictors
 from keras_leoclr.views.preprocessing import Preprocessing
+from tests.pictures import jpeg
 from tests.sources import example, flat, write_records
 
 IDENTITY = {"dataset": "random", "split": "test"}
@@ -204,6 +205,28 @@ def test_identity_follows_the_names_of_classes_and_how_values_are_read(tmp_path)
     assert identity() == first and identity(value_range=(0, 4095)) != first
     (tmp_path / "ape").mkdir()  # a class without pictures, which moves the number of the class bee
     assert identity() != first
+
+
+@pytest.mark.backend_free
+def test_identity_follows_how_pictures_are_read_where_that_changes_them(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.jpg").write_bytes(jpeg(0, height=40, width=60))
+
+    def identity(preprocessing, source=None):
+        source = source or kl.data.load(tmp_path)
+        return evaluation.features_identity(source, "mine", "train", preprocessing)
+
+    whole = identity(Preprocessing(8))
+    assert identity(Preprocessing(8, antialias=True)) == whole | {"antialias": True}
+    # 8 pixels need 427 of the 2,400, which half of the sides have; 20 pixels need more than these.
+    assert identity(kl.LeOCLRViews(8)) == whole | {"least_pixels": 427}
+    assert identity(kl.LeOCLRViews(20)) == whole | {"size": 20}
+    arrays = kl.data.load({"image": np.zeros((2, 40, 60, 3), "uint8"), "label": [0, 1]})
+    assert identity(kl.LeOCLRViews(8), arrays) == identity(Preprocessing(8), arrays)
+    write_records(tmp_path / "a.tfrecord", [example(jpeg(0), 0)])
+    stream = kl.data.load(tmp_path / "a.tfrecord")  # of pictures whose sizes are not known
+    found = identity(kl.LeOCLRViews(8), stream)
+    assert found == identity(Preprocessing(8), stream) | {"least_pixels": 427}
 
 
 @pytest.mark.backend_free

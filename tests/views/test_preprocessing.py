@@ -6,8 +6,12 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import keras_leoclr as kl
+from keras_leoclr.evaluation.batches import clean_view, labelled_batches
+from keras_leoclr.training.build import make_views
+from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.settings import CLEAN
 from tests.case import random_images
@@ -65,7 +69,62 @@ def test_images_are_normalised_by_numpy_as_by_tensorflow():
 @pytest.mark.parametrize("views", [kl.LeOCLRViews, kl.MoCoV2Views, kl.CropToOriginalViews])
 def test_preprocessing_is_that_of_the_views(views):
     own = STATISTICS["own"]
-    assert Preprocessing.of(views(10, **own)) == Preprocessing(10, **own)
+    assert Preprocessing.of(views(10, **own)) == Preprocessing.of_recipe({}, 10, **own)
+
+
+@pytest.mark.parametrize("method", ["leoclr", "moco_v2", "crop_to_original"])
+@pytest.mark.parametrize("antialias", [False, True])
+def test_preprocessing_of_a_recipe_is_that_of_its_views(method, antialias):
+    crops = {"image_size": 10, "crop_scale": (0.1, 0.5)}
+    recipe = Recipe(method=method, dataset="fashion_mnist", antialias_original=antialias, **crops)
+    made = Preprocessing.of_recipe(dataclasses.asdict(recipe), 10, recipe.mean, recipe.std)
+    assert (made.antialias, made.least_pixels) == (antialias, round(100 * 4 / 3 / 0.1))
+    of_views = Preprocessing.of(make_views(recipe))
+    # MoCo v2 has no original. The setting counts all the same, as for the other methods of a study.
+    assert dataclasses.replace(of_views, antialias=antialias) == made
+    assert of_views.antialias == (antialias and method != "moco_v2")
+
+
+PICTURES = {  # height, width and whether the file is decoded at a fraction of its size
+    "array": (40, 60, False),
+    "large JPEG": (180, 240, True),
+    "turned JPEG": (240, 180, True),
+    "small JPEG": (50, 70, False),
+}
+
+
+@pytest.mark.parametrize("antialias", [False, True], ids=["", "antialiased"])
+@pytest.mark.parametrize("kind", PICTURES)
+def test_evaluation_reads_the_original_that_training_reads(kind, antialias, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    height, width, large = PICTURES[kind]
+    images = random_images(2, height, width)
+    if kind == "array":
+        source = kl.data.load({"image": images, "label": np.arange(2)})
+    else:
+        for number, pixels in enumerate(images):
+            (tmp_path / "a" / str(number)).mkdir(parents=True)
+            options = {"exif": oriented_exif()} if kind == "turned JPEG" else {}
+            Image.fromarray(pixels).save(tmp_path / "a" / str(number) / "a.jpg", **options)
+        source = kl.data.load(tmp_path / "a")
+    views = kl.LeOCLRViews(16, flip_probability=0.0, antialias_original=antialias, jit_compile=False, **CLEAN)
+    query = next(iter(kl.data.view_dataset(source, views, 2, shuffle_buffer=1)))["query"].numpy()
+    whole = np.concatenate([views.preprocess(element["image"][None]) for element in source])
+    assert (np.abs(whole - query).max() > 0.01) == large  # at its full size, a large JPEG is another picture
+    for judged in (views, Preprocessing.of(views)):
+        ((found, _),) = kl.data.image_batches(source, judged)
+        np.testing.assert_allclose(found, query, atol=1e-6)
+        # Evaluators take whole images, or crops: one of all the area is the whole image.
+        ((found, _),) = labelled_batches(source, clean_view(judged))
+        np.testing.assert_allclose(found, query, atol=1e-6)
+    small = clean_view(views, (0.01, 0.01)).least_pixels
+    assert small == round(16**2 * 4 / 3 / 0.01) and clean_view(views, (1.0, 1.0)).least_pixels == 1707
+
+
+def oriented_exif():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
 
 
 def test_preprocessing_is_taken_as_it_is_and_from_views_of_ones_own():
@@ -86,6 +145,7 @@ def test_what_tells_no_size_is_refused():
         ({"image_size": 0}, "`image_size` must be a whole number >= 1. Received: image_size=0"),
         ({"mean": (0.5, 0.5)}, "`mean` and `std` must have one number per channel, as many in both"),
         ({"std": (0.2, 0.0, 0.2)}, "`std` must be numbers > 0, one per channel"),
+        ({"least_pixels": 0}, "`least_pixels` must be a whole number >= 1. Received: least_pixels=0"),
     ],
 )
 def test_numbers_are_checked(options, message):

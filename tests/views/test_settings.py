@@ -211,7 +211,7 @@ def test_layers_are_made_without_what_makes_views(views, monkeypatch):
     layer = views.from_config(views(8).get_config())
     drawn = sampling.draw_pair(layer.settings, 2, [0, 1])
     assert drawn["keys"]["photometric"].shape == (2, layer.num_key_views, 9)
-    assert Preprocessing.of(layer) == Preprocessing(8)
+    assert Preprocessing.of(layer) == Preprocessing.of_recipe({}, 8)
     with pytest.raises(ImportError):
         layer.key_view  # noqa: B018
 
