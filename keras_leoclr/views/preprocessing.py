@@ -89,8 +89,8 @@ class Preprocessing:
                 "`views` must be a Preprocessing or a layer with `image_size` and `key_view`, such as "
                 f"LeOCLRViews. Received: views={views!r}"
             ) from None
-        if settings is None:  # a layer of the user
-            return dataclasses.replace(made, least_pixels=_least_pixels_of(keys))
+        if settings is None:  # For a layer of the user, `view_dataset` decodes at full size as well.
+            return made
         originals = [view for view in (settings.query, settings.keys) if view.crop_scale is None]
         filtered = any(original.antialias for original in originals)
         return dataclasses.replace(made, antialias=filtered, least_pixels=settings.least_pixels)
@@ -161,11 +161,6 @@ class Preprocessing:
 
     def _scale_and_offset(self):
         return scale_and_offset(self.mean, self.std)
-
-
-def _least_pixels_of(view):
-    needed = ("image_size", "crop_scale", "crop_ratio")
-    return least_pixels(view) if all(hasattr(view, name) for name in needed) else None
 
 
 def _named(channels):
