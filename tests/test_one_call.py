@@ -136,7 +136,7 @@ def test_an_interrupted_run_on_a_mixture_ends_with_the_same_weights_to_the_bit(t
     (tmp_path / "list.txt").write_text("\n".join(map(str, listed)))
     places = [tmp_path / "folder", tmp_path / "packed.zip", tmp_path / "list.txt"]
     given = {**SMALL, "max_images": 0, "knn_every": 0, "evaluate": False, "compile_views": False}
-    whole = kl.pretrain(places, tmp_path / "whole", **given)
+    whole = kl.pretrain(places, tmp_path / "whole", callbacks=[Recorder()], **given)
     with pytest.raises(kl.callbacks.CallbackError):
         kl.pretrain(places, tmp_path / "parts", callbacks=[Recorder(raise_at=4)], **given)
     recorder = Recorder()

@@ -141,4 +141,12 @@ def from_json(kind: type, values: Mapping[str, Any]) -> Any:
         kind: the dataclass of settings.
         values: what `json.loads` returned for the JSON of `dataclasses.asdict`.
     """
-    return kind(**values)
+    hints = _hints(kind)
+    return kind(
+        **{
+            name: tuple(value)
+            if isinstance(value, list) and typing.get_origin(hints[name]) is tuple
+            else value
+            for name, value in values.items()
+        }
+    )

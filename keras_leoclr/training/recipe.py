@@ -373,7 +373,7 @@ class Recipe:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(
                 "`warmup_epochs` must be less than `epochs`. "
-                f"Received: warmup_epochs={self.warmup_epochs}, epochs={self.epochs}"
+                f"Received: warmup_epochs={self.warmup_epochs:g}, epochs={self.epochs}"
             )
 
     def _settle_channels(self) -> None:
