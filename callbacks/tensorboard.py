@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_leoclr.data import Source, as_source, image_batches
 from keras_leoclr.data.channels import as_rgb
+from keras_leoclr.data.source_arguments import with_unknown_labels
 from keras_leoclr.evaluation import extract_features
 from keras_leoclr.runs.files import whole_path
 from keras_leoclr.tensorflow_host import tf
@@ -110,15 +111,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def write_projector(self) -> None:
         """Computes the features of the images of `source`, and writes them for the embedding projector."""
-        source, labelled = self.source, self.source.labelled
-        if not labelled:
-            source = source.reduced(Preprocessing.of(self.views).least_pixels)
-            source = source.map(lambda element: {"image": element["image"], "label": -1})
+        preprocessing, labelled = Preprocessing.of(self.views), self.source.labelled
+        source = with_unknown_labels(self.source.reduced(preprocessing.least_pixels))
         batches = image_batches(source, self.views)
         features, labels = extract_features(self.model.backbone, batches)
         side = min(THUMBNAIL, self.views.image_size)
         thumbnails = [tf.image.resize(images, (side, side), antialias=True).numpy() for images, _ in batches]
-        preprocessing = Preprocessing.of(self.views)
         pixels = np.concatenate(thumbnails) * np.array(preprocessing.std) + np.array(preprocessing.mean)
         self.folder.mkdir(parents=True, exist_ok=True)
         np.savetxt(self.folder / "features.tsv", features, "%.5g", "\t")

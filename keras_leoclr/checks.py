@@ -102,10 +102,10 @@ def _single(name: str, value: Any, kinds: tuple[Any, ...]) -> Any:
     """The value as one of the types; types that are not in `TYPES` allow any value."""
     if not set(kinds) <= {*TYPES, type(None), os.PathLike} or (value is None and type(None) in kinds):
         return value
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if float in kinds and number:
+    finite = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if float in kinds and finite:
         return float(value)
-    if int in kinds and number and value == int(value):
+    if int in kinds and finite and value == int(value):
         return int(value)
     if (bool in kinds and isinstance(value, bool)) or (str in kinds and isinstance(value, str)):
         return value

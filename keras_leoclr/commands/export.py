@@ -34,7 +34,7 @@ def _run(given: Given) -> int:
         raise UsageError(f"`--formats` must be some of {', '.join(FORMATS)}. Received: {','.join(unknown)}")
     if given["images"] < 3:
         raise UsageError(f"`--images` must be 3 or more. Received: {given['images']}")
-    if given["output"] and pathlib.Path(given["output"]).is_file():
+    if given["output"] and pathlib.Path(given["output"]).expanduser().is_file():
         raise UsageError(f"`--output` must be a folder for the files. Received: {given['output']}, a file")
     return _export(pathlib.Path(given.rest[0]).expanduser(), given)
 

@@ -13,7 +13,7 @@ from keras_leoclr.checks import whole_number
 from keras_leoclr.data.channels import as_rgb
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.source import Source
-from keras_leoclr.data.source_arguments import as_source
+from keras_leoclr.data.source_arguments import as_source, with_unknown_labels
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
@@ -178,7 +178,7 @@ class Embedding:
     def _features(self, source, rows, known):
         if known is None:
             view = clean_view(self.views)
-            batches = labelled_batches(_labelled(source.subset(rows), view), view, self.batch_size)
+            batches = labelled_batches(_drawn(source, rows, view), view, self.batch_size)
             features, labels = extract_features(self.backbone, batches)
         else:
             features, labels = (array[rows] for array in known)
@@ -190,20 +190,16 @@ class Embedding:
         side = min(self.views.image_size, LARGEST_TILE)
         view = clean_view(self.views, normalised=False)
         tiles = []
-        for images, _ in labelled_batches(_labelled(source.subset(rows), view), view, self.batch_size):
+        for images, _ in labelled_batches(_drawn(source, rows, view), view, self.batch_size):
             for image in np.clip(np.asarray(images), 0, 255).round().astype("uint8"):
                 small = Image.fromarray(as_rgb(image)).resize((side, side), Image.Resampling.LANCZOS)
                 tiles.append(np.asarray(small))
         return np.stack(tiles)
 
 
-def _labelled(source, view):
-    """Gives the label 0 to images of sources without labels, so that they can be batched as others."""
-    if source.labelled:
-        return source
-    return source.reduced(view.least_pixels).map(
-        lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)}
-    )
+def _drawn(source, rows, view):
+    """The images of some rows, as they are read for a view; the labels are -1 if the source has none."""
+    return with_unknown_labels(source.subset(rows).reduced(view.least_pixels))
 
 
 def project(features: np.ndarray, projection: str = "pca", seed: int = 0) -> tuple[np.ndarray, float]:

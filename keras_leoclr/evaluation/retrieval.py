@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.data.source import Source
-from keras_leoclr.data.source_arguments import as_source
+from keras_leoclr.data.source_arguments import as_source, with_unknown_labels
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
 from keras_leoclr.evaluation.feature_checks import check_finite
 from keras_leoclr.evaluation.features import extract_features
@@ -81,8 +81,6 @@ class Retrieval:
                 )
 
     def _features(self, view):
-        source = self.source.reduced(view.least_pixels).map(
-            lambda element: {"image": element["image"], "label": tf.constant(0, tf.int64)}
-        )
+        source = with_unknown_labels(self.source.reduced(view.least_pixels))
         batches = labelled_batches(source, view, self.batch_size, self.seed)
         return extract_features(self.backbone, batches, self.verbose)[0]

@@ -137,16 +137,10 @@ def without_later_defaults(kind: type, values: Mapping[str, Any]) -> dict[str, A
 def from_json(kind: type, values: Mapping[str, Any]) -> Any:
     """Restores settings from JSON, where tuples became lists and a field may be missing.
 
+    No field is a list itself.
+
     Args:
         kind: the dataclass of settings.
         values: what `json.loads` returned for the JSON of `dataclasses.asdict`.
     """
-    hints = _hints(kind)
-    return kind(
-        **{
-            name: tuple(value)
-            if isinstance(value, list) and typing.get_origin(hints[name]) is tuple
-            else value
-            for name, value in values.items()
-        }
-    )
+    return kind(**{n: tuple(value) if isinstance(value, list) else value for n, value in values.items()})
