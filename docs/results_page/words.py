@@ -84,6 +84,8 @@ in a picture is one seed, a filled dot the mean, the bar its 95 % interval, the 
 - *fine-tuned, few labels*: backbone and head are trained on 1 % of the labels for 20 epochs, as SwAV's
   authors do. Where these are fewer than 256 labels, such as the 97 of Imagenette, an epoch is one step, and
   the accuracies are low.
+- *antialiased original*: the test images were reduced without the filter of the training, as in version 0.1;
+  evaluation now uses it.
 """
 
 
