@@ -67,7 +67,8 @@ class LeOCLR(keras.Model):
         temperature: T > 0, temperature of the loss; 0.2 by default.
         bn_groups: G >= 1, number of equal parts of the batch over which BatchNorm takes separate statistics
             in training, as G devices would; 1 by default. If a batch is divided among devices, each device
-            divides its own part. The batch size must be divisible by G times the number of devices.
+            divides its own part. The batch size must be divisible by G times the number of devices. With G >
+            1 the keys should come in another order than the queries (`permute_keys` of `data.view_dataset`).
         enqueue: "both", the default, to put the keys of all views into the queue; "first" for the keys of the
             first view only. The paper does not say which is meant.
         views: a layer of views such as `LeOCLRViews`. The model then makes the views of each batch itself,
@@ -126,9 +127,7 @@ class LeOCLR(keras.Model):
         self.query_encoder, self.key_encoder, faster_query, faster_key, self._pairs = pair
         # These share the encoders' layers. As attributes they would make Keras save the layers twice.
         self._in_training = lambda encoder: faster_key if encoder is self.key_encoder else faster_query
-        self._synchronized = groups.SynchronizedNorms(self.query_encoder)
-        if self.bn_groups > 1:
-            self._synchronized.warn("bn_groups > 1")
+        self._statistics = groups.KeyStatistics(self.query_encoder, self.bn_groups, self._strategy)
         sizes = self.queue_size, self.projection_dim
         self.key_queue = KeyQueue(*sizes, name="key_queue") if self.queue_size else None
         self._average = MovingAverage(self.query_encoder, self.key_encoder, momentum, self.add_weight)
@@ -209,8 +208,9 @@ class LeOCLR(keras.Model):
         with step.no_gradient():
             keys = groups.keys_of_views(self._encode, encoder, faster, views["keys"], training)
             keys = step.gather(ops.stack(keys, axis=1))
+            if training:
+                self._statistics.check("permutation" in views)
             if "permutation" in views:
-                self._synchronized.warn('A "permutation" of the keys')
                 order = ops.argsort(step.gather(views["permutation"]))
                 keys = ops.take(keys, order, axis=0)
         return ops.stop_gradient(keys)

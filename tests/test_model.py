@@ -412,10 +412,33 @@ def test_permuted_keys_with_synchronized_batchnorm_warn_once():
     views = {k: keras.ops.convert_to_tensor(v) for k, v in random_views(1).items()}
     views["permutation"] = keras.ops.arange(8)
     with pytest.warns(UserWarning, match='"permutation" of the keys does not hide'):
-        model._encode_keys(views, training=False)
+        model._encode_keys(views, training=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model._encode_keys(views, training=False)
+        model._encode_keys(views, training=True)
+
+
+@pytest.mark.parametrize(("groups", "shuffled"), [(2, False), (2, True), (1, False)])
+def test_groups_without_shuffled_keys_warn_once_and_say_what_to_do(groups, shuffled):
+    backbone = kl.backbones.resnet_small((8, 8, 3), widths=(4, 8))
+    model = kl.LeOCLR(backbone, projection_dim=8, queue_size=8, bn_groups=groups)
+    views = {k: keras.ops.convert_to_tensor(v) for k, v in random_views(1).items()}
+    if shuffled:
+        views["permutation"] = keras.ops.arange(8)
+    for warns in (groups > 1 and not shuffled, False):
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            model._encode_keys(views, training=True)
+        assert [str(each.message) for each in found if "the order of the queries" in str(each.message)] == (
+            [
+                "BatchNorm takes its statistics over 2 parts of the batch, and the keys are in the order of "
+                "the queries: a query and its key then have statistics of the same images, which tell them "
+                "from the negatives. `view_dataset(..., permute_keys=True)` shuffles the keys; batches of "
+                'your own need a "permutation".'
+            ]
+            if warns
+            else []
+        )
 
 
 def test_weights_in_half_precision_are_refused():

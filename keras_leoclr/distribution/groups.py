@@ -127,31 +127,61 @@ def _divisible(images, groups):
         return tf.identity(images)
 
 
-class SynchronizedNorms:
-    """Warns once if keys are shuffled although BatchNorm is synchronized over all devices.
+class KeyStatistics:
+    """Warns once where the statistics of BatchNorm tell queries and keys too much about each other.
 
-    Shuffling the keys is to give queries and keys different statistics. It has no effect if the statistics
-    are those of all devices.
+    A query whose statistics are of the same images as those of its key can be matched with it by them alone,
+    and the features then learn less (arXiv 1911.05722, section 3.3). Two things hide them: keys in another
+    order than the queries (ShuffleBN), where each part of a batch has statistics of its own, or statistics
+    over all devices. One of them makes the other useless.
 
     Args:
         model: the model whose BatchNorm layers are checked.
+        bn_groups: number of parts of each device's images that have their own statistics.
+        strategy: the `tf.distribute` strategy of the model, or None.
     """
 
-    def __init__(self, model: keras.Model):
-        norms = (n for n in model._flatten_layers() if isinstance(n, keras.layers.BatchNormalization))
-        self._silent = not any(layer.synchronized for layer in norms)
+    def __init__(self, model: keras.Model, bn_groups: int, strategy: Any):
+        norms = [n for n in model._flatten_layers() if isinstance(n, keras.layers.BatchNormalization)]
+        self._synchronized = any(layer.synchronized for layer in norms)
+        self._groups, self._strategy, self._silent = bn_groups if norms else 0, strategy, False
+        if self._synchronized and bn_groups > 1:
+            self._warn(_SYNCHRONIZED.format("bn_groups > 1"))
 
-    def warn(self, what: str) -> None:
-        """Warns that `what` has no effect, if the model has synchronized BatchNorm."""
-        if self._silent:
-            return
-        self._silent = True
-        warnings.warn(
-            f"{what} does not hide the statistics of BatchNormalization(synchronized=True): they are "
-            "taken over all devices, the same for queries and keys in whatever order these come. Use "
-            "one of the two: statistics per device with shuffled keys, or synchronized ones without.",
-            stacklevel=4,
-        )
+    def check(self, shuffled: bool) -> None:
+        """Warns if the keys of a training step are shuffled in vain, or not shuffled where they should be."""
+        if self._synchronized and shuffled:
+            self._warn(_SYNCHRONIZED.format('A "permutation" of the keys'))
+        parts = self._groups * _devices_of_this_process(self._strategy)
+        if parts > 1 and not self._synchronized and not shuffled:
+            self._warn(
+                f"BatchNorm takes its statistics over {parts} parts of the batch, and the keys are in "
+                "the order of the queries: a query and its key then have statistics of the same images, "
+                "which tell them from the negatives. `view_dataset(..., permute_keys=True)` shuffles the "
+                'keys; batches of your own need a "permutation".'
+            )
+
+    def _warn(self, text):
+        if not self._silent:
+            self._silent = True
+            warnings.warn(text, stacklevel=5)
+
+
+_SYNCHRONIZED = (
+    "{} does not hide the statistics of BatchNormalization(synchronized=True): they are taken over all "
+    "devices, the same for queries and keys in whatever order these come. Use one of the two: statistics per "
+    "device with shuffled keys, or synchronized ones without."
+)
+
+
+def _devices_of_this_process(strategy):
+    if strategy is not None:
+        return len(strategy.extended.worker_devices)
+    if (axis := data_axis()) is None:
+        return 1
+    import jax
+
+    return sum(device.process_index == jax.process_index() for device in axis[0].devices.flat)
 
 
 def data_axis() -> tuple[Any, str] | None:

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import warnings
 
 import keras
 import numpy as np
@@ -99,6 +100,20 @@ def copies(variable):
 
 
 # === The same mathematics ===
+
+
+@distributed
+def test_replicas_without_shuffled_keys_are_warned_of():
+    said = f"statistics over {REPLICAS} parts of the batch.*in the order of the queries"
+    with replicas() as devices:
+        model = model_on(devices)
+        views = random_views(2, 16)
+        with pytest.warns(UserWarning, match=said):
+            fit(model, batched(views, 16))
+        model = model_on(devices)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*in the order of the queries")
+            fit(model, batched(with_permutation(views, 16, REPLICAS), 16))
 
 
 @distributed
