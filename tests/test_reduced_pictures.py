@@ -28,6 +28,9 @@ def test_pictures_keep_folders_names_and_proportions(tmp_path):
     assert done.returncode == 0 and "2 pictures, 1 other files left out" in done.stdout
     for name in ("train/cat/a.jpg", "train/dog/b.jpg"):
         assert Image.open(tmp_path / "to" / name).size == (30, 20)
+    run(tmp_path / "from", tmp_path / "webp", "--shorter_side", 20, "--suffix", ".webp")
+    with Image.open(tmp_path / "webp" / "train/cat/a.webp") as made:
+        assert made.size == (30, 20) and made.format == "WEBP"
 
 
 def test_a_target_that_exists_and_an_empty_source_are_refused(tmp_path):

@@ -6,20 +6,16 @@ and figures.
 
 import argparse
 import json
-import pathlib
-import sys
 import time
 import traceback
 
-import keras_leoclr
-
-for name in ("tensorflow", "keras_cv", "tensorflow_datasets"):
-    sys.modules[name] = None  # Installed packages must behave as if they were missing.
-
-# Where the package is not installed, callbacks lie beside it in the repository.
-keras_leoclr.__path__.append(str(pathlib.Path(__file__).parents[2]))
-
-from tools.gpu_checks import cases, correctness, speed, training  # noqa: E402
+from tools.gpu_checks import (  # `alone` comes first.
+    alone,  # noqa: F401
+    cases,
+    correctness,
+    speed,
+    training,
+)
 
 
 def main():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
-import tarfile
 import time
 
 import keras
@@ -12,6 +10,7 @@ import numpy as np
 
 import keras_leoclr as kl
 from tools.gpu_checks import cases
+from tools.gpu_checks.pictures import Canvases, pictures_in
 
 # in the folder of the repository or beside it
 PLACES = [root / "shared" / "data" / "cifar10.tar.xz" for root in pathlib.Path(__file__).parents[2:4]]
@@ -30,7 +29,7 @@ def pictures_of(folder, size):
     if folder and not path.exists():
         raise FileNotFoundError(f"`--cifar10` must be a folder or an archive. Received: {folder}")
     if path is not None and (folder or size is cases.FULL):
-        return "CIFAR-10", *_cifar10(path)
+        return "CIFAR-10", *pictures_in(path)
     count = (60000, 10000) if size is cases.FULL else (256, 128)
     sets = []
     for name, most in zip(("train", "test"), count, strict=True):
@@ -39,48 +38,6 @@ def pictures_of(folder, size):
         images = np.repeat(images.reshape(len(images), 28, 28, 1), 3, axis=3)
         sets.append((images, labels.astype("int64")))
     return "the bundled pictures", *sets
-
-
-def _cifar10(path):
-    """Reads JPEG files of a folder or an archive, `train/CLASS/NNNN.jpg` and `test/CLASS/NNNN.jpg`."""
-    from PIL import Image
-
-    found = {"train": [], "test": []}
-
-    def add(name, data):
-        parts = pathlib.PurePath(name).parts
-        if parts[-1].endswith(".jpg"):
-            found[parts[-3]].append((parts[-2], np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))))
-
-    if path.is_dir():
-        for file in sorted(path.rglob("*.jpg")):
-            add(file, file.read_bytes())
-    else:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile():
-                    add(member.name, archive.extractfile(member).read())
-    classes = sorted({name for name, _ in found["train"]})
-    return [
-        (np.stack([image for _, image in rows]), np.array([classes.index(name) for name, _ in rows]))
-        for rows in (found["train"], found["test"])
-    ]
-
-
-class Canvases(keras.utils.PyDataset):
-    """Batches of pictures with the parameters of their views; order and views change with each epoch."""
-
-    def __init__(self, images, views, batch, epoch):
-        super().__init__()
-        self.images, self.views, self.batch, self.epoch = images, views, batch, epoch
-        self.order = np.random.default_rng(epoch).permutation(len(images))
-
-    def __len__(self):
-        return len(self.images) // self.batch
-
-    def __getitem__(self, index):
-        rows = self.order[index * self.batch : (index + 1) * self.batch]
-        return (cases.canvases_of(self.views, self.images[rows], (self.epoch, index)),)
 
 
 def train(size, left, folder=None):
