@@ -55,6 +55,7 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
         ),
         Flag("jobs", int, 1, "number of runs at the same time, which share the cores", low=1),
         Flag("suite", tuple[str, ...], tuple(SUITE), "evaluations of each run, see leoclr evaluate --help"),
+        Flag("fraction", float, 0.01, "share of the labels that finetune uses, in (0, 1]", low=0, high=1),
         dataclasses.replace(
             preset(module, "settings to begin with: full, or smoke, small runs of under a minute"), group=""
         ),
@@ -116,6 +117,8 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
 
     for what in given["suite"]:
         known("evaluation", what, EVALUATORS)
+    if not given["fraction"]:
+        raise UsageError("`fraction` must be in (0, 1]. Received: fraction=0")
     recipe = completed(*requested(module, given))
     try:
         variants = ablations.of(name, recipe, given["methods"])
@@ -137,7 +140,7 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
             given["seeds"],
             given["jobs"],
             given["suite"],
-            SuiteOptions(leave_one_out=given["leave_one_out"]),
+            SuiteOptions(leave_one_out=given["leave_one_out"], fraction=given["fraction"]),
             command,
             only=given["only"],
             verbose=bool(given["verbose"]),

@@ -19,6 +19,7 @@ EVALUATORS = {
 }
 ALL = ("knn", "linear", "few", "retrieval", "robustness", "quality", "embedding")  # evaluators of "all"
 WITHOUT_TEST = ("embedding", "transfer")  # evaluators that need no test split
+OTHER_MEASURES = {"few": "per_class", "finetune": "fraction"}  # settings that make a result another measure
 ON_LABELS = ("knn", "linear", "few", "robustness", "linear_paper", "finetune")  # those that need labels
 
 
@@ -85,6 +86,20 @@ class SuiteOptions:
     curve_images: int = 0
     curve_train_images: int = 0
     sample_seed: int | None = None
+
+    def named(self, evaluator: str) -> str:
+        """The name of an evaluator, with the setting that makes its result another measure than usual.
+
+        Args:
+            evaluator: one of `EVALUATORS`.
+
+        Returns:
+            The name alone with usual settings, such as "finetune", or "finetune fraction 0.1".
+        """
+        if (setting := OTHER_MEASURES.get(evaluator)) is None:
+            return evaluator
+        value = getattr(self, setting)
+        return evaluator if value == getattr(SuiteOptions, setting) else f"{evaluator} {setting} {value:g}"
 
     @property
     def vote(self) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def study(
 
     Returns:
         The results in `workdir/results.jsonl`. Runs that are in it are not repeated; they are only evaluated
-        if `suite` asks for more than before. Interrupted runs are resumed.
+        if `suite` and `options` ask for more than before. Interrupted runs are resumed.
 
     Raises:
         ValueError: if the folder is that of a run, or the data lack what the evaluators need.
@@ -198,7 +198,9 @@ def study(
         for line in lines
         if line["name"] == COLLECTED
     }
-    missing = [run for run in runs if not {*suite} <= {*known.get((ablation, run.variant, run.key), ())}]
+    options = options or SuiteOptions()
+    asked = {options.named(name) for name in suite}
+    missing = [run for run in runs if not asked <= {*known.get((ablation, run.variant, run.key), ())}]
     if not held_out:  # The parts of a search have been opened already.
         check_data((run.recipe for run in missing), suite)
     shown = StudyProgress(len(runs), len(runs) - len(missing), verbose)
@@ -209,7 +211,7 @@ def study(
             while (waiting or going) and (until is None or time.monotonic() < until):
                 while waiting and len(going) < jobs:
                     run = waiting.pop(0)
-                    going[run] = _start(run, workdir, jobs, suite, options or SuiteOptions())
+                    going[run] = _start(run, workdir, jobs, suite, options)
                 time.sleep(0.5)
                 for run, process in list(going.items()):
                     if process.poll() is None:

@@ -33,13 +33,14 @@ def perform(task: StudyTask) -> None:
         folder.results.write(EPOCH_SECONDS, clock.ends[-1] - clock.ends[-2])
     for subject in ("pretrained", "random") if task.with_random else ("pretrained",):
         done = evaluated(folder.results, subject)
-        if left := [name for name in task.suite if name not in done]:
+        if left := [name for name in task.suite if task.options.named(name) not in done]:
             judged = RunEvaluation(
                 folder.path, backbone="random" if subject == "random" else None, images=images, **splits
             )
             judged.suite(task.options, images=left != ["transfer"], verbose=True).run(left)
             model_card.write(folder.path)  # The card is written again, with the new results.
-            folder.results.write(EVALUATED, 1.0, subject=subject, suite=left)
+            passed = [task.options.named(name) for name in left]
+            folder.results.write(EVALUATED, 1.0, subject=subject, suite=passed)
 
 
 class _Clock(keras.callbacks.Callback):

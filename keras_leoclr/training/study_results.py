@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr.evaluation.measures import either, is_usual
+from keras_leoclr.evaluation.suite_options import OTHER_MEASURES
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.monitored import KNN, NOT_MEASURED
@@ -26,12 +27,14 @@ KEPT = (
     "quality/rankme",
 )
 PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test_images", "train_images")
+# Of lines that agree in these entries, the last one counts.
+IDENTITY = ("subject", "name", "crop_scale", "change", *OTHER_MEASURES.values())
 CURVE = (*KNN, "loss_to_chance")  # columns of history.csv
 EVALUATED = "study/evaluated"  # name of the result line that says which evaluators a subject has passed
 
 
 def evaluated(results: Results, subject: str = "pretrained") -> list[str]:
-    """The evaluators that a subject has passed, in this order."""
+    """The evaluators that a subject has passed, in this order, as `SuiteOptions.named` names them."""
     lines = [line for line in results.read() if line["name"] == EVALUATED and line["subject"] == subject]
     return [what for line in lines for what in line["suite"]]
 
@@ -52,7 +55,7 @@ def collected(
     results = folder.results
     for line in results.read():
         if line["name"] in KEPT and is_usual(line):
-            last[line["subject"], line["name"], str(line.get("crop_scale")), line.get("change")] = line
+            last[tuple(str(line.get(name)) for name in IDENTITY)] = line
     for line in last.values():
         protocol = {name: line[name] for name in PROTOCOL if name in line}
         subject = RANDOM if line["subject"] == "random" else run.variant

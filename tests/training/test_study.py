@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from keras_leoclr import cli
 from keras_leoclr.commands import ablate
+from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.recipes import Recipe, fashion_mnist
 from keras_leoclr.report import studies
 from keras_leoclr.runs.results import Results
@@ -198,6 +200,48 @@ results.write("study/evaluated", 1.0, subject="pretrained", suite=["linear"])
     study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("linear",))
 
 
+def test_another_share_of_the_labels_is_another_measure(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES.replace("suite=SUITE", 'suite=["finetune"]'))
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("finetune",))
+    added = """
+results = Results(folder / "results.jsonl")
+results.write("finetune/top1", 0.7, subject="pretrained", fraction=0.1, crop_scale=[0.08, 1.0])
+results.write("study/evaluated", 1.0, subject="pretrained", suite=["finetune fraction 0.1"])
+"""
+    pretend(monkeypatch, added)
+    options = SuiteOptions(fraction=0.1)
+    results = study.study(
+        "temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("finetune",), options=options
+    )
+    found = studies.read(results)["temperature"]
+    assert found.values["one"]["finetune/top1"] == {0: 0.4}
+    assert found.values["one"]["finetune/top1 fraction 0.1"] == {0: 0.7}
+    assert "| fine-tuned, few labels | fine-tuned, 10 % of the labels |" in studies.markdown(found)
+    assert "fine-tuned, 10 % of the labels, %" in studies.picture(found, ["finetune/top1 fraction 0.1"])
+    pretend(monkeypatch, "sys.exit('must not be started')")
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("finetune",), options=options)
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("finetune",))
+
+
+def test_a_process_evaluates_only_the_shares_of_the_labels_that_are_missing(tmp_path, monkeypatch):
+    judged = []
+
+    class Judged:
+        def __init__(self, *_, **__):
+            pass
+
+        def suite(self, options, **_):
+            return types.SimpleNamespace(run=lambda names: judged.append((options.fraction, names)))
+
+    for name, fake in (("pretrain", lambda *_, **__: None), ("RunEvaluation", Judged)):
+        monkeypatch.setattr(study_process, name, fake)
+    monkeypatch.setattr(study_process.model_card, "write", lambda *_: None)
+    for fraction in (0.01, 0.1, 0.1):
+        options = SuiteOptions(fraction=fraction)
+        study_process.perform(study.StudyTask(RECIPE, str(tmp_path), ("knn", "finetune"), options, False))
+    assert judged == [(0.01, ["knn", "finetune"]), (0.1, ["finetune"])]
+
+
 def test_the_mean_over_the_changes_of_the_images_is_shown(tmp_path, monkeypatch):
     pretend(monkeypatch, WRITES)
     results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1), suite=("knn", "robustness"))
@@ -368,6 +412,11 @@ def test_a_study_of_several_settings_ends_with_the_lead_in_each(tmp_path, capsys
         (["momentum", "--workdir", "W", "--seeds", "a"], "`--seeds` must be comma-separated whole numbers"),
         (["momentum", "--workdir", "W", "--methods", "moco"], "unknown method 'moco'"),
         (["momentum", "--workdir", "W", "--suite", "kn"], "unknown evaluation 'kn'"),
+        (
+            ["momentum", "--workdir", "W", "--fraction", "0"],
+            "fraction` must be in (0, 1]. Received: fraction=0",
+        ),
+        (["momentum", "--workdir", "W", "--fraction", "1.5"], "not a number in the range [0, 1]"),
         (["framework", "--workdir", "W", "--methods", "leoclr"], "methods` must be left out"),
         (["momentum", "--workdir", "W", "--only", "0.5"], "those of momentum are 0.99; 0.9; 0.996; 0.999"),
         (["momentum", "--workdir", "W", "--epochs", "0"], "epochs` must be >= 1"),

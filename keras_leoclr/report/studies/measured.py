@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.measures import either, measure_of
 from keras_leoclr.evaluation.statistics import student_interval
+from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.runs.results import Results
 
 RANDOM = "random weights"
@@ -22,6 +23,8 @@ MEASURES = {  # title by name, in the order of the columns
         CHANGED,
     )
 }
+# What the results of evaluators say that were asked for another measure than usual, see `SuiteOptions`.
+SETTINGS = {"fraction": "{:.3g} % of the labels", "per_class": "{:g} labels per class"}
 SCALE = 0.6  # area of the crops, as a share of the image, whose recall is shown
 
 
@@ -85,7 +88,9 @@ class Study:
     @property
     def measures(self) -> list[str]:
         """Names of the measures in the order of the columns."""
-        return [m for m in MEASURES if any(m in found for found in self.values.values())]
+        order = list(MEASURES)
+        names = {name for found in self.values.values() for name in found if name.split(" ")[0] in MEASURES}
+        return sorted(names, key=lambda name: (order.index(name.split(" ")[0]), len(name), name))
 
     def of(self, variant: str, measure: str) -> Spread | None:
         """The mean over the seeds; None if nothing was measured."""
@@ -119,10 +124,28 @@ def read(results: Results) -> dict[str, Study]:
         elif "change" in line:
             study.changed.setdefault(variant, {}).setdefault(line["change"], {})[seed] = line["value"]
         elif not name.startswith("retrieval/") or line["crop_scale"] == SCALE:
-            study.values.setdefault(variant, {}).setdefault(name, {})[seed] = line["value"]
+            study.values.setdefault(variant, {}).setdefault(_measure(line), {})[seed] = line["value"]
     for study in found.values():
         _put_in_order(study)
     return found
+
+
+def _measure(line):
+    """The name of a line's measure, with the setting by which it differs from the usual one."""
+    for setting in SETTINGS:
+        usual = getattr(SuiteOptions, setting)
+        if (value := line.get(setting, usual)) != usual:
+            return f"{line['name']} {setting} {value:g}"
+    return line["name"]
+
+
+def title_of(measure: str) -> str:
+    """The title of one of `Study.measures` in tables and pictures."""
+    name, *how = measure.split(" ")
+    if not how:
+        return MEASURES[name]
+    setting, value = how[0], float(how[1]) * (100 if how[0] == "fraction" else 1)
+    return MEASURES[name].replace("few labels", SETTINGS[setting].format(value))
 
 
 def _put_in_order(study):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from keras_leoclr.evaluation.measures import either
 from keras_leoclr.report.drawing import Drawing, Plot, Scale
-from keras_leoclr.report.studies.measured import MEASURES, Study, mean_curves
+from keras_leoclr.report.studies.measured import Study, mean_curves, title_of
 from keras_leoclr.runs.monitored import KNN
 
 WIDTH, ROW, TOP, GAP = 960, 22, 46, 16  # pixels
@@ -25,7 +25,7 @@ def picture(study: Study, measures: Sequence[str] = (*either("knn"), *either("li
     shown = [m for m in measures if m in study.measures]
     variants = list(study.values)
     bottom = TOP + ROW * len(variants)
-    titles = ", ".join(MEASURES[m] for m in shown)
+    titles = ", ".join(map(title_of, shown))
     drawing = Drawing(WIDTH, bottom + 34, f"{study.name}: {titles}")
     # The scale reaches from 8 pixels above the first row to 4 pixels below the last one.
     rows = Scale(-0.5 - 8 / ROW, len(variants) - 0.5 + 4 / ROW, TOP - 8, bottom + 4)
@@ -44,7 +44,7 @@ def _panel(drawing, study, measure, rows, left, right):
     values = [value for seeds in found.values() for value in seeds.values()]
     x = Scale.of(values, left, right, pad=0.08)
     plot = Plot(drawing, x, rows)
-    drawing.text(left, 18, f"{MEASURES[measure]}, %", "head")
+    drawing.text(left, 18, f"{title_of(measure)}, %", "head")
     plot.ticks_x(x.ticks(7), lambda tick: f"{100 * tick:.3g}", "quiet", grid=True)
     if study.reference in found:
         plot.upwards(study.of(study.reference, measure).mean, "mark")

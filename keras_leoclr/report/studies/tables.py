@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from keras_leoclr.evaluation.comparison import text_table
-from keras_leoclr.report.studies.measured import MEASURES, RANDOM, Spread, Study
+from keras_leoclr.report.studies.measured import RANDOM, Spread, Study, title_of
 
 OF_RANDOM = ("dataset", "image_size", "backbone", "stem", "widths")  # settings that random weights depend on
 
@@ -35,7 +35,7 @@ def percent(value: Spread) -> str:
 
 
 def _rows(study):
-    rows = [["variant", "seeds", *(MEASURES[m] for m in study.measures)]]
+    rows = [["variant", "seeds", *map(title_of, study.measures)]]
     for variant in study.values:
         found = [study.of(variant, m) for m in study.measures]
         seeds = max((s.count for s in found if s is not None), default=0)
