@@ -1,6 +1,6 @@
 """Checks a machine with a GPU: is this library right and fast there, on JAX and on torch?
 
-    python tools/gpu_check.py                     # at most 8 minutes on an H100
+    python tools/gpu_check.py                     # plans for 10 minutes
     python tools/gpu_check.py --minutes 20        # more epochs of the training at the end
     python tools/gpu_check.py --tiny              # on a CPU, small networks: the check checks itself
 
@@ -10,8 +10,9 @@ are needed, and keras, namex and optree. Where there is no network, bring these 
     pip download keras namex optree --no-deps --only-binary=:all: --dest wheels     # where there is one
     pip install --no-index --no-deps --find-links wheels keras namex optree         # on the machine
 
-Each backend is one process, of which a part runs in another to be deterministic. A table stands at the end,
-everything as JSON in `--output`, and the exit status is 1 where a check failed. Checks:
+The checks of correctness run first, those of all backends at the same time, since they spend most of it
+compiling on the CPU; then speed, one backend after the other, and then the trainings. A table stands at the
+end, everything as JSON in `--output`, and the exit status is 1 where a check failed. Checks:
 
 1 versions and device; 2 five steps of ResNet-18 against numbers of a CPU; 3 the faster kernels against stock
 layers; 4 and 5 images/s and peak memory of a step of ResNet-50 beside plain torch; 6 launches, stops and
@@ -23,6 +24,8 @@ The numbers of a CPU are in tools/gpu_checks/reference.json, written by
 """
 
 import argparse
+import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -33,7 +36,9 @@ import time
 ROOT = pathlib.Path(__file__).parents[1]
 # These are set before a backend is loaded, so that a resumed run gives the same bits.
 DETERMINISTIC = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "XLA_FLAGS": "--xla_gpu_deterministic_ops=true"}
-ORDER = "123456789"
+# Checks that run in one process each, in this order; what is measured alone comes after what is not.
+RESUME, CORRECT, SPEED, TRAINING = (8,), (1, 2, 3, 6), (7, 4), (9,)
+SHORTEST = 30.0  # seconds that a check of speed or training gets at least
 
 
 def checks_of(backend, seconds, options, only=(), environment=None):
@@ -65,22 +70,27 @@ def row_of(result):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="small networks; on a CPU")
-    parser.add_argument("--minutes", type=float, default=7.5, help="for all checks, default 7.5")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all checks, default 10")
     parser.add_argument("--backends", nargs="+", default=["jax", "torch"], choices=["jax", "torch"])
     parser.add_argument("--only", type=int, nargs="+", default=[], help="numbers of checks")
     parser.add_argument("--cifar10", help="folder or archive of CIFAR-10 as JPEG files")
     parser.add_argument("--output", default="gpu_check.json", help="file of all results")
     options = parser.parse_args()
-    ends, results = time.monotonic() + 60 * options.minutes, []
-    for number, backend in enumerate(options.backends):
-        share = (ends - time.monotonic()) / (len(options.backends) - number)
-        started = time.monotonic()
-        chosen = options.only or [int(number) for number in ORDER]
-        if 8 in chosen:
-            results += checks_of(backend, share, options, [8], DETERMINISTIC)
-        if others := [number for number in chosen if number != 8]:
-            left = share - (time.monotonic() - started)
-            results += checks_of(backend, left, options, others)
+    ends, count = time.monotonic() + 60 * options.minutes, len(options.backends)
+
+    def run(backend, numbers, seconds, environment=None):
+        chosen = [number for number in numbers if number in (options.only or numbers)]
+        return checks_of(backend, seconds, options, chosen, environment) if chosen else []
+
+    with concurrent.futures.ThreadPoolExecutor(2 * count) as pool:
+        going = []
+        for backend in options.backends:
+            going.append(pool.submit(run, backend, RESUME, 60 * options.minutes, DETERMINISTIC))
+            going.append(pool.submit(run, backend, CORRECT, 60 * options.minutes))
+        results = [result for future in going for result in future.result()]
+    for number, (numbers, backend) in enumerate(itertools.product((SPEED, TRAINING), options.backends)):
+        left = (ends - time.monotonic()) / (2 * count - number)
+        results += run(backend, numbers, max(left, SHORTEST))
     pathlib.Path(options.output).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     print("\nbackend check" + " " * 30 + "result")
     for result in sorted(results, key=lambda result: (result["backend"], result["check"])):

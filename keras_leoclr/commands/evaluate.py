@@ -85,7 +85,13 @@ FLAGS = (
         "the two values that become black and white, low and high; by default those of the run that the file "
         "of the backbone lies in",
     ),
-    _option("batch_size", int, "number of images per call of the backbone, or per step of a training", low=1),
+    _option(
+        "batch_size",
+        int,
+        "number of images per call of the backbone, or per step of a training; by default 256, in finetune "
+        "32 to 256, depending on the number of labels",
+        low=1,
+    ),
     _option(
         "precision",
         str,
@@ -112,9 +118,22 @@ FLAGS = (
     _option("changes", tuple[str, ...], "names of the changes; by default all (robustness)"),
     _option("fraction", float, "share of the labels that is used, in (0, 1] (finetune)"),
     _option("seeds", tuple[int, ...], "seeds; one training with each of them (finetune)"),
-    _option("backbone_rate", float, "learning rate of the backbone (finetune)"),
-    _option("head_rate", float, "learning rate of the head (finetune)"),
-    _option("epochs", int, "number of epochs; by default 100 (linear_paper) or 20 (finetune)", low=1),
+    _option(
+        "backbone_rate",
+        float,
+        "learning rate of the backbone; by default 0.01, and 0.02 for 1 % of ImageNet (finetune)",
+    ),
+    _option(
+        "head_rate",
+        float,
+        "learning rate of the head; by default 0.2, and 5 for 1 % of ImageNet (finetune)",
+    ),
+    _option(
+        "epochs",
+        int,
+        "number of epochs; by default 100 (linear_paper), or 20 and at least 500 steps (finetune)",
+        low=1,
+    ),
     _option(
         "learning_rates",
         tuple[float, ...],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -23,6 +24,16 @@ PUBLISHED = {
     ("tfds:imagenet2012", 0.1): "tfds:imagenet2012_subset/10pct",
 }
 
+# SwAV's settings for ImageNet, and the bounds that keep the training of a smaller set from being a few steps.
+EPOCHS, STEPS, STEPS_OF_AN_EPOCH = 20, 500, 50
+SMALLEST_BATCH, LARGEST_BATCH = 32, 256
+
+# SwAV's learning rates for these shares of the labels of ImageNet.
+RATES_OF_PUBLISHED = {
+    0.01: {"backbone_rate": 0.02, "head_rate": 5.0},
+    0.1: {"backbone_rate": 0.01, "head_rate": 0.2},
+}
+
 
 def published_list(dataset: str, fraction: float) -> str | None:
     """Returns the data set that holds the published list of labelled images, or None if there is none.
@@ -39,9 +50,13 @@ class Finetune(TrainedOnImages):
     """Accuracy after training the backbone and a head together on a fraction of the labels.
 
     Training uses SGD with momentum 0.9 and no weight decay, random resized crops and flips; the learning
-    rates are multiplied by 0.2 at 60 % and 80 % of the epochs. The defaults are SwAV's for 1 % of the labels
-    (arXiv 2006.09882 and its code: 20 epochs, batch size 256, 0.02 for the backbone, 5 for the head); its
-    rates for 10 % are 0.01 and 0.2. Test images are resized as a whole.
+    rates are multiplied by 0.2 at 60 % and 80 % of the epochs. Test images are resized as a whole.
+
+    The settings that are not given are SwAV's for 10 % of ImageNet (arXiv 2006.09882 and its code): 20 epochs
+    of batches of 256, learning rates of 0.01 for the backbone and 0.2 for the head. With fewer images this
+    would be a few steps. Therefore a batch has at most a fiftieth of the labelled images, as with SwAV's 1 %
+    of ImageNet, but 32 or more, and there are as many epochs as 500 steps need. SwAV's rates for 1 % of
+    ImageNet are 0.02 and 5; `RATES_OF_PUBLISHED` has those of the published lists.
 
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps; copies of it are trained.
@@ -53,10 +68,10 @@ class Finetune(TrainedOnImages):
             `label_draws.labelled_fraction`.
         seeds: one training for each seed, (0, 1, 2) by default. A seed determines the labelled images, the
             head, the order and the crops.
-        epochs: passes over the labelled images; 20 by default.
-        batch_size: images per step, at most as many as are labelled; 256 by default.
-        backbone_rate: learning rate of the backbone, > 0; 0.02 by default.
-        head_rate: learning rate of the head, > 0; 5 by default.
+        epochs: passes over the labelled images; by default as said above.
+        batch_size: images per step, at most as many as are labelled; by default as said above.
+        backbone_rate: learning rate of the backbone, > 0; 0.01 by default.
+        head_rate: learning rate of the head, > 0; 0.2 by default.
         crop_scale: range of the area of the training crops as a share of the image; (0.08, 1) by default.
         verbose: whether to show progress bars; false by default.
 
@@ -67,10 +82,10 @@ class Finetune(TrainedOnImages):
 
     fraction: float = 0.01
     seeds: Sequence[int] = (0, 1, 2)
-    epochs: int = 20
-    batch_size: int = 256
-    backbone_rate: float = 0.02
-    head_rate: float = 5.0
+    epochs: int | None = None
+    batch_size: int | None = None
+    backbone_rate: float = 0.01
+    head_rate: float = 0.2
     crop_scale: tuple[float, float] = (0.08, 1.0)
     verbose: bool = False
 
@@ -83,17 +98,20 @@ class Finetune(TrainedOnImages):
         if not len(self.seeds):
             raise ValueError("`seeds` must be whole numbers, at least one. Received: none")
         self.seeds, self.crop_scale = tuple(self.seeds), tuple(self.crop_scale)
-        self.epochs = whole_number("epochs", self.epochs, 1)
-        self.batch_size = whole_number("batch_size", self.batch_size, 1)
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) is not None:
+                setattr(self, name, whole_number(name, getattr(self, name), 1))
 
     def run(self) -> Iterator[Score]:
         self.train, labels = with_labels(self.train, "train")
         self.test, of_test = with_labels(self.test, "test")
-        rates = {"backbone_rate": self.backbone_rate, "head_rate": self.head_rate}
         kind, classes = check_labels(labels, of_test)
         parts = {seed: labelled_fraction(labels, self.fraction, seed) for seed in self.seeds}
-        how = {"fraction": self.fraction, "labelled_images": len(parts[self.seeds[0]])}
-        how |= {"epochs": self.epochs, "batch_size": self.batch_size, "crop_scale": self.crop_scale}
+        labelled = len(parts[self.seeds[0]])
+        epochs, batch_size = self._length(labelled)
+        rates = {"backbone_rate": self.backbone_rate, "head_rate": self.head_rate}
+        how = {"fraction": self.fraction, "labelled_images": labelled}
+        how |= {"epochs": epochs, "batch_size": batch_size, "crop_scale": self.crop_scale}
         runs = []
         for seed, rows in parts.items():
             keras.utils.set_random_seed(seed)  # This seeds layers such as dropout.
@@ -102,15 +120,15 @@ class Finetune(TrainedOnImages):
                 classifier,
                 self.train.subset(rows) if len(rows) < len(labels) else self.train,
                 clean_view(self.views, self.crop_scale, flip_probability=0.5),
-                epochs=self.epochs,
-                batch_size=min(self.batch_size, len(rows)),
-                milestones=milestones(self.epochs, (0.6, 0.8)),
+                epochs=epochs,
+                batch_size=batch_size,
+                milestones=milestones(epochs, (0.6, 0.8)),
                 gamma=0.2,
                 seed=seed,
                 verbose=self.verbose,
                 **rates,
             )
-            logits, test_labels = logits_of(classifier, self.test, self.views, self.batch_size)
+            logits, test_labels = logits_of(classifier, self.test, self.views, LARGEST_BATCH)
             answers = kind.answers(logits)
             runs.append(kind.judged(answers, test_labels, labels))
             one = next(
@@ -122,3 +140,9 @@ class Finetune(TrainedOnImages):
         for name in kind.measures:
             mean, std, interval = mean_of_runs([run[name] for run in runs])
             yield Score(f"finetune/{name}", mean, interval, **{f"{name}_std": std}, **how)
+
+    def _length(self, labelled: int) -> tuple[int, int]:
+        """Epochs and batch size for a number of labelled images."""
+        batch_size = self.batch_size or min(LARGEST_BATCH, max(SMALLEST_BATCH, labelled // STEPS_OF_AN_EPOCH))
+        batch_size = min(batch_size, labelled)
+        return self.epochs or max(EPOCHS, math.ceil(STEPS / (labelled // batch_size))), batch_size

@@ -182,7 +182,7 @@ class Suite:
     def all_sets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Training features (N, F) and labels (N,), test features (M, F) and labels (M,); -1 for no label."""
         sources = (self.train, self.test)
-        batches = [data.image_batches(s, self.preprocessing, self.options.batch_size) for s in sources]
+        batches = [data.image_batches(s, self.preprocessing, self.options.batch) for s in sources]
         sets = []
         for number, (split, part) in enumerate(zip(("train", "test"), batches, strict=True)):
             if self.backbone is None:

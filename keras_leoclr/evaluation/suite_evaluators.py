@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr import data, evaluation
+from keras_leoclr.evaluation.finetune import RATES_OF_PUBLISHED
 from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 
@@ -46,7 +47,7 @@ def _quality(suite: Suite) -> Made:
 
 
 def _of_images(options: SuiteOptions, verbose: bool) -> dict[str, Any]:
-    return {"seed": options.seed, "batch_size": options.batch_size, "verbose": verbose}
+    return {"seed": options.seed, "batch_size": options.batch, "verbose": verbose}
 
 
 def _retrieval(suite: Suite) -> Made:
@@ -80,7 +81,7 @@ def _robustness(suite: Suite) -> Made:
 def _embedding(suite: Suite) -> Made:
     options = suite.options
     how = {"images": options.map_images, "projection": options.projection, **options.vote}
-    how |= {"batch_size": options.batch_size, "seed": options.draw}
+    how |= {"batch_size": options.batch, "seed": options.draw}
     if "all_sets" in vars(suite):
         how |= {"bank_set": suite.all_sets[:2], "query_set": suite.all_sets[2:]}
     embedding = evaluation.Embedding(suite.frozen, suite.train, suite.test, suite.preprocessing, **how)
@@ -98,10 +99,12 @@ def _linear_paper(suite: Suite) -> Made:
 def _finetune(suite: Suite) -> Made:
     options, train, fraction = suite.options, suite.train, suite.options.fraction
     published = evaluation.published_list(suite.about.get("dataset"), fraction)
+    how = {name: getattr(options, name) for name in ("epochs", "batch_size", "seeds")}
     if published:
         train, fraction = data.load(published, "train", suite.data_dir), 1.0
-    how = {name: getattr(options, name) for name in ("backbone_rate", "head_rate", "batch_size", "seeds")}
-    how |= {"epochs": options.epochs or 20, "verbose": suite.verbose}
+        how |= RATES_OF_PUBLISHED[options.fraction]
+    given = {name: getattr(options, name) for name in ("backbone_rate", "head_rate")}
+    how |= {name: rate for name, rate in given.items() if rate is not None} | {"verbose": suite.verbose}
     scores = evaluation.Finetune(
         suite.backbone, train, suite.test, suite.preprocessing, fraction, **how
     ).run()

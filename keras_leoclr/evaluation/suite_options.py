@@ -41,14 +41,16 @@ class SuiteOptions:
         changes: names of the changes; () for all (robustness).
         fraction: share of the labels, 0.01 by default (finetune).
         seeds: one training for each seed, (0, 1, 2) by default (finetune).
-        backbone_rate: learning rate of the backbone, 0.02 by default (finetune).
-        head_rate: learning rate of the head, 5 by default (finetune).
-        epochs: number of training epochs; None for 100 (linear_paper) or 20 (finetune).
+        backbone_rate: learning rate of the backbone; None for that of `Finetune`, or SwAV's for a published
+            list of labels (finetune).
+        head_rate: learning rate of the head; None as for the backbone (finetune).
+        epochs: number of training epochs; None for 100 (linear_paper) or those of `Finetune` (finetune).
         learning_rates: candidates, of which the best on held-out images is used (linear_paper).
         targets: names in `evaluation.TARGETS`, or folders; () for all names (transfer).
         map_images: number of pictures on the map, 600 by default (embedding).
         projection: "pca" or "umap" (embedding).
-        batch_size: images per call of the backbone, or per step of training; 256 by default.
+        batch_size: images per call of the backbone, or per step of training; None for 256, or for that of
+            `Finetune` (finetune).
         precision: dtype policy that features are computed in, such as "mixed_bfloat16"; None for the
             backbone's own.
         check_shared: whether to count test images that are also in the training set; true by default.
@@ -70,14 +72,14 @@ class SuiteOptions:
     changes: tuple[str, ...] = ()
     fraction: float = 0.01
     seeds: tuple[int, ...] = (0, 1, 2)
-    backbone_rate: float = 0.02
-    head_rate: float = 5.0
+    backbone_rate: float | None = None
+    head_rate: float | None = None
     epochs: int | None = None
     learning_rates: tuple[float, ...] = (30.0,)
     targets: tuple[str, ...] = ()
     map_images: int = 600
     projection: str = "pca"
-    batch_size: int = 256
+    batch_size: int | None = None
     precision: str | None = None
     check_shared: bool = True
     check_content: bool = True
@@ -100,6 +102,11 @@ class SuiteOptions:
             return evaluator
         value = getattr(self, setting)
         return evaluator if value == getattr(SuiteOptions, setting) else f"{evaluator} {setting} {value:g}"
+
+    @property
+    def batch(self) -> int:
+        """Images per call of the backbone, and per step of `linear_paper`."""
+        return self.batch_size or 256
 
     @property
     def vote(self) -> dict[str, Any]:

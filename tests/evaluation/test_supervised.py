@@ -1,12 +1,15 @@
 """Heads and backbones that are trained on images: the linear protocol by SGD, fine-tuning."""
 
+import types
+
 import keras
 import numpy as np
 import pytest
 
 from keras_leoclr import evaluation
-from keras_leoclr.evaluation import batches, finetune, linear_on_crops, supervised
+from keras_leoclr.evaluation import batches, finetune, linear_on_crops, suite_evaluators, supervised
 from keras_leoclr.evaluation.label_draws import labelled_fraction
+from keras_leoclr.evaluation.suite_options import SuiteOptions
 from tests.case import to_numpy
 from tests.evaluation.examples import VIEWS, pictures
 from tests.evaluation.test_features import backbone_with
@@ -52,6 +55,58 @@ def test_finetuning_trains_both_and_keeps_the_original(one_torch_thread, monkeyp
     for copy, _ in copies:
         assert len(copy.trainable_weights) == 4
         assert all((a != b).any() for a, b in zip(before, copy.get_weights(), strict=True))
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("labelled", "given", "length"),
+    [
+        (128_116, {}, (20, 256)),  # 10 % and
+        (12_811, {}, (20, 256)),  # 1 % of ImageNet, as SwAV has them
+        (3_000, {}, (20, 60)),
+        (947, {}, (20, 32)),
+        (94, {}, (250, 32)),
+        (10, {}, (500, 10)),
+        (94, {"epochs": 3}, (3, 32)),
+        (94, {"batch_size": 500}, (500, 94)),
+    ],
+)
+def test_a_few_labels_are_trained_on_for_500_steps(labelled, given, length):
+    tuning = evaluation.Finetune(backbone_with(), pictures(), pictures(), VIEWS, **given)
+    assert tuning._length(labelled) == length
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("dataset", "fraction", "given", "rates"),
+    [
+        ("tfds:imagenet2012", 0.01, {}, (0.02, 5.0)),
+        ("tfds:imagenet2012", 0.1, {}, (0.01, 0.2)),
+        ("tfds:imagenet2012", 0.01, {"head_rate": 1.0}, (0.02, 1.0)),
+        ("tfds:imagenette", 0.01, {}, (0.01, 0.2)),
+        ("tfds:imagenette", 0.01, {"backbone_rate": 0.5}, (0.5, 0.2)),
+    ],
+)
+def test_learning_rates_of_published_lists_are_those_of_swav(dataset, fraction, given, rates, monkeypatch):
+    made, source = [], pictures()
+    make = evaluation.Finetune
+    monkeypatch.setattr(
+        suite_evaluators.evaluation, "Finetune", lambda *a, **k: made.append(make(*a, **k)) or made[-1]
+    )
+    monkeypatch.setattr(suite_evaluators.data, "load", lambda *_: source)
+    asked = types.SimpleNamespace(
+        options=SuiteOptions(fraction=fraction, **given),
+        train=source,
+        test=source,
+        about={"dataset": dataset},
+        data_dir=None,
+        backbone=backbone_with(),
+        preprocessing=VIEWS,
+        verbose=False,
+    )
+    suite_evaluators.MAKERS["finetune"](asked)
+    assert (made[0].backbone_rate, made[0].head_rate) == rates
+    assert made[0].fraction == (1.0 if dataset == "tfds:imagenet2012" else fraction)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
