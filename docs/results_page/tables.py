@@ -49,7 +49,10 @@ def leads_picture(found: Found) -> str:
 
 
 def _agreement(found: Found) -> str:
-    """How often crops agree (benchmarks/crop_agreement.py), beside the lead of LeOCLR at equal epochs."""
+    """How often crops agree (benchmarks/crop_agreement.py), beside the lead of LeOCLR at equal epochs.
+
+    Pictures with crops of one size count once, by the study with the most seeds.
+    """
     measured = json.loads(AGREEMENT.read_text(encoding="utf-8"))
     rows = {}
     for folder, study in found:
@@ -59,10 +62,10 @@ def _agreement(found: Found) -> str:
             low, high = (f"{number:g}" for number in recipe["crop_scale"])
             data = f"{PATHS.get(recipe['dataset'], recipe['dataset'])}@{low},{high}"
             if lead.budget == EQUAL_EPOCHS and data in measured:
-                pictures = _pictures(folder, recipe["dataset"])
-                rows[folder, lead.setting] = studies.Agreed(
-                    pictures, f"{low} to {high}", *measured[data], lead.changes["linear"]
-                )
+                pictures, change = _pictures(folder, recipe["dataset"]), lead.changes["linear"]
+                row = studies.Agreed(pictures, f"{low} to {high}", *measured[data], change)
+                if data not in rows or change.count > rows[data].gain.count:
+                    rows[data] = row
     return studies.agreement_text([*rows.values()], CLOSE)
 
 
