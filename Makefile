@@ -45,7 +45,7 @@ check: lint
 	KERAS_BACKEND=tensorflow $(BIN)/python -m pytest -n 2 --dist worksteal -m "(backend_free or method) and not slow" \
 		--ignore tests/test_packaging.py --ignore tests/data/test_odd_files.py tests
 
-# A machine with a GPU, on JAX and torch; at most 8 minutes on an H100. Needs no TensorFlow, see docs/gpu.md.
+# A machine with a GPU, on JAX and torch; plans for 10 minutes. Needs no TensorFlow, see docs/gpu.md.
 gpu-check:
 	$(PYTHON) tools/gpu_check.py
 
