@@ -22,11 +22,10 @@ def section(folder: pathlib.Path, study: studies.Study, root: pathlib.Path) -> t
     Returns:
         The parts of the page, and the texts of the pictures by path.
     """
-    commands = dict.fromkeys(line["command"] for line in study.runs)
     parts = [
         f"## {ABLATIONS[study.name].question} ({folder.name})\n",
         _setting(study),
-        "\n".join(["```bash", *commands, "```\n"]),
+        "\n".join(["```bash", *study.commands, "```\n"]),
         studies.markdown(study) + "\n",
     ]
     files = {}

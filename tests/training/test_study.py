@@ -181,7 +181,7 @@ def test_a_run_that_was_collected_in_part_is_collected_again(tmp_path, monkeypat
 
 def test_more_evaluations_are_added_to_runs_that_are_there(tmp_path, monkeypatch):
     pretend(monkeypatch, WRITES)
-    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn",))
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn",), command="leoclr x")
     assert studies.read(results)["temperature"].runs[0]["suite"] == ["knn"]
     first = results.read()
     added = """
@@ -190,12 +190,13 @@ results.write("linear/top1", 0.6, subject="pretrained")
 results.write("study/evaluated", 1.0, subject="pretrained", suite=["linear"])
 """
     pretend(monkeypatch, added)
-    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn", "linear"))
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("knn", "linear"), command="leoclr y")
     more = results.read()[len(first) :]
     assert {line["name"] for line in more} == {"linear/top1", "study/run"}  # nothing stands there twice
     found = studies.read(results)["temperature"]
     assert found.values["one"]["knn/top1"] == {0: 0.5} and found.values["one"]["linear/top1"] == {0: 0.6}
     assert [line["suite"] for line in found.runs] == [["knn", "linear"]] * 2
+    assert found.commands == ["leoclr x", "leoclr y"]
     pretend(monkeypatch, "sys.exit('must not be started')")
     study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=("linear",))
 

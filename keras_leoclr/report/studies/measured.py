@@ -72,6 +72,7 @@ class Study:
         changed: `{variant: {change: {seed: value}}}`, linear accuracy or mean average precision on changed
             test images, mean over the strengths of the change.
         runs: lines of results named `COLLECTED`, with recipe and environment, one for each variant and seed.
+        commands: all commands that added to the results, in the order of their first runs.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Study:
     curves: dict[str, dict[str, dict[int, dict[int, float]]]] = dataclasses.field(default_factory=dict)
     changed: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
     runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    commands: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def reference(self) -> str:
@@ -150,6 +152,7 @@ def title_of(measure: str) -> str:
 
 def _put_in_order(study):
     """Puts the variants into the order of the study and adds the mean over the changes as a measure."""
+    study.commands = list(dict.fromkeys(line["command"] for line in study.runs if line.get("command")))
     study.runs = list({(line["variant"], line["seed"]): line for line in study.runs}.values())
     for variant, changes in study.changed.items():
         seeds = set.intersection(*(set(by_seed) for by_seed in changes.values()))
