@@ -1,8 +1,8 @@
 r"""Compares LeOCLR with MoCo v2 on a GPU, with the settings of a recipe, on JAX or torch, without TensorFlow.
 
-    KERAS_BACKEND=jax python -m tools.gpu_study cifar10 --pictures cifar10.tar.xz --epochs 50 \
+    python tools/gpu_study.py cifar10 --pictures cifar10.tar.xz --epochs 50 \
         --workdir runs/gpu_cifar10
-    KERAS_BACKEND=jax python -m tools.gpu_study imagenette --pictures imagenette.tar.xz --image_size 96 \
+    python tools/gpu_study.py imagenette --pictures imagenette.tar.xz --image_size 96 \
         --epochs 100 --seeds 0 1 --workdir runs/gpu_imagenette
 
 It is for machines where TensorFlow, which reads the images of `leoclr pretrain`, cannot be installed; see
@@ -13,12 +13,34 @@ originals in float32, judged by the library's evaluators. Each run adds its line
 a folder, for example one for each method. `leoclr report WORKDIR` shows the results.
 """
 
+import argparse
+import os
+import pathlib
+import shlex
 import sys
 
-from tools.gpu_checks import (  # `alone` comes first.
-    alone,  # noqa: F401
-    study,
-)
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("recipe", help="name of a recipe, such as cifar10")
+    parser.add_argument("--pictures", type=pathlib.Path, required=True, help="folder or tar archive")
+    parser.add_argument("--workdir", type=pathlib.Path, required=True, help="for results.jsonl")
+    parser.add_argument("--backend", choices=["jax", "torch"], default="jax", help="jax by default")
+    parser.add_argument("--epochs", type=int, help="by default those of the recipe")
+    parser.add_argument("--image_size", type=int, help="pixels; by default that of the recipe")
+    parser.add_argument("--preset", default="", help="preset of the recipe")
+    parser.add_argument("--precision", default="mixed_bfloat16", help="as in `leoclr pretrain`")
+    parser.add_argument("--only", default="", help="text in the names of the variants that are run")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0 by default")
+    options = parser.parse_args()
+    os.environ["KERAS_BACKEND"] = options.backend
+    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # The library need not be installed.
+    # Keras reads the backend when it is imported, and `alone` is imported before the library.
+    from tools.gpu_checks import alone, study  # noqa: F401
+
+    study.study(options, f"python tools/gpu_study.py {shlex.join(sys.argv[1:])}")
+    return 0
+
 
 if __name__ == "__main__":
-    sys.exit(study.main(__doc__))
+    sys.exit(main())

@@ -7,9 +7,6 @@ import dataclasses
 import functools
 import importlib
 import math
-import pathlib
-import shlex
-import sys
 import time
 
 import keras
@@ -35,20 +32,13 @@ CURVE_POINTS = 10  # number of measurements while training
 BATCH = 500  # pictures whose features are computed at a time
 
 
-def main(about: str) -> int:
-    """Runs the command line; `about` is the text of its help."""
-    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("recipe", help="name of a recipe, such as cifar10")
-    parser.add_argument("--pictures", type=pathlib.Path, required=True, help="folder or tar archive")
-    parser.add_argument("--workdir", type=pathlib.Path, required=True, help="for results.jsonl")
-    parser.add_argument("--epochs", type=int, help="by default those of the recipe")
-    parser.add_argument("--image_size", type=int, help="pixels; by default that of the recipe")
-    parser.add_argument("--preset", default="", help="preset of the recipe")
-    parser.add_argument("--precision", default="mixed_bfloat16", help="as in `leoclr pretrain`")
-    parser.add_argument("--only", default="", help="text in the names of the variants that are run")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    options = parser.parse_args()
-    command = f"KERAS_BACKEND={keras.backend.backend()} python -m tools.gpu_study {shlex.join(sys.argv[1:])}"
+def study(options: argparse.Namespace, command: str) -> None:
+    """Runs what is missing of a study.
+
+    Args:
+        options: the command line of `tools/gpu_study.py`.
+        command: the command, which is recorded with each run.
+    """
     sets = pictures_in(options.pictures)
     options.workdir.mkdir(parents=True, exist_ok=True)
     results = Results(options.workdir / "results.jsonl")
@@ -58,7 +48,6 @@ def main(about: str) -> int:
         if options.only in run.variant and (run.variant, run.key) not in done:
             for line in lines_of(run, *sets, command):
                 results.write(**line)
-    return 0
 
 
 def recipe_of(options: argparse.Namespace):
