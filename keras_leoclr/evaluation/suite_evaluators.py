@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr import data, evaluation
-from keras_leoclr.evaluation.finetune import RATES_OF_PUBLISHED
 from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 
@@ -97,6 +96,9 @@ def _linear_paper(suite: Suite) -> Made:
 
 
 def _finetune(suite: Suite) -> Made:
+    # `finetune` needs TensorFlow, which evaluators of features do not.
+    from keras_leoclr.evaluation.finetune import RATES_OF_PUBLISHED
+
     options, train, fraction = suite.options, suite.train, suite.options.fraction
     published = evaluation.published_list(suite.about.get("dataset"), fraction)
     how = {name: getattr(options, name) for name in ("epochs", "batch_size", "seeds")}
