@@ -41,12 +41,12 @@ RESUME, CORRECT, SPEED, TRAINING = (8,), (1, 2, 3, 6), (7, 4), (9,)
 SHORTEST = 30.0  # seconds that a check of speed or training gets at least
 
 
-def checks_of(backend, seconds, options, only=(), environment=None):
+def checks_of(backend, numbers, seconds, options, environment=None):
     """Runs the checks of one backend in a process and returns their results."""
     command = [sys.executable, "-W", "ignore", "-m", "tools.gpu_checks", "--seconds", str(seconds)]
     command += ["--tiny"] if options.tiny else []
     command += ["--cifar10", options.cifar10] if options.cifar10 else []
-    command += ["--only", *map(str, only)] if only else []
+    command += ["--only", *map(str, numbers)]
     own = {"KERAS_BACKEND": backend, "PYTHONPATH": str(ROOT), "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env={**os.environ, **own, **(environment or {})}
@@ -80,7 +80,7 @@ def main():
 
     def run(backend, numbers, seconds, environment=None):
         chosen = [number for number in numbers if number in (options.only or numbers)]
-        return checks_of(backend, seconds, options, chosen, environment) if chosen else []
+        return checks_of(backend, chosen, seconds, options, environment) if chosen else []
 
     with concurrent.futures.ThreadPoolExecutor(2 * count) as pool:
         going = []

@@ -12,6 +12,7 @@ from keras_leoclr.commands.command import ONE, Command, workdir
 from keras_leoclr.commands.flags import Flag, Given, UsageError, flags_of, known
 from keras_leoclr.commands.pretrain import preset, requested
 from keras_leoclr.commands.recipes import recipe_module, recipe_names
+from keras_leoclr.evaluation.suite_options import EVALUATORS, SuiteOptions
 
 TEXT = """leoclr ablate NAME --workdir DIR [--recipe RECIPE] [--seeds 0,1,2] [--FLAG VALUE ...]
 
@@ -55,7 +56,14 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
         ),
         Flag("jobs", int, 1, "number of runs at the same time, which share the cores", low=1),
         Flag("suite", tuple[str, ...], tuple(SUITE), "evaluations of each run, see leoclr evaluate --help"),
-        Flag("fraction", float, 0.01, "share of the labels that finetune uses, in (0, 1]", low=0, high=1),
+        Flag(
+            "fraction",
+            float,
+            SuiteOptions.fraction,
+            "share of the labels that finetune uses, in (0, 1]",
+            low=0,
+            high=1,
+        ),
         dataclasses.replace(
             preset(module, "settings to begin with: full, or smoke, small runs of under a minute"), group=""
         ),
@@ -108,7 +116,6 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
 
 
 def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
-    from keras_leoclr.evaluation.suite_options import EVALUATORS, SuiteOptions
     from keras_leoclr.runs.folder import RunFolder
     from keras_leoclr.training import ablations
     from keras_leoclr.training.settling import completed

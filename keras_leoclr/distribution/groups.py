@@ -150,10 +150,10 @@ class KeyStatistics:
 
     def check(self, shuffled: bool) -> None:
         """Warns if the keys of a training step are shuffled in vain, or not shuffled where they should be."""
-        if self._synchronized and shuffled:
-            self._warn(_SYNCHRONIZED.format('A "permutation" of the keys'))
-        parts = self._groups * _devices_of_this_process(self._strategy)
-        if parts > 1 and not self._synchronized and not shuffled:
+        if self._synchronized:
+            if shuffled:
+                self._warn(_SYNCHRONIZED.format('A "permutation" of the keys'))
+        elif not shuffled and (parts := self._groups * _devices_of_this_process(self._strategy)) > 1:
             self._warn(
                 f"BatchNorm takes its statistics over {parts} parts of the batch, and the keys are in "
                 "the order of the queries: a query and its key then have statistics of the same images, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 EVALUATORS = {
@@ -98,10 +99,8 @@ class SuiteOptions:
         Returns:
             The name alone with usual settings, such as "finetune", or "finetune fraction 0.1".
         """
-        if (setting := OTHER_MEASURES.get(evaluator)) is None:
-            return evaluator
-        value = getattr(self, setting)
-        return evaluator if value == getattr(SuiteOptions, setting) else f"{evaluator} {setting} {value:g}"
+        setting = OTHER_MEASURES.get(evaluator)
+        return with_setting(evaluator, {setting: getattr(self, setting)} if setting else {})
 
     @property
     def batch(self) -> int:
@@ -117,3 +116,17 @@ class SuiteOptions:
     def draw(self) -> int:
         """The seed that draws images for the evaluators that do not use all of them."""
         return self.seed if self.sample_seed is None else self.sample_seed
+
+
+def with_setting(name: str, settings: Mapping[str, Any]) -> str:
+    """A name, followed by the setting that makes a result another measure, if it is not the usual one.
+
+    Args:
+        name: name of an evaluator or of a measure.
+        settings: settings by name; those that are no values of `OTHER_MEASURES` do not count.
+    """
+    for setting in OTHER_MEASURES.values():
+        usual = getattr(SuiteOptions, setting)
+        if (value := settings.get(setting, usual)) != usual:
+            return f"{name} {setting} {value:g}"
+    return name

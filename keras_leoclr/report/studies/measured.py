@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.measures import either, measure_of
 from keras_leoclr.evaluation.statistics import student_interval
-from keras_leoclr.evaluation.suite_options import SuiteOptions
+from keras_leoclr.evaluation.suite_options import with_setting
 from keras_leoclr.runs.results import Results
 
 RANDOM = "random weights"
@@ -24,7 +24,10 @@ MEASURES = {  # title by name, in the order of the columns
     )
 }
 # What the results of evaluators say that were asked for another measure than usual, see `SuiteOptions`.
-SETTINGS = {"fraction": "{:.3g} % of the labels", "per_class": "{:g} labels per class"}
+SETTINGS = {
+    "fraction": lambda share: f"{100 * share:.3g} % of the labels",
+    "per_class": lambda count: f"{count:g} labels per class",
+}
 SCALE = 0.6  # area of the crops, as a share of the image, whose recall is shown
 
 
@@ -126,19 +129,12 @@ def read(results: Results) -> dict[str, Study]:
         elif "change" in line:
             study.changed.setdefault(variant, {}).setdefault(line["change"], {})[seed] = line["value"]
         elif not name.startswith("retrieval/") or line["crop_scale"] == SCALE:
-            study.values.setdefault(variant, {}).setdefault(_measure(line), {})[seed] = line["value"]
+            study.values.setdefault(variant, {}).setdefault(with_setting(name, line), {})[seed] = line[
+                "value"
+            ]
     for study in found.values():
         _put_in_order(study)
     return found
-
-
-def _measure(line):
-    """The name of a line's measure, with the setting by which it differs from the usual one."""
-    for setting in SETTINGS:
-        usual = getattr(SuiteOptions, setting)
-        if (value := line.get(setting, usual)) != usual:
-            return f"{line['name']} {setting} {value:g}"
-    return line["name"]
 
 
 def title_of(measure: str) -> str:
@@ -146,8 +142,8 @@ def title_of(measure: str) -> str:
     name, *how = measure.split(" ")
     if not how:
         return MEASURES[name]
-    setting, value = how[0], float(how[1]) * (100 if how[0] == "fraction" else 1)
-    return MEASURES[name].replace("few labels", SETTINGS[setting].format(value))
+    setting, value = how
+    return MEASURES[name].replace("few labels", SETTINGS[setting](float(value)))
 
 
 def _put_in_order(study):
