@@ -33,9 +33,8 @@ def reduce(
     size = tuple(max(1, round(length * scale)) for length in picture.size)
     to = (target / path.relative_to(source)).with_suffix(suffix)
     to.parent.mkdir(parents=True, exist_ok=True)
-    picture.resize(size, Image.Resampling.LANCZOS).save(
-        to, quality=quality, method=6
-    )  # `method` is for WebP alone: the smallest files.
+    # `method` is for WebP alone; 6 takes the longest and makes the smallest files.
+    picture.resize(size, Image.Resampling.LANCZOS).save(to, quality=quality, method=6)
     return True
 
 

@@ -129,9 +129,8 @@ def read(results: Results) -> dict[str, Study]:
         elif "change" in line:
             study.changed.setdefault(variant, {}).setdefault(line["change"], {})[seed] = line["value"]
         elif not name.startswith("retrieval/") or line["crop_scale"] == SCALE:
-            study.values.setdefault(variant, {}).setdefault(with_setting(name, line), {})[seed] = line[
-                "value"
-            ]
+            by_measure = study.values.setdefault(variant, {})
+            by_measure.setdefault(with_setting(name, line), {})[seed] = line["value"]
     for study in found.values():
         _put_in_order(study)
     return found
