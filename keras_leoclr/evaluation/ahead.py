@@ -9,7 +9,7 @@ from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_re
 from keras_leoclr.evaluation.own_results import OTHER_DATA
 
 AHEAD, BEHIND, OPEN = "ahead", "behind", "open"
-UNKNOWN = "no interval is known"
+UNKNOWN = "no interval over the test images is known"
 DIFFERENT = "they were measured on different test images"
 # The measures that the sentences are about, in this order.
 MEASURES = {

@@ -31,9 +31,11 @@ def compare(
     classified correctly, or the ranks of their scores for mean average precision, the interval of the
     difference comes from a paired bootstrap over the images, which takes into account how often the two agree
     and not only how often each is right. A difference whose 95 % interval does not contain 0 is marked with
-    `*`, unless the two results are of different test images. If a measurement has several lines, the last one
-    counts. Results on other images than those that the first run is judged on have rows of their own, which
-    name the data set and the split.
+    `*`, unless the two results are of different test images; so is one without an interval, if those of the
+    two results do not overlap. Means over draws of labelled images or over trainings have no mark, because
+    their intervals do not say what other test images would give. If a measurement has several lines, the last
+    one counts. Results on other images than those that the first run is judged on have rows of their own,
+    which name the data set and the split.
 
     Args:
         workdirs: folders with `results.jsonl`.

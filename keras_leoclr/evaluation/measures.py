@@ -67,9 +67,11 @@ for _kind, _suffix in {"top1": "", "map": ", mAP"}.items():
 # protocol says how a measurement was made and may differ between runs, such as the weight decay that was
 # chosen.
 SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
-# Two lines with equal values of these entries were measured on the same images.
-CONTENT = "test_content"  # checksum of the images
-SAME_IMAGES = ("dataset", "test_split", "images", CONTENT, "test_part")
+# Two lines with equal values of these entries, and of as many images, were measured on the same images.
+SAME_IMAGES = ("dataset", "test_split", "test_part", "data_sets")
+CONTENT = "test_content"  # checksum of the images; older results have none
+# Results with one of these entries are means over draws of labelled images, or over trainings.
+REPEATED = ("draws", "seeds")
 
 
 def is_usual(line: dict[str, Any]) -> bool:
@@ -136,17 +138,39 @@ def _setting(value):
 
 def on_same_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two results are known to be measured on the same images."""
-    return all(line.get(key) == other.get(key) for key in SAME_IMAGES)
+    return _images_of(line) == _images_of(other)
 
 
 def on_different_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two results are known to be measured on different images.
 
-    Results without a checksum of the images, such as those of version 0.1.0, are of the same images as others
-    if the rest agrees.
+    Results without a checksum of the images, such as those of version 0.1.0, or without the number of images
+    are of the same images as others if the rest agrees.
     """
-    unknown = {CONTENT} if None in (line.get(CONTENT), other.get(CONTENT)) else set()
-    return any(line.get(key) != other.get(key) for key in SAME_IMAGES if key not in unknown)
+    one, two = _images_of(line), _images_of(other)
+    if any(one[key] != two[key] for key in SAME_IMAGES):
+        return True
+    return any(one[key] != two[key] for key in (CONTENT, "images") if None not in (one[key], two[key]))
+
+
+def _images_of(line):
+    """What a line says about its test images; None for what it does not say.
+
+    Their number is in `images` where single images were counted, and in `test_images` otherwise, with -1 for
+    a stream.
+    """
+    count = line.get("images", line.get("test_images"))
+    found = {key: line.get(key) for key in (*SAME_IMAGES, CONTENT)}
+    return found | {"images": None if count == -1 else count}
+
+
+def has_interval_over_images(line: dict[str, Any]) -> bool:
+    """Whether a result has an interval that says how much it depends on the choice of the test images.
+
+    The interval of a mean over draws of labelled images, or over trainings with several seeds, does not: all
+    of them are judged on the same test images, and the interval shrinks with their number.
+    """
+    return "low" in line and not any(key in line for key in REPEATED)
 
 
 def value_text(line: dict[str, Any] | None) -> str:

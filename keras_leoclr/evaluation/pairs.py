@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -28,15 +29,15 @@ def paired_interval(
         other_workdir: folder of the other result.
 
     Returns:
-        Low and high end; None if the two were not measured on the same images, or if the files with the
-        results of single images are missing.
+        Low and high end; None if the two were not measured on the same images, if results of single images
+        were not kept, or, with a warning, if their files are missing or damaged.
     """
     if not on_same_images(line, other):
         return None
-    hits, others = read_hits(line, workdir), read_hits(other, other_workdir)
+    (hits, ranking), (others, other_ranking) = _read(line, workdir), _read(other, other_workdir)
     if hits is not None and others is not None:
         return paired_bootstrap(hits, others)
-    rankings = [read_ranking(line, workdir), read_ranking(other, other_workdir)]
+    rankings = [ranking, other_ranking]
     if any(found is None for found in rankings):
         return None
     if not np.array_equal(rankings[0][1], rankings[1][1]):  # Other labels show that the images differ.
@@ -44,6 +45,18 @@ def paired_interval(
     judged = [_judged(found[1], each) for found, each in zip(rankings, (line, other), strict=True)]
     (ranks, labels), (others, _) = rankings
     return average_precision.paired_interval(ranks, others, labels, judged)
+
+
+def _read(line, workdir):
+    try:
+        return read_hits(line, workdir), read_ranking(line, workdir)
+    except (OSError, ValueError, EOFError) as error:
+        warnings.warn(
+            f"The results of single images in {workdir} are missing or damaged ({type(error).__name__}): "
+            "the differences of its results are not paired.",
+            stacklevel=3,
+        )
+        return None, None
 
 
 def _judged(labels, line):

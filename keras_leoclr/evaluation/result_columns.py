@@ -6,7 +6,13 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras_leoclr.evaluation.measures import is_main, is_share, label_of, on_different_images
+from keras_leoclr.evaluation.measures import (
+    has_interval_over_images,
+    is_main,
+    is_share,
+    label_of,
+    on_different_images,
+)
 from keras_leoclr.evaluation.own_results import OTHER_DATA, judged_on, marked
 from keras_leoclr.evaluation.pairs import paired_interval
 
@@ -192,7 +198,7 @@ def _change(reference, workdir, line, other_workdir) -> dict[str, Any] | None:
     if (paired := paired_interval(reference, workdir, line, other_workdir)) is not None:
         low, high = paired
         return {**change, "low": low, "high": high, "beyond_chance": low > 0 or high < 0}
-    if "low" in reference and "low" in line:
+    if has_interval_over_images(reference) and has_interval_over_images(line):
         # Two intervals that do not overlap are a stricter criterion than the paired interval, which needs to
         # know the images that each classified correctly.
         change["beyond_chance"] = line["low"] > reference["high"] or line["high"] < reference["low"]

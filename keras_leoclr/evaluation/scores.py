@@ -18,6 +18,7 @@ from keras_leoclr.runs.results import Results
 
 PICTURES = "pictures"  # name of arrays (H, W, 3) uint8 that are saved as a PNG or JPEG
 SUFFIXES = (".npy", ".png", ".jpg")
+LONGEST_STEM = 120  # characters; file systems take 255 bytes, some 143, for a name with its number and suffix
 
 
 class Score(tuple):
@@ -112,8 +113,7 @@ def write_scores(scores: Iterable[Score], results: Results, /, **protocol: Any) 
         for kind, array in arrays.items():
             folder.mkdir(parents=True, exist_ok=True)
             words = [protocol.get(key, "") for key in ("subject", "dataset", "epoch")]
-            stem = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(map(str, [score.name, *words, kind]))).strip("-")
-            path = _unused(folder, stem)
+            path = _unused(folder, _stem(score.name, *words, kind))
             if kind == PICTURES:
                 path = _write_picture(path, array)
             else:
@@ -193,6 +193,16 @@ def _write_picture(path: pathlib.Path, array: np.ndarray) -> pathlib.Path:
         # small.
         Image.fromarray(array).save(path, quality=85, subsampling=0)
     return path
+
+
+def _stem(*words: Any) -> str:
+    """A file name of ASCII letters, digits, dots and "-", of which the middle is left out if it is long.
+
+    The name of a data set may be a list of many folders.
+    """
+    stem = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(map(str, words))).strip("-")
+    half = LONGEST_STEM // 2
+    return stem if len(stem) <= LONGEST_STEM else f"{stem[:half]}-{stem[1 - half :]}"
 
 
 def _unused(folder: pathlib.Path, stem: str) -> pathlib.Path:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_leoclr import cli, evaluation
+from keras_leoclr.evaluation import measures
 from keras_leoclr.evaluation.comparison import compare_rows
 from keras_leoclr.runs.results import Results
 from tests.evaluation.test_scores import written
@@ -56,6 +57,57 @@ def test_results_without_a_checksum_of_their_images_are_compared(tmp_path):
     told = evaluation.compare([tmp_path / "old", tmp_path / "new"])
     assert told.startswith("new is ahead of old, by 40.0 points")
     assert "(the 95 % intervals of both results do not overlap)" in told
+
+
+@pytest.mark.parametrize("repeated", [{"draws": 40}, {"seeds": [0, 1, 2]}])
+def test_intervals_over_draws_and_seeds_say_nothing_about_the_test_images(tmp_path, repeated):
+    for name, value in (("a", 0.5), ("b", 0.6)):
+        ends = {"low": value - 0.01, "high": value + 0.01}
+        few, mean = Results(tmp_path / name / "results.jsonl"), {"subject": "pretrained", "test_images": 100}
+        few.path.parent.mkdir()
+        few.write("linear_few/top1", value, **mean, **ends, **repeated)
+        few.write("linear/mean_per_class", value, **mean, **ends)
+    said, *table = evaluation.compare([tmp_path / "a", tmp_path / "b"]).splitlines()
+    assert said.startswith(
+        "Whether a or b is ahead cannot be said: in the accuracy of a linear classifier with"
+    )
+    assert said.endswith("b minus a is +10.0 points (no interval over the test images is known).")
+    assert [line.rsplit(" ", 1)[-1] for line in table[3::2]] == ["+10.0", "*"]
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "two", "different"),
+    [
+        ("linear_few/top1", {"test_images": 100}, {"test_images": 1000}, True),
+        ("linear_few/top1", {"test_images": 100}, {"test_images": 100}, False),
+        ("linear_few/top1", {"test_images": 100}, {"test_images": -1}, False),
+        ("linear_few/top1", {"test_images": 100}, {}, False),
+        ("linear/top1", {"images": 90, "test_images": 100}, {"images": 90, "test_images": -1}, False),
+        ("transfer/mean", {"data_sets": 8}, {"data_sets": 1}, True),
+    ],
+)
+def test_the_number_of_test_images_tells_results_apart(tmp_path, name, one, two, different):
+    for folder, how in (("a", one), ("b", two)):
+        (tmp_path / folder).mkdir()
+        Results(tmp_path / folder / "results.jsonl").write(name, 0.5, subject="pretrained", **how)
+    assert measures.on_different_images({"name": name, **one}, {"name": name, **two}) == different
+    told = evaluation.compare([tmp_path / "a", tmp_path / "b"])
+    assert ("measured on different test images" in told) == (different and name != "transfer/mean")
+
+
+def test_lost_files_of_single_images_leave_the_intervals_of_both_results(tmp_path):
+    for name, right in (("a", 500), ("b", 900)):
+        written(tmp_path / name, "pretrained", np.arange(1000) < right)
+    folders = [tmp_path / "a", tmp_path / "b"]
+    (file,) = (tmp_path / "b" / "evaluation").iterdir()
+    file.write_bytes(b"")
+    with pytest.warns(
+        UserWarning, match=r"b are missing or damaged \(\w+\): the differences .* are not paired"
+    ):
+        assert "do not overlap" in evaluation.compare(folders)
+    file.unlink()
+    with pytest.warns(UserWarning, match=r"missing or damaged \(FileNotFoundError\)"):
+        assert "do not overlap" in evaluation.compare(folders)
 
 
 def test_what_is_no_result_of_the_training_is_listed_once(tmp_path):

@@ -44,6 +44,17 @@ def test_hits_are_packed_beside_the_results_and_read_back(tmp_path):
         scores.read_hits(first, tmp_path / "run")
 
 
+def test_the_name_of_a_data_set_may_be_longer_than_that_of_a_file(tmp_path):
+    folders = ",".join(f"/data/a-collection-of-photographs-from-the-archive-{number}ä" for number in range(9))
+    results = written(tmp_path / "run", "pretrained", np.ones(8, bool), dataset=folders)
+    written(tmp_path / "run", "pretrained", np.zeros(8, bool), dataset=folders)
+    lines = results.read()
+    assert [scores.read_hits(line, tmp_path / "run").all() for line in lines] == [True, False]
+    names = [line["hits_file"].rpartition("/")[2] for line in lines]
+    assert all(name.startswith("knn-top1-pretrained-data-") and len(name) < 140 for name in names)
+    assert names[0].endswith("-3-hits.npy") and all(line["dataset"] == folders for line in lines)
+
+
 def test_hits_of_another_folder_are_not_read(tmp_path):
     results = written(tmp_path / "run", "pretrained", np.ones(8, bool))
     (line,) = results.read()
