@@ -10,11 +10,12 @@ import pathlib
 import tempfile
 import types
 import typing
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from keras_leoclr.checks import setting_of
-from keras_leoclr.data.given import named
+from keras_leoclr.data.given import GivenImages, named
 from keras_leoclr.run_handle import Run
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.recipe import Recipe
@@ -148,8 +149,9 @@ def evaluate(
             or a Keras model (B, H, W, C) -> (B, features). Of a `LeOCLR`, the backbone is evaluated.
         data: pictures with labels, as `pretrain` takes them, with a split on which classifiers are trained
             and a split on which they are tested. The splits are those of the recipe of the run, or "train"
-            and "test" for a backbone, unless the settings `train_split` and `test_split` name others. None,
-            the default, for the data of the run.
+            and "test" for a backbone, unless the settings `train_split` and `test_split` name others. If arrays
+            have no splits, a tenth of them, drawn at random, is "test", and a warning says so. None, the
+            default, for the data of the run.
         suite: one or several names of `evaluation.EVALUATORS`, or "all"; kNN, linear probe and linear probe
             with few labels by default.
         workdir: path of the folder for `results.jsonl` and other files of the results. By default the folder
@@ -202,6 +204,9 @@ def evaluate(
     dataset, images = (None, None) if data is None else named(data)
     if images is not None:
         images.check_value_range(options.get("value_range"))
+        if not {"train_split", "test_split"} & options.keys():
+            of_recipe = RunFolder(path).recipe() if of_run else {}
+            images = _with_test_split(images, of_recipe.get("test_split", "test"))
     elif dataset is not None:
         options["dataset"] = dataset
     with contextlib.ExitStack() as stack:
@@ -298,6 +303,20 @@ def tune(
             given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir).expanduser())
         made = settling.completed(*settling.requested(module, preset, given), verbose)
         return tuning.tune(made, workdir, minutes, judge=judge, jobs=jobs, verbose=verbose, **how)
+
+
+def _with_test_split(images: GivenImages, split: str) -> GivenImages:
+    """The images; of arrays without splits, a tenth is set aside as "test" if that is what judges."""
+    divided = images.set_aside() if split == "test" else None
+    if divided is None:
+        return images
+    warnings.warn(
+        f"`data` has no test split: {len(divided.arrays['test_image']):,} pictures, which are drawn at random, "
+        f"judge what the other {len(divided.arrays['train_image']):,} are fitted to. Arrays `test_image` and "
+        "`test_label`, or `train_split` and `test_split`, choose others.",
+        stacklevel=3,
+    )
+    return divided
 
 
 @contextlib.contextmanager

@@ -266,6 +266,8 @@ def test_the_range_of_values_is_measured_on_all_pictures(grey16, tmp_path, capsy
     found, lines = ranged(recipe, images=GivenImages(images))
     assert found.value_range == (-7.5, 3.0)
     assert lines == ["value_range -7.5,3: the least and the greatest value of 4 pictures"]
+    undivided = {"image": images["train_image"]}
+    assert ranged(recipe, images=GivenImages(undivided))[1][0].endswith("value of 2 pictures")
     with pytest.raises(ValueError, match='`value_range` "auto" needs pictures of more than one value'):
         ranged(recipe, images=GivenImages({"image": np.ones((2, 4, 4, 2))}))
     with pytest.raises(ValueError, match="is measured on pictures that are files or arrays"):

@@ -5,6 +5,7 @@ import pathlib
 import re
 import sys
 import types
+import warnings
 import zipfile
 
 import keras
@@ -20,6 +21,8 @@ from keras_leoclr.data.splits import SplitError
 from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training import pretraining
+from keras_leoclr.training.recipe import Recipe
+from keras_leoclr.training.sources import RunSources
 
 backend_free = pytest.mark.backend_free
 SMALL = {
@@ -167,6 +170,28 @@ def test_a_run_a_file_and_a_model_are_judged(finished, tmp_path):
 
 
 @backend_free
+def test_arrays_that_are_not_divided_are_not_judged_on_what_they_train(finished, requested):
+    run, _ = finished
+    whole = {"image": arrays()["train_image"], "label": arrays()["train_label"]}
+    assert not requested(whole).evaluate
+    assert requested(whole, train_split="train[:75%]", test_split="train[75%:]").evaluate
+    count = len(whole["image"])
+    with pytest.warns(UserWarning, match="`data` has no test split: .* pictures, which are drawn at random"):
+        kl.evaluate(run, whole, "knn", verbose=False, k=[5], cache=False)
+    line = run.lines[-1]
+    assert (line["train_images"], line["test_images"]) == (count - count // 10, count // 10)
+    assert line["shared_images"] == 0
+    splits = {"train_split": "train[:75%]", "test_split": "train[75%:]"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        kl.evaluate(run, whole, "knn", verbose=False, k=[5], cache=False, **splits)
+    with pytest.raises(SplitError, match='must be "train", which is all of the array `image`'):
+        RunSources.load(Recipe(dataset=IN_PYTHON, evaluate=True), images=GivenImages(whole))
+    for other in ({"image": whole["image"][:1]}, {**whole, "label": [0]}, arrays(), kl.data.load(whole)):
+        assert GivenImages(other).set_aside() is None
+
+
+@backend_free
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -238,7 +263,7 @@ def test_arrays_with_a_test_split_are_judged_whatever_their_values(requested, ki
     assert requested(data, **settings).evaluate
     data["test_label"] = np.full(8, -1)
     assert not requested(data, **settings).evaluate
-    with pytest.raises(SplitError, match="must hold an array `image` or `val_image`"):
+    with pytest.raises(SplitError, match="must hold an array `val_image`. Received: split='val'"):
         requested(data, test_split="val", **settings)
 
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 from keras_leoclr.runs.folder import IN_PYTHON
 
@@ -42,7 +44,29 @@ class GivenImages:
         if self.arrays is None:
             return list(self.sources)
         named = [name.removesuffix("_image") for name in self.arrays if name.endswith("_image")]
-        return named or ["train"]
+        return ["train", *named] if "image" in self.arrays and "train" not in named else named or ["train"]
+
+    def set_aside(self) -> GivenImages | None:
+        """Arrays `image` and `label` as two splits: "test", a tenth that is drawn, and "train", the others.
+
+        Returns:
+            The images; None unless these are arrays of at least two images with the split "train" alone.
+        """
+        if self.arrays is None or self.splits != ["train"] or "image" not in self.arrays:
+            return None
+        from keras_leoclr.data.parts import SEED
+
+        images = np.asarray(self.arrays["image"])
+        if images.ndim == 0 or len(images) < 2:
+            return None
+        rows = np.random.default_rng(SEED).permutation(len(images))
+        held = max(1, len(images) // 10)
+        parts = {"test": np.sort(rows[:held]), "train": np.sort(rows[held:])}
+        both = {name: np.asarray(self.arrays[name]) for name in ("image", "label") if name in self.arrays}
+        if any(len(array) != len(images) for array in both.values()):
+            return None  # Loading the arrays raises an error that says so.
+        divided = {f"{split}_{name}": a[parts[split]] for split in parts for name, a in both.items()}
+        return GivenImages({n: a for n, a in self.arrays.items() if n not in both} | divided)
 
     def has_labels(self, split: str) -> bool:
         """Whether images of a split have labels; arrays are not read as images for this.

@@ -68,8 +68,8 @@ def load(
               labels, `label`. Several labels per picture are taken from `labels`, a list of class labels as
               in `voc/2007`, else from the class labels of `objects`, as in `coco/2017`;
             - a path to a `.npz` file with arrays `image`, (N, H, W, C) uint8 or float, pixels in [0, 255],
-              and, optionally, `label`; with splits, the arrays are called `train_image`, `train_label` and
-              so on;
+              and, optionally, `label`, which are the split "train"; with splits, the arrays are called
+              `train_image`, `train_label`, `test_image` and so on;
             - a dictionary of such arrays, or a pair `(images, labels)`.
 
             The labels of arrays are numbers of classes (N,), -1 for none; or, with several labels per image,
@@ -155,8 +155,8 @@ def load(
     if places:
         return Source(mixture.mixed_images(places, split, failures, pixels=own, **reading), **options)
     if os.path.isdir(name) and idx.has_idx(name):
-        found = idx.idx_arrays(name, split_name(split))
-        return Source(arrays.array_images(found, split, name, pixels=own), **options)
+        found = idx.idx_arrays(name, wanted := split_name(split))
+        return Source(arrays.array_images(found, split, name, pixels=own, undivided=wanted), **options)
     if os.path.isdir(name) and voc_labels.is_voc(name):
         return Source(voc_labels.voc_images(name, split, failures, **reading), **options)
     if os.path.isdir(name):

@@ -194,7 +194,8 @@ def _rectangle(draw, corners, colour, dashed):
 
 def _outline(draw, box, scale, colour, name, size):
     top, left, height, width = (round(float(value) * scale) for value in box)
-    corners = [left, top, min(left + width, size[0]) - 1, min(top + height, size[1]) - 1]
+    right, low = min(left + width, size[0]) - 1, min(top + height, size[1]) - 1
+    corners = [min(left, right), min(top, low), right, low]  # The picture may be very long.
     draw.rectangle(corners, outline="white", width=6)
     draw.rectangle(corners, outline=colour, width=4)
     draw.rectangle([left, top, left + 22, top + 22], fill=colour)

@@ -193,7 +193,8 @@ def _with_boxes(drawn):
         x, y = offset[0] + left * scale, offset[1] + top * scale
         # Each box is drawn a pixel further inside, so that boxes at the same place stay visible.
         inset = min(place, 2)
-        corners = [x + inset, y + inset, x + w * scale - 1 - inset, y + h * scale - 1 - inset]
+        right, low = max(x, x + w * scale - 1 - inset), max(y, y + h * scale - 1 - inset)
+        corners = [min(x + inset, right), min(y + inset, low), right, low]  # The picture may be very long.
         draw.rectangle(corners, outline="white", width=FRAME + 1)
         draw.rectangle(corners, outline=colour, width=FRAME - 1)
         # The names are put into different corners, so that they do not cover each other.

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 import keras_leoclr as kl
+from keras_leoclr.data.given import GivenImages
+from keras_leoclr.data.splits import SplitError
 from keras_leoclr.evaluation import labels
 from tests.case import random_images
 from tests.sources import as_numpy, numbers
@@ -55,7 +57,10 @@ def test_npz_with_splits(tmp_path):
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"pictures": random_images()}, r"must hold an array `image` or `train_image`. Received: \['pict"),
+        (
+            {"pictures": random_images()},
+            r"must hold an array `image` or `train_image`. Received: split='train', arrays pict",
+        ),
         ({"image": random_images()[0]}, r"must be \(N, H, W, C\) with C 1 or 3; `channels` takes other"),
         ({"image": random_images(channels=2)}, r"must be \(N, H, W, C\) with C 1 or 3"),
         (
@@ -68,6 +73,24 @@ def test_npz_with_splits(tmp_path):
 def test_arrays_that_are_no_images_are_refused(arrays, words):
     with pytest.raises(ValueError, match=words):
         kl.data.load(arrays)
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "npz"])
+def test_arrays_that_are_not_divided_are_the_split_train_alone(kind, tmp_path):
+    arrays = {"image": random_images(20), "label": np.arange(20) % 2}
+    place = arrays if kind == "dictionary" else tmp_path / "whole.npz"
+    np.savez(tmp_path / "whole.npz", **arrays)
+    assert kl.data.load(place).count == 20 and kl.data.load(place, "train[90%:]").count == 2
+    for split in ("test", "test[:50%]", "validation"):
+        with pytest.raises(
+            SplitError, match='must be "train", which is all of the array `image`, or a slice'
+        ):
+            kl.data.load(place, split)
+    arrays["test_image"] = arrays["image"][:5]
+    assert GivenImages(arrays).splits == ["train", "test"]
+    assert kl.data.load(arrays, "test").count == 5 and kl.data.load(arrays).count == 20
+    with pytest.raises(SplitError, match="must hold an array `val_image`. Received: split='val', arrays"):
+        kl.data.load({"test_image": arrays["image"]}, "val")
 
 
 def test_npz_with_a_pickle_is_not_run(tmp_path):

@@ -9,8 +9,11 @@ from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import cli
+from keras_leoclr.views import missed, sampling
 from keras_leoclr.views import sheet as view_sheet
 from keras_leoclr.views.preview import draw_views, write_views
+from keras_leoclr.views.settings import ViewSettings
+from keras_leoclr.views.sheet import Drawn
 from tests.case import random_images
 
 pytestmark = pytest.mark.backend_free
@@ -46,6 +49,21 @@ def test_views_of_the_device_are_drawn_with_boxes_in_the_picture_that_it_has():
         np.testing.assert_allclose(one.keys[:, 2:-2, 2:-2], other.keys[:, 2:-2, 2:-2], atol=1)
     reduced = draw_views(views, source(1, 24, 32, 1), 1, views_on="device", canvas=(16, 16))[0]
     assert reduced.picture.shape == (12, 16, 3) and tuple(reduced.boxes["query"]) == (0, 0, 12, 16)
+
+
+@pytest.mark.parametrize("shape", [(100, 1000), (3000, 60), (1, 500)])
+def test_a_very_long_picture_is_drawn(shape):
+    settings = ViewSettings(8, num_views=2)
+    tile = np.zeros((8, 8, 3), np.uint8)
+    for seed in range(10):
+        boxes = sampling.parameters(settings, sampling.draw(settings, 2, np.array([seed, 0])), *shape)["box"]
+        query = np.array([0, 0, *shape], np.float32)
+        picture = np.full((*shape, 3), 90, np.uint8)
+        one = Drawn(picture, {"query": query, "keys": boxes}, tile, np.stack([tile] * 2))
+        pixels = np.asarray(view_sheet.strip(one))[:, : view_sheet.TILE]
+        red, green, blue = (int(view_sheet.COLOURS[1][at : at + 2], 16) for at in (1, 3, 5))
+        assert (pixels[..., :3] == (red, green, blue)).all(-1).any()  # The second crop has its colour.
+        assert missed.figure(one).height == max(1, round(missed.TILE * shape[0] / max(shape)))
 
 
 @pytest.mark.parametrize("place", ["host", "device"])

@@ -10,12 +10,13 @@ import zlib
 
 import numpy as np
 
+from keras_leoclr import wording
 from keras_leoclr.data.channels import ChannelPixels
 from keras_leoclr.data.failures import ImageError, shown
 from keras_leoclr.data.images import Images
 from keras_leoclr.data.multi_hot import check_class_names, checked_labels, counts, is_multi_hot
 from keras_leoclr.data.parts import has_label
-from keras_leoclr.data.splits import SplitError, split_name, split_rows
+from keras_leoclr.data.splits import SET_ASIDE, SplitError, split_name, split_rows
 from keras_leoclr.data.value_range import check_array
 from keras_leoclr.tensorflow_host import tf
 
@@ -80,6 +81,7 @@ def array_images(
     origin: str,
     class_names: tuple[str, ...] = (),
     pixels: ChannelPixels | None = None,
+    undivided: str = "train",
 ) -> ArrayImages:
     """Arrays `image` and `label`, or `train_image`, `train_label` and so on, after a check.
 
@@ -90,11 +92,13 @@ def array_images(
         class_names: names of the classes in the order of their numbers; by default those in `arrays`.
         pixels: how many channels the images have, and the range of their values; None for pixels in [0, 255]
             of 1 or 3 channels.
+        undivided: name of the split that `image` and `label` are; "train" by default.
 
     Raises:
+        SplitError: if there is no such split.
         ValueError: if there are no such arrays, or they do not hold images of pixels in [0, 255].
     """
-    prefix = _prefix(arrays, split, origin)
+    prefix = _prefix(arrays, split, origin, undivided)
     images = np.asarray(arrays[f"{prefix}image"])
     label = arrays.get(f"{prefix}label")
     if pixels is not None:
@@ -142,13 +146,23 @@ def array_has_labels(arrays: dict, split: str, origin: str) -> bool:
     return bool(has_label(label[split_rows(split, len(label))]).any())
 
 
-def _prefix(arrays: dict, split: str, origin: str) -> str:
-    """The beginning of the names of the arrays of a split, such as "train_"; "" if they are not divided."""
+def _prefix(arrays: dict, split: str, origin: str, undivided: str = "train") -> str:
+    """The beginning of the names of the arrays of a split, such as "train_"; "" for `image` and `label`."""
     name = split_name(split)
-    prefix = f"{name}_" if f"{name}_image" in arrays else ""
-    if f"{prefix}image" not in arrays:
-        raise SplitError(f"{origin} must hold an array `image` or `{name}_image`. Received: {sorted(arrays)}")
-    return prefix
+    if f"{name}_image" in arrays:
+        return f"{name}_"
+    if name == undivided and "image" in arrays:
+        return ""
+    if "image" in arrays:
+        raise SplitError(
+            f'`split` of {origin} must be "{undivided}", which is all of the array `image`, or a slice of '
+            f"it: {wording.settings(**SET_ASIDE)} sets a tenth aside. An array `{name}_image` would be the "
+            f'split "{name}". Received: split={split!r}, arrays {", ".join(sorted(arrays))}'
+        )
+    raise SplitError(
+        f"{origin} must hold an array {'`image` or ' * (name == undivided)}`{name}_image`. "
+        f"Received: split={split!r}, arrays {', '.join(map(str, sorted(arrays)))}"
+    )
 
 
 def _of_channels(images: np.ndarray, pixels: ChannelPixels, name: str, origin: str) -> np.ndarray:
@@ -213,21 +227,26 @@ def bundled_images(name: str, split: str, pixels: ChannelPixels | None = None) -
         raise SplitError(
             f'`split` of "{name}" must be "train" or "test", or a slice of them. Received: split={split!r}'
         )
-    return npz_images(str(BUNDLED[name] / f"{wanted}.npz"), split, CLASS_NAMES[name], pixels)
+    return npz_images(str(BUNDLED[name] / f"{wanted}.npz"), split, CLASS_NAMES[name], pixels, wanted)
 
 
 def npz_images(
-    path: str, split: str, class_names: tuple[str, ...] = (), pixels: ChannelPixels | None = None
+    path: str,
+    split: str,
+    class_names: tuple[str, ...] = (),
+    pixels: ChannelPixels | None = None,
+    undivided: str = "train",
 ) -> ArrayImages:
     """The arrays of a .npz file, see `array_images`.
 
     Raises:
         FileNotFoundError: if there is no such file.
+        SplitError: if there is no such split.
         ValueError: if it does not hold images.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"`name_or_path`: no such file. Received: {path}")
-    return array_images(_arrays_of(path), split, path, class_names, pixels)
+    return array_images(_arrays_of(path), split, path, class_names, pixels, undivided)
 
 
 def _arrays_of(path: str) -> dict[str, np.ndarray]:
