@@ -149,9 +149,9 @@ def evaluate(
             or a Keras model (B, H, W, C) -> (B, features). Of a `LeOCLR`, the backbone is evaluated.
         data: pictures with labels, as `pretrain` takes them, with a split on which classifiers are trained
             and a split on which they are tested. The splits are those of the recipe of the run, or "train"
-            and "test" for a backbone, unless the settings `train_split` and `test_split` name others. If arrays
-            have no splits, a tenth of them, drawn at random, is "test", and a warning says so. None, the
-            default, for the data of the run.
+            and "test" for a backbone, unless the settings `train_split` and `test_split` name others. If
+            arrays have no splits, a tenth of them, drawn at random, is "test", and a warning says so. None,
+            the default, for the data of the run.
         suite: one or several names of `evaluation.EVALUATORS`, or "all"; kNN, linear probe and linear probe
             with few labels by default.
         workdir: path of the folder for `results.jsonl` and other files of the results. By default the folder
@@ -311,9 +311,9 @@ def _with_test_split(images: GivenImages, split: str) -> GivenImages:
     if divided is None:
         return images
     warnings.warn(
-        f"`data` has no test split: {len(divided.arrays['test_image']):,} pictures, which are drawn at random, "
-        f"judge what the other {len(divided.arrays['train_image']):,} are fitted to. Arrays `test_image` and "
-        "`test_label`, or `train_split` and `test_split`, choose others.",
+        f"`data` has no test split: {len(divided.arrays['test_image']):,} pictures, which are drawn at "
+        f"random, judge what the other {len(divided.arrays['train_image']):,} are fitted to. Arrays "
+        "`test_image` and `test_label`, or `train_split` and `test_split`, choose others.",
         stacklevel=3,
     )
     return divided
