@@ -16,6 +16,7 @@ from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.checkpointing.signals import Interrupted, Signals
 from keras_leoclr.checkpointing.state import has_metrics, restore, restore_random_states
 from keras_leoclr.checks import whole_number
+from keras_leoclr.distribution.step import inner_of
 from keras_leoclr.runs import checkpoint_folder, checkpoint_paths
 from keras_leoclr.runs.monitored import KNN
 
@@ -159,8 +160,10 @@ class Checkpoint(keras.callbacks.Callback):
         if steps is not None and self._steps not in (None, steps):
             self._start = _at_same_share(self._start, self._steps, steps)
             # `_iterations` counts batches, as schedules need it. The public `iterations` counts updates, and
-            # with gradient accumulation several batches make one update.
-            model.optimizer._iterations.assign(self._start.epoch * steps + self._start.batch)
+            # with gradient accumulation several batches make one update. An optimizer that scales the loss
+            # has a count of its own, which no schedule reads.
+            counted = inner_of(model.optimizer)
+            counted._iterations.assign(self._start.epoch * steps + self._start.batch)
             self._steps, self._moved = steps, True
         self._position = self._start
         self._offset = self._start.batch

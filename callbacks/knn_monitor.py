@@ -8,10 +8,11 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
-from keras_leoclr.checks import whole_number
+from keras_leoclr.checks import has_backbone, several_passes, whole_number
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.evaluation import KNN, extract_features
 from keras_leoclr.evaluation.labels import kind_of
+from keras_leoclr.evaluation.neighbour_votes import check_votes
 from keras_leoclr.runs.results import Results
 
 
@@ -34,6 +35,9 @@ class KNNMonitor(keras.callbacks.Callback):
             default.
         every: >= 1, number of epochs between two measurements; 1 by default.
         results: writer of results, which gets each measurement as well; None by default.
+
+    Raises:
+        ValueError: if an option cannot be used, or `bank` or `queries` can be read only once, as a generator.
     """
 
     def __init__(
@@ -46,6 +50,9 @@ class KNNMonitor(keras.callbacks.Callback):
         results: Results | None = None,
     ):
         super().__init__()
+        check_votes((k,), temperature)
+        for name, batches in (("bank", bank), ("queries", queries)):
+            several_passes(name, batches)
         self.bank = bank
         self.queries = queries
         self.k = k
@@ -63,6 +70,9 @@ class KNNMonitor(keras.callbacks.Callback):
         if self._features is None:
             self._features = _labelled(*extract_features(self.model.backbone, self.queries))
         return self._features
+
+    def on_train_begin(self, logs=None):
+        has_backbone(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._features = None  # the features change, as the backbone is trained

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_leoclr.callbacks.knn_monitor import KNNMonitor
-from keras_leoclr.checks import whole_number
+from keras_leoclr.checks import has_backbone, number, several_passes, whole_number
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.labels import kind_of
@@ -48,6 +48,10 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         every: >= 1, number of training steps between two steps of the classifier; 20 by default.
         learning_rate: > 0, learning rate of the classifier, for standardised features; 0.1 by default.
         results: writer of results, which gets each measurement as well; None by default.
+
+    Raises:
+        ValueError: if an option cannot be used, or `images` or `queries` can be read only once, as
+            a generator.
     """
 
     def __init__(
@@ -60,8 +64,9 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         results: Results | None = None,
     ):
         super().__init__()
-        if not learning_rate > 0:
-            raise ValueError(f"`learning_rate` must be > 0. Received: learning_rate={learning_rate}")
+        number("learning_rate", learning_rate, 0, above=True)
+        for name, batches in (("images", images), ("queries", queries)):
+            several_passes(name, batches)
         self.images = images
         self.queries = queries
         self.classes = classes if classes is None else whole_number("classes", classes, 2)
@@ -84,6 +89,9 @@ class OnlineLinearProbe(keras.callbacks.Callback):
         self._batches = itertools.islice(iter(self.images), self._drawn, None)
         for name in ARRAYS:
             setattr(self, f"_{name}", state.get(name))
+
+    def on_train_begin(self, logs=None):
+        has_backbone(self.model)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.checks import has_backbone
 from keras_leoclr.data import Source, as_source, image_batches
 from keras_leoclr.data.channels import as_rgb
 from keras_leoclr.data.source_arguments import with_unknown_labels
@@ -22,6 +23,7 @@ from keras_leoclr.views.preprocessing import Preprocessing
 # Largest side of an image in the projector's sprite, in pixels. The projector shows sprites of up to 8192
 # pixels a side; a sprite of 1000 images has 32 x 48 = 1536.
 THUMBNAIL = 48
+PARTS = ("train", "validation")  # folders of the event files of a run, as Keras names them
 INSTALL = 'TensorBoard is missing: pip install "keras-leoclr[tensorboard]"'
 
 
@@ -48,6 +50,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     Raises:
         ImportError: if the package tensorboard is missing, which `tf.summary` needs.
+        TypeError: if `source` is given without such `views`.
+        ValueError: when the training begins, if `source` is given and the model has no `backbone`.
     """
 
     def __init__(
@@ -63,6 +67,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         self.sheet = None if sheet is None else pathlib.Path(sheet)
         self.source = None if source is None else as_source(source)
         self.views = views
+        if source is not None:
+            Preprocessing.of(views)  # An error in the arguments must not come after the last epoch.
         self._goes_on = False
 
     @staticmethod
@@ -85,14 +91,17 @@ class TensorBoard(keras.callbacks.TensorBoard):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
+        if self.source is not None:
+            has_backbone(self.model)
         self._goes_on = False
 
     def on_epoch_begin(self, epoch, logs=None):
         super().on_epoch_begin(epoch, logs)
         if not self._goes_on:  # the first epoch of this process
             self._goes_on = True
-            for path in sorted(self.folder.rglob("*tfevents*")):
-                take_out(path, epoch)
+            for own in PARTS:  # Other folders in `folder` may hold other runs.
+                for path in sorted((self.folder / own).glob("*tfevents*")):
+                    take_out(path, epoch)
             if self.sheet is not None and self.sheet.is_file() and epoch == 0:
                 with self._train_writer.as_default():
                     image = tf.io.decode_png(self.sheet.read_bytes())[None]

@@ -7,7 +7,7 @@ import os
 import pathlib
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,24 @@ def output_file(name: str, path: Any, endings: tuple[str, ...] = ()) -> None:
         raise ValueError(f"`{name}` must be a file. Received: {name}={path}, a folder")
     if not path.parent.is_dir():
         raise ValueError(f"`{name}` must lie in a folder that exists. Received: {name}={path}")
+
+
+def several_passes(name: str, batches: Any) -> None:
+    """Raises ValueError if batches can be read only once, so that a second epoch would find none."""
+    if isinstance(batches, Iterator):
+        raise ValueError(
+            f"`{name}` must be batches that can be read again, such as a list or a tf.data.Dataset. "
+            f"Received: {name}={batches!r}"
+        )
+
+
+def has_backbone(model: Any) -> None:
+    """Raises ValueError unless a model has a `backbone`, whose features callbacks judge."""
+    if getattr(model, "backbone", None) is None:
+        raise ValueError(
+            "`model` must have a `backbone`, such as a LeOCLR, for callbacks that judge its features. "
+            f"Received: a {type(model).__name__} without one"
+        )
 
 
 def batch_of_views(batch: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_leoclr.checks import number, whole_number
 from keras_leoclr.evaluation.feature_checks import check_features
-from keras_leoclr.evaluation.labels import kind_of
+from keras_leoclr.evaluation.labels import as_labels, kind_of
 from keras_leoclr.evaluation.neighbour_search import MEMORY, nearest
 
 
@@ -82,6 +82,19 @@ def _judged(train_features, train_labels, test_features, test_labels, k, tempera
     return scores[k] if np.ndim(k) == 0 else scores
 
 
+def check_votes(ks: Sequence[int], temperature: float) -> None:
+    """Checks the options of kNN, see `knn_answers`.
+
+    Raises:
+        ValueError: if `ks` are not whole numbers >= 1, one or more, or the temperature is not a number > 0.
+    """
+    number("temperature", temperature, 0, above=True)
+    if not len(ks):
+        raise ValueError(f"`k` must be a whole number >= 1, or several. Received: k={ks}")
+    for k in ks:
+        whole_number("k", k, 1)
+
+
 def knn_answers(
     train_features: np.ndarray,
     train_labels: np.ndarray,
@@ -104,11 +117,10 @@ def knn_answers(
         `{k: (M, min(5, classes)) int64}`, the class with the most votes first; with several labels per image
         `{k: (M, C) float32}`, the share of the total weight of the votes that each class has.
     """
-    number("temperature", temperature, 0, above=True)
-    if not len(ks):
-        raise ValueError(f"`k` must be a whole number >= 1, or several. Received: k={ks}")
+    check_votes(ks, temperature)
     most = len(train_features) - (test_features is None)
-    used = {k: min(whole_number("k", k, 1), most) for k in ks}
+    used = {k: min(int(k), most) for k in ks}
+    train_labels = as_labels(train_labels)  # NumPy adds uint64 and int64 to floats, which count nothing.
     kind = kind_of(train_labels)
     parts = {k: [] for k in ks}
     for _, similarity, neighbours in nearest(train_features, test_features, max(used.values()), memory):

@@ -99,9 +99,33 @@ def test_results_are_one_line_each_and_survive_a_second_writer(tmp_path):
     assert Results(tmp_path / "none.jsonl").read() == []
 
 
-def test_monitor_refuses_a_bad_period():
-    with pytest.raises(ValueError, match="`every` must be a whole number >= 1"):
-        callbacks.KNNMonitor([], [], every=0)
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"every": 0}, "`every` must be a whole number >= 1. Received: every=0"),
+        ({"k": 0}, "`k` must be a whole number >= 1. Received: k=0"),
+        ({"k": "many"}, "`k` must be a whole number >= 1. Received: k='many'"),
+        ({"temperature": 0.0}, "`temperature` must be a number > 0. Received: temperature=0.0"),
+        (
+            {"bank": iter([])},
+            "`bank` must be batches that can be read again, .* Received: bank=<list_iterator",
+        ),
+    ],
+)
+def test_monitor_refuses_bad_options_before_the_training(options, words):
+    with pytest.raises(ValueError, match=words):
+        callbacks.KNNMonitor(**{"bank": [], "queries": [], **options})
+
+
+@pytest.mark.backend_free
+def test_callbacks_that_judge_features_refuse_a_model_without_a_backbone():
+    for callback in (callbacks.KNNMonitor([], []), callbacks.OnlineLinearProbe([], [])):
+        callback.set_model(types.SimpleNamespace())
+        with pytest.raises(
+            ValueError, match="`model` must have a `backbone`, .* Received: a SimpleNamespace"
+        ):
+            callback.on_train_begin()
 
 
 @pytest.mark.backend_free

@@ -87,5 +87,5 @@ def test_online_probe_refuses_labels_that_it_was_not_made_for():
     probe = callbacks.OnlineLinearProbe([(np.zeros((2, 8, 8, 3)), np.array([0, 3]))], [], classes=3, every=1)
     with pytest.raises(ValueError, match=r"`images` must have labels in \[0, 3\). Received: 0 to 3"):
         probe._next()
-    with pytest.raises(ValueError, match="`learning_rate` must be > 0"):
+    with pytest.raises(ValueError, match="`learning_rate` must be a number > 0"):
         callbacks.OnlineLinearProbe([], [], classes=3, learning_rate=0.0)

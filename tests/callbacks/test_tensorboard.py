@@ -101,6 +101,29 @@ def test_a_source_without_labels_has_no_metadata(tmp_path):
 
 
 @backend_free
+def test_a_source_without_views_is_refused_before_the_training(tmp_path):
+    source = tf.data.Dataset.from_tensor_slices({"image": random_images(3, 12, 12)})
+    with pytest.raises(TypeError, match="`views` must be a Preprocessing or a layer .* Received: views=None"):
+        callbacks.TensorBoard(tmp_path, source=source)
+    board = callbacks.TensorBoard(tmp_path, source=source, views=kl.LeOCLRViews(8))
+    board.set_model(keras.Sequential([keras.layers.Dense(1)]))
+    with pytest.raises(ValueError, match="`model` must have a `backbone`, .* Received: a Sequential"):
+        board.on_train_begin()
+
+
+@backend_free
+def test_the_scalars_of_another_run_in_a_folder_within_stay(tmp_path):
+    for place in ("older", "train", "validation"):
+        with tf.summary.create_file_writer(str(tmp_path / place)).as_default():
+            tf.summary.scalar("loss", 1.0, step=0)
+    board = callbacks.TensorBoard(tmp_path)
+    board.set_model(keras.Sequential([keras.layers.Dense(1)]))
+    board.on_epoch_begin(0)
+    left = [len(steps_of(tmp_path / place, "loss")) for place in ("older", "train", "validation")]
+    assert left == [1, 0, 0]
+
+
+@backend_free
 def test_a_half_event_of_a_process_that_died_is_taken_out(tmp_path):
     with tf.summary.create_file_writer(str(tmp_path)).as_default():
         for step in range(3):

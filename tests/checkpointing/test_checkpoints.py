@@ -351,6 +351,23 @@ def test_bad_options_are_refused(tmp_path, options, words):
         checkpoint_in(tmp_path, **options)
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_schedule_ends_with_epochs_of_another_length_also_where_the_loss_is_scaled(tmp_path, scaled):
+    def compiled():
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+        optimizer = keras.optimizers.SGD(keras.optimizers.schedules.PolynomialDecay(0.8, 80, 0.0))
+        model.compile(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer, loss="mse")
+        return model
+
+    batches = [(np.full((1, 4), 0.1, "float32"), np.zeros((1, 2), "float32"))] * 10
+    checkpoint_in(tmp_path).fit(compiled(), lambda epoch, batch: batches[batch:], epochs=2, verbose=0)
+    model = compiled()
+    assert checkpoint_in(tmp_path).restore(model, steps=20) == (2, 0)  # of four epochs
+    assert int(to_numpy(model.optimizer.iterations)) == 40
+    assert float(to_numpy(model.optimizer.learning_rate)) == pytest.approx(0.4)
+
+
 def test_half_precision_weights_come_back(tmp_path):
     inputs = keras.Input((4,))
     outputs = keras.layers.Dense(3, dtype="bfloat16")(inputs)

@@ -40,6 +40,16 @@ def test_knn_within_a_limit_of_memory_counts_every_test_image():
 
 
 @pytest.mark.backend_free
+@pytest.mark.parametrize("dtype", ["uint8", "uint64"])
+def test_labels_may_be_whole_numbers_without_a_sign(dtype):
+    train, labels, test, others = *blobs(), *blobs(per_class=15, spread=2.0, seed=1)
+    sets = train, labels.astype(dtype), test, others.astype(dtype)
+    assert evaluation.knn(*sets, k=5) == evaluation.knn(train, labels, test, others, k=5)
+    own = evaluation.knn_leave_one_out(*sets[:2], k=5)
+    assert own == evaluation.knn_leave_one_out(train, labels, k=5)
+
+
+@pytest.mark.backend_free
 def test_knn_survives_a_low_temperature():
     sets = (*blobs(), *blobs(per_class=15, seed=1))
     assert evaluation.knn(*sets, k=3, temperature=1e-3) == pytest.approx(
