@@ -298,9 +298,12 @@ def tune(
     settling.requested(module, preset, given)  # It refuses a wrong setting before arrays are written.
     lists = {"learning_rates": learning_rates, "least_areas": least_areas}
     how = {name: setting_of(name, value, tuple[float, ...]) for name, value in lists.items()}
-    with _naming_data():
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_naming_data())
         if data is not None:
-            given["dataset"] = tuning_parts.in_a_file(data, pathlib.Path(workdir).expanduser())
+            folder = pathlib.Path(workdir).expanduser()
+            given["dataset"], held = stack.enter_context(tuning_parts.in_a_file(data, folder))
+            how["held"] = held
         made = settling.completed(*settling.requested(module, preset, given), verbose)
         return tuning.tune(made, workdir, minutes, judge=judge, jobs=jobs, verbose=verbose, **how)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pathlib
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -21,6 +22,7 @@ import numpy as np
 from keras_leoclr.backbones.names import LAST, library_of
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.backbones.own_preprocessing import WHITE, functional, rebuilt
+from keras_leoclr.views.settings import IMAGENET_STD
 
 Numbers = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -81,6 +83,8 @@ def named_backbone(name: str, image_size: int, weights: str | pathlib.Path | Non
     network = _with_features(network, name)
     numbers = normalization_of(network)
     if numbers is not None:
+        if weights is not None and library == "applications" and re.fullmatch(r"EfficientNetB\d", called):
+            numbers = _with_deviation(numbers)
         return Named(without_normalization(network), numbers)
     if outside is None:
         return Named(network, None)
@@ -100,6 +104,19 @@ def _application(called: str, shape: tuple[int, ...], name: str) -> tuple[keras.
             f"Received: image_size={shape[0]}"
         ) from error
     return network, getattr(sys.modules[function.__module__], "preprocess_input", None)
+
+
+def _with_deviation(numbers: Numbers) -> Numbers:
+    """The numbers of an EfficientNet whose weights are those of ImageNet, with ImageNet's deviation.
+
+    The files of these weights hold the deviation where `Normalization` has the variance, by whose root it
+    divides. `keras.applications` divides by the root once more, in a layer of `weights="imagenet"` alone.
+    """
+    mean, std = numbers
+    variance = np.square(std)
+    if not np.allclose(variance, IMAGENET_STD, rtol=1e-5, atol=0):
+        return numbers
+    return mean, tuple(float(f"{value:.7g}") for value in variance)
 
 
 def _of_keras_cv(called: str, shape: tuple[int, ...], name: str) -> tuple[keras.Model, None]:

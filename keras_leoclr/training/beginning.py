@@ -35,7 +35,7 @@ def settled(
     Args:
         recipe: the settings; without `initial_weights` they are returned unchanged.
         given: names of the settings that the user gave, which the weights are checked against; None takes
-            those that differ from the defaults of `Recipe`.
+            those that differ from the defaults of `Recipe` and are not "auto".
         run: folder of the run, whose settings are kept if it is resumed; None for a new run.
         most_pixels: largest side of the images in pixels, for networks that accept several sizes.
 
@@ -51,7 +51,7 @@ def settled(
         return recipe, [], {}
     if given is None:
         default = {field.name: field.default for field in dataclasses.fields(Recipe)}
-        given = {name for name, value in default.items() if getattr(recipe, name) != value}
+        given = {name for name, value in default.items() if getattr(recipe, name) not in (value, "auto")}
     if not recipe.initial_weights:
         return _of_library(recipe, given)
     if run is not None and _goes_on(run):
@@ -154,7 +154,8 @@ def _numbers(recipe: Recipe, given: Collection[str], weights: InitialWeights) ->
     found = dict(zip(("mean", "std"), weights.normalization, strict=True))
     for name, value in found.items():
         asked = getattr(recipe, name)
-        close = len(asked) == len(value) and all(abs(a - b) < 1e-4 for a, b in zip(asked, value, strict=True))
+        close = asked != "auto" and len(asked) == len(value)
+        close = close and all(abs(a - b) < 1e-4 for a, b in zip(asked, value, strict=True))
         if name in given and not close:
             raise ValueError(
                 f"`{name}` must be that of the images which the initial weights were trained on, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -44,6 +45,7 @@ def tune(
     jobs: int = 1,
     command: str = "",
     verbose: bool = True,
+    held: bool = False,
 ) -> Tuned:
     """Trains short runs with several learning rates and crop scales, and chooses the best of them.
 
@@ -66,6 +68,7 @@ def tune(
         jobs: number of runs at the same time, 1 by default.
         command: the command that was typed, recorded with each run.
         verbose: whether to print the plan and the progress; true by default.
+        held: whether the caller holds the lock of the folder, see `alone_in`; false by default.
 
     Returns:
         The choice, with the table of the candidates.
@@ -93,7 +96,7 @@ def tune(
     if verbose and lines:
         print("\n".join(lines))
     how = {"judge": judge, "jobs": jobs, "command": command, "verbose": verbose}
-    with alone_in(RunFolder(folder)):
+    with contextlib.nullcontext() if held else alone_in(RunFolder(folder)):
         return _search(recipe, folder, until, variants, parts, asked, **how)
 
 
@@ -120,7 +123,9 @@ def _search(
         if verbose:
             print(text, flush=True)
 
-    if plan is None:
+    if plan is not None:  # The plan counts the candidates in the order in which it lists them.
+        variants = {label: variants[label] for label in plan["candidates"]}
+    else:
         timing = _timed(recipe, folder, pictures, how)
         plan = {**asked, "timing": dataclasses.asdict(timing)}
         write_json(folder / PLAN, plan)

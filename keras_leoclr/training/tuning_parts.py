@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +13,10 @@ import numpy as np
 from keras_leoclr.data.given import GivenImages, named
 from keras_leoclr.data.parts import SEED, has_label, part_of
 from keras_leoclr.runs.files import whole_file
+from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import open_split
+from keras_leoclr.training.study_checks import alone_in
 
 if TYPE_CHECKING:
     from keras_leoclr.data.source import Source
@@ -24,29 +28,40 @@ PICTURES = "pictures.npz"  # arrays that a search was given
 LEAST = 20  # pictures with which it is possible to hold some out
 
 
-def in_a_file(data: Any, workdir: pathlib.Path) -> str:
+@contextlib.contextmanager
+def in_a_file(data: Any, workdir: pathlib.Path) -> Iterator[tuple[str, bool]]:
     """Makes the pictures of a search readable for its processes: arrays are written to a file.
+
+    Where arrays are written, no other process can search in the folder within the block, and replace them.
 
     Args:
         data: the pictures, see `kl.tune`.
         workdir: folder of the search.
 
-    Returns:
-        The name or path under which `kl.data.load` reads the pictures.
+    Yields:
+        The name or path under which `kl.data.load` reads the pictures, and whether the block holds the lock
+        of the folder.
 
     Raises:
         ValueError: if the pictures are objects other than arrays, or the folder has a search of other arrays.
+        RunInProgressError: if another process searches in the folder.
     """
     dataset, images = named(data)
     if images is None:
-        return dataset
+        yield dataset, False
+        return
     if images.arrays is None:
         raise ValueError(
             "`data` of `tune` must be a name, a path, a list of paths or a dictionary of arrays: each run is "
             "a process of its own, which reads the pictures anew. "
             f"Received: {', '.join(images.sources)} as objects"
         )
-    path, arrays = workdir / PICTURES, {name: np.asarray(array) for name, array in images.arrays.items()}
+    with alone_in(RunFolder(workdir)):
+        yield _written({name: np.asarray(array) for name, array in images.arrays.items()}, workdir), True
+
+
+def _written(arrays: dict[str, np.ndarray], workdir: pathlib.Path) -> str:
+    path = workdir / PICTURES
     if path.is_file() and (workdir / PLAN).is_file():
         with np.load(path, allow_pickle=False) as before:
             same = {*before} == {*arrays} and all(np.array_equal(before[n], arrays[n]) for n in arrays)
@@ -56,7 +71,6 @@ def in_a_file(data: Any, workdir: pathlib.Path) -> str:
                 f"Received: workdir={os.fspath(workdir)!r}, whose {PICTURES} is not what `data` has"
             )
         return os.fspath(path)
-    workdir.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         np.savez(file, **arrays)
     return os.fspath(path)
@@ -112,7 +126,7 @@ def _divided(source: Source, recipe: Recipe) -> tuple[Source, Source]:
             f"be held out. Received: dataset={recipe.dataset!r}, "
             f"{'a stream of unknown length' if count is None else f'{count} pictures'}"
         )
-    if source.images is None and source.pick is None:  # The order of such a stream is random already.
+    if source.images is None and source.pick is None and source.mixed:  # Its order is random already.
         held = min(MOST_HELD_OUT, count // 5)
         return source.skip(held), source.take(held)
     rows = np.random.default_rng(SEED).permutation(count)

@@ -9,7 +9,7 @@ import pytest
 
 import keras_leoclr as kl
 from keras_leoclr.backbones.initial import InitialWeightsError, read_initial_weights
-from keras_leoclr.backbones.named import named_backbone
+from keras_leoclr.backbones.named import _with_deviation, named_backbone
 from tests.case import to_numpy
 
 SIZE = 32
@@ -62,6 +62,21 @@ def test_weights_of_keras_are_taken_from_a_file(tmp_path):
         InitialWeightsError, match="must hold the weights of applications:MobileNet. Received"
     ):
         read_initial_weights(tmp_path / "small.keras", network="applications:MobileNet")
+
+
+@pytest.mark.backend_free
+def test_an_efficientnet_with_weights_of_imagenet_has_their_deviation(tmp_path):
+    """Files of these weights hold the deviation as variance, which `weights="imagenet"` alone makes good."""
+    network, _ = of_keras("EfficientNetB0")
+    (layer,) = (each for each in network.layers if isinstance(each, keras.layers.Normalization))
+    layer.set_weights([np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]), np.int32(0)])
+    network.save_weights(tmp_path / "imagenet.weights.h5")
+    name = "applications:EfficientNetB0"
+    weights = read_initial_weights(tmp_path / "imagenet.weights.h5", image_size=SIZE, network=name)
+    np.testing.assert_allclose(weights.normalization[0], [0.485, 0.456, 0.406], rtol=1e-5)
+    np.testing.assert_allclose(weights.normalization[1], [0.229, 0.224, 0.225], rtol=1e-5)
+    own = ((0.5,) * 3, (0.25, 0.5, 0.5))
+    assert _with_deviation(own) == own  # Weights with a variance of their own keep its root.
 
 
 @pytest.mark.backend_free

@@ -212,6 +212,20 @@ def test_settings_are_taken_from_the_file_and_said(files):
 
 
 @backend_free
+@pytest.mark.parametrize("given", [None, {"channels", "initial_weights"}])
+def test_four_channels_have_the_mean_of_the_weights_unless_another_was_asked_for(files, given):
+    """ "auto", which is the mean of a recipe of four channels, has as many letters."""
+    numbers = ((0.1, 0.2, 0.3, 0.4), (0.2, 0.2, 0.3, 0.3))
+    four = kl.backbones.resnet_small((16, 16, 4), widths=(8, 16))
+    kl.backbones.with_normalization(four, *numbers).save(files / "normalised.keras")
+    recipe = Recipe(dataset="x", channels=4, initial_weights=str(files / "normalised.keras"), image_size=16)
+    made = beginning.settled(recipe, given)[0]
+    np.testing.assert_allclose((made.mean, made.std), numbers)
+    with pytest.raises(ValueError, match="`mean` must be that of the images.*Received: mean=auto"):
+        beginning.settled(recipe, {"mean"})
+
+
+@backend_free
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [

@@ -4,18 +4,21 @@ import dataclasses
 import json
 import math
 import re
+import threading
 import types
 
 import numpy as np
 import pytest
 import scipy.stats
+import tensorflow as tf
 
 import keras_leoclr as kl
 from keras_leoclr import cli
+from keras_leoclr.data.source import Source
 from keras_leoclr.recipes import Recipe, fashion_mnist
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training import studies, study_process, tuning
+from keras_leoclr.training import studies, study_process, tuning, tuning_parts
 from keras_leoclr.training.session import RunInProgressError
 from keras_leoclr.training.study_checks import alone_in
 from keras_leoclr.training.tuned import Candidate, Tuned, rank_correlation
@@ -112,6 +115,18 @@ def test_labels_of_another_split_are_divided_there(tmp_path):
     parts = parts_of(recipe)
     counts = {split: parts.load(split).count for split in parts.splits}
     assert counts == {"train": 40, "labelled": 32, "held_out": 8} and can_be_judged_by_labels(parts)
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_stream_is_divided_in_order_only_if_its_order_is_random(monkeypatch, mixed):
+    labels = np.repeat(np.arange(5), 200)
+    images = np.zeros((1000, 2, 2, 3), np.uint8)
+    stream = tf.data.Dataset.from_tensor_slices({"image": images, "label": labels})
+    monkeypatch.setattr(tuning_parts, "open_split", lambda *_: Source(dataset=stream, mixed=mixed))
+    parts = parts_of(Recipe(max_images=500))
+    held, train = (np.bincount(parts.load(s).read_labels(), minlength=5) for s in ("held_out", "train"))
+    assert held.sum() == 100 and train.sum() == 400
+    assert (held > 0).all() == (train > 0).all() == can_be_judged_by_labels(parts) == (not mixed)
 
 
 # === Choice ===
@@ -266,6 +281,18 @@ def test_more_time_extends_the_plan(tmp_path, pretended):
     assert extended(Timing(1.0, 1.0), 38, count=4, complete=2, most=9, epochs=8, jobs=2) == 6
 
 
+def test_candidates_in_another_order_are_those_of_the_same_search(tmp_path, pretended):
+    first = tuning.tune(RECIPE, tmp_path, 5, **HOW)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "count": 2}))
+    started = len(pretended.started)
+    lines = Results(tmp_path / "results.jsonl")
+    lines.replace([line for line in lines.read() if "rate 0.5" not in line.get("variant", "")])
+    again = tuning.tune(RECIPE, tmp_path, 0.001, **{**HOW, "learning_rates": (0.5, 0.1, 0.24)})
+    assert again.candidates == first.candidates[:2] and len(pretended.started) == started
+    assert again.left == (first.candidates[2].label,)
+
+
 def test_a_search_that_was_stopped_before_it_had_a_plan_goes_on(tmp_path, pretended):
     first = tuning.tune(RECIPE, tmp_path, 5, **HOW)
     (tmp_path / "plan.json").unlink()
@@ -278,6 +305,32 @@ def test_a_folder_is_searched_by_one_process_at_a_time(tmp_path, pretended):
         with words("`workdir` is in use by process", RunInProgressError) as error:
             tuning.tune(RECIPE, tmp_path, 5, **HOW)
         assert "for another study or search" in str(error.value) and not pretended.started
+
+
+def test_a_search_that_is_refused_leaves_the_pictures_of_the_one_that_runs(tmp_path, pretended, monkeypatch):
+    """The first one has no plan yet: it is between its arrays and its first run, which is measured."""
+
+    def arrays(count):
+        return {"image": np.full((count, 16, 16, 3), count, np.uint8), "label": np.arange(count) % 2}
+
+    def parts(recipe):
+        monkeypatch.setattr(tuning, "parts_of", parts_of)
+        second = threading.Thread(target=refused)  # It stands for another process.
+        second.start()
+        second.join()
+        return parts_of(recipe)
+
+    def refused():
+        with words("`workdir` is in use by process", RunInProgressError):
+            kl.tune(arrays(60), tmp_path, 5, verbose=False)
+        ended.append(True)
+
+    ended = []
+    monkeypatch.setattr(tuning, "parts_of", parts)
+    found = kl.tune(arrays(40), tmp_path, 5, verbose=False)
+    assert ended and found.pictures == 32
+    with np.load(tmp_path / "pictures.npz") as written:
+        assert len(written["image"]) == 40
 
 
 def test_a_learning_rate_that_is_too_large_is_left_out(tmp_path, pretended):
