@@ -51,6 +51,45 @@ def test_a_cell_with_fewer_seeds_than_its_row_says_how_many(tmp_path):
     assert "| a | 3 | 45.0, 1 seed (+5.0) | 70.0 ± 10.0 (+10.0" in text
 
 
+def test_a_table_without_the_first_variant_says_what_differences_are_from(tmp_path):
+    path, note = tmp_path / "results.jsonl", "Differences are from LeOCLR, in the first row"
+    results = lines_of(path, {"MoCo v2": [], "LeOCLR": [0.6, 0.61], "weak": [0.55, 0.57]})
+    for text in (studies.text, studies.markdown):
+        table, _, said = text(studies.read(results)["temperature"]).partition("\n\n")
+        assert said == f"{note}: the first variant of the study has no results here." and "(-4.5" in table
+    assert "first row" not in studies.text(
+        studies.read(lines_of(path, {"MoCo v2": [0.5, 0.6]}))["temperature"]
+    )
+    other = lines_of(tmp_path / "other.jsonl", {"LeOCLR": [0.6], "weak": [0.5]})
+    lines_of(tmp_path / "other.jsonl", {"LeOCLR, 2 epochs": [0.7]})
+    assert studies.text(studies.read(other)["temperature"]).endswith(f"{note}.")
+
+
+def test_results_of_other_settings_of_a_variant_are_not_averaged_with_the_newest(tmp_path):
+    path, variants = tmp_path / "results.jsonl", {"0.2": 0.3, "0.1": 0.4, studies.RANDOM: 0.1}
+    for epochs, seeds in ((1, (0, 1)), (50, (1, 2))):
+        for place, (variant, value) in enumerate(variants.items()):
+            for seed in seeds:
+                about = {"ablation": "temperature", "variant": variant, "seed": seed}
+                run = {"run": f"{0 if variant == studies.RANDOM else place}-{seed}-{epochs}"}
+                Results(path).write("linear/top1", value + epochs / 100 + seed / 1000, **about, **run)
+                if variant != studies.RANDOM:
+                    settings = {"place": place, "recipe": {"epochs": epochs, "seed": seed}}
+                    Results(path).write("study/run", 1.0, **about, **run, **settings, environment={})
+    about = {"ablation": "temperature", "variant": "0.2", "seed": 2, "run": "a process that was killed"}
+    Results(path).write("linear/top1", 0.99, **about)
+    found = studies.read(Results(path))["temperature"]
+    measured = {variant: values["linear/top1"] for variant, values in found.values.items()}
+    assert measured["0.2"] == pytest.approx({0: 0.31, 1: 0.801, 2: 0.802})
+    assert measured[studies.RANDOM] == pytest.approx({0: 0.11, 1: 0.601, 2: 0.602})
+    assert list(measured) == ["0.2", "0.1", studies.RANDOM]
+    said = studies.text(found).splitlines()[-2:]
+    assert said == [
+        f"The seeds of {name} were trained with different settings: epochs 1 and 50."
+        for name in ("0.2", "0.1")
+    ]
+
+
 def test_what_was_not_measured_or_is_equal_in_all_seeds_is_not_beyond_chance(tmp_path):
     assert not studies.spread([0.1, 0.1]).beyond_chance and studies.spread([0.1, 0.11]).beyond_chance
     found = studies.read(lines_of(tmp_path / "results.jsonl", {"a": [0.5, 0.6]}))["temperature"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -87,7 +88,7 @@ class Study:
 
     @property
     def reference(self) -> str:
-        """Name of the variant that the others are compared with."""
+        """Name of the variant that the others are compared with: the first of those that have results."""
         return next(iter(self.values))
 
     @property
@@ -113,12 +114,10 @@ class Study:
 def read(results: Results) -> dict[str, Study]:
     """Reads the studies in a file, by name; if a measurement has several lines, the last one counts.
 
-    Lines that are damaged are left out.
+    Lines that are damaged are left out, and so are those of a run that was trained anew with other settings.
     """
     found: dict[str, Study] = {}
-    for line in results.read(damaged=[]):
-        if "ablation" not in line:
-            continue
+    for line in _of_newest_runs([line for line in results.read(damaged=[]) if "ablation" in line]):
         name, variant, seed = line["name"], line["variant"], line["seed"]
         study = found.setdefault(line["ablation"], Study(line["ablation"]))
         if name == COLLECTED:
@@ -134,6 +133,28 @@ def read(results: Results) -> dict[str, Study]:
     for study in found.values():
         _put_in_order(study)
     return found
+
+
+def _of_newest_runs(lines):
+    """The lines without those of a variant and a seed of which a run with other settings was collected later.
+
+    Random weights have no run of their own: they are measured in one of the first variant.
+    """
+    every = {(line["ablation"], line["run"]) for line in lines if line["name"] == COLLECTED}
+    newest = {_place_of(line): line["run"] for line in lines if line["name"] == COLLECTED}
+    replaced = every - {(ablation, run) for (ablation, *_), run in newest.items()}
+    for line in lines:
+        run = line.get("run")
+        if line["variant"] == RANDOM:
+            kept = (line["ablation"], run) not in replaced
+        else:
+            kept = run is None or newest.get(_place_of(line), run) == run
+        if kept:
+            yield line
+
+
+def _place_of(line):
+    return line["ablation"], line["variant"], line["seed"]
 
 
 def title_of(measure: str) -> str:
@@ -154,7 +175,7 @@ def _put_in_order(study):
         means = {s: statistics.fmean(by_seed[s] for by_seed in changes.values()) for s in sorted(seeds)}
         study.values.setdefault(variant, {})[CHANGED] = means
     places = {line["variant"]: line["place"] for line in study.runs}
-    order = sorted(study.values, key=lambda variant: places.get(variant, len(places)))
+    order = sorted(study.values, key=lambda variant: places.get(variant, math.inf))
     study.values = {variant: study.values[variant] for variant in order}
     study.curves = {variant: study.curves[variant] for variant in order if variant in study.curves}
 

@@ -11,13 +11,13 @@ OF_RANDOM = ("dataset", "image_size", "backbone", "stem", "widths")  # settings 
 
 
 def text(study: Study) -> str:
-    """The table as plain text."""
-    return text_table(_rows(study))
+    """The table as plain text, and sentences on what its differences are from if that is not obvious."""
+    return "\n".join([text_table(_rows(study)), *_notes(study)])
 
 
 def markdown(study: Study) -> str:
-    """The table in Markdown."""
-    return text_table(_rows(study), markdown=True)
+    """The table in Markdown, with the sentences of `text`."""
+    return "\n".join([text_table(_rows(study), markdown=True), *_notes(study)])
 
 
 def points(change: Spread) -> str:
@@ -42,6 +42,34 @@ def _rows(study):
         cells = (_cell(study, variant, measure, seeds) for measure in study.measures)
         rows.append([_name(study, variant), str(seeds), *cells])
     return rows
+
+
+def _notes(study):
+    """Sentences on a first row that is not the first variant alone, and on seeds with different settings."""
+    variants = [variant for variant in study.values if variant != RANDOM]
+    firsts = {line["variant"] for line in study.runs if line["place"] == 0}
+    notes = []
+    if study.runs and len(variants) > 1 and firsts != {study.reference}:
+        why = "" if firsts else ": the first variant of the study has no results here"
+        notes.append(f"Differences are from {study.reference}, in the first row{why}.")
+    for variant in variants:
+        recipes = [line["recipe"] for line in study.runs if line["variant"] == variant]
+        for name, found in _varied(recipes).items():
+            notes.append(
+                f"The seeds of {variant} were trained with different settings: {name} {' and '.join(found)}."
+            )
+    return ["", *notes] if notes else []
+
+
+def _varied(recipes):
+    """The values of settings, except the seed, that have several; not every version has each setting."""
+    values: dict[str, list[str]] = {}
+    for recipe in recipes:
+        for name, value in recipe.items():
+            if name not in ("seed", "data_dir"):
+                values.setdefault(name, []).append(json.dumps(value))
+    several = {name: list(dict.fromkeys(found)) for name, found in values.items()}
+    return {name: found for name, found in several.items() if len(found) > 1}
 
 
 def _name(study, variant):
