@@ -56,7 +56,7 @@ def _export(source: pathlib.Path, given: Given) -> int:
     about |= {"encoder": given["encoder"], "projection": projection}
     if raw is False and known:
         about["normalization"] = {"included": False, "mean": known[0], "std": known[1]}
-    images = _images(backbone, recipe, known, given)
+    images, antialias = _images(backbone, recipe, known, given), bool(recipe.get("antialias_original"))
     name = given["name"] or "-".join(["backbone", *["key"] * key, *["projection"] * projection])
     output = pathlib.Path(given["output"]).expanduser() if given["output"] else RunFolder(folder).exports
     failed = 0
@@ -65,7 +65,8 @@ def _export(source: pathlib.Path, given: Given) -> int:
         if format == "saved_model":
             path = output / f"{name}-saved_model"
         try:
-            print(export.write(backbone, path, format, images, given["overwrite"], about), flush=True)
+            made = export.write(backbone, path, format, images, given["overwrite"], about, antialias)
+            print(made, flush=True)
         except (ValueError, OSError, ImportError) as error:
             print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             failed += 1

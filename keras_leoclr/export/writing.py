@@ -72,6 +72,7 @@ def write(
     images: np.ndarray,
     overwrite: bool = False,
     about: dict[str, Any] | None = None,
+    antialias: bool = False,
 ) -> Exported:
     """Exports a backbone, runs the export in its own runtime, and keeps it if the features agree with Keras'.
 
@@ -87,6 +88,8 @@ def write(
             in [0, 255], if the backbone normalises images itself, else normalised.
         overwrite: whether an existing file or folder may be replaced; False by default.
         about: further entries for the card, such as `encoder`, `data` and `training`; None by default.
+        antialias: whether the backbone was trained on images that were reduced with an antialiasing filter,
+            which the card states; false by default.
 
     Returns:
         A description of the export.
@@ -112,7 +115,7 @@ def write(
         given = (images / 255.0 - mean) / std
     with _whole(path, overwrite) as partial:
         make(_naming_numbers(backbone, about) if kind.run is run_torch else made, partial, format)
-        card = model_card.describe(made, partial) | (about or {})
+        card = model_card.describe(made, partial, antialias) | (about or {})
         card["normalization"] = (about or {}).get("normalization") or _numbers(backbone, made)
         deviations, refused = _compare(
             backbone, images, lambda count: execute(partial, given[:count]), format

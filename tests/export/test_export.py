@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import sys
 
 import keras
@@ -92,6 +93,21 @@ def test_the_command_exports_and_says_what_failed(run, tmp_path, capsys):
     plain = [*arguments, "--without-normalization", "--name", "plain"]
     assert cli.main(["leoclr", *map(str, plain)]) == 0
     assert kl.backbones.normalization_of(keras.saving.load_model(tmp_path / "out" / "plain.keras")) is None
+
+
+@pytest.mark.backend_free
+@pytest.mark.slow
+def test_the_card_says_whether_images_were_antialiased(run, tmp_path):
+    (tmp_path / "run").mkdir()
+    for name in ("backbone.keras", "backbone.json"):
+        shutil.copy(run / name, tmp_path / "run")
+    recipe = json.loads((run / "recipe.json").read_text())
+    for antialias, words in ((False, "bilinear"), (True, "bilinear, antialiased")):
+        recipe["antialias_original"] = antialias
+        (tmp_path / "run" / "recipe.json").write_text(json.dumps(recipe))
+        assert cli.main(["leoclr", "export", str(tmp_path / "run"), "--images=4", "--overwrite"]) == 0
+        card = json.loads((tmp_path / "run" / "export" / "backbone.json").read_text())
+        assert card["input"]["resizing"] == f"the whole image to this size, {words}"
 
 
 @pytest.mark.backend_free
