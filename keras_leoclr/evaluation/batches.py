@@ -130,7 +130,7 @@ def labelled_batches(
         epochs: 0 (the default) yields the images once, in their order, and the last batch may be smaller.
             A larger number yields so many passes, each shuffled anew; a smaller last batch of a pass is
             dropped unless it is the only one. Sources that cannot be read by number are shuffled in a buffer
-            of 10,000 images.
+            of 10,000 images; if their number of images is not known, a batch may hold images of two passes.
 
     Returns:
         tf.data data set of `(images (B, S, S, 3), labels (B,))`.
@@ -139,19 +139,20 @@ def labelled_batches(
     source.check_labelled()
     source = source.reduced(getattr(view, "least_pixels", None))
     root = tf.constant([seed, 1], tf.int64)
-    images = source.images
     fixed = source.element_spec["image"].shape.is_fully_defined()
-    whole = epochs > 0 and source.count is not None and source.count >= batch_size
+    count = source.count
+    whole = epochs > 0 and count is not None and count >= batch_size
+    size = batch_size if count is None else min(batch_size, max(count, 1))
 
     def one_pass(epoch):
+        """The batches of a pass, or of all passes over a stream, whose orders follow from one another."""
         epoch_seed = tf.random.fold_in(root, epoch)
-        if epochs and images is not None:
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(images.count, dtype=tf.int64), epoch_seed
-            )
-            elements = images.fetch(tf.data.Dataset.from_tensor_slices(order), source.least_pixels)
+        if epochs and source.images is not None:
+            order = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), epoch_seed)
+            elements = source.images.fetch(tf.data.Dataset.from_tensor_slices(order), source.least_pixels)
         elif epochs:
-            elements = source.shuffle(STREAM_BUFFER, seed=seed)
+            elements = source.shuffle(STREAM_BUFFER, seed=seed, reshuffle_each_iteration=True)
+            elements = elements.take(count // size * size if whole else -1).repeat(epochs)
         else:
             elements = source
 
@@ -162,14 +163,14 @@ def labelled_batches(
             return view(element["image"][None], own)[0], element["label"]
 
         if fixed:
-            elements = elements.batch(batch_size, drop_remainder=whole)
+            elements = elements.batch(size, drop_remainder=whole)
         made = elements.enumerate().map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return made if fixed else made.batch(batch_size, drop_remainder=whole)
+        return made if fixed else made.batch(size, drop_remainder=whole)
 
-    passes = tf.data.Dataset.range(max(1, epochs))
+    passes = tf.data.Dataset.range(max(1, epochs) if source.images is not None else 1)
     batches = passes.flat_map(tf.autograph.experimental.do_not_convert(one_pass))
-    if source.count is not None:
-        each = source.count // batch_size if whole else -(-source.count // batch_size)
+    if count is not None:
+        each = count // size if whole else -(-count // size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(each * max(1, epochs)))
     return batches.prefetch(2)
 

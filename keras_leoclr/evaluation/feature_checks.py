@@ -34,6 +34,17 @@ def check_features(train_features, train_labels, test_features, test_labels) -> 
     kind.check_classes(train_labels, test_labels)
 
 
+def check_same_images(labels: np.ndarray, others: np.ndarray) -> None:
+    """Raises ValueError if the labels of two passes over the test images differ, so that the images do."""
+    if not np.array_equal(labels, others):
+        where = f", {int((labels != others).sum())} of them differ" if labels.shape == others.shape else ""
+        raise ValueError(
+            "`test` must yield the same images in the same order each time that it is read; a `tf.data` set "
+            "is shuffled with `reshuffle_each_iteration=False`. "
+            f"Received: {len(labels)} and {len(others)} labels in two passes{where}"
+        )
+
+
 def check_finite(name: str, features: np.ndarray) -> None:
     """Raises ValueError if a feature is NaN or infinite, with the number of such rows."""
     # The minimum and the maximum are NaN if any value is. This avoids a boolean array as large as the

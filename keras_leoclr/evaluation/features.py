@@ -182,9 +182,21 @@ def _feature_batches(
             seen.check()
 
     with Bar(target, "Features", "batches", verbose) as bar:
-        yield from in_turn(predictors, wanted())
+        given = skip
+        for features, labels in in_turn(predictors, wanted()):
+            _check_features(features, given)
+            given += len(labels)
+            yield features, labels
     if not number:
         raise ValueError("`dataset` must hold at least one batch. Received: an empty dataset")
+
+
+def _check_features(features, first):
+    """Raises ValueError if features (B, F) are not finite; `first` is the number of the first image."""
+    if np.isfinite(features).all():
+        return
+    bad = first + int((~np.isfinite(features)).any(axis=1).argmax())
+    raise ValueError(f"`backbone` must compute finite features. Received: NaN or infinity for image {bad}")
 
 
 def _check_size(images, expected):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 import keras
+import numpy as np
 
 from keras_leoclr.checks import number, whole_number
 from keras_leoclr.data.parts import with_labels
@@ -76,7 +77,8 @@ class Finetune(TrainedOnImages):
         verbose: whether to show progress bars; false by default.
 
     `run` yields finetune/top1 and finetune/top5, means over the seeds with the standard deviation `top1_std`
-    and the interval of the mean, and finetune_run/top1 for each seed. With several labels per image it yields
+    and the interval of the mean, and finetune_run/top1 for each seed. Their `labelled_images` are the number
+    of images that the seed draws, and the mean of these numbers. With several labels per image it yields
     finetune/map and finetune_run/map, and the head has a sigmoid and binary cross-entropy for each class.
     """
 
@@ -110,7 +112,7 @@ class Finetune(TrainedOnImages):
         labelled = len(parts[self.seeds[0]])
         epochs, batch_size = self._length(labelled)
         rates = {"backbone_rate": self.backbone_rate, "head_rate": self.head_rate}
-        how = {"fraction": self.fraction, "labelled_images": labelled}
+        how = {"fraction": self.fraction, "train_images": len(labels), "test_images": len(of_test)}
         how |= {"epochs": epochs, "batch_size": batch_size, "crop_scale": self.crop_scale}
         runs = []
         for seed, rows in parts.items():
@@ -131,11 +133,11 @@ class Finetune(TrainedOnImages):
             logits, test_labels = logits_of(classifier, self.test, self.views, LARGEST_BATCH)
             answers = kind.answers(logits)
             runs.append(kind.judged(answers, test_labels, labels))
-            one = next(
-                iter(kind.scores("finetune_run", answers, test_labels, labels, seed=seed, **how, **rates))
-            )
+            own = {"seed": seed, "labelled_images": len(rows), **how, **rates}
+            one = next(iter(kind.scores("finetune_run", answers, test_labels, labels, **own)))
             one.interval = None  # It would be over the images, while that of finetune/ is over the seeds.
             yield one
+        how |= {"labelled_images": round(float(np.mean([len(rows) for rows in parts.values()])))}
         how |= {"seeds": self.seeds, **rates, **kind.notes(of_test, labels)}
         for name in kind.measures:
             mean, std, interval = mean_of_runs([run[name] for run in runs])

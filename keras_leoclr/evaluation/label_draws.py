@@ -27,7 +27,7 @@ def of_each_class(
 
 
 def share_of_each_class(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Boolean mask of a share of every class, at least one image of each class with two or more.
+    """Boolean mask of a share of every class, at least one image of each class with two or more, and not all.
 
     Args:
         labels: (N,) labels of the images.
@@ -37,7 +37,7 @@ def share_of_each_class(labels: np.ndarray, share: float, rng: np.random.Generat
     mask = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         rows = rng.permutation(np.flatnonzero(labels == label))
-        count = max(1, round(share * len(rows))) if len(rows) > 1 else 0
+        count = min(max(1, round(share * len(rows))), len(rows) - 1)
         mask[rows[:count]] = True
     return mask
 
@@ -64,7 +64,9 @@ def at_least_of_each_label(labels: np.ndarray, count: int, rng: np.random.Genera
 
 
 def share_of_each_label(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Boolean mask of about a share of the images with each label, at least one of two or more.
+    """Boolean mask of about a share of the images with each label, in most cases at least one of two or more.
+
+    Images that also have a rarer label are divided with it, and can leave a frequent label without one.
 
     Args:
         labels: (N, C), zeros and ones.

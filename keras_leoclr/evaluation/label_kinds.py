@@ -68,6 +68,10 @@ class LabelKind:
         """The answers, which are what is kept of scores (M, C)."""
         raise NotImplementedError
 
+    def voted(self, votes: np.ndarray, k: int) -> np.ndarray:
+        """The answers, where the scores (M, C) are the votes of k neighbours."""
+        return self.answers(votes)
+
     def best(self, answers: np.ndarray) -> np.ndarray:
         """The class (M,) that the classifier finds most likely for each image."""
         raise NotImplementedError

@@ -13,7 +13,13 @@ from keras_leoclr.evaluation.batches import clean_view
 from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.evaluation.image_evaluators import TrainedOnImages
 from keras_leoclr.evaluation.scores import Score
-from keras_leoclr.evaluation.supervised import check_labels, classifier_on, logits_of, train_classifier
+from keras_leoclr.evaluation.supervised import (
+    DivergedError,
+    check_labels,
+    classifier_on,
+    logits_of,
+    train_classifier,
+)
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -70,6 +76,7 @@ class LinearProbe(TrainedOnImages):
         self.kind, self.classes = check_labels(labels, of_test)
         how = {"solver": "sgd", "epochs": self.epochs, "batch_size": self.batch_size, "seed": self.seed}
         how |= {"crop_scale": self.crop_scale, "learning_rates_tried": self.learning_rates}
+        how |= {"train_images": len(labels), "test_images": len(of_test)}
         rate = self.learning_rates[0]
         if len(self.learning_rates) > 1:
             part = self.kind.held_out(labels, self.held_out, np.random.default_rng(self.seed))
@@ -83,7 +90,11 @@ class LinearProbe(TrainedOnImages):
         yield from self.kind.mean_scores(*judged, learning_rate=rate, **how)
 
     def _value(self, train, test, rate):
-        return self.kind.value(*self._logits(train, test, rate))
+        """The value on `test`; -1 if the training diverged, so that another learning rate is chosen."""
+        try:
+            return self.kind.value(*self._logits(train, test, rate))
+        except DivergedError:
+            return -1.0
 
     def _logits(self, train, test, rate):
         frozen, classifier = classifier_on(self.backbone, self.classes, True, 0.01, self.seed)

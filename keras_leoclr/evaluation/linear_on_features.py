@@ -131,6 +131,7 @@ def fit_linear(
         raise ValueError(f"`held_out` must be in (0, 1). Received: held_out={held_out}")
     whole_number("folds", folds, 1)
     decays = sorted(map(float, weight_decays), reverse=True)
+    features = _in_float32(features)
     mean, std = features.mean(0), np.maximum(features.std(0), 1e-6)
     centred = np.asarray((features - mean) / std, "float32")
     directions, variances = principal_directions(centred)
@@ -139,6 +140,7 @@ def fit_linear(
     classes = kind.classes(labels)
     rng = np.random.default_rng(seed)
     parts = [kind.held_out(labels, held_out, rng) for _ in range(folds if len(decays) > 1 else 0)]
+    parts = [part for part in parts if part.any()]  # Nothing is held out if each class has a single image.
     paths = [kind.decay_path(inputs[~part], variances, labels[~part], classes, decays) for part in parts]
     best, best_value, start = 0, -1.0, None
     for number, solutions in enumerate(zip(*paths, strict=True)):
@@ -155,6 +157,12 @@ def fit_linear(
     (weights,) = kind.decay_path(inputs, variances, labels, classes, decays[best : best + 1], start)
     weights, bias = directions @ weights[:-1], weights[-1]
     return LinearClassifier(mean, std, weights, bias, decays[best], best_value, kind.measure)
+
+
+def _in_float32(features: np.ndarray) -> np.ndarray:
+    """The features; those in half precision as float32, since sums over them would overflow or be rounded."""
+    low = features.dtype.itemsize < 4 and features.dtype.kind not in "iub"
+    return np.asarray(features, "float32") if low else features
 
 
 def linear_probe_few_labels(
@@ -195,6 +203,7 @@ def linear_probe_few_labels(
             f"`per_class` must be from 2 to {smallest}, the size of the smallest class. "
             f"Received: per_class={per_class}"
         )
+    whole_number("draws", draws, 1)
     rng = np.random.default_rng(seed)
     results, sizes = [], []
     for draw in range(draws):

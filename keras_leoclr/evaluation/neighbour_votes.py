@@ -39,9 +39,10 @@ def knn(
 
     Returns:
         `{"top1", "top5"}`, the shares in [0, 1] of the test images whose label has the most votes, or is
-        among the five labels with the most. With several labels per image `{"map", "average_precision",
-        "left_out"}`: the mean average precision in [0, 1], the average precision of each class, and the
-        numbers of the classes that no training image or no test image has, which are left out of the mean.
+        among the five labels with the most; among the `k` with the most if `k` is below 5. With several
+        labels per image `{"map", "average_precision", "left_out"}`: the mean average precision in [0, 1], the
+        average precision of each class, and the numbers of the classes that no training image or no test
+        image has, which are left out of the mean.
         For several `k`, a dictionary from each `k` to such a result.
 
     Raises:
@@ -114,8 +115,8 @@ def knn_answers(
         memory: see `knn`.
 
     Returns:
-        `{k: (M, min(5, classes)) int64}`, the class with the most votes first; with several labels per image
-        `{k: (M, C) float32}`, the share of the total weight of the votes that each class has.
+        `{k: (M, min(5, k, classes)) int64}`, the class with the most votes first; with several labels per
+        image `{k: (M, C) float32}`, the share of the total weight of the votes that each class has.
     """
     check_votes(ks, temperature)
     most = len(train_features) - (test_features is None)
@@ -128,5 +129,5 @@ def knn_answers(
         weights = np.exp((similarity - similarity[:, :1]) / np.float32(temperature))
         for k, count in used.items():
             votes = kind.votes(neighbours[:, :count], weights[:, :count], train_labels)
-            parts[k].append(kind.answers(votes))
+            parts[k].append(kind.voted(votes, k))
     return {k: np.concatenate(part) for k, part in parts.items()}

@@ -77,6 +77,9 @@ class OneLabel(LabelKind):
     def answers(self, scores):
         return best_classes(scores)
 
+    def voted(self, votes, k):
+        return best_classes(votes)[:, :k]  # No more than k classes have a vote; the order of others is none.
+
     def best(self, answers):
         return answers[:, 0]
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras_leoclr.data.parts import has_label
 from keras_leoclr.data.pipeline import image_batches
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
-from keras_leoclr.evaluation.feature_checks import check_finite
+from keras_leoclr.evaluation.feature_checks import check_finite, check_same_images
 from keras_leoclr.evaluation.feature_geometry import alignment, rankme, uniformity
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.image_evaluators import FittedToFeatures
@@ -38,6 +38,7 @@ class Quality(FittedToFeatures):
         k: neighbours that vote for the accuracies of classes and the confusion matrix; 20 by default.
         temperature: temperature of the votes; 0.07 by default.
         neighbours: number of training images listed for each test image; 10 by default.
+        batch_size: images per call of the backbone; 256 by default.
         seed: seed of the crops; 0 by default.
         test_set: features (M, F) and labels (M,) or (M, C) of `test`, as `extract_features` returns them;
             computed by default.
@@ -58,6 +59,7 @@ class Quality(FittedToFeatures):
     k: int = 20
     temperature: float = 0.07
     neighbours: int = 10
+    batch_size: int = 256
     seed: int = 0
     test_set: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -66,18 +68,23 @@ class Quality(FittedToFeatures):
         self.crop_scale = tuple(self.crop_scale)
 
     def run(self) -> Iterator[Score]:
-        known = self.test_set or extract_features(self.backbone, image_batches(self.test, self.views))
-        clean, labels = known
+        clean, labels = self.test_set or extract_features(
+            self.backbone, image_batches(self.test, self.views, self.batch_size)
+        )
         check_finite("test_features", clean)
         crop = clean_view(self.views, self.crop_scale, flip_probability=0.5)
-        first, second = (
-            extract_features(self.backbone, labelled_batches(self.test, crop, seed=2 * self.seed + draw))[0]
-            for draw in (0, 1)
-        )
+        crops = []
+        for draw in (0, 1):
+            batches = labelled_batches(self.test, crop, self.batch_size, 2 * self.seed + draw)
+            features, own_labels = extract_features(self.backbone, batches)
+            check_same_images(labels, own_labels)
+            crops.append(features)
+        first, second = crops
         crops = {"crop_scale": self.crop_scale, "alpha": 2, "seed": self.seed, "images": len(clean)}
         yield Score("quality/alignment", alignment(first, second), **crops)
         yield Score("quality/alignment_original", alignment(clean, first), **crops)
-        yield Score("quality/uniformity", uniformity(clean), t=2, images=len(clean))
+        if len(clean) > 1:  # A single image has no distance to another one.
+            yield Score("quality/uniformity", uniformity(clean), t=2, images=len(clean))
         used = clean
         if len(clean) > RANKED:  # They are drawn, because the first ones may belong to a few classes.
             used = clean[np.random.default_rng(self.seed).permutation(len(clean))[:RANKED]]

@@ -11,7 +11,7 @@ import numpy as np
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.source_arguments import as_source, with_unknown_labels
 from keras_leoclr.evaluation.batches import clean_view, labelled_batches
-from keras_leoclr.evaluation.feature_checks import check_finite
+from keras_leoclr.evaluation.feature_checks import check_finite, check_same_images
 from keras_leoclr.evaluation.features import extract_features
 from keras_leoclr.evaluation.neighbour_search import nearest
 from keras_leoclr.evaluation.scores import Score
@@ -63,13 +63,15 @@ class Retrieval:
         self.originals = originals
 
     def run(self) -> Iterator[Score]:
-        originals = self.originals
+        originals, labels = self.originals, None
         if originals is None:
-            originals = self._features(clean_view(self.views))
+            originals, labels = self._features(clean_view(self.views))
         check_finite("features", originals)
         count = len(originals)
         for scale in self.crop_scales:
-            crops = self._features(clean_view(self.views, (scale, scale)))
+            crops, own_labels = self._features(clean_view(self.views, (scale, scale)))
+            labels = own_labels if labels is None else labels
+            check_same_images(labels, own_labels)
             check_finite("features", crops)
             found = np.concatenate([rows for *_, rows in nearest(originals, crops, min(5, count))])
             own = found == np.arange(count)[:, None]
@@ -83,4 +85,4 @@ class Retrieval:
     def _features(self, view):
         source = with_unknown_labels(self.source.reduced(view.least_pixels))
         batches = labelled_batches(source, view, self.batch_size, self.seed)
-        return extract_features(self.backbone, batches, self.verbose)[0]
+        return extract_features(self.backbone, batches, self.verbose)

@@ -18,6 +18,7 @@ from keras_leoclr.evaluation.linear_on_features import fit_linear
 from keras_leoclr.evaluation.neighbour_votes import knn_answers
 from keras_leoclr.evaluation.scores import Score
 from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.views.preprocessing import Preprocessing
 
 SHARES = {
     "centre_crop": (0.75, 0.5, 0.25, 0.1),  # share of the image's area that is left
@@ -25,6 +26,22 @@ SHARES = {
     "shrink": (0.75, 0.5, 0.25, 0.1),
     "occlusion": (0.05, 0.1, 0.2, 0.4, 0.6),  # share of the image's area that is covered
 }
+
+
+def strengths(changes: Sequence[str] | None, views: Preprocessing) -> dict[str, tuple[float, ...]]:
+    """The strengths of each change, weakest first.
+
+    Args:
+        changes: names of changes; None, or none, for all.
+        views: size and channels of the images.
+
+    Raises:
+        ValueError: if a name is unknown.
+    """
+    known = {**SHARES, **corruptions.strengths(views.image_size, len(views.mean))}
+    if unknown := sorted(set(changes or ()) - set(known)):
+        raise ValueError(f"`changes` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
+    return {name: known[name] for name in changes or known}
 
 
 @dataclasses.dataclass(eq=False, repr=False)
@@ -67,14 +84,9 @@ class Robustness(FittedToFeatures):
 
     def __post_init__(self):
         super().__post_init__()
-        known = {**SHARES, **corruptions.strengths(self.views.image_size, len(self.views.mean))}
-        asked = self.changes or known
-        unknown = sorted(set(asked) - set(known))
-        if unknown:
-            raise ValueError(f"`changes` must be some of {', '.join(known)}. Received: {', '.join(unknown)}")
+        self.strengths = strengths(self.changes, self.views)
         self.train_features, self.train_labels = self._known(self.train_features, self.train_labels)
-        self.changes = tuple(asked)
-        self.strengths = {name: known[name] for name in asked}
+        self.changes = tuple(self.strengths)
 
     def run(self) -> Iterator[Score]:
         clean_set = self.test_set or self._features(clean_view(self.views))
@@ -88,7 +100,7 @@ class Robustness(FittedToFeatures):
         for change, values in self.strengths.items():
             curves = {name: [] for name in clean}
             for severity, strength in enumerate(values, 1):
-                features, _ = self._known(*self._features(self._view(change, strength)))
+                features, labels = self._known(*self._features(self._view(change, strength)))
                 how = {"change": change, "strength": strength, "severity": severity}
                 for score in self._scores(linear, features, labels, **how):
                     score.protocol["clean"] = clean[score.name]

@@ -99,6 +99,11 @@ class Suite:
                 f"{' and '.join(WITHOUT_TEST)} can be measured. {wording.settings(**SET_ASIDE)} judges on a "
                 f"tenth of the pictures. Received: none, for {', '.join(needy)}"
             )
+        if "robustness" in names:
+            # Its names of changes are checked before hours of work. The module needs TensorFlow.
+            from keras_leoclr.evaluation.robustness import strengths
+
+            strengths(self.options.changes, self.preprocessing)
         if needed := set(names) & set(ON_ALL_FEATURES):  # Computed first, so that all evaluators share them.
             _ = self.sets if needed & set(ON_LABELS) else self.all_sets
         values = {}
@@ -213,7 +218,7 @@ class Suite:
         if not most:
             return self.test, known, {}
         if count is None or count <= most:
-            return self.test, known, {"test_images": -1 if count is None else count}
+            return self.test, known, {}
         rows = np.sort(np.random.default_rng(self.options.draw).permutation(count)[:most])
         part = self.test.subset(rows)
         return part, known and tuple(array[rows] for array in known), {"test_images": most}

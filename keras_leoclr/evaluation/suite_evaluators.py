@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr import data, evaluation
+from keras_leoclr.data.parts import has_label
 from keras_leoclr.evaluation.labels import kind_of
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 
@@ -40,7 +41,7 @@ def _few(suite: Suite) -> Made:
 def _quality(suite: Suite) -> Made:
     options = suite.options
     part, known, protocol = suite.test_part(options.quality_images)
-    how = {**options.vote, "seed": options.seed, "test_set": known}
+    how = {**options.vote, "seed": options.seed, "test_set": known, "batch_size": options.batch}
     quality = evaluation.Quality(suite.frozen, *suite.all_sets[:2], part, suite.preprocessing, **how)
     return quality.run(), protocol
 
@@ -74,7 +75,10 @@ def _robustness(suite: Suite) -> Made:
     how = {**_of_images(options, suite.verbose), **options.vote, "test_set": known}
     how["changes"] = options.changes or None
     robustness = evaluation.Robustness(suite.frozen, *train, part, suite.preprocessing, **how)
-    return robustness.run(), protocol | {"train_images": len(train[1])}
+    protocol["train_images"] = len(train[1])
+    if known is not None:
+        protocol["test_images"] = int(has_label(known[1]).sum())
+    return robustness.run(), protocol
 
 
 def _embedding(suite: Suite) -> Made:
@@ -125,7 +129,7 @@ def _transfer(suite: Suite) -> Made:
     names = suite.options.targets or list(known)
     targets = [known.get(name) or evaluation.Target(name) for name in names]
     how = {"cache": suite.cache, **_of_images(suite.options, suite.verbose)}
-    transfer = evaluation.Transfer(suite.backbone, suite.preprocessing, targets, suite.data_dir, **how)
+    transfer = evaluation.Transfer(suite.frozen, suite.preprocessing, targets, suite.data_dir, **how)
 
     def scores():
         yield from transfer.run()

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from keras_leoclr.checks import number, whole_number
+
 EVALUATORS = {
     "knn": "nearest neighbours vote (cosine, weighted)",
     "linear": "linear classifier of features, weight decay chosen on held-out training images",
@@ -89,6 +91,18 @@ class SuiteOptions:
     curve_images: int = 0
     curve_train_images: int = 0
     sample_seed: int | None = None
+
+    def __post_init__(self):
+        if not len(self.k):
+            raise ValueError("`k` must be whole numbers >= 1, at least one. Received: none")
+        for k in self.k:
+            whole_number("k", k, 1)
+        number("temperature", self.temperature, 0, above=True)
+        whole_number("draws", self.draws, 1)
+        if not all(0 < scale <= 1 for scale in self.crop_scales):
+            raise ValueError(
+                f"`crop_scales` must be numbers in (0, 1]. Received: crop_scales={self.crop_scales}"
+            )
 
     def named(self, evaluator: str) -> str:
         """The name of an evaluator, with the setting that makes its result another measure than usual.

@@ -23,6 +23,10 @@ from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.terminal import Bar
 
 
+class DivergedError(ValueError):
+    """A classifier whose logits are not finite after its training."""
+
+
 class TwoRatesSGD(SGD):
     """SGD with one learning rate for the head and another, `factor` times as large, for all other variables.
 
@@ -52,6 +56,9 @@ class TwoRatesSGD(SGD):
 def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: float, seed: int):
     """Makes a copy of the backbone, and a model of it with a linear head that returns logits.
 
+    A backbone in float16 that is to be trained is copied in float32, because its gradients would be rounded
+    to 0 in float16.
+
     Args:
         backbone: (B, S, S, 3) -> (B, F), or feature maps.
         classes: C, number of classes.
@@ -67,7 +74,8 @@ def classifier_on(backbone: keras.Model, classes: int, frozen: bool, head_std: f
     """
     check_takes_normalised(backbone, "the view of the training images")
     backbone = with_pooled_features(backbone)
-    copy = copy_of(backbone)
+    low = any(layer.compute_dtype == "float16" for layer in backbone._flatten_layers())
+    copy = copy_of(backbone, dtype="float32" if low and not frozen else None)
     copy.trainable = not frozen
     images = keras.Input(copy.input_shape[1:])
     features = copy(images, training=False) if frozen else with_fast_kernels(copy)(images)
@@ -141,7 +149,7 @@ def logits_of(
     """Computes logits (M, C) and labels (M,) or (M, C) of unchanged images.
 
     Raises:
-        ValueError: if the training diverged.
+        DivergedError: if the training diverged.
     """
     logits, labels = [], []
     for images, batch_labels in image_batches(source, views, batch_size):
@@ -151,7 +159,7 @@ def logits_of(
     try:
         check_finite("logits", logits)
     except ValueError as error:
-        raise ValueError(
+        raise DivergedError(
             f"The training of the classifier diverged; try a lower learning rate. {error}"
         ) from error
     return logits, labels

@@ -71,7 +71,8 @@ class Transfer:
         verbose: whether to show progress bars; false by default.
 
     `run` yields transfer/NAME for each data set, with its `metric`, and transfer/mean over the data sets that
-    could be loaded. The others are in `missing`, {name: reason}.
+    could be loaded and judged on. The others are in `missing`, {name: reason}. If none could be judged on, it
+    raises the last ValueError, if there was one.
     """
 
     def __init__(
@@ -97,37 +98,42 @@ class Transfer:
         self.missing: dict[str, str] = {}
 
     def run(self) -> Iterator[Score]:
-        values = []
+        values, error = [], None
         for target in self.targets:
             name = os.path.basename(target.dataset.removeprefix("tfds:").rstrip("/"))
             try:
-                sources = [
-                    load(target.dataset, split, self.data_dir)
-                    for split in (target.train_split, target.test_split)
-                ]
-            except OSError as error:  # The data are neither on disk nor can they be downloaded.
-                self.missing[name] = str(error)
+                score = self._score(name, target)
+            except (OSError, ValueError) as raised:
+                # The data are neither on disk nor can they be downloaded, or they cannot be judged on. The
+                # other data sets are judged all the same.
+                self.missing[name], error = str(raised), raised
                 continue
-            sources[1] = numbered_as(*sources, name="targets")
-            sets = []
-            splits = (target.train_split, target.test_split)
-            for source, split in zip(sources, splits, strict=True):
-                batches = image_batches(source, self.views, self.batch_size)
-                identity = features_identity(source, target.dataset, split, self.views)
-                cache = None if identity is None else self.cache
-                features, labels = extract_features(self.backbone, batches, self.verbose, cache, identity)
-                known = has_label(labels)
-                sets += [features, labels] if known.all() else [features[known], labels[known]]
-            found = {score.name: score for score in Linear(*sets, seed=self.seed).run()}
-            metric = target.metric if f"linear/{target.metric}" in found else kind_of(sets[1]).measure
-            score = found[f"linear/{metric}"]
             values.append(score.value)
-            how = dataclasses.asdict(target) | {
-                "metric": metric,
-                "train_images": len(sets[1]),
-                "test_images": len(sets[3]),
-            }
-            kept = (score.hits, score.arrays)
-            yield Score(f"transfer/{name}", score.value, score.interval, *kept, **score.protocol, **how)
+            yield score
         if values:
             yield Score("transfer/mean", sum(values) / len(values), data_sets=len(values))
+        elif isinstance(error, ValueError):
+            raise error
+
+    def _score(self, name: str, target: Target) -> Score:
+        splits = (target.train_split, target.test_split)
+        sources = [load(target.dataset, split, self.data_dir) for split in splits]
+        sources[1] = numbered_as(*sources, name="targets")
+        sets = []
+        for source, split in zip(sources, splits, strict=True):
+            batches = image_batches(source, self.views, self.batch_size)
+            identity = features_identity(source, target.dataset, split, self.views)
+            cache = None if identity is None else self.cache
+            features, labels = extract_features(self.backbone, batches, self.verbose, cache, identity)
+            known = has_label(labels)
+            sets += [features, labels] if known.all() else [features[known], labels[known]]
+        found = {score.name: score for score in Linear(*sets, seed=self.seed).run()}
+        metric = target.metric if f"linear/{target.metric}" in found else kind_of(sets[1]).measure
+        score = found[f"linear/{metric}"]
+        how = dataclasses.asdict(target) | {
+            "metric": metric,
+            "train_images": len(sets[1]),
+            "test_images": len(sets[3]),
+        }
+        kept = (score.hits, score.arrays)
+        return Score(f"transfer/{name}", score.value, score.interval, *kept, **score.protocol, **how)

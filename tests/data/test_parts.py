@@ -137,6 +137,9 @@ def test_images_with_labels_are_a_source_of_their_own():
     assert source.count == 150 and labels.tolist() == SORTED[50:].tolist() == source.labels.tolist()
     whole = data.load(by_class())
     assert with_labels(whole, "train")[0] is whole
+    endless = data.as_source(whole.filter(lambda element: True))  # nobody knows how many images there are
+    source, labels = with_labels(endless, "train")
+    assert endless.count is None and source.count == len(labels) == whole.count
     nothing = data.load(by_class(label)).subset(np.arange(50))
     with pytest.raises(ValueError, match="`test` must have images with a label. Received: 50 images"):
         with_labels(nothing, "test")

@@ -28,8 +28,9 @@ def test_rows_and_labels_of_a_source(stream):
 
 
 @pytest.mark.backend_free
-def test_batches_are_a_function_of_the_seed_and_shuffle_every_image_once():
-    source = pictures()
+@pytest.mark.parametrize("stream", [False, True])
+def test_batches_are_a_function_of_the_seed_and_shuffle_every_image_once(stream):
+    source = as_stream(pictures()) if stream else pictures()
     view = batches.clean_view(VIEWS, (0.3, 0.6), 0.5)
 
     def passes(seed):
@@ -72,3 +73,12 @@ def test_images_that_train_and_test_share_are_counted():
     test = kl.data.load({**next(iter(pictures(seed=1).batch(36).as_numpy_iterator()))})
     assert evaluation.shared_images(same_view(train), same_view(test)) == 0
     assert evaluation.shared_images(same_view(train), same_view(train.subset(np.arange(5)))) == 5
+
+
+@pytest.mark.backend_free
+def test_every_image_of_a_stream_is_trained_on_though_the_rest_of_a_pass_is_dropped():
+    source = pictures().map(lambda e: {**e, "label": tf.cast(e["image"][0, 0, 0], tf.int64)})
+    source = as_source(source.filter(lambda e: True).apply(tf.data.experimental.assert_cardinality(36)))
+    found = evaluation.labelled_batches(source, batches.clean_view(VIEWS), 16, epochs=20)
+    seen = {int(label) for _, labels in found.as_numpy_iterator() for label in labels}
+    assert seen == set(source.read_labels().tolist())

@@ -110,3 +110,30 @@ def test_scores_carry_hits_intervals_and_arrays(measured):
 def test_unusable_arguments_are_refused(make, words):
     with pytest.raises(ValueError, match=words):
         make(None, pictures())
+
+
+@pytest.mark.backend_free
+def test_images_in_another_order_each_time_are_noticed():
+    backbone, test = backbone_with(), pictures()
+    train, shuffled = features(backbone, test), test.shuffle(36)  # anew in every pass
+    words = "`test` must yield the same images in the same order each time.*36 and 36 labels in two passes, "
+    for made in (
+        evaluation.Retrieval(backbone, shuffled, VIEWS, (1.0,)),
+        evaluation.Quality(backbone, *train, shuffled, VIEWS),
+    ):
+        with pytest.raises(ValueError, match=words):
+            list(made.run())
+    found = list(evaluation.Robustness(backbone, *train, shuffled, VIEWS, ("brightness",), k=1).run())
+    ordered = list(evaluation.Robustness(backbone, *train, test, VIEWS, ("brightness",), k=1).run())
+    assert [score.value for score in found] == pytest.approx([score.value for score in ordered])
+
+
+@pytest.mark.backend_free
+def test_a_single_image_has_no_uniformity():
+    backbone, one = backbone_with(), pictures().take(1)
+    found = {score.name: score.value for score in evaluation.Quality(backbone, *_of(one), one, VIEWS).run()}
+    assert "quality/uniformity" not in found and np.isfinite(found["quality/alignment"])
+
+
+def _of(source):
+    return features(backbone_with(), source)

@@ -357,3 +357,11 @@ def test_images_that_do_not_fit_the_backbone_are_refused():
         evaluation.extract_features(backbone, [batch])
     with pytest.raises(ValueError, match="`dataset` must hold at least one batch"):
         evaluation.extract_features(backbone, [])
+
+
+def test_features_that_are_not_finite_are_refused():
+    backbone = backbone_with()
+    *weights, variance = backbone.get_weights()
+    backbone.set_weights([*weights, np.full_like(variance, np.nan)])
+    with pytest.raises(ValueError, match="`backbone` must compute finite features.* for image 0"):
+        evaluation.extract_features(backbone, batches())

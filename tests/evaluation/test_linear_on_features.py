@@ -111,3 +111,26 @@ def test_linear_evaluator_writes_its_whole_protocol():
     assert found["linear/top1"].hits.mean() == found["linear/top1"].value
     # equally many images of each class: the mean over classes is that over images
     assert found["linear/mean_per_class"].value == pytest.approx(found["linear/top1"].value)
+
+
+@pytest.mark.backend_free
+def test_features_in_half_precision_are_standardised_in_float32():
+    train, test = blobs(per_class=500, spread=0.3), blobs(spread=0.3, seed=1)
+    sets = [(300 * features.astype("float64"), labels) for features, labels in (train, test)]
+    low = [(features.astype("float16"), labels) for features, labels in sets]
+    expected = evaluation.linear_probe(*sets[0], *sets[1])["top1"]
+    assert evaluation.linear_probe(*low[0], *low[1])["top1"] == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(("per_class", "held_out"), [(1, 0.2), (4, 0.9)])
+def test_small_classes_leave_images_to_fit_to(per_class, held_out, recwarn):
+    result = evaluation.linear_probe(*blobs(per_class), *blobs(seed=1), held_out=held_out)
+    assert result["top1"] > 0.25 and not recwarn.list
+    assert (result["held_out_top1"] == -1) == (per_class == 1)
+
+
+@pytest.mark.backend_free
+def test_labelled_images_are_drawn_at_least_once():
+    with pytest.raises(ValueError, match="`draws` must be a whole number >= 1. Received: draws=0"):
+        evaluation.linear_probe_few_labels(*blobs(), *blobs(seed=1), draws=0)

@@ -9,7 +9,7 @@ from PIL import Image
 import keras_leoclr as kl
 from keras_leoclr import evaluation
 from keras_leoclr.data.given import IN_PYTHON
-from keras_leoclr.evaluation import RunEvaluation, features
+from keras_leoclr.evaluation import RunEvaluation, features, quality
 from keras_leoclr.evaluation.suite import ALL, Suite, SuiteOptions
 from keras_leoclr.runs.results import Results
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -195,3 +195,50 @@ def test_classes_of_test_images_are_matched_by_their_names(tmp_path):
         ValueError, match="images of classes that the training images lack.*images of dog, and"
     ):
         suite(train, folder("test", "dog"))
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"k": ()}, "`k` must be whole numbers >= 1, at least one. Received: none"),
+        ({"k": (1, 0)}, "`k` must be a whole number >= 1. Received: k=0"),
+        ({"temperature": -1}, "`temperature` must be a number > 0. Received: temperature=-1"),
+        ({"draws": 0}, "`draws` must be a whole number >= 1. Received: draws=0"),
+        (
+            {"crop_scales": (1.5,)},
+            r"`crop_scales` must be numbers in \(0, 1\]. Received: crop_scales=\(1.5,\)",
+        ),
+    ],
+)
+def test_unusable_options_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        SuiteOptions(**options)
+
+
+@pytest.mark.backend_free
+def test_unknown_changes_are_refused_before_features_are_computed(tmp_path, images_seen):
+    suite, _ = made(tmp_path, backbone_with(), SuiteOptions(changes=("gausian_noise",)))
+    with pytest.raises(ValueError, match="`changes` must be some of .*Received: gausian_noise"):
+        suite.run(["knn", "robustness"])
+    assert not images_seen
+
+
+@pytest.mark.backend_free
+def test_the_batch_size_and_the_precision_are_those_of_every_evaluator(tmp_path, monkeypatch):
+    sizes, policies = [], []
+    monkeypatch.setattr(
+        evaluation.Transfer,
+        "_score",
+        lambda self, name, target: policies.append(self.backbone.layers[1].dtype_policy.name) or 1 / 0,
+    )
+    original = quality.labelled_batches
+    monkeypatch.setattr(
+        quality, "labelled_batches", lambda *given: sizes.append(given[2]) or original(*given)
+    )
+    options = SuiteOptions(k=(1,), batch_size=4, precision="mixed_bfloat16", targets=("cifar10",))
+    suite, _ = made(tmp_path, backbone_with(), options)
+    suite.run(["quality"])
+    with pytest.raises(ZeroDivisionError):
+        suite.run(["transfer"])
+    assert sizes == [4, 4] and policies == ["mixed_bfloat16"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_leoclr import evaluation
+from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.evaluation import batches, finetune, linear_on_crops, suite_evaluators, supervised
 from keras_leoclr.evaluation.label_draws import labelled_fraction
 from keras_leoclr.evaluation.suite_options import SuiteOptions
@@ -55,6 +56,32 @@ def test_finetuning_trains_both_and_keeps_the_original(one_torch_thread, monkeyp
     for copy, _ in copies:
         assert len(copy.trainable_weights) == 4
         assert all((a != b).any() for a, b in zip(before, copy.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("make", [evaluation.LinearProbe, evaluation.Finetune])
+def test_training_on_a_stream_of_unknown_length_ends(make, one_torch_thread, monkeypatch):
+    steps = []
+    monkeypatch.setattr(supervised.Bar, "advance", lambda self: steps.append(0) or len(steps) < 9 or 1 / 0)
+    stream = pictures().filter(lambda element: True)
+    how = {} if make is evaluation.LinearProbe else {"fraction": 1.0, "seeds": (0,)}
+    found = list(make(backbone_with(), stream, pictures(seed=1), VIEWS, epochs=2, batch_size=12, **how).run())
+    assert found and len(steps) == 6
+
+
+def test_half_precision_is_trained_in_float32():
+    backbone = copy_of(backbone_with(), dtype="mixed_float16")
+    trained, _ = supervised.classifier_on(backbone, 3, False, 0.01, 0)
+    frozen, _ = supervised.classifier_on(backbone, 3, True, 0.01, 0)
+    assert {layer.compute_dtype for layer in trained._flatten_layers()} == {"float32"}
+    assert "float16" in {layer.compute_dtype for layer in frozen._flatten_layers()}
+
+
+def test_a_learning_rate_that_diverges_is_not_chosen(one_torch_thread):
+    sets = (pictures(), pictures(seed=1), VIEWS)
+    probe = evaluation.LinearProbe(backbone_with(), *sets, (1e38, 1.0), epochs=1, batch_size=12)
+    assert next(iter(probe.run())).protocol["learning_rate"] == 1.0
+    with pytest.raises(supervised.DivergedError, match="diverged; try a lower learning rate"):
+        list(evaluation.LinearProbe(backbone_with(), *sets, (1e38,), epochs=1, batch_size=12).run())
 
 
 @pytest.mark.backend_free

@@ -34,3 +34,18 @@ def test_transfer_goes_on_without_what_is_not_there(tmp_path):
     suite = evaluation.Transfer(backbone_with(), VIEWS, targets)
     assert [score.name for score in suite.run()] == ["transfer/own.npz", "transfer/mean"]
     assert "no such file" in suite.missing["none.npz"]
+
+
+@pytest.mark.backend_free
+def test_a_data_set_that_cannot_be_judged_on_does_not_stop_the_others(tmp_path):
+    targets = []
+    for name, classes in (("one", 1), ("own", 3)):
+        images = next(iter(pictures(classes=classes).batch(36).as_numpy_iterator()))
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **{f"{split}_{kind}": a for split in ("train", "test") for kind, a in images.items()})
+        targets.append(evaluation.Target(str(path)))
+    suite = evaluation.Transfer(backbone_with(), VIEWS, targets)
+    assert [score.name for score in suite.run()] == ["transfer/own.npz", "transfer/mean"]
+    assert "two classes or more" in suite.missing["one.npz"]
+    with pytest.raises(ValueError, match="two classes or more"):
+        list(evaluation.Transfer(backbone_with(), VIEWS, targets[:1]).run())
