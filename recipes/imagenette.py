@@ -11,8 +11,8 @@ Cost: 0.57 V100 hours, or 16 hours on two CPU cores, estimated: 9,469 images x 2
 images/s (benchmarks/recipe_costs.py).
 Expected: not measured at this size. With `--preset small`, 12 epochs of a small network at 64 pixels, LeOCLR
 reaches 52.6 % by kNN and 59.2 % with a linear classifier, MoCo v2 47.5 % and 55.2 %, random weights 37.8 %
-and 44.2 %, as means of five seeds; after 50 epochs LeOCLR reaches 60.4 % and 65.3 %, MoCo v2 58.3 % and
-63.2 %, of two seeds (RESULTS.md has the commands). lightly's MoCo, with two crops that are
+and 44.2 %, as means of five seeds; after 50 epochs LeOCLR reaches 60.4 % and 65.6 %, MoCo v2 58.0 % and
+63.1 %, of three seeds (RESULTS.md has the commands). lightly's MoCo, with two crops that are
 both used as queries, reaches by kNN on the validation pictures 78.6 % after 200 epochs and 87.4 % after
 800 (lightly's benchmarks; the table of March 2022 has 72.7 % and 83.2 %).
 """
