@@ -85,7 +85,7 @@ class Checkpoint(keras.callbacks.Callback):
         keep: int = 3,
         budget: float = 0.02,
         monitor: str | Sequence[str] | None = tuple(KNN),
-        files: Iterable[str | os.PathLike] = (),
+        files: str | os.PathLike | Iterable[str | os.PathLike] = (),
         stateful: dict[str, Any] | None = None,
         writes: bool = True,
     ):
@@ -99,6 +99,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.keep = whole_number("keep", keep, 1)
         self.budget = budget
         self.monitor = (monitor,) if isinstance(monitor, str) else tuple(monitor or ())
+        files = (files,) if isinstance(files, (str, os.PathLike)) else files
         self.files = [pathlib.Path(path) for path in files]
         self.stateful = stateful or {}
         self.writes = writes

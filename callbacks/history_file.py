@@ -33,9 +33,9 @@ class HistoryFile(keras.callbacks.CSVLogger):
             "NA" is written.
     """
 
-    def __init__(self, path: str | pathlib.Path, columns: Sequence[str] = ()):
+    def __init__(self, path: str | pathlib.Path, columns: str | Sequence[str] = ()):
         super().__init__(str(path), append=True)
-        self.columns = tuple(columns)
+        self.columns = (columns,) if isinstance(columns, str) else tuple(columns)
 
     def on_train_begin(self, logs=None):
         pathlib.Path(self.filename).parent.mkdir(parents=True, exist_ok=True)

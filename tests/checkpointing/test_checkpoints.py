@@ -368,6 +368,13 @@ def test_a_schedule_ends_with_epochs_of_another_length_also_where_the_loss_is_sc
     assert float(to_numpy(model.optimizer.learning_rate)) == pytest.approx(0.4)
 
 
+@backend_free
+def test_a_single_file_is_not_taken_for_its_letters(tmp_path):
+    for file in ("history.csv", pathlib.Path("history.csv")):
+        assert checkpoint_in(tmp_path, files=file).files == [pathlib.Path("history.csv")]
+    assert callbacks.HistoryFile(tmp_path / "history.csv", "knn_top1").columns == ("knn_top1",)
+
+
 def test_half_precision_weights_come_back(tmp_path):
     inputs = keras.Input((4,))
     outputs = keras.layers.Dense(3, dtype="bfloat16")(inputs)

@@ -83,11 +83,19 @@ def test_results_of_other_settings_of_a_variant_are_not_averaged_with_the_newest
     assert measured["0.2"] == pytest.approx({0: 0.31, 1: 0.801, 2: 0.802})
     assert measured[studies.RANDOM] == pytest.approx({0: 0.11, 1: 0.601, 2: 0.602})
     assert list(measured) == ["0.2", "0.1", studies.RANDOM]
-    said = studies.text(found).splitlines()[-2:]
-    assert said == [
-        f"The seeds of {name} were trained with different settings: epochs 1 and 50."
-        for name in ("0.2", "0.1")
-    ]
+    said = [f"The seeds of {v} were trained with different settings: epochs 1 and 50." for v in measured]
+    assert studies.text(found).splitlines()[-4:-2] == said[:2]
+
+
+def test_a_variant_that_was_trained_anew_is_told_from_those_that_were_not(tmp_path):
+    for epochs, values in ((1, {"0.2": [0.3, 0.4], "0.1": [0.5, 0.6]}), (50, {"0.2": [0.8, 0.9]})):
+        (tmp_path / "part.jsonl").unlink(missing_ok=True)
+        for line in lines_of(tmp_path / "part.jsonl", values).read():
+            changes = {} if "recipe" not in line else {"recipe": line["recipe"] | {"epochs": epochs}}
+            changes |= {"run": f"{line['variant']}-{line['seed']}-{epochs}"}
+            Results(tmp_path / "results.jsonl").write(**line | changes)
+    said = studies.text(studies.read(Results(tmp_path / "results.jsonl"))["temperature"]).splitlines()[-1]
+    assert said == "0.2 was trained anew with epochs 50, but 0.1 with epochs 1."
 
 
 def test_what_was_not_measured_or_is_equal_in_all_seeds_is_not_beyond_chance(tmp_path):

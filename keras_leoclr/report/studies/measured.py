@@ -76,6 +76,7 @@ class Study:
         changed: `{variant: {change: {seed: value}}}`, linear accuracy or mean average precision on changed
             test images, mean over the strengths of the change.
         runs: lines of results named `COLLECTED`, with recipe and environment, one for each variant and seed.
+        replaced: lines as in `runs`, of runs that were trained anew with other settings.
         commands: all commands that added to the results, in the order of their first runs.
     """
 
@@ -84,6 +85,7 @@ class Study:
     curves: dict[str, dict[str, dict[int, dict[int, float]]]] = dataclasses.field(default_factory=dict)
     changed: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
     runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    replaced: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     commands: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -117,7 +119,9 @@ def read(results: Results) -> dict[str, Study]:
     Lines that are damaged are left out, and so are those of a run that was trained anew with other settings.
     """
     found: dict[str, Study] = {}
-    for line in _of_newest_runs([line for line in results.read(damaged=[]) if "ablation" in line]):
+    lines = [line for line in results.read(damaged=[]) if "ablation" in line]
+    kept = list(_of_newest_runs(lines))
+    for line in kept:
         name, variant, seed = line["name"], line["variant"], line["seed"]
         study = found.setdefault(line["ablation"], Study(line["ablation"]))
         if name == COLLECTED:
@@ -130,7 +134,10 @@ def read(results: Results) -> dict[str, Study]:
         elif not name.startswith("retrieval/") or line["crop_scale"] == SCALE:
             by_measure = study.values.setdefault(variant, {})
             by_measure.setdefault(with_setting(name, line), {})[seed] = line["value"]
+    known = set(map(id, kept))
     for study in found.values():
+        runs = (line for line in lines if line["name"] == COLLECTED and line["ablation"] == study.name)
+        study.replaced = [line for line in runs if id(line) not in known]
         _put_in_order(study)
     return found
 

@@ -45,7 +45,7 @@ def _rows(study):
 
 
 def _notes(study):
-    """Sentences on a first row that is not the first variant alone, and on seeds with different settings."""
+    """Sentences on a first row that is not the first variant alone, and on runs with different settings."""
     variants = [variant for variant in study.values if variant != RANDOM]
     firsts = {line["variant"] for line in study.runs if line["place"] == 0}
     notes = []
@@ -58,7 +58,27 @@ def _notes(study):
             notes.append(
                 f"The seeds of {variant} were trained with different settings: {name} {' and '.join(found)}."
             )
-    return ["", *notes] if notes else []
+    notes += _left_behind(study)
+    return ["", *dict.fromkeys(notes)] if notes else []
+
+
+def _left_behind(study):
+    """Sentences on variants with the settings that others had before they were trained anew."""
+    newest = {(line["variant"], line["seed"]): line["recipe"] for line in study.runs}
+    for line in study.replaced:
+        variant, old = line["variant"], line["recipe"]
+        new = newest[variant, line["seed"]]
+        changed = [name for name in _varied([old, new]) if name in old]
+        others = [
+            other
+            for (other, _), recipe in newest.items()
+            if changed and other != variant and all(recipe.get(name) == old[name] for name in changed)
+        ]
+        if others:
+            anew = ", ".join(f"{name} {json.dumps(new.get(name))}" for name in changed)
+            before = ", ".join(f"{name} {json.dumps(old[name])}" for name in changed)
+            names = " and ".join(dict.fromkeys(others))
+            yield f"{variant} was trained anew with {anew}, but {names} with {before}."
 
 
 def _varied(recipes):
