@@ -93,6 +93,40 @@ def test_channels_are_read_as_they_are_stored(tmp_path, layout):
 
 
 @backend_free
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [
+        ((5, 5, 5), {}),
+        ((5, 5, 5), {"metadata": None}),
+        ((5, 4, 1), {"metadata": None}),  # pages of a width of one pixel
+        ((5, 1, 1), {"metadata": None}),
+        ((5, 4, 1), {"metadata": {"axes": "CYX"}}),
+        ((5, 4, 1), {"planarconfig": "separate"}),
+    ],
+)
+def test_the_axes_of_a_tiff_say_which_is_that_of_the_channels(tmp_path, shape, options):
+    """Planes (C, H, W) of as many rows and columns as channels have the shape of a picture (H, W, C)."""
+    values = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    tifffile.imwrite(tmp_path / "planes.tif", values, photometric="minisblack", **options)
+    with (tmp_path / "planes.tif").open("rb") as file:
+        read = ChannelPixels(5).read(file)
+    np.testing.assert_array_equal(read, values.transpose(1, 2, 0))
+
+
+@backend_free
+@pytest.mark.parametrize(("kind", "low", "high"), [("float32", 0.1, 1.2), ("float16", 0.3, 0.7)])
+def test_floats_at_the_ends_of_the_range_are_within_it(kind, low, high):
+    """The ends are numbers of 64 bits, and 1.2 in 32 bits is larger."""
+    ends = np.array([low, high], kind)
+    scaled = ChannelPixels(1, (low, high)).scaled(ends)
+    np.testing.assert_allclose(scaled, [0, 255], atol=0.2)
+    assert scaled.min() >= 0 and scaled.max() <= 255
+    for wrong in (np.nextafter(ends[:1], ends[:1] - 1), np.nextafter(ends[1:], ends[1:] + 1)):
+        with pytest.raises(data.ImageError, match="outside of `value_range`"):
+            ChannelPixels(1, (low, high)).scaled(wrong)
+
+
+@backend_free
 def test_grey_of_16_bits_keeps_all_its_bits(grey16):
     source = data.load(grey16, channels=1, value_range=(0, 4095), progress=False)
     image = next(source.as_numpy_iterator())["image"]
@@ -268,6 +302,10 @@ def test_the_range_of_values_is_measured_on_all_pictures(grey16, tmp_path, capsy
     assert lines == ["value_range -7.5,3: the least and the greatest value of 4 pictures"]
     undivided = {"image": images["train_image"]}
     assert ranged(recipe, images=GivenImages(undivided))[1][0].endswith("value of 2 pictures")
+    wide = {"image": np.random.default_rng(0).uniform(size=(4, 3, 3, 2))}
+    (line,) = ranged(recipe, images=GivenImages(wide))[1]
+    ends = tuple(map(float, line.split()[1].rstrip(":").split(",")))
+    assert data.load(wide, channels=2, value_range=ends).count == 4  # The line can be typed again.
     with pytest.raises(ValueError, match='`value_range` "auto" needs pictures of more than one value'):
         ranged(recipe, images=GivenImages({"image": np.ones((2, 4, 4, 2))}))
     with pytest.raises(ValueError, match="is measured on pictures that are files or arrays"):

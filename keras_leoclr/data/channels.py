@@ -77,7 +77,7 @@ class ChannelPixels:
             found = float(values.min()), float(values.max())
             if not all(map(math.isfinite, found)):
                 raise ImageError("NaN or infinity among its values")
-            if found[0] < low or found[1] > high:
+            if found[0] < _stored(low, values.dtype) or found[1] > _stored(high, values.dtype):
                 raise ImageError(
                     f"values from {found[0]:.10g} to {found[1]:.10g}, outside of `value_range` "
                     f"{low:.10g},{high:.10g}"
@@ -85,7 +85,7 @@ class ChannelPixels:
         if values.dtype == np.uint8 and (low, high) == RANGES["uint8"]:
             return values.astype(np.float32)
         made = (values.astype(np.float64) - low) * (255.0 / (high - low))
-        return made.astype(np.float32)
+        return np.clip(made, 0.0, 255.0, out=made).astype(np.float32)  # An end may be rounded, see `_stored`.
 
     def range_of(self, dtype: Any) -> tuple[float, float]:
         """Returns the two values that become 0 and 255.
@@ -113,6 +113,12 @@ class ChannelPixels:
             )
         self.range_of(dtype)
         return kind, shape, np.dtype(dtype).name
+
+
+def _stored(end: float, dtype: np.dtype) -> float:
+    """An end of a range as floats of this type hold it: 1.2 is 1.2000000477 in float32."""
+    with np.errstate(over="ignore"):  # It is infinite where the type has no numbers as large.
+        return float(np.asarray(end).astype(dtype)) if dtype.kind == "f" else end
 
 
 def as_rgb(picture: np.ndarray) -> np.ndarray:
@@ -204,9 +210,7 @@ def _values(file: BinaryIO) -> np.ndarray:
         if kind == "TIFF":
             with _tifffile().TiffFile(file, name="picture") as tif:
                 series = tif.series[0]
-                values = series.asarray()
-                if values.ndim == 3 and values.shape != shape:
-                    values = np.moveaxis(values, 0, -1)
+                values = np.transpose(series.asarray(), _channels_last(series.axes))
                 return np.ascontiguousarray(values.reshape(shape))
         with Image.open(file, formats=("PNG",)) as image:
             return np.asarray(image).astype(dtype).reshape(shape)
@@ -230,13 +234,17 @@ def _npy_header(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype]:
 
 
 def _last(shape: Sequence[int], axes: str) -> tuple[int, int, int]:
-    """Returns the shape (H, W, C) of an array (H, W) or (H, W, C), or of a TIFF's planes (C, H, W)."""
+    """Returns the shape (H, W, C) of an array (H, W) or (H, W, C), or of a TIFF whose axes have names."""
     if len(shape) == 2:
         return (*shape, 1)
     if len(shape) != 3:
         raise ImageError(f"an array of shape {tuple(shape)}, where (H, W) or (H, W, C) is a picture")
-    planes = axes and axes[-2:] == "YX"
-    return (*shape[1:], shape[0]) if planes else tuple(shape)
+    return tuple(shape[axis] for axis in _channels_last(axes)) if axes else tuple(shape)
+
+
+def _channels_last(axes: str) -> list[int]:
+    """The numbers of a TIFF's axes in the order height, width, channels; rows are "Y", columns "X"."""
+    return sorted(range(len(axes)), key=lambda axis: "YX".find(axes[axis]) % 3)
 
 
 def _png_type(image: Image.Image, file: BinaryIO) -> str:

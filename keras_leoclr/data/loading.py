@@ -94,8 +94,8 @@ def load(
             by default.
         channels: C of the images. Other numbers than 3, or a `value_range`, are for arrays, .npz files, and
             folders, archives, lists and mixtures of .npy, TIFF and PNG files, whose values then are kept as
-            they are: 16 bits of grey as they are stored, not their upper 8. Arrays of one channel are also
-            taken as 3, and stay grey.
+            they are: 16 bits of grey as they are stored, not their upper 8. Arrays of one channel are taken
+            as 3 as well, and stay grey, if there is no `value_range`; with one, they need `channels=1`.
         value_range: the two values that become 0 and 255. Empty for the range of the type: 0 to 255 for 8
             bits, 0 to 65535 for 16; values of other types need it. A value outside is an error. An
             `Extent` notes the values instead, see `extent.value_range_of`.

@@ -51,7 +51,10 @@ def ranged(
             continue  # There need not be a test split.
         ends, count = [*ends, *found], count + pictures
     low, high = min(ends), max(ends)
-    line = f"value_range {low:.10g},{high:.10g}: the least and the greatest value of {count:,} pictures"
+    typed = ",".join(
+        repr(float(end)).removesuffix(".0") for end in (low, high)
+    )  # all digits, to be typed again
+    line = f"value_range {typed}: the least and the greatest value of {count:,} pictures"
     return dataclasses.replace(recipe, value_range=(low, high)), [line]
 
 

@@ -180,12 +180,14 @@ def study(
         if `suite` and `options` ask for more than before. Interrupted runs are resumed.
 
     Raises:
-        ValueError: if the folder is that of a run, or the data lack what the evaluators need.
+        ValueError: if the folder is that of a run, two labels name the same folder, or the data lack what the
+            evaluators need.
         FailedRunsError: if a run failed; the others are finished first.
         Interrupted: (a SystemExit) after SIGTERM, once the processes of the runs have ended.
     """
     workdir = pathlib.Path(workdir).expanduser()
     check_folder(RunFolder(workdir))
+    _check_labels(recipe, variants)
     workdir.mkdir(parents=True, exist_ok=True)
     results = RunFolder(workdir).results
     seeds = tuple(dict.fromkeys(seeds))
@@ -238,6 +240,17 @@ def study(
             tuple(run.variant for run in failed),
         )
     return results
+
+
+def _check_labels(recipe, variants):
+    """Raises a ValueError if runs of two variants would have the same folder."""
+    labels = {}
+    for run in runs_of(recipe, variants, (recipe.seed,)):
+        if (other := labels.setdefault(run.folder, run.variant)) != run.variant:
+            raise ValueError(
+                "`variants` must have labels that differ in the letters a to z, digits and dots, which the "
+                f"folders of their runs are named after. Received: {other!r} and {run.variant!r}"
+            )
 
 
 def _start(run, workdir, jobs, suite, options):

@@ -19,6 +19,7 @@ class NumPyFunctions:
     round = staticmethod(np.round)
     floor = staticmethod(np.floor)
     minimum = staticmethod(np.minimum)
+    maximum = staticmethod(np.maximum)
     stack = staticmethod(np.stack)
     reshape = staticmethod(np.reshape)
     transpose = staticmethod(np.transpose)

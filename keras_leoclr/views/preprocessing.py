@@ -149,6 +149,9 @@ class Preprocessing:
 
         Returns:
             (..., H, W, 3) float32. Grey images stay grey.
+
+        Raises:
+            ValueError: if images have other channels, or are neither uint8 nor float.
         """
         images = np.asarray(images)
         if images.ndim < 3 or images.shape[-1] not in allowed_channels(self.channels):
@@ -156,6 +159,7 @@ class Preprocessing:
                 f"`images` must have {_named(self.channels)} channels, last, as `mean` has. "
                 f"Received: images.shape={images.shape}"
             )
+        _check_pixels(images.dtype.name, images.dtype.kind == "f" or images.dtype.name == "bfloat16")
         scale, offset = self._scale_and_offset()
         return np.clip(images.astype("float32"), 0.0, 255.0) * scale + offset
 
@@ -187,11 +191,13 @@ def check_images(images: Any, channels: int = 3) -> Any:
             f"`images` must have {_named(channels)} channels, last, as `mean` has. "
             f"Received: images.shape={images.shape}"
         )
-    if images.dtype != tf.uint8 and not images.dtype.is_floating:
-        raise ValueError(
-            f"`images` must be uint8 or float, in [0, 255]. Received: images.dtype={images.dtype.name}"
-        )
+    _check_pixels(images.dtype.name, images.dtype.is_floating)
     return images
+
+
+def _check_pixels(kind, floating):
+    if kind != "uint8" and not floating:
+        raise ValueError(f"`images` must be uint8 or float, in [0, 255]. Received: images.dtype={kind}")
 
 
 def scale_and_offset(mean: Sequence[float], std: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

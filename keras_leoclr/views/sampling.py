@@ -137,9 +137,9 @@ def _boxes(settings, draws, height, width, functions):
     top = functions.floor(u_top * (height - h + 1.0))
     left = functions.floor(u_left * (width - w + 1.0))
     drawn = functions.pick(functions.stack([top, left, h, w], axis=2), functions.argmax(fits, axis=1))
-    # If no try fits, the largest centred crop with a ratio in the range is used.
-    w = functions.minimum(width, functions.round(height * settings.crop_ratio[1]))
-    h = functions.minimum(height, functions.round(width / settings.crop_ratio[0]))
+    # If no try fits, the largest centred crop with a ratio in the range is used, of one pixel or more.
+    w = functions.minimum(width, functions.maximum(functions.round(height * settings.crop_ratio[1]), 1.0))
+    h = functions.minimum(height, functions.maximum(functions.round(width / settings.crop_ratio[0]), 1.0))
     sides = [functions.floor((height - h) / 2.0), functions.floor((width - w) / 2.0), h, w]
     centred = functions.stack([side[:, 0] for side in sides], axis=1)
     return functions.where(functions.any(fits, axis=1)[:, None], drawn, centred)

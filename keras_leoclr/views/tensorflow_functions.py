@@ -18,6 +18,7 @@ class TensorFlowFunctions:
     round = staticmethod(tf.round)
     floor = staticmethod(tf.floor)
     minimum = staticmethod(tf.minimum)
+    maximum = staticmethod(tf.maximum)
     stack = staticmethod(tf.stack)
     unstack = staticmethod(tf.unstack)
     reshape = staticmethod(tf.reshape)

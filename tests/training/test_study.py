@@ -336,6 +336,14 @@ def test_what_a_study_cannot_judge_is_refused_before_it_trains(tmp_path, monkeyp
     assert study_checks.check_data([recipe], ["embedding", "retrieval"]) is None
 
 
+@pytest.mark.parametrize("labels", [("Größe 8", "Gräße 8"), ("学习", "训练"), ("shift +1", "shift -1")])
+def test_labels_that_name_the_same_folder_are_refused(tmp_path, labels):
+    words = f"must have labels that differ in the letters a to z, .*Received: {labels[0]!r} and {labels[1]!r}"
+    with pytest.raises(ValueError, match=words.replace("+", r"\+")):
+        study.study("sizes", RECIPE, {label: {} for label in labels}, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_names_of_data_are_told_apart_and_places_are_not():
     def key(dataset):
         return study.StudyRun("a", dataclasses.replace(RECIPE, dataset=dataset), 0).key

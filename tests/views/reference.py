@@ -85,7 +85,10 @@ def reference_normalise(image, mean=IMAGENET_MEAN, std=IMAGENET_STD):
 
 
 def reference_boxes(count, height, width, scale, ratio, seed=0):
-    """torchvision's RandomResizedCrop.get_params, `count` times: rows of top, left, height, width."""
+    """torchvision's RandomResizedCrop.get_params, `count` times: rows of top, left, height, width.
+
+    A centred crop has one pixel or more, where torchvision's may have none.
+    """
     rng = np.random.default_rng(seed)
 
     def get_params():
@@ -98,9 +101,9 @@ def reference_boxes(count, height, width, scale, ratio, seed=0):
                 return int(rng.integers(0, height - h + 1)), int(rng.integers(0, width - w + 1)), h, w
         w, h = width, height
         if width / height < min(ratio):
-            h = round(w / min(ratio))
+            h = max(1, round(w / min(ratio)))
         elif width / height > max(ratio):
-            w = round(h * max(ratio))
+            w = max(1, round(h * max(ratio)))
         return (height - h) // 2, (width - w) // 2, h, w
 
     return np.array([get_params() for _ in range(count)])

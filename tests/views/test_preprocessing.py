@@ -156,6 +156,11 @@ def test_numbers_are_checked(options, message):
 def test_images_that_cannot_be_normalised_are_refused():
     with pytest.raises(ValueError, match="`images` must have 1 or 3 channels, last"):
         Preprocessing(8).normalise(np.zeros((2, 8, 8, 4), "uint8"))
+    for kind in ("uint16", "int64", "bool"):
+        words = rf"`images` must be uint8 or float, in \[0, 255\]. Received: images.dtype={kind}"
+        for convert in (Preprocessing(8).normalise, Preprocessing(8).preprocess):
+            with pytest.raises(ValueError, match=words):
+                convert(np.ones((2, 8, 8, 3), kind))
 
 
 def test_preprocessing_cannot_be_changed():

@@ -143,6 +143,8 @@ def test_crops_are_distributed_as_torchvisions(height, width, scale, ratio):
         (200, 11, (1.0, 1.0), (94, 0, 11, 11)),
         (10, 200, (3 / 4, 4 / 3), (0, 93, 10, 13)),
         (200, 10, (3 / 4, 4 / 3), (93, 0, 13, 10)),
+        (8, 8, (0.02, 0.05), (0, 3, 8, 1)),  # one pixel at least
+        (8, 8, (20.0, 50.0), (3, 0, 1, 8)),
     ],
 )
 def test_a_crop_that_never_fits_is_the_largest_centred_one(height, width, ratio, box):
