@@ -45,6 +45,7 @@ EXPECTED = (
     ("scenes", "linear", 4.0, "this library's aim for scenes"),
     ("imagenette", "linear", 5.1, "the paper's lead on ImageNet-1K"),
     ("imagenette_50", "linear", 5.1, "the paper's lead on ImageNet-1K"),
+    ("imagenette_96", "linear", 5.1, "the paper's lead on ImageNet-1K"),
 )
 ABOUT = {
     "leoclr": "Everything but the method is the same in a row, by seed; points of test accuracy, or of mean "
