@@ -11,7 +11,7 @@ from keras_leoclr.commands.flags import Flag, Given, UsageError, known
 from keras_leoclr.evaluation.suite_options import ALL, EVALUATORS, SuiteOptions
 from keras_leoclr.runs.folder import RunFolder
 
-DEFAULTS = dataclasses.asdict(SuiteOptions())
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(SuiteOptions)}
 
 
 def _option(name: str, kind: Any, help: str, **bounds: Any) -> Flag:

@@ -1,12 +1,10 @@
-"""The names of the evaluators and their settings; importing this module loads no framework."""
+"""The names of the evaluators and their settings; importing this module loads no framework, nor NumPy."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
-
-from keras_leoclr.checks import number, whole_number
 
 EVALUATORS = {
     "knn": "nearest neighbours vote (cosine, weighted)",
@@ -93,6 +91,8 @@ class SuiteOptions:
     sample_seed: int | None = None
 
     def __post_init__(self):
+        from keras_leoclr.checks import number, whole_number  # They need NumPy, which the names do not.
+
         if not len(self.k):
             raise ValueError("`k` must be whole numbers >= 1, at least one. Received: none")
         for k in self.k:

@@ -425,7 +425,7 @@ def test_a_study_of_several_settings_ends_with_the_lead_in_each(tmp_path, capsys
             ["momentum", "--workdir", "W", "--fraction", "0"],
             "fraction` must be in (0, 1]. Received: fraction=0",
         ),
-        (["momentum", "--workdir", "W", "--fraction", "1.5"], "not a number in the range [0, 1]"),
+        (["momentum", "--workdir", "W", "--fraction", "1.5"], "not a number in the range [0"),
         (["framework", "--workdir", "W", "--methods", "leoclr"], "methods` must be left out"),
         (["momentum", "--workdir", "W", "--only", "0.5"], "those of momentum are 0.99; 0.9; 0.996; 0.999"),
         (["momentum", "--workdir", "W", "--epochs", "0"], "epochs` must be >= 1"),
