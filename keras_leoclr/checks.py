@@ -255,7 +255,14 @@ def finite(name: str, images: np.ndarray, first: int = 0) -> None:
         images: (N, ...) array.
         first: number of the first image in the data set, for the message; 0 by default.
     """
-    if np.isfinite(images.min()) and np.isfinite(images.max()):
-        return
-    bad = next(row for row, image in enumerate(images) if not np.isfinite(image).all())
-    raise ValueError(f"`{name}` must have finite pixels. Received: NaN or infinity in image {first + bad}")
+    if (bad := first_not_finite(images)) is not None:
+        raise ValueError(
+            f"`{name}` must have finite pixels. Received: NaN or infinity in image {first + bad}"
+        )
+
+
+def first_not_finite(values: np.ndarray) -> int | None:
+    """Number of the first row of an array (N, ...), N >= 1, with NaN or infinity; None if there is none."""
+    if np.isfinite(values.min()) and np.isfinite(values.max()):
+        return None
+    return next(row for row, part in enumerate(values) if not np.isfinite(part).all())

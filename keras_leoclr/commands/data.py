@@ -49,7 +49,7 @@ def _run(given: Given) -> int:
 
 def _statistics(given: Given) -> int:
     from keras_leoclr.data import load, statistics
-    from keras_leoclr.data.extent import value_range_of
+    from keras_leoclr.data.extent import in_all_digits, value_range_of
 
     reading = given.some("channels", "value_range", "data_dir")
     name, split = given.rest[0], given["split"]
@@ -64,9 +64,7 @@ def _statistics(given: Given) -> int:
         print(json.dumps(found | {"value_range": list(reading["value_range"])}, indent=2))
         return 0
     if measured:
-        # All digits: a rounded end could lie within the values.
-        ends = (repr(float(end)).removesuffix(".0") for end in reading["value_range"])
-        print(f"--value_range {','.join(ends)}")
+        print(f"--value_range {in_all_digits(reading['value_range'])}")
     typed = {name: ",".join(f"{number:g}" for number in found[name]) for name in ("mean", "std")}
     print(f"--mean {typed['mean']} --std {typed['std']}")
     for name, what in (("low", "smallest"), ("high", "largest")):

@@ -74,3 +74,8 @@ def value_range_of(
             f"Received: {low:g} in all of {len(extent.found):,} pictures"
         )
     return (low, high), len(extent.found)
+
+
+def in_all_digits(value_range: tuple[float, float]) -> str:
+    """A range as text that can be typed again; a rounded end could lie within the values."""
+    return ",".join(repr(float(end)).removesuffix(".0") for end in value_range)

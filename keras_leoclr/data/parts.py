@@ -61,10 +61,10 @@ def with_labels(source: Source, name: str) -> tuple[Source, np.ndarray]:
     labels = source.read_labels()
     known = has_label(labels)
     check_any(name, labels)
-    if known.all() and source.count is not None:
-        return source, labels
     if not known.all():
         warnings.warn(without_labels(name, labels), stacklevel=3)
+    elif source.count is not None:
+        return source, labels
     # The part of a stream of unknown length knows its length.
     return source.subset(np.flatnonzero(known)), labels[known]
 

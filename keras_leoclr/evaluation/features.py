@@ -18,7 +18,7 @@ import numpy as np
 from keras_leoclr.backbones.copying import copy_of
 from keras_leoclr.backbones.normalization import takes_raw
 from keras_leoclr.backbones.pooling import check_channels_last
-from keras_leoclr.checks import PixelRange, finite
+from keras_leoclr.checks import PixelRange, finite, first_not_finite
 from keras_leoclr.distribution.devices import gpus
 from keras_leoclr.evaluation.labels import as_labels
 from keras_leoclr.evaluation.predictors import in_turn, predicting
@@ -193,10 +193,10 @@ def _feature_batches(
 
 def _check_features(features, first):
     """Raises ValueError if features (B, F) are not finite; `first` is the number of the first image."""
-    if np.isfinite(features).all():
-        return
-    bad = first + int((~np.isfinite(features)).any(axis=1).argmax())
-    raise ValueError(f"`backbone` must compute finite features. Received: NaN or infinity for image {bad}")
+    if (bad := first_not_finite(features)) is not None:
+        raise ValueError(
+            f"`backbone` must compute finite features. Received: NaN or infinity for image {first + bad}"
+        )
 
 
 def _check_size(images, expected):

@@ -73,13 +73,13 @@ class Quality(FittedToFeatures):
         )
         check_finite("test_features", clean)
         crop = clean_view(self.views, self.crop_scale, flip_probability=0.5)
-        crops = []
+        features_of_crops = []
         for draw in (0, 1):
             batches = labelled_batches(self.test, crop, self.batch_size, 2 * self.seed + draw)
             features, own_labels = extract_features(self.backbone, batches)
             check_same_images(labels, own_labels)
-            crops.append(features)
-        first, second = crops
+            features_of_crops.append(features)
+        first, second = features_of_crops
         crops = {"crop_scale": self.crop_scale, "alpha": 2, "seed": self.seed, "images": len(clean)}
         yield Score("quality/alignment", alignment(first, second), **crops)
         yield Score("quality/alignment_original", alignment(clean, first), **crops)

@@ -215,9 +215,7 @@ class Suite:
         """
         known = self.all_sets[2:] if "all_sets" in vars(self) else None
         count = self.test.count
-        if not most:
-            return self.test, known, {}
-        if count is None or count <= most:
+        if not most or count is None or count <= most:
             return self.test, known, {}
         rows = np.sort(np.random.default_rng(self.options.draw).permutation(count)[:most])
         part = self.test.subset(rows)

@@ -91,13 +91,13 @@ class SuiteOptions:
     sample_seed: int | None = None
 
     def __post_init__(self):
-        from keras_leoclr.checks import number, whole_number  # They need NumPy, which the names do not.
+        # They need NumPy, which the names do not.
+        from keras_leoclr.checks import whole_number
+        from keras_leoclr.evaluation.neighbour_votes import check_votes
 
         if not len(self.k):
             raise ValueError("`k` must be whole numbers >= 1, at least one. Received: none")
-        for k in self.k:
-            whole_number("k", k, 1)
-        number("temperature", self.temperature, 0, above=True)
+        check_votes(self.k, self.temperature)
         whole_number("draws", self.draws, 1)
         if not all(0 < scale <= 1 for scale in self.crop_scales):
             raise ValueError(

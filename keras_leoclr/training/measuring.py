@@ -34,7 +34,8 @@ def ranged(
     begun = tuple(run.recipe().get("value_range", ())) if run is not None and run.holds_run else ()
     if len(begun) == 2:
         return dataclasses.replace(recipe, value_range=begun), []
-    from keras_leoclr.data.extent import value_range_of  # needs TensorFlow, as reading images does
+    # They need TensorFlow, as reading images does.
+    from keras_leoclr.data.extent import in_all_digits, value_range_of
 
     ends, count = [], 0
     splits = [split_name(split) for split in (recipe.train_split, recipe.labelled_split, recipe.test_split)]
@@ -51,9 +52,7 @@ def ranged(
             continue  # There need not be a test split.
         ends, count = [*ends, *found], count + pictures
     low, high = min(ends), max(ends)
-    typed = ",".join(
-        repr(float(end)).removesuffix(".0") for end in (low, high)
-    )  # all digits, to be typed again
+    typed = in_all_digits((low, high))
     line = f"value_range {typed}: the least and the greatest value of {count:,} pictures"
     return dataclasses.replace(recipe, value_range=(low, high)), [line]
 
