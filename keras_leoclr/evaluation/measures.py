@@ -69,7 +69,8 @@ for _kind, _suffix in {"top1": "", "map": ", mAP"}.items():
 SETTINGS = ("k", "per_class", "crop_scale", "change", "severity", "fraction", "class")
 # Two lines with equal values of these entries, and of as many images, were measured on the same images.
 SAME_IMAGES = ("dataset", "test_split", "test_part", "data_sets")
-CONTENT = "test_content"  # checksum of the images; older results have none
+# The checksum of the images, and the names of the data sets that a mean is over; older results have neither.
+CONTENT, TARGETS = "test_content", "targets"
 # Results with one of these entries are means over draws of labelled images, or over trainings.
 REPEATED = ("draws", "seeds")
 
@@ -144,13 +145,14 @@ def on_same_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
 def on_different_images(line: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two results are known to be measured on different images.
 
-    Results without a checksum of the images, such as those of version 0.1.0, or without the number of images
-    are of the same images as others if the rest agrees.
+    Results without a checksum of the images, such as those of version 0.1.0, without the number of images, or
+    without the names of the data sets are of the same images as others if the rest agrees.
     """
     one, two = _images_of(line), _images_of(other)
     if any(one[key] != two[key] for key in SAME_IMAGES):
         return True
-    return any(one[key] != two[key] for key in (CONTENT, "images") if None not in (one[key], two[key]))
+    maybe = (CONTENT, TARGETS, "images")
+    return any(one[key] != two[key] for key in maybe if None not in (one[key], two[key]))
 
 
 def _images_of(line):
@@ -160,7 +162,7 @@ def _images_of(line):
     a stream.
     """
     count = line.get("images", line.get("test_images"))
-    found = {key: line.get(key) for key in (*SAME_IMAGES, CONTENT)}
+    found = {key: line.get(key) for key in (*SAME_IMAGES, CONTENT, TARGETS)}
     return found | {"images": None if count == -1 else count}
 
 

@@ -98,7 +98,7 @@ class Transfer:
         self.missing: dict[str, str] = {}
 
     def run(self) -> Iterator[Score]:
-        values, error = [], None
+        found, error = [], None
         for target in self.targets:
             name = os.path.basename(target.dataset.removeprefix("tfds:").rstrip("/"))
             try:
@@ -108,10 +108,13 @@ class Transfer:
                 # other data sets are judged all the same.
                 self.missing[name], error = str(raised), raised
                 continue
-            values.append(score.value)
+            found.append((name, score.value))
             yield score
-        if values:
-            yield Score("transfer/mean", sum(values) / len(values), data_sets=len(values))
+        if found:
+            names, values = zip(*found, strict=True)
+            yield Score(
+                "transfer/mean", sum(values) / len(values), data_sets=len(names), targets=sorted(names)
+            )
         elif isinstance(error, ValueError):
             raise error
 

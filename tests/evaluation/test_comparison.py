@@ -84,6 +84,8 @@ def test_intervals_over_draws_and_seeds_say_nothing_about_the_test_images(tmp_pa
         ("linear_few/top1", {"test_images": 100}, {}, False),
         ("linear/top1", {"images": 90, "test_images": 100}, {"images": 90, "test_images": -1}, False),
         ("transfer/mean", {"data_sets": 8}, {"data_sets": 1}, True),
+        ("transfer/mean", {"data_sets": 1, "targets": ["dtd"]}, {"data_sets": 1, "targets": ["pets"]}, True),
+        ("transfer/mean", {"data_sets": 1, "targets": ["dtd"]}, {"data_sets": 1}, False),
     ],
 )
 def test_the_number_of_test_images_tells_results_apart(tmp_path, name, one, two, different):

@@ -23,6 +23,7 @@ def test_transfer_measures_every_data_set_that_is_there(monkeypatch):
     assert [s.protocol.get("metric") for s in found] == ["top1", "mean_per_class", "top1", None]
     assert found[2].protocol["train_split"] == "train+validation"
     assert found[3].value == pytest.approx(np.mean([s.value for s in found[:3]]))
+    assert found[3].protocol == {"data_sets": 3, "targets": sorted(names)}
 
 
 @pytest.mark.backend_free
