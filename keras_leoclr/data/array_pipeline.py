@@ -176,10 +176,23 @@ class ArrayBatches(keras.utils.PyDataset):
             yield self[index]
 
     def on_epoch_begin(self) -> None:
-        """Moves on to the next epoch if all batches of this one were taken."""
+        """Moves on to the next epoch if all batches of this one were taken.
+
+        Raises:
+            ValueError: if the first pass began within an epoch. Keras counted its batches for all epochs of
+                a `fit`, and would take as few of the next, and then repeat them.
+        """
         with self._lock:
-            if len(self._places) >= len(self):
-                self._go_on()
+            if len(self._places) < len(self):
+                return
+            if self.first:
+                raise ValueError(
+                    f"`initial_batch` must be 0 in a `fit` of several epochs: a first `fit` takes the last "
+                    f"{len(self)} batches of this epoch, a second one the epochs after it, from new batches "
+                    f"with initial_epoch={self.epoch + 1}. `Checkpoint.fit` does both. "
+                    f"Received: initial_batch={self.first}"
+                )
+            self._go_on()
 
     def _go_on(self):
         self.epoch, self.first, self._places = self.epoch + 1, 0, {}

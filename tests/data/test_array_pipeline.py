@@ -70,6 +70,17 @@ def test_fit_takes_the_batches_in_their_order_and_epoch_after_epoch(shuffle):
 
 
 @backend_free
+def test_a_pass_that_starts_within_an_epoch_needs_a_fit_of_its_own():
+    # Keras counts the batches once for all epochs: it would take one of the next, and then the same again.
+    batches = in_memory(random_images(9, 20, 20), initial_epoch=4, initial_batch=2)
+    batches.on_epoch_begin()
+    assert_same([batches[0]], [batches.batch(4, 2)])
+    refused = r"`initial_batch` must be 0 in .*last 1 batches .*initial_epoch=5.*Received: initial_batch=2"
+    with pytest.raises(ValueError, match=refused):
+        batches.on_epoch_begin()
+
+
+@backend_free
 def test_bad_pictures_are_refused_by_name():
     def refused(rule, images, **options):
         with pytest.raises(ValueError, match=rule):
