@@ -7,7 +7,7 @@ import shlex
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.labels import kind_of
-from keras_leoclr.evaluation.measures import KINDS, kind_of_results
+from keras_leoclr.evaluation.measures import KINDS, kind_of_results, on_different_images
 from keras_leoclr.evaluation.one_label import MOST_FREQUENT
 from keras_leoclr.evaluation.pairs import paired_interval
 from keras_leoclr.report.accuracies import latest
@@ -26,7 +26,7 @@ MONITORED = {name: f"kNN {kind}" for name, kind in zip(KNN, KINDS.values(), stri
 NOT_MEASURED = "The training task is being learned; how good the features are has not been measured."
 COMPARISON_MISSING = (
     "The training task is being learned, and the features were measured. What they owe to the training is "
-    "not known, since those of the same network with random weights were not measured"
+    "not known, since those of the same network with random weights were not measured on the same images"
 )
 
 
@@ -74,8 +74,11 @@ def difference(
     """`line` minus `other`, two results of one run, and the 95 % interval, in [-1, 1].
 
     The interval is that of a paired bootstrap if the results of single images were kept. Otherwise both
-    intervals are treated as independent and normal. The result is None if intervals are missing.
+    intervals are treated as independent and normal. The result is None if intervals are missing, or if the
+    results are known to be of different images.
     """
+    if on_different_images(line, other):
+        return None
     change = line["value"] - other["value"]
     if (paired := paired_interval(other, run.folder.path, line, run.folder.path)) is not None:
         return (change, *paired)
@@ -96,12 +99,13 @@ def chance_level(run: RunRecord) -> tuple[float, str] | None:
 
 
 def _measured(run):
-    """The results of the pretrained backbone, if random weights were not measured; otherwise []."""
+    """The results of the pretrained backbone, if random weights were not measured on their images, or []."""
     mine, theirs = (
-        [line for stem in MEASURES if (line := latest(run.results, subject, stem))]
+        {stem: line for stem in MEASURES if (line := latest(run.results, subject, stem))}
         for subject in ("pretrained", "random")
     )
-    return [] if theirs else mine
+    compared = any(stem in mine and not on_different_images(mine[stem], theirs[stem]) for stem in theirs)
+    return [] if compared else list(mine.values())
 
 
 def _random_command(run, lines):

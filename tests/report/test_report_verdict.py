@@ -71,11 +71,12 @@ def test_chance_is_the_most_frequent_class(copy):
 
 def test_differences_without_hits_take_both_intervals(run):
     record = read_run(run)
-    one = {"value": 0.8, "low": 0.77, "high": 0.83, "images": 1}
-    other = {"value": 0.6, "low": 0.56, "high": 0.64, "images": 2}
+    one = {"value": 0.8, "low": 0.77, "high": 0.83, "images": 100}
+    other = {"value": 0.6, "low": 0.56, "high": 0.64, "images": 100}
     change, low, high = difference(record, one, other)
     assert (change, low, high) == pytest.approx((0.2, 0.15, 0.25))
     assert difference(record, {"value": 0.8}, other) is None
+    assert difference(record, one, other | {"images": 200}) is None
 
 
 def test_random_weights_that_were_not_measured_are_named_with_the_command(copy):
@@ -86,11 +87,22 @@ def test_random_weights_that_were_not_measured_are_named_with_the_command(copy):
             line |= {"dataset": recipe["dataset"], "train_split": "train[:80%]", "test_split": "train[80%:]"}
     (copy / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     headline = verdict(read_run(copy)).headline
-    assert "has not been measured" not in headline and "random weights were not measured: `leoclr" in headline
+    assert "has not been measured" not in headline and "not measured on the same images: `leoclr" in headline
     assert headline.endswith(
         '--backbone random --train_split "train[:80%]" --test_split "train[80%:]"` measures them.'
     )
     assert "(train[80%:]) are among those that the network was pretrained on (train)" in kl.Run(copy).table()
+
+
+def test_random_weights_on_other_test_images_say_nothing_about_the_training(copy):
+    lines = read_run(copy).results
+    assert verdict(read_run(copy)).mark != "open"
+    for line in lines:
+        line |= {"test_content": "old"} if line.get("subject") == "random" else {"test_content": "new"}
+    (copy / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = verdict(read_run(copy))
+    assert found.mark == "open" and "random weights were not measured on the same images" in found.headline
+    assert not any("random" in point.text for point in found.points)
 
 
 @pytest.mark.parametrize(
