@@ -23,6 +23,16 @@ from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
 from keras_leoclr.training.fields import MOST_SEED, setting
 
+# How many classes a split needs at least, and the rule in words. Without them a training teaches nothing, or
+# scores cannot be computed, which would be found after the last step.
+OBJECTS = (1, "have objects that are not difficult")
+NEEDED = {
+    ("boxes", "train_split"): OBJECTS,
+    ("boxes", "test_split"): OBJECTS,
+    ("masks", "train_split"): (2, "have pixels of two classes; 255 marks pixels without a class"),
+    ("masks", "test_split"): (1, "have pixels of a class; 255 marks pixels without a class"),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Downstream:
@@ -94,13 +104,23 @@ class Downstream:
 
 
 def load_splits(recipe: Downstream, kind: str) -> tuple[Any, Any]:
-    """Loads the training and test pictures; the test set may only have classes of the training set."""
+    """Loads the training and test pictures; the test set may only have classes of the training set.
+
+    Raises:
+        ValueError: if there is nothing to train on or to judge; or another one of `load_annotated`.
+    """
     from keras_leoclr.data.readers.voc import load_annotated
 
     if not recipe.dataset:
         raise ValueError("`dataset` must name a folder in VOC's format or tfds:NAME. Received: dataset=''")
     train = load_annotated(recipe.dataset, recipe.train_split, kind, recipe.known_classes, recipe.data_dir)
     test = load_annotated(recipe.dataset, recipe.test_split, kind, train.class_names, recipe.data_dir)
+    for name, split in (("train_split", train), ("test_split", test)):
+        least, rule = NEEDED[kind, name]
+        if split.present is not None and len(split.present) < least:
+            classes = ", ".join(split.class_names[number] for number in split.present) or "none"
+            given = f"{name}={getattr(recipe, name)!r}, with {classes}"
+            raise ValueError(f"`{name}` must {rule}. Received: {given}")
     return train, test
 
 

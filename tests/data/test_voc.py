@@ -11,6 +11,7 @@ from PIL import Image
 from keras_leoclr.data.readers import voc
 from keras_leoclr.data.readers.voc import load_annotated
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
+from keras_leoclr.tensorflow_host import tf
 from tests.pictures import encoded, jpeg, picture
 
 pytest.importorskip("defusedxml")
@@ -180,6 +181,28 @@ def test_bad_masks_are_named(folder):
         Exception, match=r"a b\.png: must be as large as its picture, 53 x 37. Received: 5 x 5"
     ):
         elements(load_annotated(str(folder), "train", "masks"))
+
+
+def test_each_class_is_named_once(folder):
+    (folder / "classes.txt").write_text("background\ncat\ncat\n")
+    for kind in ("boxes", "masks"):
+        with pytest.raises(ValueError, match="name each class once.*background, cat, cat, with cat twice"):
+            load_annotated(str(folder), "train", kind)
+
+
+def test_masks_are_checked_before_any_is_trained_on(folder):
+    data = load_annotated(str(folder), "train", "masks")
+    assert data.present == (0, 15)  # void is no class
+    assert load_annotated(str(folder), "train", "boxes").present == (0,)  # the only dog is difficult
+    path = folder / "SegmentationClass" / "ü.png"
+    path.write_bytes(encoded(Image.fromarray(np.full((53, 37), 77, np.uint8)), "PNG"))
+    with pytest.raises(AnnotationError, match=r"ü\.png: must hold the numbers of the 21 classes.*: 77"):
+        load_annotated(str(folder), "train", "masks")
+    path.write_bytes(encoded(Image.fromarray(np.zeros((37, 53), np.uint8)), "PNG"))
+    with pytest.raises(AnnotationError, match=r"ü\.png: must be as large as its picture, 37 x 53"):
+        load_annotated(str(folder), "train", "masks")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be as large as its picture"):
+        elements(data)  # that changed after it was checked
 
 
 def test_missing_and_damaged_files_are_named(folder):

@@ -4,12 +4,14 @@ import dataclasses
 import importlib
 import json
 import os
+import shutil
 import signal
 import time
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_leoclr as kl
 from keras_leoclr import callbacks, cli
@@ -155,6 +157,30 @@ def small_detection(run_folder, made):  # noqa: F811
     return detection.Detection(
         backbone=str(run_folder), dataset=str(made), image_size=32, width=8, first_level=1, batch_size=2
     )
+
+
+@pytest.mark.backend_free
+def test_splits_with_nothing_to_learn_or_to_judge_are_refused_before_the_training(made, tmp_path):  # noqa: F811
+    data = shutil.copytree(made, tmp_path / "data")
+    (data / "classes.txt").write_text("background\ngarment\n")
+    recipe = segmentation.Segmentation(dataset=str(data))
+    for path in (data / "SegmentationClass").iterdir():  # as many tools write what is, and what is not
+        Image.fromarray(255 * (np.array(Image.open(path)) > 0).astype("uint8")).save(path)
+    words = "`train_split` must have pixels of two classes; 255 marks pixels without a class. "
+    with pytest.raises(ValueError, match=words + "Received: train_split='train', with background$"):
+        load_splits(recipe, "masks")
+    for path in (data / "SegmentationClass").iterdir():
+        there = np.array(Image.open(path)) > 0
+        Image.fromarray(np.uint8(there if "train" in path.name else 255 + 0 * there)).save(path)
+    with pytest.raises(ValueError, match=r"`test_split` must have pixels of a class; 255 .* with none$"):
+        load_splits(recipe, "masks")
+    shutil.copy(made / "classes.txt", data)
+    for name in ("val", "train"):
+        for path in (data / "Annotations").glob(f"{name}_*"):
+            path.write_text(path.read_text().replace("<difficult>0", "<difficult>1"))
+        words = f"`{name.replace('val', 'test')}_split` must have objects that are not difficult. Received: "
+        with pytest.raises(ValueError, match=words + f".*_split='{name}', with none$"):
+            load_splits(detection.Detection(dataset=str(data)), "boxes")
 
 
 @pytest.mark.backend_free

@@ -25,12 +25,15 @@ class AnnotatedImages:
             element is `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"`
             (N,) int64, and `"difficult"` (N,) bool, objects that are neither trained on nor judged, as VOC's
             difficult ones and COCO's crowds; or with `"mask"` (H, W) uint8, 255 for void.
+        present: numbers of the classes that have an object that is not difficult, or a pixel; None if that is
+            not known, as for TensorFlow Datasets.
     """
 
     class_names: tuple[str, ...]
     count: int
     content: str
     elements: Callable[..., tf.data.Dataset]
+    present: tuple[int, ...] | None = None
 
 
 def content_of(*parts: Any) -> str:

@@ -17,7 +17,7 @@ from keras_leoclr.data.readers.annotated import AnnotatedImages, content_of
 from keras_leoclr.data.readers.archives import state_of
 from keras_leoclr.data.readers.files import Index, read_index
 from keras_leoclr.data.readers.folder import FolderImages
-from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
+from keras_leoclr.data.readers.voc_annotations import VOID, AnnotationError, read_boxes, read_mask
 from keras_leoclr.data.readers.voc_folders import BACKGROUND, KINDS, listed_classes, stems_of_split
 from keras_leoclr.data.readers.voc_tfds import annotated_of_tfds
 from keras_leoclr.data.splits import split_rows
@@ -81,6 +81,11 @@ def load_annotated(
                 f"{shown(str(path))}"
             )
     listed = tuple(class_names) or listed_classes(root)
+    if twice := [name for name, count in collections.Counter(listed).items() if count > 1]:
+        raise ValueError(
+            "`class_names`, or the lines of classes.txt, must name each class once. "
+            f"Received: {', '.join(listed)}, with {twice[0]} twice"
+        )
     if kind == "masks":
         return _with_masks(images, paths, listed or (BACKGROUND, *VOC_CLASSES))
     return _with_boxes(images, paths, tuple(name for name in listed if name != BACKGROUND))
@@ -150,7 +155,9 @@ def _with_boxes(images: FolderImages, paths: list[pathlib.Path], known: tuple[st
 
     values = [np.concatenate(rows).tobytes().hex() for rows in columns.values()]
     content = content_of(class_names, _states(images.paths), [len(row) for row in classes], values)
-    return AnnotatedImages(class_names, images.count, content, _elements(images, annotation))
+    judged = np.concatenate(classes)[~np.concatenate(difficult)]
+    present = tuple(map(int, np.unique(judged)))
+    return AnnotatedImages(class_names, images.count, content, _elements(images, annotation), present)
 
 
 def _with_masks(
@@ -159,14 +166,18 @@ def _with_masks(
     names = tf.constant([os.fsencode(path) for path in paths])
     sizes = tf.constant(images.sizes)
 
+    def whole(path, height, width):
+        mask = read_mask(path, class_names)
+        if mask.shape != (height, width):
+            raise AnnotationError(
+                f"{shown(str(path))}: must be as large as its picture, {width} x {height}. "
+                f"Received: {mask.shape[1]} x {mask.shape[0]}"
+            )
+        return mask
+
     def read(name, height, width):
         try:
-            mask = read_mask(os.fsdecode(name), class_names)
-            if mask.shape != (height, width):
-                raise AnnotationError(
-                    f"{shown(name)}: must be as large as its picture, {width} x {height}. "
-                    f"Received: {mask.shape[1]} x {mask.shape[0]}"
-                )
+            mask = whole(os.fsdecode(name), height, width)
         except AnnotationError as error:
             return np.zeros((0, 0), np.uint8), str(error).encode()
         return mask, b""
@@ -178,8 +189,13 @@ def _with_masks(
         decode.raise_if(message)
         return {"mask": tf.ensure_shape(mask, [None, None])}
 
+    # All are read once before the training, of which the test masks are read at the end.
+    counts = np.zeros(VOID + 1, np.int64)
+    for path, size in zip(terminal.progress(paths, len(paths), "Masks", "files"), images.sizes, strict=True):
+        counts += np.bincount(whole(path, *size).ravel(), minlength=VOID + 1)
+    present = tuple(map(int, np.flatnonzero(counts[:VOID])))
     content = content_of(class_names, _states(images.paths), _states(paths))
-    return AnnotatedImages(class_names, images.count, content, _elements(images, annotation))
+    return AnnotatedImages(class_names, images.count, content, _elements(images, annotation), present)
 
 
 def _states(paths: Sequence[str | os.PathLike]) -> list[Any]:
