@@ -123,9 +123,19 @@ def judge(model: keras.Model, test: Any, recipe: Segmentation, folder: pathlib.P
 
     for image, mask in test.elements(None).map(prepare, num_parallel_calls=2).as_numpy_iterator():
         predicted = np.asarray(model.predict_on_batch(image[None])[0].argmax(-1))
-        rows, columns = ((np.arange(side) * size) // side for side in mask.shape)
-        score.add(mask, predicted[rows][:, columns])
+        score.add(mask, enlarged(predicted, mask.shape))
     return score.result()
+
+
+def enlarged(classes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Class numbers (S, S) at another size (H, W): each pixel has the class of what lies at its centre.
+
+    The masks of the training are reduced by the same rule. Corners instead of centres would move all objects
+    by half a pixel.
+    """
+    size = len(classes)
+    rows, columns = ((2 * np.arange(side) + 1) * size // (2 * side) for side in shape)
+    return classes[rows][:, columns]
 
 
 def _sized(element: dict, size: int) -> tuple[tf.Tensor, tf.Tensor]:

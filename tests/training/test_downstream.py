@@ -152,6 +152,20 @@ def test_void_pixels_do_not_count_in_the_loss():
     assert float(nothing) == 0
 
 
+@pytest.mark.backend_free
+@pytest.mark.parametrize(("shape", "size"), [((15, 20), 21), ((375, 500), 512), ((12, 8), 4), ((7, 7), 7)])
+def test_a_mask_that_is_resized_and_given_back_is_not_moved(shape, size):
+    rng = np.random.default_rng(0)
+    mask = rng.integers(0, 5, shape, dtype=np.uint8)
+    element = {"image": np.zeros((*shape, 3), np.uint8), "mask": mask}
+    small = segmentation._sized(element, size)[1].numpy()
+    back = segmentation.enlarged(small, shape)
+    if size >= max(shape):  # nothing was lost
+        np.testing.assert_array_equal(back, mask)
+    else:
+        np.testing.assert_array_equal(back, np.kron(small, np.ones((3, 2), np.uint8)))
+
+
 @pytest.fixture(scope="module")
 def small_detection(run_folder, made):  # noqa: F811
     return detection.Detection(
