@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_leoclr.data import load
 from keras_leoclr.data.readers import voc
 from keras_leoclr.data.readers.voc import load_annotated
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes, read_mask
@@ -184,10 +185,32 @@ def test_bad_masks_are_named(folder):
 
 
 def test_each_class_is_named_once(folder):
+    with pytest.raises(ValueError, match="`class_names` must name each class once.*=a,cat,a, with a twice"):
+        load_annotated(str(folder), "train", "masks", ("a", "cat", "a"))
     (folder / "classes.txt").write_text("background\ncat\ncat\n")
     for kind in ("boxes", "masks"):
-        with pytest.raises(ValueError, match="name each class once.*background, cat, cat, with cat twice"):
+        with pytest.raises(ValueError, match=r"classes\.txt: must name each class once. Received: cat twice"):
             load_annotated(str(folder), "train", kind)
+    with pytest.raises(ValueError, match=r"classes\.txt: must name each class once"):
+        load(str(folder))
+
+
+def test_lists_of_splits_name_pictures_with_blanks_numbers_and_extensions(folder):
+    sets = folder / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    for text, count in {"a b\nü\n": 2, "a b  1\nü -1\n": 2, "a b.jpg\n": 1, "ü\t1\n": 1}.items():
+        (sets / "train.txt").write_text(text)
+        assert load_annotated(str(folder), "train", "boxes").count == count
+        assert load(str(folder)).count == count
+
+
+def test_two_pictures_of_one_name_are_refused(folder):
+    (folder / "JPEGImages" / "ü.png").write_bytes(b"text")
+    assert load_annotated(str(folder), "train", "boxes").count == 2  # what cannot be read is no other picture
+    (folder / "JPEGImages" / "ü.png").write_bytes(encoded(picture(), "PNG"))
+    for read in (lambda: load_annotated(str(folder), "train", "boxes"), lambda: load(str(folder))):
+        with pytest.raises(ValueError, match=r"annotations must belong to one picture.*: ü\.\w+ and"):
+            read()
 
 
 def test_masks_are_checked_before_any_is_trained_on(folder):

@@ -18,7 +18,14 @@ from keras_leoclr.data.readers.archives import state_of
 from keras_leoclr.data.readers.files import Index, read_index
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.readers.voc_annotations import VOID, AnnotationError, read_boxes, read_mask
-from keras_leoclr.data.readers.voc_folders import BACKGROUND, KINDS, listed_classes, stems_of_split
+from keras_leoclr.data.readers.voc_folders import (
+    BACKGROUND,
+    KINDS,
+    listed_classes,
+    named_twice,
+    pictures_by_stem,
+    stems_of_split,
+)
 from keras_leoclr.data.readers.voc_tfds import annotated_of_tfds
 from keras_leoclr.data.splits import split_rows
 from keras_leoclr.tensorflow_host import tf
@@ -80,12 +87,12 @@ def load_annotated(
                 "names "
                 f"{shown(str(path))}"
             )
-    listed = tuple(class_names) or listed_classes(root)
-    if twice := [name for name, count in collections.Counter(listed).items() if count > 1]:
+    if twice := named_twice(class_names):
         raise ValueError(
-            "`class_names`, or the lines of classes.txt, must name each class once. "
-            f"Received: {', '.join(listed)}, with {twice[0]} twice"
+            "`class_names` must name each class once. "
+            f"Received: class_names={','.join(class_names)}, with {twice} twice"
         )
+    listed = tuple(class_names) or listed_classes(root)
     if kind == "masks":
         return _with_masks(images, paths, listed or (BACKGROUND, *VOC_CLASSES))
     return _with_boxes(images, paths, tuple(name for name in listed if name != BACKGROUND))
@@ -98,8 +105,7 @@ def _pictures(root: pathlib.Path, split: str, kind: str) -> FolderImages:
     """The pictures of a split, in the order of the split."""
     pictures = os.fsencode(os.path.abspath(root / "JPEGImages"))
     found = read_index(pictures, decode.MAX_PIXELS)
-    flat = [path for path in (*found.headers, *found.failures) if b"/" not in path]
-    by_stem = {os.fsdecode(os.path.splitext(path)[0]): path for path in flat}
+    by_stem = pictures_by_stem(found, pictures)
     stems = stems_of_split(root, split, kind, by_stem)
     stems = [stems[row] for row in split_rows(split, len(stems))]
     for stem in stems:

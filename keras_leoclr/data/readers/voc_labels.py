@@ -14,7 +14,13 @@ from keras_leoclr.data.multi_hot import rows_of
 from keras_leoclr.data.readers.files import read_index
 from keras_leoclr.data.readers.folder import FolderImages, indexed_images
 from keras_leoclr.data.readers.voc_annotations import AnnotationError, read_boxes
-from keras_leoclr.data.readers.voc_folders import BACKGROUND, KINDS, listed_classes, stems_of_split
+from keras_leoclr.data.readers.voc_folders import (
+    BACKGROUND,
+    KINDS,
+    listed_classes,
+    pictures_by_stem,
+    stems_of_split,
+)
 from keras_leoclr.data.splits import split_rows
 
 PICTURES = "JPEGImages"
@@ -52,8 +58,7 @@ def voc_images(
     folder, suffix, _ = KINDS["boxes"]
     pictures = os.fsencode(os.path.abspath(root / PICTURES))
     found = read_index(pictures, options.get("max_pixels", decode.MAX_PIXELS), progress)
-    flat = [path for path in (*found.headers, *found.failures) if b"/" not in path]
-    by_stem = {os.fsdecode(os.path.splitext(path)[0]): path for path in flat}
+    by_stem = pictures_by_stem(found, pictures)
     stems = stems_of_split(root, split, "boxes", by_stem)
     classes = _classes_by_stem(root / folder, suffix, progress)
     for stem in stems:
