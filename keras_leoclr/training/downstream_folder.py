@@ -41,7 +41,13 @@ class Place:
 
     def __init__(self, task: Any, workdir: str | os.PathLike, overwrite: bool):
         workdir = pathlib.Path(workdir).expanduser()
-        self.workdir = workdir.resolve() if workdir.is_symlink() else workdir
+        # "." and "run/.." are paths without a name that a suffix could be added to.
+        self.workdir = workdir.resolve() if workdir.is_symlink() else pathlib.Path(os.path.abspath(workdir))
+        if self.workdir in (pathlib.Path.cwd(), *pathlib.Path.cwd().parents):
+            raise ValueError(
+                "`workdir` must be a folder that can be renamed, and not the one that the command runs in or "
+                f"one above it. Received: workdir={workdir}"
+            )
         self.folder = RunFolder(self.workdir.with_name(self.workdir.name + PARTIAL))
         self._task, self._overwrite = task, overwrite
         if what := self._what_is_there():

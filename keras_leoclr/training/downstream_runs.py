@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import pathlib
 import shutil
@@ -71,6 +72,7 @@ def run(
     Raises:
         ValueError: if there are results already, or an interrupted training with other settings, another
             backbone or other training pictures; or if the folder is a mounted disk.
+        NonFiniteLossError: if the loss becomes NaN or infinite.
         OSError: if the complete folder cannot get its name.
         Interrupted: (a SystemExit) after SIGTERM or SIGINT, once a checkpoint is written.
     """
@@ -120,7 +122,16 @@ def _fit(model, batches_from, recipe, checkpoints, verbose):
         return batches_from(batch).take(left).apply(tf.data.experimental.assert_cardinality(left))
 
     with Bar(recipe.steps, "Training", "steps", verbose == 1) as bar:
-        shown = keras.callbacks.LambdaCallback(
-            on_train_batch_end=lambda batch, logs: bar.update(batch + 1, f"loss {logs['loss']:.4g}")
-        )
+
+        def after_step(batch, logs):
+            loss = float(logs["loss"])  # a mean over the steps, which one step makes NaN for good
+            if not math.isfinite(loss):
+                raise callbacks.NonFiniteLossError(
+                    "`learning_rate` must be so low, or `warmup_steps` so many, that the loss stays finite. "
+                    f"Received: learning_rate={recipe.learning_rate:g}, and at step {batch + 1} "
+                    f"a loss of {loss}"
+                )
+            bar.update(batch + 1, f"loss {loss:.4g}")
+
+        shown = keras.callbacks.LambdaCallback(on_train_batch_end=after_step)
         checkpoint.fit(model, dataset_at, 1, [shown], verbose=2 if verbose == 2 else 0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import keras_leoclr as kl
+from keras_leoclr.callbacks import NonFiniteLossError
 from keras_leoclr.runs import checkpoint_paths
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.tensorflow_host import tf
@@ -162,6 +163,24 @@ def test_what_cannot_be_replaced_is_refused_before_the_training(small, recipe, t
     with pytest.raises(ValueError, match=r"suffix \.partial must be a new folder.*with detector\.keras"):
         small(recipe, tmp_path / "out")
     assert small.trained == [] and (tmp_path / "out.partial" / "detector.keras").read_text() == "mine"
+
+
+def test_the_folder_that_the_command_runs_in_is_refused(small, recipe, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for workdir in (".", "..", "/", tmp_path / "here"):
+        with pytest.raises(ValueError, match="`workdir` must be .*not the one that the command runs in"):
+            small(recipe, workdir)
+    small(recipe, "../here/../out")
+    assert "results.jsonl" in names(tmp_path / "out")
+
+
+def test_a_training_that_diverges_ends_with_the_reason_and_leaves_nothing(small, recipe, tmp_path):
+    recipe = dataclasses.replace(recipe, steps=9, learning_rate=1e30)
+    words = "`learning_rate` must be so low.*finite. Received: learning_rate=1e.30, and at step . a loss of "
+    with pytest.raises(NonFiniteLossError, match=words):
+        small(recipe, tmp_path / "out")
+    assert names(tmp_path) == ["data"]
 
 
 def test_checkpoints_that_a_killed_process_left_are_replaced(small, recipe, tmp_path, interrupted):
