@@ -323,6 +323,27 @@ def test_classes_of_tensorflow_datasets_are_its_own(monkeypatch):
                 load_annotated(f"tfds:{name}", "train", kind, wrong)
 
 
+def test_data_sets_without_labels_or_objects_are_refused(monkeypatch):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: [])
+    with tfds.testing.mock_data(num_examples=4):
+        with pytest.raises(ValueError, match="with bbox and label. .* tfds:kitti without label, with "):
+            load_annotated("tfds:kitti", "train", "boxes")
+        assert len(load_annotated("tfds:voc/2007", "test", "boxes").present) == 1
+
+    def unlabelled(*_, **__):  # as COCO's test pictures are
+        none = {"bbox": tf.zeros((0, 4)), "label": tf.zeros(0, tf.int64), "is_crowd": tf.zeros(0, tf.bool)}
+        element = {"image": tf.zeros((4, 4, 3), tf.uint8), "objects": none}
+        return tf.data.Dataset.from_tensors(element).repeat(3)
+
+    with tfds.testing.mock_data(num_examples=4, as_dataset_fn=unlabelled):
+        assert load_annotated("tfds:coco/2017", "test", "boxes").present == ()
+    with tfds.testing.mock_data(as_dataset_fn=lambda *_, **__: unlabelled(*_, **__).take(0)):
+        with pytest.raises(ValueError, match=r"`split` must leave an image of tfds:.*'train\[:0\]'"):
+            load_annotated("tfds:coco/2017", "train[:0]", "boxes")
+
+
 def test_masks_of_tensorflow_datasets(monkeypatch):
     import tensorflow_datasets as tfds
 

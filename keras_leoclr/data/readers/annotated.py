@@ -25,8 +25,8 @@ class AnnotatedImages:
             element is `{"image": (H, W, 3) uint8}` with `"boxes"` (N, 4) float32 as in `Boxes`, `"classes"`
             (N,) int64, and `"difficult"` (N,) bool, objects that are neither trained on nor judged, as VOC's
             difficult ones and COCO's crowds; or with `"mask"` (H, W) uint8, 255 for void.
-        present: numbers of the classes that have an object that is not difficult, or a pixel; None if that is
-            not known, as for TensorFlow Datasets.
+        present: numbers of the classes that have an object that is not difficult, or a pixel. For boxes of
+            TensorFlow Datasets, the first one that was found; None for their masks, which are not looked at.
     """
 
     class_names: tuple[str, ...]

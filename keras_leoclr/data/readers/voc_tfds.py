@@ -7,6 +7,7 @@ from keras_leoclr.data.readers.tfds import prepared
 from keras_leoclr.tensorflow_host import tf
 
 SHUFFLED = 1000  # number of resized pictures of TensorFlow Datasets that are shuffled together
+LOOKED_AT = 1000  # a split whose first so many pictures have no object, such as COCO's test, is one without
 
 
 def annotated_of_tfds(
@@ -37,6 +38,12 @@ def annotated_of_tfds(
             f"Received: tfds:{name} with {', '.join(features)}"
         )
     if kind == "boxes":
+        of_objects = list(features["objects"].feature)
+        if missing := [each for each in ("bbox", "label") if each not in of_objects]:
+            raise ValueError(
+                "`dataset` must have objects with bbox and label. "
+                f"Received: tfds:{name} without {missing[0]}, with {', '.join(of_objects)}"
+            )
         class_names = tuple(features["objects"]["label"].names)
     else:
         class_names = _mask_classes(name)
@@ -61,8 +68,20 @@ def annotated_of_tfds(
             f"`split` must be one of {', '.join(builder.info.splits)} of tfds:{name}, or a slice. "
             f"Received: split={split!r}"
         ) from error
+    if not count:
+        raise ValueError(f"`split` must leave an image of tfds:{name}. Received: split={split!r}")
+    present = _first_class(elements(None)) if kind == "boxes" else None
     content = content_of(builder.info.full_name, split, count, class_names)
-    return AnnotatedImages(class_names, count, content, elements)
+    return AnnotatedImages(class_names, count, content, elements, present)
+
+
+def _first_class(elements: tf.data.Dataset) -> tuple[int, ...]:
+    """The class of the first object that is not difficult; () if the first pictures have none."""
+    for element in elements.take(LOOKED_AT).as_numpy_iterator():
+        for number, difficult in zip(element["classes"], element["difficult"], strict=False):
+            if not difficult:
+                return (int(number),)
+    return ()
 
 
 def _boxes(element: dict) -> dict:
