@@ -30,7 +30,7 @@ from keras_leoclr.training.downstream_runs import Task
 from keras_leoclr.training.fields import setting
 
 BOXES = 9  # number of anchors per position: three sizes times three shapes
-DETECTIONS = "detections.json"  # file in COCO's result format
+DETECTIONS = "detections.json"  # file of a list, see `_as_json`
 LEVELS = 5  # number of feature maps for prediction: three of the backbone and two computed from them
 
 
@@ -214,6 +214,7 @@ def _head(width: int, outputs: int, bias: float, name: str) -> keras.Model:
 
 
 def _as_json(found: Sequence[Objects], class_names: tuple[str, ...]) -> list[dict]:
+    """The detected objects as `run` describes them."""
     return [
         {
             "image": picture,
@@ -240,7 +241,10 @@ TASK = Task(
 
 def run(recipe: Detection, workdir: str | os.PathLike, overwrite: bool = False, verbose: int = 1) -> dict:
     """Trains a detector and evaluates it, in a folder that gets `detector.keras` (stock Keras layers) and
-    `detections.json` (COCO's result format); see `downstream_runs.run`.
+    `detections.json`, a list of {"image", "class", "score", "box"}; see `downstream_runs.run`.
+
+    `image` is the number of the picture in the test split, from 0, `class` a name, `score` in [0, 1], and
+    `box` the top, left, bottom and right side in pixels of the picture.
 
     Returns:
         `{"AP", "AP50", "AP75", "AP NAME", ...}` on the test pictures, in [0, 1].

@@ -44,6 +44,7 @@ class Segmentation(Downstream):
         (6, 12, 18),
         "dilation rates of the spatial pyramid pooling, in pixels of the coarse map",
         group="model",
+        low=1,
     )
 
 

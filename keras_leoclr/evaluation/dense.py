@@ -75,8 +75,9 @@ def average_precision(
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints every step.
         known.createIndex()
         scores = {"AP": 0.0, "AP50": 0.0, "AP75": 0.0}
-        if not found:
-            return scores
+        if not found:  # pycocotools takes no empty list.
+            there = {entry["category_id"] for entry in annotations if not entry["iscrowd"]}
+            return scores | {f"AP {name}": 0.0 for n, name in enumerate(class_names) if n in there}
         judge = COCOeval(known, known.loadRes(found), "bbox")
         judge.evaluate()
         judge.accumulate()

@@ -292,6 +292,7 @@ def test_missing_levels_are_pooled_and_shares_the_pretrained_weights(run_folder)
         (["detect", "--workdir", "w", "--steps", 0], "`--steps` must be >= 1"),
         (["detect", "--workdir", "w", "--steps", 5, "--warmup_steps", 5], "`--warmup_steps` must lie in"),
         (["segment", "--workdir", "w", "--learning_rate", -1], "`--learning_rate` must be > 0"),
+        (["segment", "--workdir", "w", "--dilation_rates", "0,6"], "`--dilation_rates` must be >= 1"),
     ],
 )
 def test_wrong_usage_of_detect_and_segment(arguments, words, capsys, tmp_path, monkeypatch):
