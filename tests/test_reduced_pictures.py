@@ -33,8 +33,24 @@ def test_pictures_keep_folders_names_and_proportions(tmp_path):
         assert made.size == (30, 20) and made.format == "WEBP"
 
 
+def test_no_picture_replaces_another_and_damaged_files_are_left_out(tmp_path):
+    folder = tmp_path / "from"
+    folder.mkdir()
+    for name, value in (("a.png", 200), ("a.jpg", 10), ("b.png", 90)):
+        Image.fromarray(np.full((40, 60, 3), value, np.uint8)).save(folder / name)
+    Image.fromarray(np.full((40, 60), 30_000, np.uint16)).save(folder / "deep.png")
+    data = (folder / "b.png").read_bytes()
+    (folder / "huge.png").write_bytes(data[:16] + b"\x00\x01\x00\x00" * 2 + data[24:])
+    done = run(folder, tmp_path / "to", "--shorter_side", 20)
+    assert done.returncode == 0 and "3 pictures, 2 other files left out" in done.stdout, done.stderr
+    read = {path.name: np.asarray(Image.open(path)).mean() for path in (tmp_path / "to").iterdir()}
+    assert read == pytest.approx({"a.png.jpg": 200, "a.jpg.jpg": 10, "b.jpg": 90}, abs=1)
+
+
 def test_a_target_that_exists_and_an_empty_source_are_refused(tmp_path):
     done = run(tmp_path, tmp_path)
     assert done.returncode == 2 and "`target` must not exist yet" in done.stderr
+    done = run(tmp_path, tmp_path / "to", "--quality", 101)
+    assert done.returncode == 2 and "`--quality` must lie in [1, 100]. Received: 101" in done.stderr
     done = run(tmp_path / "nothing", tmp_path / "to")
     assert done.returncode == 2 and "`source` must be a folder with files" in done.stderr
