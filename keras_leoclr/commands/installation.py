@@ -141,16 +141,24 @@ def _cpu(faults: list[str]) -> dict[str, Any]:
 def _directories(faults: list[str], warnings: list[str]) -> dict[str, Any]:
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     places = {
-        "here": os.getcwd(),
-        "data": os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets"),
-        "cache": os.path.join(cache, "keras_leoclr"),
-        "temporary": tempfile.gettempdir(),
+        "here": os.getcwd,
+        "data": lambda: os.environ.get("TFDS_DATA_DIR") or os.path.expanduser("~/tensorflow_datasets"),
+        "cache": lambda: os.path.join(cache, "keras_leoclr"),
+        "temporary": tempfile.gettempdir,
     }
     found = {}
-    for name, path in places.items():
+    for name, find in places.items():
+        try:
+            path = find()
+        except OSError as error:  # It was deleted; or there is none that can be written, as on a full disk.
+            faults.append(f"no folder can be used ({name}): {_first_line(error)}")
+            continue
         there = pathlib.Path(path)
-        while not there.exists():
+        # `Path.exists` raises an error within folders that may not be read.
+        while not os.path.exists(there) and there != there.parent:
             there = there.parent
+        if not os.path.exists(there):  # a relative path in a folder that was deleted
+            continue
         free = shutil.disk_usage(there).free / GIB
         found[name] = {"path": path, "exists": os.path.exists(path), "free_gib": round(free, 1)}
         if not os.access(there, os.W_OK):
@@ -169,7 +177,7 @@ def _directories(faults: list[str], warnings: list[str]) -> dict[str, Any]:
 
 def _try(faults: list[str]) -> dict[str, Any]:
     """Imports the package and asks for devices; imports that fail are added to `faults`."""
-    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"  # Keras ignores an empty one.
     if backend not in BACKENDS:
         faults.append(f"KERAS_BACKEND must be one of {', '.join(BACKENDS)}. Received: {backend!r}")
         return {}

@@ -165,6 +165,34 @@ def test_doctor_warns_of_a_gpu_that_is_not_seen_and_of_a_full_disk(examined, mon
     assert any("is full: 1 MiB free" in fault for fault in examined()["faults"])
 
 
+def test_doctor_goes_on_where_folders_are_gone_forbidden_or_full(examined, monkeypatch, tmp_path):
+    def none():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    def forbidden(path, *_, **__):
+        if "private" in str(path):
+            raise PermissionError(f"Permission denied: {path}")
+        return real(path, *_, **__)
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", forbidden)
+    monkeypatch.setattr(installation.tempfile, "gettempdir", none)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "private" / "data"))
+    found = examined()
+    assert found["faults"] == [
+        "no folder can be used (temporary): FileNotFoundError: No usable temporary directory found"
+    ]
+    assert list(found["directories"]) == ["here", "data", "cache"]
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert any("no folder can be used (here)" in fault for fault in examined()["faults"])
+
+
+def test_an_empty_backend_is_keras_own_choice(examined):
+    assert examined(environment={"KERAS_BACKEND": ""})["faults"] == []
+
+
 def test_doctor_as_text_says_all(examined):
     found = examined(environment={"XLA_FLAGS": "--xla_odd"})
     printed = text(found)
