@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib
 import os
 import pathlib
 import tempfile
@@ -337,10 +336,10 @@ def _recipe_module(recipe: str | Recipe) -> Any:
     """Returns the module of a recipe by its name; for a `Recipe`, an object that holds it like a module."""
     if isinstance(recipe, Recipe):
         return types.SimpleNamespace(RECIPE=recipe)
-    from keras_leoclr.commands.recipes import PACKAGE, recipe_names
+    from keras_leoclr.commands.recipes import module_of, recipe_names
 
     _known("recipe", recipe, recipe_names(), "the name of a recipe")
-    return importlib.import_module(f"{PACKAGE}.{recipe}")
+    return module_of(recipe)
 
 
 def _known(argument: str, name: Any, names: Iterable[str], what: str = "") -> None:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from keras_leoclr.commands.command import NOTHING, VERBOSITY, Command, workdir
 from keras_leoclr.commands.flags import Flag, Given, UsageError, fields_of, flags_of
-from keras_leoclr.commands.recipes import recipe_module, recipe_names
+from keras_leoclr.commands.recipes import description, recipe_module, recipe_names
 
 # These arguments of `pretrain` become flags besides the fields of the recipe.
 OF_THE_RUN = (
@@ -113,7 +113,7 @@ def _chosen(arguments: list[str]) -> tuple[Command, list[str]]:
     if name in ("-h", "--help"):
         return COMMAND.but(text=TEXT.format(names=", ".join(recipe_names()))), arguments
     module = recipe_module(name)
-    text = f"leoclr pretrain {name} --workdir DIR [--FLAG VALUE ...]\n\n{module.__doc__.strip()}"
+    text = f"leoclr pretrain {name} --workdir DIR [--FLAG VALUE ...]\n\n{description(module)}"
     return COMMAND.but(text=text, run=functools.partial(_run, module), flags=recipe_flags(module)), rest
 
 

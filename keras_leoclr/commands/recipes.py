@@ -33,22 +33,46 @@ def recipe_module(name: str) -> ModuleType:
 
     Raises:
         UsageError: if there is no such recipe; the message suggests the nearest name.
+        ValueError: see `module_of`.
     """
-    return importlib.import_module(f"{PACKAGE}.{known('recipe', name, recipe_names())}")
+    return module_of(known("recipe", name, recipe_names()))
+
+
+def module_of(name: str) -> ModuleType:
+    """Imports the module of a recipe whose file is there.
+
+    Raises:
+        ValueError: if it has no `RECIPE`, such as a file of functions that a user has put there.
+    """
+    module = importlib.import_module(f"{PACKAGE}.{name}")
+    if not hasattr(module, "RECIPE"):
+        raise ValueError(
+            f"`recipe` must be a file with the name RECIPE. Received: {module.__file__}, without it"
+        )
+    return module
+
+
+def description(module: ModuleType) -> str:
+    """The docstring of a recipe, which those that users write may lack."""
+    return (module.__doc__ or "").strip()
+
+
+def _docstring(path: pathlib.Path) -> str:
+    """What a recipe says of itself; the file is not imported, because that may need Keras."""
+    try:
+        return ast.get_docstring(ast.parse(path.read_bytes())) or ""
+    except (SyntaxError, ValueError) as error:
+        return f"cannot be read: {error}"
 
 
 def _run(given: Given) -> int:
-    # The files are parsed and not imported, because importing a recipe may need Keras.
-    found = {
-        name: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-        for name, path in recipe_files().items()
-    }
-    summaries = {name: text.splitlines()[0] for name, text in found.items()}
+    found = {name: _docstring(path) for name, path in recipe_files().items()}
+    summaries = {name: text.partition("\n")[0] for name, text in found.items()}
     if given["json"]:
         listed = [{"name": n, "summary": summaries[n], "description": found[n]} for n in found]
         print(json.dumps(listed, indent=2))
     else:
-        print("\n".join(f"{name:20} {summary}" for name, summary in summaries.items()))
+        print("\n".join(f"{name:20} {summary}".rstrip() for name, summary in summaries.items()))
     return 0
 
 
