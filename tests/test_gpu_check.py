@@ -29,6 +29,22 @@ def test_the_check_of_a_gpu_runs_on_a_cpu(backend, tmp_path):
     assert results[8]["figures"]["equal"] == results[8]["figures"]["variables"]
 
 
+@pytest.mark.backend_free
+def test_numbers_that_are_not_finite_are_no_small_deviation():
+    expected = {"losses": [1.0, 2.0], "queue": [0.5]}
+    assert cases.deviation({"losses": [1.0, 2.2], "queue": [0.5]}, expected) == pytest.approx(0.1)
+    assert not cases.deviation({"losses": [1.0, np.nan], "queue": [0.5]}, expected) < 1e-4
+    assert not cases.deviation({"losses": [1.0, 2.0], "queue": [np.nan]}, expected) < 1e-4
+
+
+@pytest.mark.backend_free
+def test_checks_that_do_not_exist_are_refused():
+    tool = pathlib.Path(__file__).parents[1] / "tools" / "gpu_check.py"
+    for number in ("5", "10"):
+        done = subprocess.run([sys.executable, tool, "--only", number], capture_output=True, text=True)
+        assert done.returncode == 2 and f"--only: invalid choice: {number}" in done.stderr
+
+
 @pytest.mark.skipif(
     keras.backend.backend() == "jax",
     reason="compiling takes more than a minute; python tools/gpu_check.py --backends jax --only 2 does it",

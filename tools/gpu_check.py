@@ -72,7 +72,10 @@ def main():
     parser.add_argument("--tiny", action="store_true", help="small networks; on a CPU")
     parser.add_argument("--minutes", type=float, default=10.0, help="for all checks, default 10")
     parser.add_argument("--backends", nargs="+", default=["jax", "torch"], choices=["jax", "torch"])
-    parser.add_argument("--only", type=int, nargs="+", default=[], help="numbers of checks")
+    known = sorted((*RESUME, *CORRECT, *SPEED, *TRAINING))
+    parser.add_argument(
+        "--only", type=int, nargs="+", default=[], choices=known, help="numbers of checks; 4 is 4 and 5"
+    )
     parser.add_argument("--cifar10", help="folder or archive of CIFAR-10 as JPEG files")
     parser.add_argument("--output", default="gpu_check.json", help="file of all results")
     options = parser.parse_args()

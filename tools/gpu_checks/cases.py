@@ -128,12 +128,13 @@ def numbers_of_five_steps(size, policy="float32"):
 
 
 def deviation(found, expected):
-    """The largest difference between two sets of numbers, relative to the largest number of each list."""
-    worst = 0.0
-    for name, values in expected.items():
-        one, other = np.asarray(found[name]), np.asarray(values)
-        worst = max(worst, float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-12)))
-    return worst
+    """The largest difference between two sets of numbers, relative to the largest number of each list.
+
+    It is NaN if a number is, which Python's `max` would lose.
+    """
+    lists = ((np.asarray(found[name]), np.asarray(values)) for name, values in expected.items())
+    differences = [np.abs(one - other).max() / max(np.abs(other).max(), 1e-12) for one, other in lists]
+    return float(np.max(differences))
 
 
 def reference():

@@ -124,7 +124,7 @@ def views_on_the_device(size):
     with devices.products("float32"):
         made = device.views_of_batch(views.settings, tensors(batch))
     found = {name: sampled(ops.convert_to_numpy(made[name])) for name in ("query", "keys")}
-    worst = max(float(np.abs(found[name] - np.asarray(stored[name])).max()) for name in found)
+    worst = float(np.max([np.abs(found[name] - np.asarray(stored[name])).max() for name in found]))
     count, pixels = (64, size.fast_pixels) if size is cases.FULL else (4, 16)
     large = kl.LeOCLRViews(pixels)
     batch = tensors(cases.canvases_of(large, cases.pictures(count, 2 * pixels), (7, 1)))
