@@ -1,5 +1,6 @@
 """The comparison of the methods without TensorFlow works on a CPU, with a small network."""
 
+import argparse
 import pathlib
 import subprocess
 import sys
@@ -66,6 +67,28 @@ def test_pictures_of_several_sizes_and_sets_without_pictures_are_refused(folder,
         (tmp_path / name).parent.mkdir(parents=True)
         Image.fromarray(np.zeros((side, side, 3), np.uint8)).save(tmp_path / name)
     with pytest.raises(ValueError, match=r"\{'train': 1, 'test': 1\} pictures of 2 sizes"):
+        pictures_in(tmp_path)
+
+
+@pytest.mark.backend_free
+def test_what_cannot_be_studied_is_refused_before_pictures_are_read(tmp_path):
+    options = argparse.Namespace(recipe="cifar10", pictures=tmp_path / "none", preset="", epochs=2)
+    options = argparse.Namespace(**vars(options), image_size=8, precision="float32", seeds=[0], only="")
+    cases = {
+        "`preset` must be one of those of cifar10: 800_epochs, small. Rec.*'tiny'": {"preset": "tiny"},
+        "`only` must be a part of one of .*LeOCLR, 2 epochs.* Received: only='simclr'": {"only": "simclr"},
+        "of those of stl10: none. Received": {"recipe": "stl10", "preset": "small"},
+    }
+    for words, changes in cases.items():
+        with pytest.raises(ValueError, match=words):
+            study.study(argparse.Namespace(**{**vars(options), **changes}), "")
+    command = [sys.executable, ROOT / "tools" / "gpu_study.py", "cifar", "--pictures", "x", "--workdir", "y"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "invalid choice: 'cifar'" in done.stderr and "cifar10" in done.stderr
+    for name in ("train/cat/a.png", "test/cow/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / name)
+    with pytest.raises(ValueError, match="training pictures of each class .* with test pictures of cow"):
         pictures_in(tmp_path)
 
 

@@ -19,10 +19,14 @@ import pathlib
 import shlex
 import sys
 
+ROOT = pathlib.Path(__file__).parents[1]
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("recipe", help="name of a recipe, such as cifar10")
+    no_recipes = ("__init__", "detection", "segmentation")
+    known = sorted(path.stem for path in (ROOT / "recipes").glob("*.py") if path.stem not in no_recipes)
+    parser.add_argument("recipe", choices=known, metavar="recipe", help="name of a recipe, such as cifar10")
     parser.add_argument("--pictures", type=pathlib.Path, required=True, help="folder or tar archive")
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="for results.jsonl")
     parser.add_argument("--backend", choices=["jax", "torch"], default="jax", help="jax by default")
@@ -34,7 +38,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="0 by default")
     options = parser.parse_args()
     os.environ["KERAS_BACKEND"] = options.backend
-    sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # The library need not be installed.
+    sys.path.insert(0, str(ROOT))  # The library need not be installed.
     # Keras reads the backend when it is imported, and `alone` is imported before the library.
     from tools.gpu_checks import alone, study  # noqa: F401
 

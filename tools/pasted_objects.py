@@ -22,6 +22,7 @@ PARTS = {"train": (0.0, 0.6), "val": (0.6, 1.0)}  # range of the width of each p
 OUTLINE = 24  # Pixels of a garment are brighter than this value, out of 255.
 OBJECTS = (1, 4)
 ENLARGED = (1.0, 2.0)
+LARGEST = round(28 * ENLARGED[1])  # pixels
 OVERLAP = 0.1  # share of a garment's box that may be covered by others
 TRIES = 20
 
@@ -149,6 +150,11 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--photos", type=pathlib.Path, help="folder of photographs")
     given = parser.parse_args()
+    if given.size < LARGEST:
+        parser.error(f"`--size` must be >= {LARGEST}, the side of a large garment. Received: {given.size}")
+    for name in ("train", "val"):
+        if getattr(given, name) < 1:
+            parser.error(f"`--{name}` must be >= 1. Received: {getattr(given, name)}")
     make(given.folder, {"train": given.train, "val": given.val}, given.size, given.seed, given.photos)
 
 

@@ -95,6 +95,17 @@ def test_masks_of_a_folder_are_palette_numbers(folder):
         assert np.unique(element["mask"]).tolist() == [0, 15, 255] and (element["mask"][:5] == 15).all()
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(["--size", "55"], "`--size` must be >= 56, the side"), (["--val", "0"], "`--val` must be >= 1. Rec")],
+)
+def test_the_maker_refuses_what_has_no_place(given, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["pasted_objects.py", str(tmp_path / "new"), *given])
+    with pytest.raises(SystemExit):
+        pasted_objects().main()
+    assert words in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
 def test_a_seed_gives_every_picture_once_in_an_order_of_its_own(made):
     data = load_annotated(str(made), "train", "boxes")
     in_order = [element["image"].tobytes() for element in elements(data)]

@@ -27,7 +27,7 @@ def pictures_in(path: pathlib.Path) -> tuple[Labelled, Labelled]:
         numbered in the order of their names.
 
     Raises:
-        ValueError: if the pictures differ in size, or a set has no pictures.
+        ValueError: if the pictures differ in size, or a set has no pictures, or none of a class.
     """
     found = {"train": [], "test": []}
     for name, file in _files(path):
@@ -43,6 +43,11 @@ def pictures_in(path: pathlib.Path) -> tuple[Labelled, Labelled]:
             f"them smaller). Received: {path} with {counts} pictures of {len(sizes)} sizes"
         )
     classes = sorted({name for name, *_ in found["train"]})
+    if unknown := sorted({name for name, *_ in found["test"]} - set(classes)):
+        raise ValueError(
+            "`path` must hold training pictures of each class of the test pictures. "
+            f"Received: {path} with test pictures of {unknown[0]}, and no training pictures of it"
+        )
     sets = []
     for rows in found.values():
         rows.sort(key=lambda row: row[:2])

@@ -38,14 +38,22 @@ def study(options: argparse.Namespace, command: str) -> None:
     Args:
         options: the command line of `tools/gpu_study.py`.
         command: the command, which is recorded with each run.
+
+    Raises:
+        ValueError: if the recipe has no such preset, or no variant is to be run.
     """
+    recipe = recipe_of(options)
+    runs = runs_of(recipe, ablations.of("method", recipe), options.seeds)
+    chosen = [run for run in runs if options.only in run.variant]
+    if not chosen:
+        known = ", ".join(dict.fromkeys(run.variant for run in runs))
+        raise ValueError(f"`only` must be a part of one of {known}. Received: only={options.only!r}")
     sets = pictures_in(options.pictures)
     options.workdir.mkdir(parents=True, exist_ok=True)
     results = Results(options.workdir / "results.jsonl")
-    recipe = recipe_of(options)
-    for run in runs_of(recipe, ablations.of("method", recipe), options.seeds):
+    for run in chosen:
         done = {(line["variant"], line["run"]) for line in results.read([]) if line["name"] == COLLECTED}
-        if options.only in run.variant and (run.variant, run.key) not in done:
+        if (run.variant, run.key) not in done:
             for line in lines_of(run, *sets, command):
                 results.write(**line)
 
@@ -53,7 +61,13 @@ def study(options: argparse.Namespace, command: str) -> None:
 def recipe_of(options: argparse.Namespace):
     """The recipe with the settings of the command line."""
     module = importlib.import_module(f"recipes.{options.recipe}")
-    recipe = module.PRESETS[options.preset] if options.preset else module.RECIPE
+    presets = {"": module.RECIPE, **getattr(module, "PRESETS", {})}
+    if options.preset not in presets:
+        known = ", ".join(filter(None, presets)) or "none"
+        raise ValueError(
+            f"`preset` must be one of those of {options.recipe}: {known}. Received: preset={options.preset!r}"
+        )
+    recipe = presets[options.preset]
     changes = {"epochs": options.epochs, "image_size": options.image_size}
     changes = {name: value for name, value in changes.items() if value}
     dataset = options.pictures.name.split(".")[0]
