@@ -103,8 +103,9 @@ docs: $(VENV)/.test
 	$(BIN)/python docs/build.py build/docs
 
 # The package as others install it: built, installed into an empty environment, and asked for a run of a minute.
+# build/lib would add modules that were renamed or removed since an earlier build.
 wheel: $(VENV)/bin/python
-	rm -rf build/wheel && $(BIN)/pip wheel -q --no-deps -w build/wheel .
+	rm -rf build/wheel build/lib build/bdist.* && $(BIN)/pip wheel -q --no-deps -w build/wheel .
 	$(PYTHON) -m venv build/wheel/env
 	env -u PYTHONPATH build/wheel/env/bin/pip install -q build/wheel/*.whl
 	cd build/wheel && env/bin/leoclr --version && env/bin/leoclr doctor

@@ -55,6 +55,12 @@ def test_wheel_holds_code_data_and_licences(tmp_path):
 
 
 @pytest.mark.backend_free
+def test_a_wheel_has_nothing_of_an_earlier_build():
+    (recipe,) = re.findall(r"^wheel:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.M)
+    assert recipe.startswith("rm -rf build/wheel build/lib ")  # setuptools copies all that is there
+
+
+@pytest.mark.backend_free
 def test_keras_cv_is_imported_for_views_and_the_models_of_two_recipes():
     sources = [
         *(ROOT / "keras_leoclr").rglob("*.py"),
