@@ -215,6 +215,14 @@ def test_lists_of_splits_name_pictures_with_blanks_numbers_and_extensions(folder
         assert load(str(folder)).count == count
 
 
+def test_a_picture_that_a_list_names_twice_is_in_one_slice_alone(folder):
+    sets = folder / "ImageSets" / "Main"
+    sets.mkdir(parents=True)
+    (sets / "train.txt").write_text("a b\nü\na b\nü\n")
+    slices = [load_annotated(str(folder), split, "boxes") for split in ("train[:50%]", "train[50%:]")]
+    assert [element["image"].shape[0] for data in slices for element in elements(data)] == [37, 53]
+
+
 def test_two_pictures_of_one_name_are_refused(folder):
     (folder / "JPEGImages" / "ü.png").write_bytes(b"text")
     assert load_annotated(str(folder), "train", "boxes").count == 2  # what cannot be read is no other picture

@@ -59,7 +59,8 @@ def stems_of_split(root: pathlib.Path, split: str, kind: str, pictures: dict[str
         if not file.is_file():
             known = ", ".join(sorted(p.stem for p in names.glob("*.txt") if "_" not in p.stem)) or "none"
             raise SplitError(f"`split` must be one of {names}: {known}. Received: split={split!r}")
-        stems = [_stem_of(line, pictures) for line in lines_of(file, "a list of a split")]
+        named = [_stem_of(line, pictures) for line in lines_of(file, "a list of a split")]
+        stems = list(dict.fromkeys(named))  # A picture that is named twice must not be in two slices.
     elif split_name(split) != "train":
         raise SplitError(
             f'`split` of a folder without ImageSets/{sets} must be "train" or a slice such as "train[:80%]". '
