@@ -362,6 +362,13 @@ def test_data_sets_without_labels_or_objects_are_refused(monkeypatch):
         with pytest.raises(ValueError, match=r"`split` must leave an image of tfds:.*'train\[:0\]'"):
             load_annotated("tfds:coco/2017", "train[:0]", "boxes")
 
+    def unknown(*_, **__):
+        raise ValueError("Unknown split")
+
+    with tfds.testing.mock_data(as_dataset_fn=unknown):
+        with pytest.raises(ValueError, match=r"of tfds:coco/2017, or a slice. Received: split='tset'"):
+            load_annotated("tfds:coco/2017", "tset", "boxes")
+
 
 def test_masks_of_tensorflow_datasets(monkeypatch):
     import tensorflow_datasets as tfds
