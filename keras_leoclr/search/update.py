@@ -127,4 +127,5 @@ def _new_features(root, kept, states, encoder, failures, on_error, batch_size, v
             return [], None  # all new pictures are broken, so there is none that could replace a broken one
     # A source replaces a picture that cannot be decoded by another one; such rows are dropped here.
     good = [row for row, name in enumerate(new) if os.path.join(root, name) not in failures]
-    return [list(new)[row] for row in good], features[good]
+    names = list(new)
+    return [names[row] for row in good], features[good]

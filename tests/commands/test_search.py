@@ -14,6 +14,7 @@ from PIL import Image
 import keras_leoclr as kl
 from keras_leoclr import cli, search
 from keras_leoclr.data.source_arguments import with_unknown_labels
+from keras_leoclr.search import update
 from keras_leoclr.search.encoder import READING
 from tests.pictures import jpeg, png
 
@@ -131,6 +132,21 @@ def test_only_new_and_changed_pictures_are_read_again(pictures, backbones, capsy
     for row, name in enumerate(updated.files):
         mine, fresh = updated.vectors.reconstruct(row), again.vectors.reconstruct(rows[name])
         np.testing.assert_allclose(mine, fresh, atol=1e-5)
+
+
+@pytest.mark.backend_free
+def test_pictures_are_listed_as_often_whatever_their_number(pictures, backbones, monkeypatch):
+    listed = []
+    monkeypatch.setattr(
+        update, "list", lambda names: listed.append(len(names)) or [*names], raising=False
+    )  # a list of all pictures for each of them takes hours for a million
+    encoder = search.Encoder.load(backbones[0])
+    search.update_index(pictures, encoder, "six.index")
+    six, listed[:] = len(listed), []
+    for number in range(20, 26):
+        (pictures / f"{number}.png").write_bytes(png(number))
+    search.update_index(pictures, encoder, "twelve.index")
+    assert len(listed) == six
 
 
 @pytest.mark.backend_free
