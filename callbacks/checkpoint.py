@@ -70,8 +70,8 @@ class Checkpoint(keras.callbacks.Callback):
             Of several names, the first one that is in the logs counts. By default the kNN measurement of
             `KNNMonitor`; None for no such checkpoint.
         files: paths of text files that belong to the run, such as the file of a CSVLogger (which needs
-            `append=True`). `restore` resets them to their content at the checkpoint, so that no line is
-            missing and none occurs twice.
+            `append=True`); no two may have the same name. `restore` resets them to their content at the
+            checkpoint, so that no line is missing and none occurs twice.
         stateful: name -> object with the methods `state() -> dict` (values are NumPy arrays or something that
             JSON can hold) and `restore(dict)`, such as `Health`.
         writes: whether this process writes checkpoints; True by default. Of several workers only one may, and
@@ -101,6 +101,11 @@ class Checkpoint(keras.callbacks.Callback):
         self.monitor = (monitor,) if isinstance(monitor, str) else tuple(monitor or ())
         files = (files,) if isinstance(files, (str, os.PathLike)) else files
         self.files = [pathlib.Path(path) for path in files]
+        if len({path.name for path in self.files}) < len(set(self.files)):
+            raise ValueError(
+                "`files` must have different names, because a checkpoint holds them by their names. "
+                f"Received: files={[str(path) for path in self.files]}"
+            )
         self.stateful = stateful or {}
         self.writes = writes
         self.written = 0

@@ -344,6 +344,7 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, capfd,
         ({"minutes": -1}, "`minutes` must be >= 0 or None. Received: minutes=-1"),
         ({"budget": 0}, "`budget` must be in .0, 1.. Received: budget=0"),
         ({"keep": 0}, "`keep` must be a whole number >= 1. Received: keep=0"),
+        ({"files": ["a/log.csv", "b/log.csv"]}, "`files` must have different names, .* files=..a/log.csv"),
     ],
 )
 def test_bad_options_are_refused(tmp_path, options, words):
