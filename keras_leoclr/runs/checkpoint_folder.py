@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 import re
 import warnings
@@ -137,7 +138,8 @@ def delete_old(folder: pathlib.Path, keep: int) -> None:
             values[path] = checkpoint_file.read_state(path)["value"]
         except (DamagedCheckpointError, OSError):
             continue  # no warning here: `newest_whole` warns about a damaged file when it reads it
-    measured = [path for path in found if values.get(path) is not None]
+    # NaN compares as neither larger nor smaller: as the first value it would stay the best for ever.
+    measured = [path for path in found if values.get(path) is not None and not math.isnan(values[path])]
     best = max(measured, key=lambda path: values[path], default=None)
     for path in found[:-keep]:
         if path != best:

@@ -22,7 +22,7 @@ import keras_leoclr as kl
 from keras_leoclr import callbacks
 from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.checkpointing.state import arrays_of, restore
-from keras_leoclr.runs import checkpoint_file, checkpoint_paths
+from keras_leoclr.runs import checkpoint_file, checkpoint_folder, checkpoint_paths
 from tests.case import StopAfter, Stopped, fresh_model, random_views, small_model, to_numpy
 
 backend_free = pytest.mark.backend_free
@@ -276,6 +276,17 @@ def test_the_newest_and_the_best_are_kept(tmp_path, name):
     train(tmp_path, epochs=5, checkpoint=checkpoint, others=[Score(name)])
     kept = [checkpoint_file.read_state(path) for path in checkpoints_in(tmp_path)]
     assert [(state["position"][0], state["value"]) for state in kept] == [(2, 0.9), (4, 0.4), (5, 0.5)]
+
+
+@backend_free
+def test_a_value_that_is_no_number_is_not_the_best(tmp_path):
+    for step, value in enumerate([float("nan"), 0.9, 0.4, float("nan"), None]):
+        checkpoint_file.write(checkpoint_paths.path_of(tmp_path, step), {}, {"value": value})
+        checkpoint_folder.delete_old(tmp_path, 1)
+    assert [checkpoint_file.read_state(path)["value"] for path in checkpoint_paths.paths(tmp_path)] == [
+        0.9,
+        None,
+    ]
 
 
 @backend_free
