@@ -52,6 +52,10 @@ def fit(
         raise ValueError(
             "`dataset_at` must make data of a known number of batches. Received: an unknown number"
         )
+    if not steps:
+        raise ValueError(
+            f"`dataset_at` must make data of at least one batch. Received: none for epoch {start.epoch}"
+        )
     listed = _Callbacks(
         [*callbacks],
         add_history=True,

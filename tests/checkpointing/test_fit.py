@@ -107,6 +107,8 @@ def test_data_of_another_length_are_refused(tmp_path):
         train(tmp_path, lambda epoch, batch: batches_at(epoch, min(epoch, 1)))
     with pytest.raises(ValueError, match="must make data of a known number of batches"):
         train(tmp_path / "other", lambda epoch, batch: iter(batches_at(epoch, batch)))
+    with pytest.raises(ValueError, match="must make data of at least one batch. Received: none for epoch 0"):
+        train(tmp_path / "none", lambda epoch, batch: [])
 
 
 @pytest.mark.backend_free
