@@ -100,7 +100,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.budget = budget
         self.monitor = (monitor,) if isinstance(monitor, str) else tuple(monitor or ())
         files = (files,) if isinstance(files, (str, os.PathLike)) else files
-        self.files = [pathlib.Path(path) for path in files]
+        self.files = [pathlib.Path(path).expanduser() for path in files]
         if len({path.name for path in self.files}) < len(set(self.files)):
             raise ValueError(
                 "`files` must have different names, because a checkpoint holds them by their names. "

@@ -34,7 +34,7 @@ class HistoryFile(keras.callbacks.CSVLogger):
     """
 
     def __init__(self, path: str | pathlib.Path, columns: str | Sequence[str] = ()):
-        super().__init__(str(path), append=True)
+        super().__init__(str(pathlib.Path(path).expanduser()), append=True)
         self.columns = (columns,) if isinstance(columns, str) else tuple(columns)
 
     def on_train_begin(self, logs=None):

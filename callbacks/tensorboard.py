@@ -62,8 +62,8 @@ class TensorBoard(keras.callbacks.TensorBoard):
         views: Any = None,
     ):
         self.wanted("on")
-        super().__init__(str(folder), write_graph=False)
         self.folder = pathlib.Path(folder).expanduser()
+        super().__init__(str(self.folder), write_graph=False)
         self.sheet = None if sheet is None else pathlib.Path(sheet)
         self.source = None if source is None else as_source(source)
         self.views = views

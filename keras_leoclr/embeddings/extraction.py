@@ -93,6 +93,7 @@ def embed(
         print(found.features.shape, found.paths[0])
         ```
     """
+    output = None if output is None else pathlib.Path(output).expanduser()
     write = None if output is None else check_output(output, overwrite)
     name, given = named(source)
     recipe = {} if isinstance(backbone, keras.Model) else RunFolder.around(backbone).recipe()
@@ -112,7 +113,7 @@ def embed(
     about |= known | {"precision": precision or model.dtype_policy.name}
     labelled = with_unknown_labels(images.reduced(preprocessing.least_pixels))
     batches = _Batches(data.image_batches(labelled, preprocessing, batch_size))
-    unfinished = None if output is None else pathlib.Path(f"{os.fspath(output)}{UNFINISHED}")
+    unfinished = None if output is None else output.with_name(f"{output.name}{UNFINISHED}")
     identity = None if output is None else features_identity(images, name, split, preprocessing)
     if output is not None and identity is None:  # The features of an interrupted call may be of others.
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -145,7 +146,7 @@ def embed(
         about,
     )
     if write is not None:
-        write(pathlib.Path(output).expanduser(), found)
+        write(output, found)
         shutil.rmtree(unfinished)
     return found
 
@@ -176,7 +177,7 @@ def _prepared(
     model, size = raw_backbone(backbone, image_size, any_channels=True)
     channels = model.input_shape[-1]
     is_model = isinstance(backbone, keras.Model)
-    about = {"backbone": backbone.name if is_model else os.path.abspath(backbone)}
+    about = {"backbone": backbone.name if is_model else os.path.abspath(os.path.expanduser(backbone))}
     about |= {"checksum": checksum(model), "image_size": size}
     normalization = normalization_of(model)
     # `evaluate` does the same: in mixed precision, normalised images are rounded less than raw ones.

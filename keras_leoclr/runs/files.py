@@ -53,12 +53,12 @@ def whole_file(path: str | os.PathLike) -> Iterator[Any]:
     folder is brought to the disk by fsync. POSIX guarantees that such a renaming cannot be seen half done.
 
     Args:
-        path: path of the file; its folder must exist.
+        path: path of the file; its folder must exist. `~` at its beginning is the home folder.
 
     Raises:
         OSError: if the file cannot be written; the error names the file.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     with _deleted_after(_beside(path), path) as partial:
         with partial.open("wb") as file:
             yield file
@@ -76,12 +76,13 @@ def whole_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     files that the library writes into the temporary folder are moved too, and before the result itself.
 
     Args:
-        path: path of a file or of a folder, see `replace_folder`; the folder around it must exist.
+        path: path of a file or of a folder, see `replace_folder`; the folder around it must exist. `~` at its
+            beginning is the home folder.
 
     Raises:
         OSError: if the file cannot be written; the error names the file.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     with _deleted_after(_beside(path), path) as folder:
         folder.mkdir()
         partial = folder / path.name

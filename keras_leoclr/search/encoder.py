@@ -52,6 +52,7 @@ class Encoder:
             image_size: side of the images, pixels; 0 for the backbone's own.
             value_range: of the pictures' values, see `data.load`; None for that of the run that it lies in.
         """
+        path = os.path.expanduser(path)
         backbone, size = raw_backbone(path, image_size, any_channels=True)
         if value_range is None:
             value_range = RunFolder.around(path).value_range()

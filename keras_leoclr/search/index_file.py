@@ -78,6 +78,7 @@ class PictureIndex:
             IndexFileError: if the file is not an index, or is damaged.
         """
         faiss = faiss_package()
+        path = os.path.expanduser(path)
         if not os.path.isfile(path):
             raise FileNotFoundError(f"`index`: no such file. Received: {shown(str(path))}")
         try:

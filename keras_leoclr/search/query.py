@@ -60,7 +60,7 @@ def search(
     if k < 1:
         raise ValueError(f"`k` must be >= 1. Received: k={k}")
     paths = index.paths()
-    for query in map(os.fspath, queries):
+    for query in map(os.path.expanduser, queries):
         try:
             images = _one_picture(query, encoder)
         except ImageError as error:

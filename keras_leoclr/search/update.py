@@ -69,6 +69,7 @@ def update_index(
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind!r}")
     faiss_package()  # raises the error of a missing package before any picture is read
+    folder, path = os.path.expanduser(folder), os.path.expanduser(path)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"`folder`: no such folder. Received: {shown(str(folder))}")
     root = os.path.abspath(os.fsencode(folder))

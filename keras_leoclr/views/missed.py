@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -116,7 +115,7 @@ def write_figure(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
     chosen = max(range(len(drawn)), key=lambda number: (differences(drawn[number]), -found[number]["shared"]))
     about = PngInfo()
     about.add_text(ABOUT, json.dumps({"format": FORMAT, "chosen": chosen, "pictures": found}))
-    with whole_file(pathlib.Path(path).expanduser()) as file:
+    with whole_file(path) as file:
         figure(drawn[chosen]).save(file, "PNG", optimize=True, pnginfo=about)
 
 

@@ -6,7 +6,6 @@ import io
 import json
 import math
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -111,7 +110,7 @@ def write_sheet(drawn: Sequence[Drawn], path: str | os.PathLike) -> None:
     image = sheet(drawn)
     about = PngInfo()
     about.add_text(STRIPS, json.dumps({**json.loads(image.info[STRIPS]), "headings": headings(drawn[0])}))
-    with whole_file(pathlib.Path(path).expanduser()) as file:
+    with whole_file(path) as file:
         image.save(file, "PNG", optimize=True, pnginfo=about)
 
 

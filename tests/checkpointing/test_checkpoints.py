@@ -387,6 +387,16 @@ def test_a_single_file_is_not_taken_for_its_letters(tmp_path):
     assert callbacks.HistoryFile(tmp_path / "history.csv", "knn_top1").columns == ("knn_top1",)
 
 
+@backend_free
+def test_paths_may_begin_with_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    file = tmp_path / "run" / "history.csv"
+    assert callbacks.Checkpoint("~/run/checkpoints", files="~/run/history.csv").files == [file]
+    assert callbacks.HistoryFile("~/run/history.csv").filename == str(file)
+    assert callbacks.TensorBoard("~/run/logs").log_dir == str(tmp_path / "run" / "logs")
+
+
 def test_half_precision_weights_come_back(tmp_path):
     inputs = keras.Input((4,))
     outputs = keras.layers.Dense(3, dtype="bfloat16")(inputs)

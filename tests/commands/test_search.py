@@ -4,6 +4,7 @@ import dataclasses
 import html.parser
 import json
 import os
+import shutil
 import zipfile
 
 import keras
@@ -147,6 +148,21 @@ def test_pictures_are_listed_as_often_whatever_their_number(pictures, backbones,
         (pictures / f"{number}.png").write_bytes(png(number))
     search.update_index(pictures, encoder, "twelve.index")
     assert len(listed) == six
+
+
+@pytest.mark.backend_free
+def test_paths_may_begin_with_the_home_folder(pictures, backbones, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(pictures.parent))
+    monkeypatch.setenv("USERPROFILE", str(pictures.parent))
+    shutil.copy(backbones[0], pictures.parent / "own.keras")
+    indexed(capsys, "~/pictures", "~/own.keras", "--output=~/own.index")
+    index = search.PictureIndex.read("~/own.index")
+    assert index.backbone["path"] == str(pictures.parent / "own.keras")
+    assert not (pictures.parent / "~").exists()
+    found = ["search", "~/pictures/0.jpg", "--index=~/own.index", "--page=~/own.html"]
+    code, printed = run(capsys, *found)
+    assert code == 0 and "1.0000 * 0.jpg" in printed.out, printed.err
+    assert (pictures.parent / "own.html").is_file()
 
 
 @pytest.mark.backend_free

@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import shutil
 import sys
 
 import keras
@@ -231,6 +232,19 @@ def test_what_is_refused(pictures, backbone, capsys, monkeypatch):
     assert code == 2 and "`--backbone` must name a file" in printed.err
     code, printed = run(capsys, "embed", pictures, "--backbone", "random", "--output", "f.csv")
     assert code == 1 and "Received: backbone='random'" in printed.err
+
+
+@backend_free
+def test_paths_may_begin_with_the_home_folder(pictures, backbone, monkeypatch):
+    home = pictures.parent
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    shutil.copy(backbone, home / "own.keras")
+    found = kl.embed("~/pictures", "~/own.keras", "~/f.npz", verbose=False)
+    assert (home / "f.npz").is_file() and found.about["backbone"] == str(home / "own.keras")
+    with pytest.raises(ValueError, match="does not exist yet"):
+        kl.embed("~/pictures", "~/own.keras", "~/f.npz", verbose=False)
+    assert not (home / "~").exists() and not (home / "f.npz.unfinished").exists()
 
 
 @backend_free
