@@ -98,7 +98,11 @@ def embed(
     name, given = named(source)
     recipe = {} if isinstance(backbone, keras.Model) else RunFolder.around(backbone).recipe()
     model, preprocessing, known = _prepared(backbone, image_size, recipe)
+    if given is not None:
+        given.check_value_range(value_range)
     value_range = _range_of_run(backbone) if value_range is None else check_value_range(value_range)
+    if given is not None and given.arrays is None:  # The values of a Source or a stream are used unchanged.
+        value_range = ()
     reading = {"on_error": on_error, "max_failures": max_failures}
     reading |= {"channels": model.input_shape[-1], "value_range": value_range}
     images = data.load(name, split, data_dir, **reading) if given is None else given.load(split, **reading)

@@ -235,6 +235,19 @@ def test_what_is_refused(pictures, backbone, capsys, monkeypatch):
 
 
 @backend_free
+def test_a_range_of_values_is_refused_beside_images_that_are_read_already(backbone, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    source = kl.data.load({"image": images})
+    for given in (source, {"train": source}, tf.data.Dataset.from_tensor_slices({"image": images})):
+        with pytest.raises(ValueError, match=r"`value_range` must be given to `data.load`.*\(0, 10\)"):
+            kl.embed(given, backbone, value_range=(0, 10), verbose=False)
+    shutil.copy(backbone, tmp_path / "backbone.keras")
+    (tmp_path / "recipe.json").write_text(json.dumps({"value_range": [0, 1000]}))
+    assert "value_range" not in kl.embed(source, tmp_path, verbose=False).about
+    assert kl.embed({"image": images}, tmp_path, verbose=False).about["value_range"] == [0, 1000]
+
+
+@backend_free
 def test_paths_may_begin_with_the_home_folder(pictures, backbone, monkeypatch):
     home = pictures.parent
     monkeypatch.setenv("HOME", str(home))
