@@ -129,7 +129,8 @@ def output_file(name: str, path: Any, endings: tuple[str, ...] = ()) -> None:
         endings: the endings that the name may have, such as ".html"; () (the default) allows any.
 
     Raises:
-        ValueError: if the file has another ending, is a folder, or would lie in a folder that does not exist.
+        ValueError: if the file has another ending, is a folder, or would lie in a folder that does not exist
+            or is read-only.
     """
     path = pathlib.Path(path).expanduser()
     if endings and path.suffix.lower() not in endings:
@@ -138,6 +139,8 @@ def output_file(name: str, path: Any, endings: tuple[str, ...] = ()) -> None:
         raise ValueError(f"`{name}` must be a file. Received: {name}={path}, a folder")
     if not path.parent.is_dir():
         raise ValueError(f"`{name}` must lie in a folder that exists. Received: {name}={path}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"`{name}` must lie in a folder that can be written to. Received: {name}={path}")
 
 
 def several_passes(name: str, batches: Any) -> None:

@@ -8,6 +8,8 @@ import warnings
 
 import numpy as np
 
+from keras_leoclr import wording
+from keras_leoclr.checks import output_file, whole_number
 from keras_leoclr.data import channels, decode
 from keras_leoclr.data.failures import Failures, shown
 from keras_leoclr.data.readers.files import SUFFIXES, Index, scan_folder
@@ -62,10 +64,12 @@ def update_index(
 
     Raises:
         IndexFileError: if `path` is the index of another folder, or was made with another backbone.
-        ValueError: if a picture cannot be read (with "skip", if more fail than allowed), or if there is no
-            picture.
+        ValueError: if a picture cannot be read (with "skip", if more fail than allowed), if there is no
+            picture, or if no file can be written at `path`.
     """
     decode.check_options(on_error, decode.MAX_PIXELS, decode.WHITE, None, 1)
+    whole_number("batch_size", batch_size, 1)
+    output_file("output" if wording.of_flags() else "path", path)
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}. Received: kind={kind!r}")
     faiss_package()  # raises the error of a missing package before any picture is read

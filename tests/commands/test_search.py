@@ -166,6 +166,23 @@ def test_paths_may_begin_with_the_home_folder(pictures, backbones, capsys, monke
 
 
 @pytest.mark.backend_free
+def test_an_index_that_cannot_be_written_is_refused_before_the_work(pictures, backbones, capsys, monkeypatch):
+    encoder = search.Encoder.load(backbones[0])
+    monkeypatch.setattr(search.Encoder, "features", lambda *_: pytest.fail("features were computed"))
+    with pytest.raises(ValueError, match="`path` must lie in a folder that exists. Received: path=none/x"):
+        search.update_index(pictures, encoder, "none/x.index")
+    with pytest.raises(ValueError, match="`batch_size` must be a whole number >= 1. Received: batch_size=0"):
+        search.update_index(pictures, encoder, "x.index", batch_size=0)
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    code, printed = run(capsys, "index", pictures, "--backbone", backbones[0])
+    words = "`--output` must lie in a folder that can be written to. Received: output="
+    assert code == 1 and words in printed.err and "pictures.index" in printed.err
+    output = ["--output", "x.index"]
+    code, printed = run(capsys, "index", pictures, "--backbone", backbones[0], *output)
+    assert code == 2 and "`--output` must lie in a folder that can be written to" in printed.err
+
+
+@pytest.mark.backend_free
 def test_another_backbone_size_or_folder_is_refused(pictures, backbones, capsys):
     indexed(capsys, pictures, backbones[0])
     before = (pictures.parent / "pictures.index").read_bytes()
