@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from keras_leoclr.checks import one_of, whole_number
 from keras_leoclr.data import decode
 from keras_leoclr.data.failures import Failures, ImageError
 from keras_leoclr.data.readers.files import Index
@@ -34,7 +35,7 @@ class Hit:
 def search(
     index: PictureIndex,
     encoder: Encoder,
-    queries: Sequence[str | os.PathLike],
+    queries: str | os.PathLike | Sequence[str | os.PathLike],
     k: int = 10,
     on_error: str = "raise",
 ) -> Iterator[tuple[str, list[Hit] | str]]:
@@ -43,7 +44,7 @@ def search(
     Args:
         index: index of a folder.
         encoder: the encoder that made the index.
-        queries: paths of picture files, which need not be in the folder.
+        queries: path of a picture file, or several; they need not be in the folder.
         k: >= 1, number of pictures to find for each query, at most all of the index; 10 by default.
         on_error: what to do if a query cannot be read: "raise" (the default) or "skip".
 
@@ -53,12 +54,13 @@ def search(
 
     Raises:
         IndexFileError: if the index was made with another backbone.
-        ValueError: if a query cannot be read.
+        ValueError: if a query cannot be read, or `k` or `on_error` is not one of these.
     """
     index.check_made_with(encoder)
     encoder = encoder.reading_as(index.backbone)
-    if k < 1:
-        raise ValueError(f"`k` must be >= 1. Received: k={k}")
+    k = whole_number("k", k, 1)
+    one_of("on_error", on_error, ("raise", "skip"))
+    queries = (queries,) if isinstance(queries, (str, os.PathLike)) else queries
     paths = index.paths()
     for query in map(os.path.expanduser, queries):
         try:
@@ -72,7 +74,8 @@ def search(
         yield (
             query,
             [
-                Hit(paths[row], float(value), _same_file(query, paths[row]))
+                # Rounding can make the cosine of a picture with itself a little larger than 1.
+                Hit(paths[row], max(-1.0, min(1.0, float(value))), _same_file(query, paths[row]))
                 for value, row in zip(similarity[0], rows[0], strict=True)
                 if row >= 0  # with "hnsw", faiss may find fewer than k and fills up with -1
             ],

@@ -109,6 +109,24 @@ def test_similarities_are_cosines_of_the_backbones_features(pictures, backbones)
 
 
 @pytest.mark.backend_free
+def test_a_single_query_is_not_taken_for_its_letters(pictures, backbones):
+    encoder = search.Encoder.load(backbones[0])
+    index = search.update_index(pictures, encoder, "own.index").index
+    for query in ("pictures/0.jpg", pictures / "0.jpg"):
+        ((path, hits),) = search.search(index, encoder, query, k=2)
+        assert path == str(query) and len(hits) == 2 and hits[0].itself
+    every = list(search.search(index, encoder, index.paths()))
+    assert all(-1 <= hit.similarity <= 1 for _, hits in every for hit in hits)
+    for options, words in (
+        ({"k": 0}, "`k` must be a whole number >= 1. Received: k=0"),
+        ({"k": 2.5}, "`k` must be a whole number >= 1. Received: k=2.5"),
+        ({"on_error": "ignore"}, '`on_error` must be "raise" or "skip". Received: on_error=.ignore.'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            next(search.search(index, encoder, query, **options))
+
+
+@pytest.mark.backend_free
 @pytest.mark.parametrize("kind", ["exact", "hnsw"])
 def test_only_new_and_changed_pictures_are_read_again(pictures, backbones, capsys, monkeypatch, kind):
     assert counts(indexed(capsys, pictures, backbones[0], "--kind", kind)) == [0, 6, 0, 0]
