@@ -139,8 +139,9 @@ def _check(backbone, path, format, images, overwrite):
         raise ValueError(f"`format` must be one of {', '.join(FORMATS)}. Received: format={format!r}")
     check_channels_last(backbone)
     suffix, shape = FORMATS[format].suffix, tuple(backbone.input_shape[1:])
-    if path.suffix != suffix:
-        rule = f"end in {suffix}" if suffix else "be a folder, without a suffix"
+    others = {kind.suffix for kind in FORMATS.values()} - {suffix}
+    if path.suffix != suffix if suffix else path.suffix in others:  # a name such as v1.0 has no suffix
+        rule = f"end in {suffix}" if suffix else "be a folder, without the suffix of another format,"
         raise ValueError(f"`path` must {rule} for {format}. Received: path={path}")
     if images.ndim != 4 or images.shape[1:] != shape or len(images) < 3:
         raise ValueError(

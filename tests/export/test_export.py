@@ -69,6 +69,15 @@ def test_a_failed_export_leaves_what_was_there(raw, tmp_path, monkeypatch):
 
 
 @pytest.mark.backend_free
+def test_the_name_of_a_folder_may_hold_a_dot(raw, tmp_path):
+    images = random_images(4, 8, 8)
+    exported = export.write(raw, tmp_path / "small-v1.0", "saved_model", images)
+    assert (exported.path / "saved_model.pb").is_file() and (tmp_path / "small-v1.0.json").is_file()
+    with pytest.raises(ValueError, match="`path` must be a folder, without the suffix of another format"):
+        export.write(raw, tmp_path / "small.onnx", "saved_model", images)
+
+
+@pytest.mark.backend_free
 def test_a_missing_package_names_the_extra(raw, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"keras-leoclr\[export\]"):
