@@ -8,6 +8,7 @@ from typing import Any
 
 from keras_leoclr.commands.command import ONE, Command
 from keras_leoclr.commands.flags import Flag, Given, UsageError
+from keras_leoclr.wording import named
 
 FORMATS = ("keras", "saved_model", "onnx", "litert", "openvino", "safetensors", "pth")
 TEXT = """leoclr export RUN_OR_FILE [--formats onnx,...] [--FLAG VALUE ...]
@@ -68,7 +69,7 @@ def _export(source: pathlib.Path, given: Given) -> int:
             made = export.write(backbone, path, format, images, given["overwrite"], about, antialias)
             print(made, flush=True)
         except (ValueError, OSError, ImportError) as error:
-            print(f"leoclr: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            print(f"leoclr: {type(error).__name__}: {named(str(error))}", file=sys.stderr, flush=True)
             failed += 1
     if failed and output.is_dir() and not any(output.iterdir()):
         output.rmdir()

@@ -86,7 +86,7 @@ def write(
         format: a name in `FORMATS`: keras, saved_model, onnx, litert, openvino, safetensors or pth.
         images: (N, H, W, C) array of real images, N >= 3, on which the features are compared. They are raw,
             in [0, 255], if the backbone normalises images itself, else normalised.
-        overwrite: whether an existing file or folder may be replaced; False by default.
+        overwrite: whether an existing file or folder, and the card, may be replaced; False by default.
         about: further entries for the card, such as `encoder`, `data` and `training`; None by default.
         antialias: whether the backbone was trained on images that were reduced with an antialiasing filter,
             which the card states; false by default.
@@ -97,7 +97,7 @@ def write(
     Raises:
         ExportError: if the format cannot be written on this backend, or if the features deviate by more than
             `TOLERANCE` of the largest.
-        FileExistsError: if `path` exists and `overwrite` is False.
+        FileExistsError: if `path` or the file of its card exists and `overwrite` is False.
         ImportError: if a package is missing; the message names the extra to install.
     """
     path, images = pathlib.Path(path).expanduser(), np.asarray(images, "float32")
@@ -153,6 +153,12 @@ def _check(backbone, path, format, images, overwrite):
         seen.check()
     if path.exists() and not overwrite:
         raise FileExistsError(f"`path` is there already; `overwrite` replaces it. Received: path={path}")
+    card = _card_path(path)
+    if card.exists() and not overwrite:
+        raise FileExistsError(
+            f"`path` needs the name {card.name} for its card, which is there already; `overwrite` replaces "
+            f"it. Received: path={path}"
+        )
     for package in FORMATS[format].packages:
         require(package, format)
 

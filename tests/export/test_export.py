@@ -78,6 +78,21 @@ def test_the_name_of_a_folder_may_hold_a_dot(raw, tmp_path):
 
 
 @pytest.mark.backend_free
+def test_a_file_of_the_name_of_the_card_is_not_replaced(raw, tmp_path, capsys):
+    (tmp_path / "config.json").write_text("mine")
+    with pytest.raises(FileExistsError, match="`path` needs the name config.json for its card, which is"):
+        export.write(raw, tmp_path / "config.keras", "keras", random_images(4, 8, 8))
+    raw.save(tmp_path / "raw.keras")
+    arguments = ["export", tmp_path / "raw.keras", "--output", tmp_path, "--name", "config"]
+    assert cli.main(["leoclr", *map(str, arguments)]) == 1
+    words = "config.json for its card, which is there already; `--overwrite` replaces it"
+    assert words in capsys.readouterr().err
+    assert (tmp_path / "config.json").read_text() == "mine" and not (tmp_path / "config.keras").exists()
+    assert cli.main(["leoclr", *map(str, arguments), "--overwrite"]) == 0
+    assert json.loads((tmp_path / "config.json").read_text())["export"]["format"] == "keras"
+
+
+@pytest.mark.backend_free
 def test_a_missing_package_names_the_extra(raw, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"keras-leoclr\[export\]"):
