@@ -76,7 +76,8 @@ def taking_raw_images(
         any_channels: whether its images may have other numbers of channels than 3.
 
     Raises:
-        ValueError: if it does not take images of 3 channels, unless others are allowed.
+        ValueError: if it does not take images of 3 channels, unless others are allowed; or if nothing tells
+            mean and deviation of other channels.
     """
     if backbone.input_shape[-1] != 3 and not any_channels:
         raise ValueError(
@@ -86,4 +87,10 @@ def taking_raw_images(
     if stock or takes_raw(backbone):
         return backbone
     known = None if path is None else image_numbers(path)
+    if known is None and backbone.input_shape[-1] != len(IMAGENET_MEAN):
+        raise ValueError(
+            "`backbone` must normalise images by itself, as `kl.backbones.with_normalization(backbone, mean, "
+            "std)` makes it, or lie in the folder of its run: ImageNet's mean and deviation, which are taken "
+            f"otherwise, are those of 3 channels. Received: input_shape={backbone.input_shape}"
+        )
     return with_normalization(backbone, *(known or (IMAGENET_MEAN, IMAGENET_STD)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.starting import RANDOM, starting_backbone, taking_raw_images
-from keras_leoclr.checks import check_value_range
+from keras_leoclr.checks import check_value_range, whole_number
 from keras_leoclr.data.channels import ChannelPixels
 from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.evaluation.features import checksum, extract_features
@@ -120,15 +120,20 @@ def raw_backbone(
         any_channels: whether its images may have other numbers of channels than 3.
 
     Raises:
-        ValueError: if the backbone is "random", or takes images of any size while `image_size` is 0.
+        ValueError: if the backbone is "random", `image_size` is no whole number >= 0, or it is 0 while the
+            backbone takes images of any size, or images that are not square.
     """
+    image_size = whole_number("image_size", image_size, 0)
     if isinstance(backbone, keras.Model):
         found = taking_raw_images(getattr(backbone, "backbone", backbone), None, any_channels)
     elif backbone == RANDOM:
         raise ValueError("`backbone` must be a file or the folder of a run. Received: backbone='random'")
     else:
         found = starting_backbone(backbone, any_channels=any_channels)
-    size = image_size or found.input_shape[1]
-    if not size:
-        raise ValueError("`image_size` must be given for a backbone of any size. Received: none")
-    return found, int(size)
+    height, width = found.input_shape[1:3]
+    if not image_size and (height is None or height != width):
+        kind = "any size" if height is None or width is None else f"{height} x {width} pixels"
+        raise ValueError(
+            f"`image_size` must be given for a backbone of {kind}: images are made square. Received: none"
+        )
+    return found, image_size or height

@@ -248,6 +248,30 @@ def test_a_range_of_values_is_refused_beside_images_that_are_read_already(backbo
 
 
 @backend_free
+def test_backbones_of_other_sizes_and_channels(pictures, tmp_path):
+    def of(*shape):
+        images = keras.Input(shape)
+        return keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images)))
+
+    for shape, words in (
+        ((None, None, 3), "a backbone of any size: images are made square. Received: none"),
+        ((8, 12, 3), "a backbone of 8 x 12 pixels: images are made square. Received: none"),
+    ):
+        with pytest.raises(ValueError, match=f"`image_size` must be given for {words}"):
+            kl.embed(pictures, of(*shape), verbose=False)
+        assert kl.embed(pictures, of(*shape), image_size=8, verbose=False).features.shape == (5, 4)
+    for size in (-3, 7.5):
+        with pytest.raises(
+            ValueError, match=f"`image_size` must be a whole number >= 0. Received: .*={size}"
+        ):
+            kl.embed(pictures, of(8, 8, 3), image_size=size, verbose=False)
+    of(8, 8, 4).save(tmp_path / "four.keras")
+    for backbone in (of(8, 8, 4), tmp_path / "four.keras"):
+        with pytest.raises(ValueError, match="`backbone` must normalise images by itself, .* of 3 channels"):
+            kl.embed(pictures, backbone, verbose=False)
+
+
+@backend_free
 def test_paths_may_begin_with_the_home_folder(pictures, backbone, monkeypatch):
     home = pictures.parent
     monkeypatch.setenv("HOME", str(home))
