@@ -11,6 +11,7 @@ from keras_leoclr.commands.flags import Flag, Given, UsageError
 from keras_leoclr.wording import named
 
 FORMATS = ("keras", "saved_model", "onnx", "litert", "openvino", "safetensors", "pth")
+LEAST_IMAGES = 3  # that formats are compared on
 TEXT = """leoclr export RUN_OR_FILE [--formats onnx,...] [--FLAG VALUE ...]
 
 Writes the backbone of a run, or of a .keras or torch file, in other formats:
@@ -33,8 +34,8 @@ def _run(given: Given) -> int:
     unknown = [name for name in given["formats"] if name not in FORMATS]
     if unknown or not given["formats"]:
         raise UsageError(f"`--formats` must be some of {', '.join(FORMATS)}. Received: {','.join(unknown)}")
-    if given["images"] < 3:
-        raise UsageError(f"`--images` must be 3 or more. Received: {given['images']}")
+    if given["images"] < LEAST_IMAGES:
+        raise UsageError(f"`--images` must be {LEAST_IMAGES} or more. Received: {given['images']}")
     if given["output"] and pathlib.Path(given["output"]).expanduser().is_file():
         raise UsageError(f"`--output` must be a folder for the files. Received: {given['output']}, a file")
     return _export(pathlib.Path(given.rest[0]).expanduser(), given)
@@ -88,12 +89,25 @@ def _images(backbone: Any, recipe: dict[str, Any], known: Any, given: Given) -> 
 
     if recipe.get("dataset") == IN_PYTHON:  # The images of such a run cannot be loaded; others are used.
         recipe = {}
-    channels = backbone.input_shape[-1]
-    size = backbone.input_shape[1]
+    size, width, channels = backbone.input_shape[1:]
+    if size is None or size != width:
+        raise ValueError(
+            "`RUN_OR_FILE` must hold a backbone of square images of one size, which formats have. "
+            f"Received: input_shape={backbone.input_shape}"
+        )
     dataset = given["dataset"] or recipe.get("dataset") or "fashion_mnist"
+    if channels not in (1, 3) and not (given["dataset"] or recipe.get("dataset")):
+        raise ValueError(
+            f"`dataset` must name pictures of {channels} channels, as the backbone takes them: the bundled "
+            "ones are grey. Received: none"
+        )
     data_dir = given["data_dir"] or recipe.get("data_dir")
     if backbones.normalization_of(backbone) is None:
-        mean, std = known or (IMAGENET_MEAN, IMAGENET_STD)
+        # Where nothing tells them, any numbers serve to compare; ImageNet's are those of three channels.
+        any_numbers = (
+            (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((0.5,) * channels, (0.25,) * channels)
+        )
+        mean, std = known or any_numbers
     else:
         mean, std = (0.0,) * channels, (1 / 255,) * channels
     # Pictures that cannot be read are treated as in the run.
@@ -105,6 +119,11 @@ def _images(backbone: Any, recipe: dict[str, Any], known: Any, given: Given) -> 
         preprocessing.preprocess(element["image"][None])[0].numpy()
         for element in some_of(source.reduced(preprocessing.least_pixels), given["images"])
     ]
+    if len(images) < LEAST_IMAGES:
+        raise ValueError(
+            f"`dataset` must hold at least {LEAST_IMAGES} pictures to compare the formats on. "
+            f"Received: {len(images)} in {dataset}"
+        )
     return np.stack(images)
 
 

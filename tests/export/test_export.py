@@ -15,6 +15,7 @@ from keras_leoclr import cli, export
 from keras_leoclr.backbones.vit import build_vit
 from tests.case import random_images
 from tests.export.raw_images import MEAN, normalised
+from tests.pictures import png
 
 BACKEND = keras.backend.backend()
 
@@ -90,6 +91,38 @@ def test_a_file_of_the_name_of_the_card_is_not_replaced(raw, tmp_path, capsys):
     assert (tmp_path / "config.json").read_text() == "mine" and not (tmp_path / "config.keras").exists()
     assert cli.main(["leoclr", *map(str, arguments), "--overwrite"]) == 0
     assert json.loads((tmp_path / "config.json").read_text())["export"]["format"] == "keras"
+
+
+@pytest.mark.backend_free
+def test_backbones_of_other_channels_and_sizes(tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(png(1, mode="RGBA"))
+    (pictures / "b.png").write_bytes(png(2, mode="RGBA"))
+
+    def exported(*shape, more=()):
+        images = keras.Input(shape)
+        made = keras.Model(images, keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3)(images)))
+        made.save(tmp_path / "made.keras")
+        arguments = ["export", tmp_path / "made.keras", "--overwrite", *more]
+        return cli.main(["leoclr", *map(str, arguments)]), capsys.readouterr().err
+
+    assert exported(8, 8, 1)[0] == 0  # the bundled pictures are grey
+    of_pictures = ["--dataset", pictures, "--split", "train"]
+    for shape, more, words in (
+        ((8, 8, 4), (), "`--dataset` must name pictures of 4 channels, as the backbone takes them"),
+        (
+            (8, 8, 4),
+            of_pictures,
+            "`--dataset` must hold at least 3 pictures to compare the formats on. Received: 2",
+        ),
+        ((None, None, 3), (), "must hold a backbone of square images of one size"),
+        ((8, 12, 3), (), "must hold a backbone of square images of one size"),
+    ):
+        code, error = exported(*shape, more=more)
+        assert code == 1 and words in error
+    (pictures / "c.png").write_bytes(png(3, mode="RGBA"))
+    assert exported(8, 8, 4, more=of_pictures)[0] == 0
 
 
 @pytest.mark.backend_free
