@@ -10,9 +10,10 @@ import tempfile
 import types
 import typing
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from keras_leoclr import wording
 from keras_leoclr.checks import setting_of
 from keras_leoclr.data.given import GivenImages, named
 from keras_leoclr.run_handle import Run
@@ -126,7 +127,7 @@ def pretrain(
         if images is not None and named_here and images.has_labels(test):
             given.setdefault("evaluate", True)
     made, settle = settling.requested(module, preset, given, workdir, overwrite, override, images)
-    with _naming_data():
+    with wording.pictures_called("data"):
         train(made, workdir, **options, settle=settle, callbacks=callbacks, images=images)
     return Run(workdir)
 
@@ -209,7 +210,7 @@ def evaluate(
     elif dataset is not None:
         options["dataset"] = dataset
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_naming_data())
+        stack.enter_context(wording.pictures_called("data"))
         if workdir is None and not of_run:
             cache, workdir = False, stack.enter_context(tempfile.TemporaryDirectory())
         folder = RunFolder(path if workdir is None else workdir)
@@ -298,7 +299,7 @@ def tune(
     lists = {"learning_rates": learning_rates, "least_areas": least_areas}
     how = {name: setting_of(name, value, tuple[float, ...]) for name, value in lists.items()}
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_naming_data())
+        stack.enter_context(wording.pictures_called("data"))
         if data is not None:
             folder = pathlib.Path(workdir).expanduser()
             given["dataset"], held = stack.enter_context(tuning_parts.in_a_file(data, folder))
@@ -319,17 +320,6 @@ def _with_test_split(images: GivenImages, split: str) -> GivenImages:
         stacklevel=3,
     )
     return divided
-
-
-@contextlib.contextmanager
-def _naming_data() -> Iterator[None]:
-    """A context whose errors call the pictures `data`, as the argument of the calls of this module."""
-    try:
-        yield
-    except Exception as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (error.args[0].replace("`name_or_path`", "`data`"), *error.args[1:])
-        raise
 
 
 def _recipe_module(recipe: str | Recipe) -> Any:

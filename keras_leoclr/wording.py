@@ -27,6 +27,21 @@ def of_a_command(flags: Collection[str]) -> Iterator[None]:
         _flags = before
 
 
+@contextlib.contextmanager
+def pictures_called(name: str) -> Iterator[None]:
+    """A context whose errors call the pictures by the argument of a function that hands them to `data.load`.
+
+    Args:
+        name: name of the argument, which `data.load` calls `name_or_path`.
+    """
+    try:
+        yield
+    except Exception as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (error.args[0].replace("`name_or_path`", f"`{name}`"), *error.args[1:])
+        raise
+
+
 def of_flags() -> bool:
     """Whether a command runs, so that settings are typed as flags."""
     return bool(_flags)

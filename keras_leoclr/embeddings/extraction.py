@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import shutil
@@ -11,7 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_leoclr import data
+from keras_leoclr import data, wording
 from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.checks import check_value_range
@@ -105,7 +106,9 @@ def embed(
         value_range = ()
     reading = {"on_error": on_error, "max_failures": max_failures}
     reading |= {"channels": model.input_shape[-1], "value_range": value_range}
-    images = data.load(name, split, data_dir, **reading) if given is None else given.load(split, **reading)
+    with wording.pictures_called("source"):
+        load = functools.partial(data.load, name, data_dir=data_dir) if given is None else given.load
+        images = load(split=split, **reading)
     paths = getattr(images.images, "paths", None)
     if on_error == "skip" and paths is None:
         raise ValueError(

@@ -93,7 +93,8 @@ def update_index(
     kept = {names[row]: before[names[row]] for row in same}
     parts = [] if not same else [old.vectors.reconstruct_n(0, len(before))[same]]
     failures = Failures(max_failures=max_failures)
-    fresh, features = _new_features(root, kept, states, encoder, failures, on_error, batch_size, verbose)
+    with wording.pictures_called("folder"):
+        fresh, features = _new_features(root, kept, states, encoder, failures, on_error, batch_size, verbose)
     parts += [features] if fresh else []
     files = kept | {name: states[name] for name in fresh}
     vectors = vectors_of(kind, np.concatenate(parts))

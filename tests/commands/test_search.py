@@ -201,6 +201,18 @@ def test_an_index_that_cannot_be_written_is_refused_before_the_work(pictures, ba
 
 
 @pytest.mark.backend_free
+def test_folders_without_pictures_are_named_by_their_argument(tmp_path, backbones, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "empty").mkdir()
+    code, printed = run(capsys, "index", tmp_path / "empty", "--backbone", backbones[0])
+    assert code == 1 and "`folder` must hold pictures, files with one of the extensions" in printed.err
+    asked = ["embed", tmp_path / "empty", "--backbone", backbones[0], "--output", tmp_path / "f.npz"]
+    code, printed = run(capsys, *asked)
+    assert code == 1 and "`source` must hold pictures, files with one of the extensions" in printed.err
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == []
+
+
+@pytest.mark.backend_free
 def test_another_backbone_size_or_folder_is_refused(pictures, backbones, capsys):
     indexed(capsys, pictures, backbones[0])
     before = (pictures.parent / "pictures.index").read_bytes()
