@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from keras_leoclr.data.failures import shown
+
 
 class TorchWeightsError(ValueError):
     """The file is not a torch checkpoint, or does not fit the model. The model is unchanged."""
@@ -31,7 +33,7 @@ class TorchReport:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {len(self.loaded)} keys loaded", *self.notes]
+        lines = [f"{shown(self.path)}: {len(self.loaded)} keys loaded", *self.notes]
         for name in ("missing", "unexpected"):
             keys = getattr(self, name)
             if keys:

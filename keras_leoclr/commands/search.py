@@ -31,7 +31,8 @@ def _run(given: Given) -> int:
     if given["page"]:
         from keras_leoclr.report.search_page import write_page
 
-        about = f"{len(index.files):,} pictures, features of {index.backbone['path']}, cosine similarity"
+        backbone = shown(index.backbone["path"])
+        about = f"{len(index.files):,} pictures, features of {backbone}, cosine similarity"
         write_page(given["page"], found, index.folder, about, encoder.pixels)
     if given["json"]:
         print(json.dumps({"results": search.as_json(found), "page": given["page"] or None}))

@@ -23,6 +23,7 @@ from keras_leoclr.backbones.normalization import (
 from keras_leoclr.backbones.pooling import check_channels_last
 from keras_leoclr.backbones.torch_layout import attention_of, stem_of
 from keras_leoclr.checks import PixelRange
+from keras_leoclr.data.failures import shown
 from keras_leoclr.evaluation.features import in_precision
 from keras_leoclr.export.conversion import ExportError, first_line, hint, make, require
 from keras_leoclr.export.formats import FORMATS, run_torch
@@ -56,7 +57,7 @@ class Exported:
     def __str__(self) -> str:
         batches = "batches of any size" if not self.refused else f"batches of {self.batch_sizes[0]} only"
         return (
-            f"{self.path}: {self.format}, {self.card['file']['bytes']:,} bytes\n"
+            f"{shown(self.path)}: {self.format}, {self.card['file']['bytes']:,} bytes\n"
             f"  features of {self.images} images, computed by {FORMATS[self.format].runtime}, deviate by "
             "at most "
             f"{self.deviation:.1e} of the largest from Keras'; {TOLERANCE:g} is allowed\n"

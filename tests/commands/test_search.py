@@ -5,6 +5,7 @@ import html.parser
 import json
 import os
 import shutil
+import sys
 import zipfile
 
 import keras
@@ -210,6 +211,21 @@ def test_folders_without_pictures_are_named_by_their_argument(tmp_path, backbone
     code, printed = run(capsys, *asked)
     assert code == 1 and "`source` must hold pictures, files with one of the extensions" in printed.err
     assert [path.name for path in tmp_path.iterdir() if path.suffix] == []
+
+
+@pytest.mark.backend_free
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_page_and_an_export_of_a_backbone_whose_name_is_not_utf_8(pictures, backbones, capsys):
+    folder = os.fsdecode(os.fsencode(pictures.parent) + b"/own\xe9")
+    os.mkdir(folder)
+    shutil.copy(backbones[0], os.path.join(folder, "own.keras"))
+    indexed(capsys, pictures, os.path.join(folder, "own.keras"))
+    code, printed = run(capsys, "search", pictures / "0.jpg", "--index", "pictures.index")
+    assert code == 0, printed.err
+    assert r"own\xe9/own.keras" in (pictures.parent / "search.html").read_text(encoding="utf-8")
+    code, printed = run(capsys, "export", os.path.join(folder, "own.keras"), "--images", 4)
+    assert code == 0 and r"own\xe9/export/backbone.keras: keras" in printed.out
+    printed.out.encode()  # what a terminal does
 
 
 @pytest.mark.backend_free
