@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pathlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,16 +17,19 @@ from keras_leoclr import data, wording
 from keras_leoclr.backbones.feature_pyramid import resized
 from keras_leoclr.backbones.normalization import normalization_of, without_normalization
 from keras_leoclr.checks import check_value_range
+from keras_leoclr.data.failures import shown
 from keras_leoclr.data.given import named
 from keras_leoclr.data.source_arguments import with_unknown_labels
 from keras_leoclr.embeddings.tables import Embeddings, check_output
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.features import checksum, extract_features
+from keras_leoclr.runs.files import Lock, LockHeldError
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.search.encoder import raw_backbone
 from keras_leoclr.views.preprocessing import Preprocessing
 
 UNFINISHED = ".unfinished"  # ending of the folder beside the output that holds the features so far
+LOCK = "lock"  # file in that folder whose lock a process holds while it computes
 
 
 def embed(
@@ -84,7 +88,8 @@ def embed(
         The features (N, F) float32 with the paths and labels of the pictures.
 
     Raises:
-        ValueError: if `output` exists or has another ending, or a picture cannot be read.
+        ValueError: if `output` exists, has another ending or is being written by another process, or a
+            picture cannot be read.
         FileNotFoundError: if the source, the backbone or the folder of `output` does not exist.
         ImportError: if `output` is a .parquet file and pyarrow is missing.
 
@@ -121,41 +126,80 @@ def embed(
     labelled = with_unknown_labels(images.reduced(preprocessing.least_pixels))
     batches = _Batches(data.image_batches(labelled, preprocessing, batch_size))
     unfinished = None if output is None else output.with_name(f"{output.name}{UNFINISHED}")
-    identity = None if output is None else features_identity(images, name, split, preprocessing)
-    if output is not None and identity is None:  # The features of an interrupted call may be of others.
-        shutil.rmtree(unfinished, ignore_errors=True)
-        identity = {"source": name}
-    features, labels = extract_features(
-        model,
-        batches,
-        verbose,
-        unfinished,
-        identity,
-        precision,
-        devices,
-    )
-    if on_error == "skip" and not batches.read:
-        for _ in batches:  # All features were saved by an earlier call. Reading counts the failures again.
-            pass
-    if on_error == "skip" and images.failures.count:
-        # In the place of a picture that could not be decoded, another one was read. This row is removed.
-        good = np.array([os.fsencode(path) not in images.failures for path in paths])
-        features, labels = features[good], labels[good]
-        paths = [path for path, kept in zip(paths, good, strict=True) if kept]
-    elif unfinished is not None and os.name == "nt":  # Windows cannot delete a file that is mapped.
-        features, labels = np.array(features), np.array(labels)
-    found = Embeddings(
-        features,
-        paths,
-        labels if images.labelled else None,
-        tuple(map(str, images.class_names)),
-        images.failures.items(),
-        about,
-    )
-    if write is not None:
-        write(output, found)
-        shutil.rmtree(unfinished)
-    return found
+    with contextlib.ExitStack() as held:
+        if output is not None:
+            lock = held.enter_context(_lock_of(unfinished, output))
+            check_output(output, overwrite)  # Another process may have written it in the meantime.
+        identity = None if output is None else features_identity(images, name, split, preprocessing)
+        if output is not None and identity is None:  # The features of an interrupted call may be of others.
+            _emptied(unfinished)
+            identity = {"source": name}
+        features, labels = extract_features(
+            model,
+            batches,
+            verbose,
+            unfinished,
+            identity,
+            precision,
+            devices,
+        )
+        if on_error == "skip" and not batches.read:
+            for (
+                _
+            ) in batches:  # All features were saved by an earlier call. Reading counts the failures again.
+                pass
+        if on_error == "skip" and images.failures.count:
+            # In the place of a picture that could not be decoded, another one was read. This row is removed.
+            good = np.array([os.fsencode(path) not in images.failures for path in paths])
+            features, labels = features[good], labels[good]
+            paths = [path for path, kept in zip(paths, good, strict=True) if kept]
+        elif unfinished is not None and os.name == "nt":  # Windows cannot delete a file that is mapped.
+            features, labels = np.array(features), np.array(labels)
+        found = Embeddings(
+            features,
+            paths,
+            labels if images.labelled else None,
+            tuple(map(str, images.class_names)),
+            images.failures.items(),
+            about,
+        )
+        if write is not None:
+            write(output, found)
+            if os.name == "nt":  # Windows cannot delete a file that is open.
+                lock.free()
+            shutil.rmtree(unfinished)
+        return found
+
+
+@contextlib.contextmanager
+def _lock_of(unfinished: pathlib.Path, output: pathlib.Path) -> Iterator[Lock]:
+    """Holds the lock of the folder beside the output, so that no other process writes the same features.
+
+    Raises:
+        ValueError: if another process holds it.
+    """
+    unfinished.mkdir(exist_ok=True)
+    lock = Lock(unfinished / LOCK)
+    try:
+        lock.take()
+    except LockHeldError as error:
+        raise ValueError(
+            "`output` must not be written by another process at the same time. "
+            f"Received: output={shown(str(output))}, which {error.holder} writes"
+        ) from error
+    try:
+        yield lock
+    finally:
+        lock.free()
+
+
+def _emptied(unfinished: pathlib.Path) -> None:
+    """Deletes what an interrupted call has left in the folder beside the output, except for the lock."""
+    for each in unfinished.iterdir():
+        if each.is_dir():
+            shutil.rmtree(each)
+        elif each.name != LOCK:
+            each.unlink()
 
 
 class _Batches:

@@ -1,5 +1,6 @@
 """`leoclr embed` and `kl.embed`: the features, the files, what is resumed and what is refused."""
 
+import contextlib
 import csv
 import json
 import pathlib
@@ -15,6 +16,7 @@ import tensorflow as tf
 import keras_leoclr as kl
 from keras_leoclr import cli
 from keras_leoclr.evaluation import features as features_module
+from keras_leoclr.runs.files import Lock
 from tests.pictures import jpeg, png
 
 backend_free = pytest.mark.backend_free
@@ -188,6 +190,26 @@ def test_an_interrupted_stream_leaves_no_row_to_another(backbone, monkeypatch, t
     assert (tmp_path / "f.npz.unfinished").is_dir()
     found = kl.embed(stream(50), backbone, tmp_path / "f.npz", batch_size=1, verbose=False)
     np.testing.assert_array_equal(found.features, kl.embed(stream(50), backbone, verbose=False).features)
+
+
+@backend_free
+def test_two_processes_do_not_write_the_same_file(pictures, backbone, capsys):
+    folder = pictures.parent / "f.npz.unfinished"
+    (folder / "features").mkdir(parents=True)  # what the other process has computed
+    stream = tf.data.Dataset.from_tensors({"image": np.zeros((8, 8, 3), np.uint8)})
+    other = Lock(folder / "lock")
+    other.take()
+    with contextlib.ExitStack() as held:
+        held.callback(other.free)
+        call = ["embed", pictures, "--backbone", backbone, "--output", "f.npz"]
+        code, printed = run(capsys, *call)
+        words = "`--output` must not be written by another process at the same time. Received: output=f.npz"
+        assert code == 1 and words in printed.err and "which process " in printed.err
+        with pytest.raises(ValueError, match="`output` must not be written by another process"):
+            kl.embed(stream, backbone, "f.npz", verbose=False)
+    assert (folder / "features").is_dir()
+    kl.embed(stream, backbone, "f.npz", verbose=False)
+    assert not folder.exists()
 
 
 @backend_free
