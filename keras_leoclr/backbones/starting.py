@@ -44,7 +44,7 @@ def starting_backbone(
         return _load(source, any_channels)
     if architecture in CNNS:
         return taking_raw_images(CNNS[architecture]())
-    if not os.path.exists(architecture):
+    if not os.path.exists(os.path.expanduser(architecture)):
         raise ValueError(
             f"`architecture` must be one of {', '.join(CNNS)}, or a file or run to take it from. "
             f"Received: architecture={architecture!r}"

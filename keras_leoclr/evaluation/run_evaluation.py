@@ -233,7 +233,7 @@ class RunEvaluation:
             return self._of_model(self.backbone)
         if self.backbone == RANDOM and not own.is_file():
             return Subject(self._new_backbone(), self.subject or RANDOM, 0)
-        path = own if self.backbone in (None, RANDOM) else pathlib.Path(self.backbone)
+        path = own if self.backbone in (None, RANDOM) else pathlib.Path(self.backbone).expanduser()
         if not path.is_file():
             raise SettingError(f"`backbone` must be a .keras file. Received: {path}")
         loaded = backbones.load(path, verbose=False)

@@ -144,8 +144,9 @@ def test_the_normalisation_of_a_chain_is_seen_and_taken_off():
 
 
 @pytest.mark.backend_free
-def test_random_weights_of_the_same_architecture_and_torch_files(run, tmp_path):
-    same, other = starting_backbone(run), starting_backbone("random", str(run))
+def test_random_weights_of_the_same_architecture_and_torch_files(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(run.parent))
+    same, other = starting_backbone(run), starting_backbone("random", f"~/{run.name}")
     assert [w.shape for w in same.get_weights()] == [w.shape for w in other.get_weights()]
     assert not np.allclose(same.get_weights()[0], other.get_weights()[0])
     network = kl.backbones.resnet18((32, 32, 3), stem="cifar", width=8)

@@ -52,6 +52,15 @@ def test_commands_that_need_images_write_their_lines(tmp_path, files):
     assert found["neighbours"].max() < 36 and (tmp_path / "run" / embedding["pictures_file"]).is_file()
 
 
+def test_files_may_begin_with_the_home_folder(tmp_path, monkeypatch, files):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    at_home = [str(flag).replace(str(tmp_path), "~") for flag in files]
+    with pytest.warns(UserWarning, match="4 of 36 test images are in the training set too"):
+        assert run("evaluate", "knn", *at_home) == 0
+    lines = Results(tmp_path / "run" / "results.jsonl").read()
+    assert {line["subject"] for line in lines} == {"mine"}
+
+
 def test_evaluate_and_compare_from_the_command_line(tmp_path, capsys, files):
     with pytest.warns(UserWarning, match="4 of 36 test images are in the training set too"):
         assert run("evaluate", "knn", *files, "--json") == 0
