@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import re
 from typing import Any
 
+from keras_leoclr.data.split_overlap import overlap
 from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results
 from keras_leoclr.evaluation.own_results import divided, judged_on, named_data, own_results
 
@@ -94,33 +93,12 @@ def seen_in_training(recipe: dict[str, Any], results: list[dict[str, Any]]) -> s
     own = own_results(recipe, results)
     for line in filter(None, (latest(own, "pretrained", stem) for stem in COLUMNS)):
         split = line.get("test_split")
-        if line.get("dataset") == recipe.get("dataset") and split and _overlap(trained, str(split)):
+        if line.get("dataset") == recipe.get("dataset") and split and overlap(trained, str(split)):
             return (
                 f"The test images ({split}) are among those that the network was pretrained on ({trained}), "
                 "without their labels; new images may be classified less well."
             )
     return ""
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two splits are known to have images in common."""
-    (name, *of_one), (other_name, *of_other) = map(_range, (one, other))
-    if not name or name != other_name:
-        return False
-    units = {unit for _, _, unit in (of_one, of_other)} - {""}  # "" is a whole split
-    if len(units) > 1:
-        return False
-    return max(of_one[0], of_other[0]) < min(of_one[1], of_other[1])
-
-
-def _range(split):
-    """Name, beginning, end and unit of a slice such as "train[:80%]"; the name is "" for anything else."""
-    found = re.fullmatch(r"(\w+)(?:\[(\d*)(%?):(\d*)(%?)\])?", split)
-    if not found:
-        return "", 0, 0, ""
-    name, start, percent, end, also = found.groups()
-    unit = "" if not (start or end) else "%" if percent or also else "images"
-    return name, int(start or 0), int(end) if end else math.inf, unit
 
 
 def _cell(result):

@@ -18,6 +18,7 @@ import keras_leoclr as kl
 from keras_leoclr.backbones.builders import CNNS
 from keras_leoclr.backbones.names import LAST
 from keras_leoclr.backbones.starting import RANDOM, starting_backbone
+from keras_leoclr.data.split_overlap import overlap
 from keras_leoclr.evaluation.features import checksum
 from keras_leoclr.tensorflow_host import tf
 from keras_leoclr.training import fields
@@ -106,6 +107,8 @@ class Downstream:
 def load_splits(recipe: Downstream, kind: str) -> tuple[Any, Any]:
     """Loads the training and test pictures; the test set may only have classes of the training set.
 
+    It warns if pictures are known to be in both.
+
     Raises:
         ValueError: if there is nothing to train on or to judge; or another one of `load_annotated`.
     """
@@ -121,6 +124,12 @@ def load_splits(recipe: Downstream, kind: str) -> tuple[Any, Any]:
             classes = ", ".join(split.class_names[number] for number in split.present) or "none"
             given = f"{name}={getattr(recipe, name)!r}, with {classes}"
             raise ValueError(f"`{name}` must {rule}. Received: {given}")
+    if overlap(recipe.train_split, recipe.test_split):
+        warnings.warn(
+            f"The test pictures ({recipe.test_split}) are among those that are trained on "
+            f"({recipe.train_split}): new pictures may be judged less well.",
+            stacklevel=2,
+        )
     return train, test
 
 

@@ -198,6 +198,13 @@ def test_splits_with_nothing_to_learn_or_to_judge_are_refused_before_the_trainin
 
 
 @pytest.mark.backend_free
+def test_test_pictures_that_are_trained_on_are_told(small_detection):
+    both = dataclasses.replace(small_detection, train_split="train", test_split="train[50%:]")
+    with pytest.warns(UserWarning, match=r"\(train\[50%:\]\) are among those that .* \(train\)"):
+        load_splits(both, "boxes")
+
+
+@pytest.mark.backend_free
 def test_what_the_detector_is_taught_decodes_to_the_true_boxes(small_detection):
     """Anchors, targets, decoding, suppression and the return to the picture's pixels are one loop."""
     train = load_splits(small_detection, "boxes")[0]
