@@ -11,7 +11,7 @@ from keras_leoclr.commands.flags import Flag, Given, UsageError
 from keras_leoclr.wording import named
 
 FORMATS = ("keras", "saved_model", "onnx", "litert", "openvino", "safetensors", "pth")
-LEAST_IMAGES = 3  # that formats are compared on
+LEAST_IMAGES = 3  # The comparison of the formats needs as many.
 TEXT = """leoclr export RUN_OR_FILE [--formats onnx,...] [--FLAG VALUE ...]
 
 Writes the backbone of a run, or of a .keras or torch file, in other formats:

@@ -7,7 +7,7 @@ import functools
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -23,7 +23,7 @@ from keras_leoclr.data.source_arguments import with_unknown_labels
 from keras_leoclr.embeddings.tables import Embeddings, check_output
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.features import checksum, extract_features
-from keras_leoclr.runs.files import Lock, LockHeldError
+from keras_leoclr.runs.files import LockHeldError, locked
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.search.encoder import raw_backbone
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -128,7 +128,13 @@ def embed(
     unfinished = None if output is None else output.with_name(f"{output.name}{UNFINISHED}")
     with contextlib.ExitStack() as held:
         if output is not None:
-            lock = held.enter_context(_lock_of(unfinished, output))
+            try:
+                lock = held.enter_context(locked(unfinished / LOCK, wait=False))
+            except LockHeldError as error:
+                raise ValueError(
+                    "`output` must not be written by another process at the same time. "
+                    f"Received: output={shown(str(output))}, which {error.holder} writes"
+                ) from error
             check_output(output, overwrite)  # Another process may have written it in the meantime.
         identity = None if output is None else features_identity(images, name, split, preprocessing)
         if output is not None and identity is None:  # The features of an interrupted call may be of others.
@@ -144,9 +150,8 @@ def embed(
             devices,
         )
         if on_error == "skip" and not batches.read:
-            for (
-                _
-            ) in batches:  # All features were saved by an earlier call. Reading counts the failures again.
+            # All features were saved by an earlier call. Reading counts the failures again.
+            for _ in batches:
                 pass
         if on_error == "skip" and images.failures.count:
             # In the place of a picture that could not be decoded, another one was read. This row is removed.
@@ -169,28 +174,6 @@ def embed(
                 lock.free()
             shutil.rmtree(unfinished)
         return found
-
-
-@contextlib.contextmanager
-def _lock_of(unfinished: pathlib.Path, output: pathlib.Path) -> Iterator[Lock]:
-    """Holds the lock of the folder beside the output, so that no other process writes the same features.
-
-    Raises:
-        ValueError: if another process holds it.
-    """
-    unfinished.mkdir(exist_ok=True)
-    lock = Lock(unfinished / LOCK)
-    try:
-        lock.take()
-    except LockHeldError as error:
-        raise ValueError(
-            "`output` must not be written by another process at the same time. "
-            f"Received: output={shown(str(output))}, which {error.holder} writes"
-        ) from error
-    try:
-        yield lock
-    finally:
-        lock.free()
 
 
 def _emptied(unfinished: pathlib.Path) -> None:

@@ -99,7 +99,7 @@ def chance_level(run: RunRecord) -> tuple[float, str] | None:
 
 
 def _measured(run):
-    """The results of the pretrained backbone, if random weights were not measured on their images, or []."""
+    """The results of the pretrained backbone; [] if random weights were measured on the same images."""
     mine, theirs = (
         {stem: line for stem in MEASURES if (line := latest(run.results, subject, stem))}
         for subject in ("pretrained", "random")

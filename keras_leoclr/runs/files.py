@@ -240,18 +240,22 @@ class Lock:
 
 
 @contextlib.contextmanager
-def locked(path: str | os.PathLike) -> Iterator[None]:
-    """Waits for the lock of a file, and holds it until the block ends.
+def locked(path: str | os.PathLike, wait: bool = True) -> Iterator[Lock]:
+    """Takes the lock of a file, and holds it until the block ends.
 
     Args:
         path: path of the lock's file; its folder is made if it is missing.
+        wait: whether to wait until another holder frees the lock; True by default.
+
+    Raises:
+        LockHeldError: see `Lock.take`.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = Lock(path)
-    lock.take(wait=True)
+    lock.take(wait)
     try:
-        yield
+        yield lock
     finally:
         lock.free()
 

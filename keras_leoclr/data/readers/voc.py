@@ -195,7 +195,7 @@ def _with_masks(
         decode.raise_if(message)
         return {"mask": tf.ensure_shape(mask, [None, None])}
 
-    # All are read once before the training, of which the test masks are read at the end.
+    # All masks are read once now, so that a bad one is found before the training and not during or after it.
     counts = np.zeros(VOID + 1, np.int64)
     for path, size in zip(terminal.progress(paths, len(paths), "Masks", "files"), images.sizes, strict=True):
         counts += np.bincount(whole(path, *size).ravel(), minlength=VOID + 1)
