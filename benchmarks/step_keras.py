@@ -14,6 +14,7 @@ import tensorflow as tf
 from turns import answer, peak_memory_of
 
 import keras_leoclr as kl
+from keras_leoclr.tensorflow_host import untuned
 
 BACKEND = keras.backend.backend()
 
@@ -56,9 +57,7 @@ def steps_per_second(steps, **setting):
     setting = {"views": 2, "policy": "float32", "jit_compile": "auto", "replicas": 1, **setting}
     model = model_of(**setting)
     data = tf.data.Dataset.from_tensors(batch_of(setting["size"], setting["batch"], setting["views"]))
-    options = tf.data.Options()
-    options.autotune.enabled = False  # nothing to tune, and its thread holds up the end of `fit`
-    data = data.with_options(options)
+    data = untuned(data)
     if not hasattr(model, "warm"):
         model.fit(data.repeat(2), verbose=0, shuffle=False)
         model.warm = True

@@ -19,7 +19,20 @@ except ImportError as error:
         "reports work without it."
     ) from error
 
-__all__ = ["tf"]
+__all__ = ["tf", "untuned"]
+
+
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Returns the same data set without the autotuning of `tf.data`, which can make the end of a pass slow.
+
+    The thread that tunes sleeps longer and longer, up to a minute. The end of a pass wakes it and waits for
+    it, but TensorFlow marks the pass as ended only after the call: a thread that looks at once does not see
+    it and sleeps on (`Model::OptimizeLoop` and `CancellationManager::StartCancelWithStatus` in its sources).
+    A pass can then take twice as long, without anything being computed.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _keep_off_accelerators() -> None:

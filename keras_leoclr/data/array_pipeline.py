@@ -234,14 +234,14 @@ class ArrayBatches(keras.utils.PyDataset):
 
 def _in_tf_data(batches):
     """Wraps the batches in tf.data with their shapes, which TensorFlow needs to know."""
-    from keras_leoclr.tensorflow_host import tf
+    from keras_leoclr.tensorflow_host import tf, untuned
 
     first = batches.batch(batches.epoch, 0)
     spec = {name: tf.TensorSpec(rows.shape, rows.dtype) for name, rows in first.items()}
     dataset = tf.data.Dataset.from_generator(lambda: iter(batches), output_signature=spec)
     if not batches.first:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(len(batches)))
-    dataset = dataset.prefetch(1)
+    dataset = untuned(dataset.prefetch(1))
     dataset.batches = batches
     return dataset
 

@@ -13,7 +13,7 @@ from keras_leoclr.data.order import Order, order_of
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.data.value_range import check_source
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 
 
 def view_dataset(
@@ -154,7 +154,7 @@ def view_dataset(
     dataset = counter.flat_map(tf.autograph.experimental.do_not_convert(epochs.batches_of))
     if order.count is not None and not initial_batch:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(order.count // batch_size))
-    dataset = dataset.prefetch(prefetch)
+    dataset = untuned(dataset.prefetch(prefetch))
     dataset.passes = passes  # This keeps the variable alive as long as the data set.
     return dataset
 
@@ -196,7 +196,7 @@ def image_batches(source: Source | tf.data.Dataset, views: Any, batch_size: int 
         # Images of different sizes are resized one by one; images of one size are resized as a batch.
         single = source.map(
             lambda element: (views.preprocess(element["image"][None])[0], element["label"]),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=os.cpu_count() or 1,
         )
         return single.batch(batch_size).prefetch(2)
     batches = source.batch(batch_size)

@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_leoclr.data.failures import Failures
 from keras_leoclr.data.images import Images
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 
 Pick = Callable[[np.ndarray], tf.data.Dataset]
 Decode = Callable[[tf.data.Dataset, int | None, int], tf.data.Dataset]
@@ -71,13 +71,13 @@ class Source:
         class_names: tuple[str, ...] = (),
     ):
         self.images = images
-        self.encoded = encoded
+        self.encoded = None if encoded is None else untuned(encoded)
         self.decode = decode
         self.pick = pick
         self.mixed = mixed
         self.part = ""
         self.failures = Failures() if failures is None else failures
-        self._dataset = dataset
+        self._dataset = None if dataset is None else untuned(dataset)
         self._class_names = class_names
         self._options = (least_pixels, parallel)
         if self.failures.total is None:
@@ -87,7 +87,7 @@ class Source:
     def dataset(self) -> tf.data.Dataset:
         if self._dataset is None:
             with tf.init_scope():  # The data set may be requested inside a function of tf.data.
-                self._dataset = self._in_order()
+                self._dataset = untuned(self._in_order())
         return self._dataset
 
     def _in_order(self):
@@ -152,7 +152,7 @@ class Source:
             return np.asarray(self.labels, dtype)
         stream = self.dataset if self.encoded is None else self.encoded
         if self.images is not None and hasattr(self.images, "encoded"):
-            stream = self.images.encoded(tf.data.Dataset.range(self.images.count))
+            stream = untuned(self.images.encoded(tf.data.Dataset.range(self.images.count)))
         labels = list(stream.map(lambda element: element["label"]).as_numpy_iterator())
         return np.array(labels, dtype).reshape(-1, *self.element_spec["label"].shape)
 

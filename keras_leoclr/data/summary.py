@@ -24,7 +24,7 @@ from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.readers.folder_warnings import left_out
 from keras_leoclr.data.readers.tfds import RecordImages
 from keras_leoclr.data.source import Source
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 
 LISTED = 20  # number of files that would be skipped which are listed
 SAMPLED = 1000  # number of pictures of a stream that are examined without `verify`
@@ -202,7 +202,8 @@ def _of_encoded(
     encoded: tf.data.Dataset, failures: Failures, verify: bool, levels: _Levels
 ) -> dict[str, str]:
     headers = []
-    for number, element in enumerate(encoded.take(-1 if verify else SAMPLED).as_numpy_iterator()):
+    looked_at = untuned(encoded.take(-1 if verify else SAMPLED))
+    for number, element in enumerate(looked_at.as_numpy_iterator()):
         if not verify and number < DECODED:
             with contextlib.suppress(ImageError):  # `verify` reports such pictures.
                 pixels = decode.decode_image(io.BytesIO(element["image"]), least_pixels=2**12)

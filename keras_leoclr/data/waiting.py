@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 
 
 class Waiting:
@@ -49,6 +49,6 @@ class Waiting:
         watched = tf.data.Dataset.zip((asked, dataset)).map(arrived)
         options = tf.data.Options()
         options.experimental_optimization.inject_prefetch = False  # A buffer would hide the waiting time.
-        watched = watched.with_options(options)
+        watched = untuned(watched.with_options(options))
         watched.watched = dataset  # This keeps objects alive that the data set refers to.
         return watched

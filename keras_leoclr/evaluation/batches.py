@@ -16,7 +16,7 @@ from keras_leoclr.data.readers.tfrecord import tfrecord_files
 from keras_leoclr.data.source import Source
 from keras_leoclr.data.source_arguments import as_source
 from keras_leoclr.runs.folder import IN_PYTHON
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 from keras_leoclr.views.host import RandomView
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.settings import CLEAN, least_pixels
@@ -164,7 +164,7 @@ def labelled_batches(
 
         if fixed:
             elements = elements.batch(size, drop_remainder=whole)
-        made = elements.enumerate().map(make, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        made = elements.enumerate().map(make, num_parallel_calls=os.cpu_count() or 1, deterministic=True)
         return made if fixed else made.batch(size, drop_remainder=whole)
 
     passes = tf.data.Dataset.range(max(1, epochs) if source.images is not None else 1)
@@ -172,7 +172,7 @@ def labelled_batches(
     if count is not None:
         each = count // size if whole else -(-count // size)
         batches = batches.apply(tf.data.experimental.assert_cardinality(each * max(1, epochs)))
-    return batches.prefetch(2)
+    return untuned(batches.prefetch(2))
 
 
 def image_hashes(batches: Iterable) -> np.ndarray:

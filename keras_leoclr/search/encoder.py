@@ -18,7 +18,7 @@ from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.evaluation.features import checksum, extract_features
 from keras_leoclr.evaluation.neighbour_search import unit_rows
 from keras_leoclr.runs.folder import RunFolder
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 from keras_leoclr.views.preprocessing import Preprocessing
 
 READING = ("antialias", "least_pixels")  # entries of `about` that say how pictures are read and resized
@@ -106,7 +106,7 @@ class Encoder:
         batches = pictures.map(lambda element: (raw.preprocess(element["image"][None])[0], 0)).batch(
             batch_size
         )
-        return unit_rows(extract_features(self.backbone, batches.prefetch(2), verbose)[0])
+        return unit_rows(extract_features(self.backbone, untuned(batches.prefetch(2)), verbose)[0])
 
 
 def raw_backbone(

@@ -71,6 +71,7 @@ def folder(tmp_path, monkeypatch):
 
 def elements(data, seed=None, take=None):
     dataset = data.elements(seed)
+    assert dataset.options().autotune.enabled is False
     return list((dataset if take is None else dataset.take(take)).as_numpy_iterator())
 
 

@@ -28,7 +28,7 @@ from keras_leoclr.data.readers.voc_folders import (
 )
 from keras_leoclr.data.readers.voc_tfds import annotated_of_tfds
 from keras_leoclr.data.splits import split_rows
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 
 VOC_CLASSES = tuple(
     "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
@@ -223,6 +223,6 @@ def _elements(images: FolderImages, annotation: Callable[[tf.Tensor], dict]) -> 
             numbers = tf.data.Dataset.range(2**40).map(order).unbatch().skip(first)
         pictures = images.fetch(numbers)
         both = tf.data.Dataset.zip((numbers, pictures))
-        return both.map(lambda index, element: {"image": element["image"]} | annotation(index))
+        return untuned(both.map(lambda index, element: {"image": element["image"]} | annotation(index)))
 
     return elements

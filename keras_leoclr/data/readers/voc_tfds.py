@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keras_leoclr.data.readers.annotated import AnnotatedImages, content_of
 from keras_leoclr.data.readers.tfds import prepared
-from keras_leoclr.tensorflow_host import tf
+from keras_leoclr.tensorflow_host import tf, untuned
 
 SHUFFLED = 1000  # number of resized pictures of TensorFlow Datasets that are shuffled together
 LOOKED_AT = 1000  # a split whose first so many pictures have no object, such as COCO's test, is one without
@@ -56,7 +56,7 @@ def annotated_of_tfds(
 
     def elements(seed, first=0):
         found = builder.as_dataset(split=split, shuffle_files=False, read_config=config)
-        found = found.map(_boxes if kind == "boxes" else _mask)
+        found = untuned(found.map(_boxes if kind == "boxes" else _mask))
         if seed is None:
             return found
         return found.shuffle(SHUFFLED, seed=seed, reshuffle_each_iteration=True).repeat().skip(first)
