@@ -36,19 +36,28 @@ def main():
     parser.add_argument("--images", type=int, default=1000, help="of each set")
     parser.add_argument("--output", type=pathlib.Path, help="JSON file that the results are added to")
     options = parser.parse_args()
+    sets = [_parted(name, parser) for name in options.sets]
     measured = {}
     if options.output is not None and options.output.is_file():
         measured = json.loads(options.output.read_text(encoding="utf-8"))
     print("| data | crops | two crops, % | original and crop, % | difference |\n|---|---|---|---|---|")
-    for name in options.sets:
-        data, _, area = name.partition("@")
-        low, high = (float(number) for number in (area or "0.2,1").split(","))
+    for data, low, high in sets:
         found = crop_agreement(kl.data.load(data), (low, high), options.images)
         pair, whole, change = (100 * number for number in (*found, found.difference))
         print(f"| {data} | {low:g} to {high:g} | {pair:.1f} | {whole:.1f} | {change:+.1f} |", flush=True)
         measured[f"{data}@{low:g},{high:g}"] = [round(number, 4) for number in found]
         if options.output is not None:
             write_json(options.output, measured)
+
+
+def _parted(name, parser):
+    """The data, and the smallest and largest area of the crops."""
+    data, _, area = name.partition("@")
+    try:
+        low, high = (float(number) for number in (area or "0.2,1").split(","))
+    except ValueError:
+        parser.error(f"`sets` must have LOW,HIGH after an `@`, two numbers. Received: {name}")
+    return data, low, high
 
 
 if __name__ == "__main__":

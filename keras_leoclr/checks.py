@@ -32,6 +32,23 @@ def whole_number(name: str, value: Any, low: int) -> int:
     return int(value)
 
 
+def shape_of_images(name: str, value: Any) -> tuple[int | None, int | None, int]:
+    """Checks that a value is (H, W, C), with None as height or width for any, and returns it as a tuple.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    try:
+        height, width, channels = value
+        sides = [side if side is None else whole_number(name, side, 1) for side in (height, width)]
+        return *sides, whole_number(name, channels, 1)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"`{name}` must be (height, width, channels) of the images, whole numbers >= 1. "
+            f"Received: {name}={value!r}"
+        ) from None
+
+
 def whole_seed(value: Any) -> int:
     """Checks that a seed is a whole number of 64 bits, negative or not, and returns it as int."""
     good = isinstance(value, (int, np.integer)) and not isinstance(value, bool)

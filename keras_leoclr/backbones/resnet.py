@@ -12,6 +12,7 @@ import keras
 from keras import layers
 
 from keras_leoclr.backbones.names import LAST, STEMS
+from keras_leoclr.checks import shape_of_images, whole_number
 
 
 def resnet18(
@@ -90,11 +91,15 @@ def resnet_small(
         stem: first layers, see `resnet18`; "patch" by default.
         name: name of the model.
     """
-    return build_resnet(input_shape, (blocks,) * len(widths), tuple(widths), False, stem, name)
+    if isinstance(widths, str) or not isinstance(widths, Sequence) or not widths:
+        raise ValueError(f"`widths` must be a list of whole numbers >= 1. Received: widths={widths!r}")
+    widths = tuple(whole_number("widths", width, 1) for width in widths)
+    depths = (whole_number("blocks", blocks, 1),) * len(widths)
+    return build_resnet(input_shape, depths, widths, False, stem, name)
 
 
 def _doubling(width: int) -> tuple[int, ...]:
-    return tuple(width * 2**stage for stage in range(4))
+    return tuple(whole_number("width", width, 1) * 2**stage for stage in range(4))
 
 
 def build_resnet(
@@ -117,7 +122,7 @@ def build_resnet(
     """
     if stem not in STEMS:
         raise ValueError(f"`stem` must be one of {', '.join(map(repr, STEMS))}. Received: stem={stem!r}")
-    inputs = keras.Input(tuple(input_shape), name="images")
+    inputs = keras.Input(shape_of_images("input_shape", input_shape), name="images")
     if stem == "imagenet":
         x = _conv_norm(inputs, widths[0], 7, 2, "stem")
         x = layers.ReLU(name="stem_relu")(x)

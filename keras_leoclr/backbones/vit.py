@@ -8,6 +8,7 @@ import keras
 from keras import layers, ops
 
 from keras_leoclr.backbones.names import LAST
+from keras_leoclr.checks import whole_number
 
 POOLS = ("token", "mean")
 
@@ -81,6 +82,8 @@ def build_vit(
     """
     if pool not in POOLS:
         raise ValueError(f"`pool` must be one of {', '.join(map(repr, POOLS))}. Received: pool={pool!r}")
+    for argument, value in (("patch_size", patch_size), ("image_size", image_size), ("channels", channels)):
+        whole_number(argument, value, 1)
     if image_size % patch_size:
         raise ValueError(
             "`image_size` must be a multiple of `patch_size`. "

@@ -23,7 +23,7 @@ from keras_leoclr.data.source_arguments import with_unknown_labels
 from keras_leoclr.embeddings.tables import Embeddings, check_output
 from keras_leoclr.evaluation.batches import features_identity
 from keras_leoclr.evaluation.features import checksum, extract_features
-from keras_leoclr.runs.files import LockHeldError, locked
+from keras_leoclr.runs.files import LockHeldError, locked, without_leftovers
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.search.encoder import raw_backbone
 from keras_leoclr.views.preprocessing import Preprocessing
@@ -135,7 +135,12 @@ def embed(
                     "`output` must not be written by another process at the same time. "
                     f"Received: output={shown(str(output))}, which {error.holder} writes"
                 ) from error
-            check_output(output, overwrite)  # Another process may have written it in the meantime.
+            try:
+                check_output(output, overwrite)  # Another process may have written it in the meantime.
+            except ValueError:
+                if os.listdir(unfinished) == [LOCK]:
+                    shutil.rmtree(unfinished)
+                raise
         identity = None if output is None else features_identity(images, name, split, preprocessing)
         if output is not None and identity is None:  # The features of an interrupted call may be of others.
             _emptied(unfinished)
@@ -169,7 +174,7 @@ def embed(
             about,
         )
         if write is not None:
-            write(output, found)
+            write(without_leftovers(output), found)
             if os.name == "nt":  # Windows cannot delete a file that is open.
                 lock.free()
             shutil.rmtree(unfinished)

@@ -27,7 +27,7 @@ from keras_leoclr.data.failures import shown
 from keras_leoclr.evaluation.features import in_precision
 from keras_leoclr.export.conversion import ExportError, first_line, hint, make, require
 from keras_leoclr.export.formats import FORMATS, run_torch
-from keras_leoclr.runs.files import whole_path, write_json
+from keras_leoclr.runs.files import whole_path, without_leftovers, write_json
 
 TOLERANCE = 1e-4  # largest difference that is allowed, as a share of the largest feature
 
@@ -223,7 +223,7 @@ def _card_path(path: pathlib.Path) -> pathlib.Path:
 def _whole(path: pathlib.Path, overwrite: bool) -> Iterator[pathlib.Path]:
     """Like `whole_path`, but the card of an existing export is deleted just before the new one is renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_path(path) as partial:
+    with whole_path(without_leftovers(path)) as partial:
         yield partial
         if overwrite:
             _card_path(path).unlink(missing_ok=True)

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from keras_leoclr.runs import processes
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -147,15 +149,23 @@ def _deleted_after(partial: pathlib.Path, path: pathlib.Path) -> Iterator[pathli
 def delete_partial(folder: str | os.PathLike, names: str, folders: bool = False) -> None:
     """Deletes partly written files, which processes leave in a folder if they are killed while they write.
 
+    What another process of this machine may still be writing stays.
+
     Args:
         folder: path of the folder.
         names: regular expression that the final name of the file must match; other files "*.partial" stay.
         folders: whether to delete the temporary folders of `whole_path` too; False by default.
     """
-    leftover = re.compile(rf"(?:{names})\.[0-9]+{re.escape(PARTIAL)}")
+    leftover = re.compile(rf"(?:{names})\.([0-9]+){re.escape(PARTIAL)}")
     for path in pathlib.Path(folder).glob(f"*{PARTIAL}"):
-        if leftover.fullmatch(path.name) and (folders or path.is_file()):
+        found = leftover.fullmatch(path.name)
+        if found and (folders or path.is_file()) and not _of_another(int(found[found.re.groups])):
             _delete(path)
+
+
+def _of_another(process: int) -> bool:
+    """Whether another process has this number. Its own files are left over from one that had it before."""
+    return process != os.getpid() and processes.CAN_ASK and processes.alive(process)
 
 
 def _delete(path: pathlib.Path) -> None:
@@ -173,6 +183,13 @@ def _sync_folder(folder: pathlib.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def without_leftovers(path: str | os.PathLike) -> pathlib.Path:
+    """Deletes what killed processes have left of a file that is written anew, and returns its path."""
+    path = pathlib.Path(path).expanduser()
+    delete_partial(path.parent, re.escape(path.name), folders=True)
+    return path
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

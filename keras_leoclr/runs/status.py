@@ -10,12 +10,12 @@ import socket
 import time
 from typing import Any
 
+from keras_leoclr.runs import processes
 from keras_leoclr.runs.files import write_text
 from keras_leoclr.runs.folder import RunFolder
 
 TEXTS = ("state", "error", "host", "backend", "method", "dataset")  # entries that are texts
 UNDER_WAY = ("starting", "training", "evaluating")
-CAN_ASK = os.name != "nt"  # Windows takes the signal 0, which asks whether a process exists, for Ctrl-C.
 SILENCE = 120.0  # seconds without an update after which a run on another host counts as stale
 
 
@@ -49,7 +49,7 @@ class StatusFile:
             **changes: new values by name, of types that JSON can hold; NaN and infinity become null.
         """
         if not self.status:
-            self.status = {"process_started": _start_of(os.getpid()), **_reached(self.path)}
+            self.status = {"process_started": processes.start_of(os.getpid()), **_reached(self.path)}
         self.status |= {name: _finite(value) for name, value in changes.items()}
         began = time.monotonic()
         if began < self._due and not now:
@@ -122,8 +122,8 @@ def read_status(workdir: str | os.PathLike) -> dict[str, Any]:
     updated = status["updated"]
     status["silent"] = None if updated is None else max(0.0, time.time() - updated)
     if status["state"] in UNDER_WAY:
-        if status.get("host") == socket.gethostname() and CAN_ASK:
-            if not _alive(status.get("process"), status.get("process_started")):
+        if status.get("host") == socket.gethostname() and processes.CAN_ASK:
+            if not processes.alive(status.get("process"), status.get("process_started")):
                 status["state"] = "killed"
         elif status["silent"] is None or status["silent"] > SILENCE:
             status["state"] = "stale"
@@ -141,38 +141,6 @@ def _json(path):
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _alive(process, started):
-    """Whether the process that wrote a status exists.
-
-    Args:
-        process: its number.
-        started: when it was started, see `_start_of`; None if that is not known. Another process may have
-            got the same number since.
-    """
-    try:
-        os.kill(int(process), 0)
-    except (ProcessLookupError, TypeError, ValueError, OverflowError):
-        return False
-    except PermissionError:  # the process belongs to another user, so it exists
-        pass
-    found = _start_of(int(process))
-    return found is None or found == started or (started is None and found != 0)
-
-
-def _start_of(process: int) -> int | None:
-    """When a process was started, in ticks since the start of the machine; None where no system tells it.
-
-    It is 0 for a process that has ended and whose parent has not asked for its exit status yet.
-    """
-    try:
-        content = pathlib.Path(f"/proc/{process}/stat").read_bytes()
-        # The fields from the third one on follow the name of the program, which may hold blanks and brackets.
-        state, *fields = content.rpartition(b")")[2].split()
-        return 0 if state in (b"Z", b"X") else int(fields[18])
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _last_warning(path):

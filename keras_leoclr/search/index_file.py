@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_leoclr.data.failures import shown
-from keras_leoclr.runs.files import whole_file
+from keras_leoclr.runs.files import whole_file, without_leftovers
 
 if TYPE_CHECKING:
     from keras_leoclr.search.encoder import Encoder
@@ -65,7 +65,7 @@ class PictureIndex:
             "sha256": hashlib.sha256(data).hexdigest(),
             "files": [[os.fsdecode(name), *state] for name, state in self.files.items()],
         }
-        with whole_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+        with whole_file(without_leftovers(path)) as file, zipfile.ZipFile(file, "w") as archive:
             archive.writestr("index.json", json.dumps(about))
             archive.writestr("vectors.faiss", data)
 

@@ -64,3 +64,31 @@ def test_backbone_is_made_of_stock_layers():
 def test_unknown_stem_is_refused():
     with pytest.raises(ValueError, match=r"`stem` must be one of .*Received: stem='big'"):
         kl.backbones.resnet18(stem="big")
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("kind", "given", "words"),
+    [
+        ("resnet_small", {"input_shape": 64}, r"`input_shape` must be \(height, .* input_shape=64$"),
+        ("resnet_small", {"input_shape": (64, 64)}, r"`input_shape` must .* input_shape=\(64, 64\)$"),
+        ("resnet18", {"input_shape": (64, 0, 3)}, r"`input_shape` must .* input_shape=\(64, 0, 3\)$"),
+        ("resnet18", {"width": 1.5}, "`width` must be a whole number >= 1. Received: width=1.5"),
+        (
+            "resnet_small",
+            {"widths": 32},
+            "`widths` must be a list of whole numbers >= 1. Received: widths=32",
+        ),
+        ("resnet_small", {"widths": (32, 0)}, "`widths` must be a whole number >= 1. Received: widths=0"),
+        ("resnet_small", {"blocks": 0}, "`blocks` must be a whole number >= 1. Received: blocks=0"),
+        ("vit_tiny", {"image_size": (32, 32, 3)}, r"`image_size` must .* image_size=\(32, 32, 3\)$"),
+        ("vit_tiny", {"patch_size": 0}, "`patch_size` must be a whole number >= 1. Received: patch_size=0"),
+    ],
+)
+def test_a_shape_or_size_that_is_none_is_named(kind, given, words):
+    with pytest.raises(ValueError, match=words):
+        getattr(kl.backbones, kind)(**given)
+
+
+def test_images_of_any_size_have_no_height_and_width():
+    assert kl.backbones.resnet_small((None, None, 3)).input_shape == (None, None, None, 3)

@@ -104,8 +104,8 @@ def test_a_run_that_is_gone_is_told_from_one_that_is_silent(tmp_path, capsys, ch
 
 
 def test_windows_is_not_asked_for_a_process_because_that_would_send_it_ctrl_c(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_leoclr.runs.status.CAN_ASK", False)
-    monkeypatch.setattr("keras_leoclr.runs.status.os.kill", None)
+    monkeypatch.setattr("keras_leoclr.runs.processes.CAN_ASK", False)
+    monkeypatch.setattr("keras_leoclr.runs.processes.os.kill", None)
     for silent, state in ((10, "training"), (600, "stale")):
         folder(tmp_path, updated=time.time() - silent)
         assert read_status(tmp_path)["state"] == state

@@ -79,17 +79,40 @@ def test_a_folder_replaces_another_one_or_both_stay(tmp_path, monkeypatch):
 
 
 def test_only_what_a_process_left_of_its_own_files_is_deleted(tmp_path):
-    own, kept = ["results.jsonl.41.partial", "run.json.1.partial"], ["a.partial", "run.json.b.partial"]
-    for name in (*own, *kept, "other.json.41.partial"):
+    gone, own = 2**31 - 1, os.getpid()  # no system has a process with the first number
+    deleted = [f"results.jsonl.{gone}.partial", f"run.json.{own}.partial"]
+    kept = ["a.partial", "run.json.b.partial"]
+    for name in (*deleted, *kept, f"other.json.{gone}.partial"):
         (tmp_path / name).write_text("")
-    for name in ("detection.partial", "run.json.2.partial"):
+    folder = f"run.json.{gone}.partial"
+    for name in ("detection.partial", folder):
         (tmp_path / name).mkdir()
         (tmp_path / name / "weights").write_text("")
     files.delete_partial(tmp_path, r"results\.jsonl|run\.json")
     left = sorted(os.listdir(tmp_path))
-    assert left == sorted([*kept, "other.json.41.partial", "detection.partial", "run.json.2.partial"])
+    assert left == sorted([*kept, f"other.json.{gone}.partial", "detection.partial", folder])
     files.delete_partial(tmp_path, r"run\.json", folders=True)
-    assert sorted(os.listdir(tmp_path)) == [name for name in left if name != "run.json.2.partial"]
+    assert sorted(os.listdir(tmp_path)) == [name for name in left if name != folder]
+
+
+def test_what_another_process_is_writing_stays_until_the_process_is_gone(tmp_path):
+    program = (
+        "import sys\n"
+        "from keras_leoclr.runs.files import whole_path\n"
+        "with whole_path(sys.argv[1]) as partial:\n"
+        "    partial.write_text('')\n"
+        "    print('writes', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    path = tmp_path / "model.keras"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program, path], **pipes) as process:
+        assert process.stdout.readline() == "writes\n"
+        assert files.without_leftovers(path) == path
+        assert os.listdir(tmp_path) == [f"model.keras.{process.pid}.partial"]
+        process.kill()
+    files.without_leftovers(path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_text_and_json_are_utf8(tmp_path):
