@@ -58,6 +58,7 @@ for _kind, _suffix in {"top1": "", "map": ", mAP"}.items():
         f"knn_train/{_kind}": Measure(f"kNN among training images{_suffix}"),
         f"linear/{_kind}": Measure(f"linear{_suffix}"),
         f"linear_few/{_kind}": Measure(f"linear, few labels{_suffix}"),
+        f"linear_sgd/{_kind}": Measure(f"linear, SGD on crops{_suffix}"),
         f"finetune/{_kind}": Measure(f"fine-tuned, few labels{_suffix}"),
         f"robustness/knn/{_kind}": Measure(f"kNN, changed images{_suffix}", main=False),
         f"robustness/linear/{_kind}": Measure(f"linear, changed images{_suffix}", main=False),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from keras_leoclr.evaluation.measures import either, is_usual
-from keras_leoclr.evaluation.suite_options import OTHER_MEASURES
+from keras_leoclr.evaluation.suite_options import OTHER_MEASURES, with_setting
 from keras_leoclr.report.studies import CHANGED, COLLECTED, RANDOM
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.monitored import KNN, NOT_MEASURED
@@ -17,15 +17,18 @@ from keras_leoclr.runs.results import Results
 if TYPE_CHECKING:
     from keras_leoclr.training.studies import StudyRun
 
-# These results of a run are collected: test accuracies or mean average precisions, and what explains them.
-KEPT = (
-    *(name for stem in ("knn", "knn_train", "linear", "linear_few", "finetune") for name in either(stem)),
-    "retrieval/recall@1",
-    CHANGED,
-    "quality/alignment",
-    "quality/uniformity",
-    "quality/rankme",
-)
+# These results of a run are collected, each with the evaluator that measures it: test accuracies or mean
+# average precisions, and what explains them.
+KEPT = {
+    **dict.fromkeys((*either("knn"), *either("knn_train")), "knn"),
+    **dict.fromkeys(either("linear"), "linear"),
+    **dict.fromkeys(either("linear_few"), "few"),
+    **dict.fromkeys(either("linear_sgd"), "linear_paper"),
+    **dict.fromkeys(either("finetune"), "finetune"),
+    "retrieval/recall@1": "retrieval",
+    CHANGED: "robustness",
+    **dict.fromkeys(("quality/alignment", "quality/uniformity", "quality/rankme"), "quality"),
+}
 PROTOCOL = ("k", "per_class", "draws", "crop_scale", "change", "fraction", "test_images", "train_images")
 # Of lines that agree in these entries, the last one counts.
 IDENTITY = ("subject", "name", "crop_scale", "change", *OTHER_MEASURES.values())
@@ -44,6 +47,10 @@ def collected(
 ) -> Iterator[dict[str, Any]]:
     """Yields the lines of a study about one run, as arguments of `Results.write`.
 
+    The results are those that the study itself has measured: of each evaluator the last ones before the line
+    that says that it has passed. What was measured in the folder of the run besides, such as by `leoclr
+    evaluate` on other images or with other settings, is no result of the study.
+
     Args:
         run: the run.
         path: folder of the run.
@@ -51,12 +58,9 @@ def collected(
         command: the command that started the study.
     """
     about = {"ablation": ablation, "variant": run.variant, "seed": run.recipe.seed, "run": run.key}
-    folder, last = RunFolder(path), {}
+    folder = RunFolder(path)
     results = folder.results
-    for line in results.read():
-        if line["name"] in KEPT and is_usual(line):
-            last[tuple(str(line.get(name)) for name in IDENTITY)] = line
-    for line in last.values():
+    for line in _measured(results):
         protocol = {name: line[name] for name in PROTOCOL if name in line}
         subject = RANDOM if line["subject"] == "random" else run.variant
         yield {"name": line["name"], "value": line["value"], **about, "variant": subject, **protocol}
@@ -70,3 +74,20 @@ def collected(
     machine = folder.about().get("environment", {})
     about |= {"place": run.place, "command": command, "suite": evaluated(results), "recipe": run.settings}
     yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
+
+
+def _measured(results: Results) -> Iterable[dict[str, Any]]:
+    """The lines of `KEPT` that the evaluators of a study have written, the last one of each measure."""
+    last: dict[tuple[str, ...], dict[str, Any]] = {}
+    measured: dict[tuple[str, ...], dict[str, Any]] = {}
+    for line in results.read():
+        if line["name"] in KEPT and is_usual(line):
+            last[tuple(str(line.get(name)) for name in IDENTITY)] = line
+        elif line["name"] == EVALUATED:
+            measured |= {
+                key: one
+                for key, one in last.items()
+                if one.get("subject") == line["subject"]
+                and with_setting(KEPT[one["name"]], one) in line["suite"]
+            }
+    return measured.values()

@@ -243,9 +243,40 @@ def test_a_process_evaluates_only_the_shares_of_the_labels_that_are_missing(tmp_
     assert judged == [(0.01, ["knn", "finetune"]), (0.1, ["finetune"])]
 
 
+def test_what_was_measured_by_hand_in_the_folder_of_a_run_is_no_result_of_its_study(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, {"one": {}}, tmp_path, (0,), suite=("knn", "finetune"))
+    by_hand = Results(tmp_path / "one-seed0" / "results.jsonl")
+    by_hand.write("knn/top1", 0.91, subject="pretrained", k=20, dataset="others", test_split="test")
+    by_hand.write("knn/top1", 0.92, subject="raw pixels", k=20)
+    by_hand.write("finetune/top1", 0.93, subject="pretrained", fraction=0.05)
+    added = """
+results = Results(folder / "results.jsonl")
+for fraction in (0.01, 0.1):
+    results.write("finetune/top1", 0.4 + fraction, subject="pretrained", fraction=fraction)
+results.write("linear_sgd/top1", 0.6, subject="pretrained")
+passed = ["linear_paper", "finetune fraction 0.1"]
+results.write("study/evaluated", 1.0, subject="pretrained", suite=passed)
+"""
+    pretend(monkeypatch, added)
+    more, options = ("linear_paper", "finetune"), SuiteOptions(fraction=0.1)
+    study.study("temperature", RECIPE, {"one": {}}, tmp_path, (0,), suite=more, options=options)
+    found = studies.read(results)["temperature"]
+    assert found.values == {
+        "one": {
+            "knn/top1": {0: 0.5},
+            "finetune/top1": {0: 0.4},
+            "finetune/top1 fraction 0.1": {0: 0.5},
+            "linear_sgd/top1": {0: 0.6},
+        }
+    }
+    assert "| linear, SGD on crops |" in studies.markdown(found)
+
+
 def test_the_mean_over_the_changes_of_the_images_is_shown(tmp_path, monkeypatch):
     pretend(monkeypatch, WRITES)
-    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1), suite=("knn", "robustness"))
+    suite = ("knn", "robustness", "finetune", "retrieval")
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0, 1), suite=suite)
     found = studies.read(results)["temperature"]
     assert found.changed["one"] == {"contrast": {0: 0.3, 1: 0.3}, "jpeg": {0: 0.4, 1: 0.4}}
     assert found.values["one"][studies.CHANGED] == {0: pytest.approx(0.35), 1: pytest.approx(0.35)}

@@ -19,7 +19,11 @@ CHANGED = "robustness/linear/mean"
 MEASURES = {  # title by name, in the order of the columns
     name: measure_of(name).title
     for name in (
-        *(name for stem in ("knn", "linear", "linear_few", "finetune", "knn_train") for name in either(stem)),
+        *(
+            name
+            for stem in ("knn", "linear", "linear_few", "linear_sgd", "finetune", "knn_train")
+            for name in either(stem)
+        ),
         "retrieval/recall@1",
         CHANGED,
     )
