@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from keras_leoclr.report.studies.budgets import epochs_of_equal_compute
 from keras_leoclr.training.recipe import Recipe
 
 Variants = dict[str, dict[str, Any]]  # changes of the recipe by label; the first is the reference
@@ -61,9 +62,7 @@ def of(name: str, recipe: Recipe, methods: tuple[str, ...] = ()) -> Variants:
 
 def equal_compute(recipe: Recipe) -> int:
     """Number of epochs in which LeOCLR computes as much as MoCo v2 does in the epochs of the recipe."""
-    # A step encodes one view forward and backward, which costs about three forward passes, and V views
-    # forward.
-    return max(1, round(recipe.epochs * (3 + 1) / (3 + recipe.num_crops)))
+    return epochs_of_equal_compute(recipe.epochs, recipe.num_crops)
 
 
 def _methods(recipe):

@@ -198,7 +198,7 @@ def test_leads_are_drawn_by_cell_and_series(tmp_path):
     assert not [lead for lead in studies.leads(found) if lead.budget == "equal compute"]
     for line in found.runs:
         if "equal compute" in line["variant"]:
-            line["recipe"]["epochs"] = 8
+            line["recipe"]["epochs"] = line["recipe"]["epochs"] * 4 // 5
     found.name = "scenes"  # in which the number of epochs may differ
     rows = studies.by_cell(found)
     assert {cell: {s: lead.label for s, lead in row.items()} for cell, row in rows.items()} == {
@@ -214,6 +214,25 @@ def test_leads_are_drawn_by_cell_and_series(tmp_path):
     text = studies.table_of_leads(studies.leads(found))
     assert "at equal compute, a" in text and "+1.0" in text and "kNN" not in text
     assert studies.leads_picture("scenes", {}) is None
+
+
+def test_methods_are_not_compared_where_neither_epochs_nor_compute_are_equal(tmp_path):
+    path, runs = tmp_path / "results.jsonl", {}
+    for epochs, less in ((10, 8), (40, 32)):  # two studies of the method in one folder
+        runs |= {f"MoCo v2, {epochs} epochs": epochs, f"LeOCLR, {epochs} epochs": epochs}
+        runs |= {f"LeOCLR, equal compute, {less} epochs": less}
+    methods = ["leoclr" if label.startswith("LeOCLR") else "moco_v2" for label in runs]
+    lines_of(path, {label: [0.5] for label in runs}, methods)
+    found = studies.read(Results(path))["temperature"]
+    found.name = "method"
+    for line in found.runs:
+        line["recipe"]["epochs"] = runs[line["variant"]]
+    assert [(lead.base, lead.label, lead.budget) for lead in studies.leads(found)] == [
+        ("MoCo v2, 10 epochs", "LeOCLR, 10 epochs", "equal epochs"),
+        ("MoCo v2, 10 epochs", "LeOCLR, equal compute, 8 epochs", "equal compute"),
+        ("MoCo v2, 40 epochs", "LeOCLR, 40 epochs", "equal epochs"),
+        ("MoCo v2, 40 epochs", "LeOCLR, equal compute, 32 epochs", "equal compute"),
+    ]
 
 
 def test_what_follows_is_counted(page):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report.drawing import Drawing, Plot, Scale
+from keras_leoclr.report.studies.budgets import epochs_of_equal_compute
 from keras_leoclr.report.studies.measured import MEASURES, Spread, Study
 from keras_leoclr.report.studies.tables import points
 
@@ -26,7 +27,8 @@ class Lead(NamedTuple):
     Attributes:
         cell: what the two have in common, such as "2 of 8 px".
         setting: the same with the budget, such as "at equal compute, 2 of 8 px".
-        budget: `EQUAL_EPOCHS`, or `EQUAL_COMPUTE` if the method has fewer epochs.
+        budget: `EQUAL_EPOCHS`, or `EQUAL_COMPUTE` if the method has as many fewer epochs as its steps cost
+            more.
         base: label of the variant of MoCo v2.
         label: label of the variant of the method.
         changes: by measure of `STEMS`, the mean difference in accuracy, or in mean average precision where
@@ -45,6 +47,7 @@ def leads(study: Study, method: str = "leoclr") -> list[Lead]:
     """What can be compared in a study: each variant of a method beside that of MoCo v2.
 
     In a study of the method itself, and in the map of scenes, the number of epochs may differ: equal compute.
+    Other numbers of epochs, such as those of two studies of the method in one folder, are not compared.
     """
     recipes = {}
     for line in study.runs:
@@ -57,7 +60,8 @@ def leads(study: Study, method: str = "leoclr") -> list[Lead]:
         for other, base in recipes.items():
             if base["method"] != BASELINE or not _comparable(study, recipe, base, varied):
                 continue
-            budget = EQUAL_EPOCHS if recipe["epochs"] == base["epochs"] else EQUAL_COMPUTE
+            if (budget := _budget(recipe, base)) is None:
+                continue
             changes = {stem: _change(study, label, stem, other) for stem in STEMS}
             found.append(Lead(_after_method(other), _setting_of(label), budget, other, label, changes))
     return found
@@ -173,6 +177,14 @@ def _comparable(study, recipe, base, varied):
         return True
     free = {"method", "seed"} | ({"epochs"} if study.name == "scenes" else set())
     return all(base.get(key) == recipe.get(key) for key in varied - free)
+
+
+def _budget(recipe, base):
+    """What two recipes have in common beside their settings; None if one is trained for longer."""
+    if recipe["epochs"] == base["epochs"]:
+        return EQUAL_EPOCHS
+    equal = epochs_of_equal_compute(base["epochs"], recipe.get("num_crops", base.get("num_crops", 2)))
+    return EQUAL_COMPUTE if recipe["epochs"] == equal else None
 
 
 def _change(study, label, stem, base):
