@@ -58,11 +58,12 @@ class Verdict(NamedTuple):
 
 def verdict(run: RunRecord) -> Verdict:
     """Decides whether a run learns: by its loss, its spread, and compared with chance and the baselines."""
-    training = [*_loss(run), *_spread(run), *_monitor(run)]
+    task = [*_loss(run), *_spread(run)]
+    training = [*task, *_monitor(run)]
     compared = {other: _against(run, other) for other in OTHERS}
     chance = _chance(run)
     points = [*training, *chance, *(point for found in compared.values() for point in found)]
-    mark, headline = _headline(training, chance, compared)
+    mark, headline = _headline(task, training, chance, compared)
     if headline == NOT_MEASURED and (lines := _measured(run)):
         headline = f"{COMPARISON_MISSING}: `{_random_command(run, lines)}` measures them."
     return Verdict(mark, headline, points)
@@ -220,9 +221,9 @@ def _sentence(text):
     return text if text.startswith("kNN") else text[0].upper() + text[1:]
 
 
-def _headline(training, chance, compared):
+def _headline(task, training, chance, compared):
     marks = {other: {point.mark for point in points} for other, points in compared.items()}
-    if any(point.mark == NO for point in (*training[:2], *chance)):
+    if any(point.mark == NO for point in (*task, *chance)):
         return NO, "It is not learning."
     if marks["before"]:  # what is better than random here may have been so before the training
         return _headline_after(marks["before"])

@@ -60,6 +60,32 @@ def test_what_the_crops_miss_and_what_was_gained_is_said(run):
     assert "60.0 % with random weights (+20.0 points) and 70.0 % with raw pixels (+10.0 points)." in text
 
 
+def changed_results(folder, change):
+    """Replaces the results of a run by `change` of each line."""
+    lines = [change(line) for line in Results(folder / "results.jsonl").read()]
+    Results(folder / "results.jsonl").replace(lines)
+
+
+def test_what_was_gained_is_said_of_the_same_test_images_alone(copy):
+    content = {"random": "others", "raw pixels": "these", "pretrained": "these"}
+    changed_results(copy, lambda line: line | {"test_content": content.get(line.get("subject"))})
+    text = " ".join(Elements(page_of(copy)).text.split())
+    assert "is 80.0 %, against 70.0 % with raw pixels (+10.0 points)." in text
+
+
+def test_what_a_training_that_began_with_weights_has_gained_is_what_it_added_to_them(copy):
+    recipe = json.loads((copy / "recipe.json").read_text())
+    (copy / "recipe.json").write_text(json.dumps(recipe | {"initial_weights": "imagenet.weights.h5"}))
+    assert "has gained" not in Elements(page_of(copy)).text  # Random weights say nothing about it.
+
+    def begun(line):
+        return line | {"subject": "before"} if line.get("subject") == "raw pixels" else line
+
+    changed_results(copy, begun)
+    text = " ".join(Elements(page_of(copy)).text.split())
+    assert "is 80.0 %, against 70.0 % with the weights that it began with (+10.0 points)." in text
+
+
 def test_things_that_crops_miss_are_named():
     fates = {"crop 1": ["shown", "missed", "missed"], "crop 2": ["missed", "cut", "missed"]}
     views = [{"name": name, "crop": True, "area": 0.3, "fates": its} for name, its in fates.items()]

@@ -59,6 +59,15 @@ def test_a_run_that_solves_nothing_or_collapses_is_not_learning(tmp_path, loss, 
     assert any(words in point.text for point in found.points)
 
 
+def test_knn_that_fell_is_no_unsolved_task_where_the_queries_were_not_measured(copy):
+    (copy / "recipe.json").unlink()  # as in a folder that a script of one's own has written
+    rows = ["epoch,loss_to_chance,knn_top1", "0,0.9,0.8", "1,0.5,0.5"]
+    (copy / "history.csv").write_text("\n".join(rows) + "\n")
+    found = verdict(read_run(copy))
+    assert [point.mark for point in found.points][:2] == ["yes", "no"]
+    assert found.mark == "yes" and found.headline.startswith("It is learning")
+
+
 def test_chance_is_the_most_frequent_class(copy):
     for file in copy.glob("evaluation/*confusion*"):
         np.save(file, np.array([[80, 10], [5, 5]]))

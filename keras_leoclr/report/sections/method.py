@@ -6,13 +6,15 @@ import collections
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from keras_leoclr.evaluation.measures import KINDS, kind_of_results
+from keras_leoclr.evaluation.measures import KINDS, kind_of_results, on_different_images
 from keras_leoclr.report.accuracies import latest
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.rendering import data_uri
 
 GAINS = {"linear": "a linear classifier", "knn": "the nearest neighbours"}  # names in sentences
 OTHERS = {"random": "random weights", "raw pixels": "raw pixels"}
+# A training that begins with weights of a file has gained what it is ahead of these.
+OTHERS_OF_STARTED = {"before": "the weights that it began with"}
 PAIRS = {  # for each method, what is compared with what
     **dict.fromkeys(
         ("leoclr", "end_to_end"),
@@ -105,11 +107,14 @@ def _pairs(method):
 
 
 def _gain(run):
+    others = OTHERS_OF_STARTED if run.recipe.get("initial_weights") else OTHERS
     for name, words in GAINS.items():
         mine = latest(run.results, "pretrained", name)
-        others = {other: latest(run.results, other, name) for other in OTHERS}
-        found = {OTHERS[other]: line for other, line in others.items() if line is not None}
-        if mine is None or not found:
+        if mine is None:
+            continue
+        judged = {told: latest(run.results, other, name) for other, told in others.items()}
+        found = {told: one for told, one in judged.items() if one and not on_different_images(mine, one)}
+        if not found:
             continue
         told = []
         for other, line in found.items():
