@@ -29,6 +29,11 @@ COMPARISON_MISSING = (
     "not known, since those of the same network with random weights were not measured on the same images"
 )
 
+START_MISSING = (
+    "Whether it is learning cannot be said: the weights that it began with were not measured on the same "
+    "images, and what is better than random weights may have been so before the training."
+)
+
 
 class Point(NamedTuple):
     """One finding.
@@ -63,8 +68,9 @@ def verdict(run: RunRecord) -> Verdict:
     compared = {other: _against(run, other) for other in OTHERS}
     chance = _chance(run)
     points = [*training, *chance, *(point for found in compared.values() for point in found)]
-    mark, headline = _headline(task, training, chance, compared)
-    if headline == NOT_MEASURED and (lines := _measured(run)):
+    began = bool(run.recipe.get("initial_weights"))
+    mark, headline = _headline(task, training, chance, compared, began)
+    if headline == NOT_MEASURED and (lines := _measured(run)) and not began:
         headline = f"{COMPARISON_MISSING}: `{_random_command(run, lines)}` measures them."
     return Verdict(mark, headline, points)
 
@@ -221,12 +227,14 @@ def _sentence(text):
     return text if text.startswith("kNN") else text[0].upper() + text[1:]
 
 
-def _headline(task, training, chance, compared):
+def _headline(task, training, chance, compared, began):
     marks = {other: {point.mark for point in points} for other, points in compared.items()}
     if any(point.mark == NO for point in (*task, *chance)):
         return NO, "It is not learning."
     if marks["before"]:  # what is better than random here may have been so before the training
         return _headline_after(marks["before"])
+    if began and (marks["random"] or marks["raw pixels"]):
+        return OPEN, START_MISSING
     if not marks["random"]:
         signs = {point.mark for point in training}
         if YES in signs and NO not in signs:

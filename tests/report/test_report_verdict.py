@@ -68,6 +68,16 @@ def test_knn_that_fell_is_no_unsolved_task_where_the_queries_were_not_measured(c
     assert found.mark == "yes" and found.headline.startswith("It is learning")
 
 
+def test_better_than_random_is_no_learning_where_the_training_began_with_other_weights(copy):
+    recipe = json.loads((copy / "recipe.json").read_text())
+    (copy / "recipe.json").write_text(json.dumps(recipe | {"initial_weights": "imagenet.weights.h5"}))
+    found = verdict(read_run(copy))
+    assert found.mark == "open" and "the weights that it began with were not measured" in found.headline
+    lines = [line for line in read_run(copy).results if line.get("subject") not in ("random", "raw pixels")]
+    (copy / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "random" not in verdict(read_run(copy)).headline
+
+
 def test_chance_is_the_most_frequent_class(copy):
     for file in copy.glob("evaluation/*confusion*"):
         np.save(file, np.array([[80, 10], [5, 5]]))
