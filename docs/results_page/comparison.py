@@ -90,7 +90,8 @@ def foretold(found: Found) -> list[str]:
 
 def cells(lead: studies.Lead) -> list[str]:
     """Number of seeds and differences, as the tables have them."""
-    return [str(count_of(lead)), *(told(change) for change in lead.changes.values())]
+    seeds = count_of(lead)
+    return [str(seeds), *(told(change, seeds) for change in lead.changes.values())]
 
 
 def _runs_of(study, lead):

@@ -51,6 +51,19 @@ def test_a_cell_with_fewer_seeds_than_its_row_says_how_many(tmp_path):
     assert "| a | 3 | 45.0, 1 seed (+5.0) | 70.0 ± 10.0 (+10.0" in text
 
 
+def test_a_difference_over_fewer_seeds_than_its_row_says_how_many(tmp_path):
+    values = {"MoCo v2, 0.1": [0.5, 0.61], "LeOCLR, 0.1": [0.6, 0.7, 0.8]}
+    results = lines_of(tmp_path / "results.jsonl", values, methods=("moco_v2", "leoclr"))
+    results.write("knn/top1", 0.4, ablation="temperature", variant="MoCo v2, 0.1", seed=0)
+    results.write("knn/top1", 0.5, ablation="temperature", variant="LeOCLR, 0.1", seed=0)
+    found = studies.read(results)["temperature"]
+    assert "| LeOCLR, 0.1 | 3 | 50.0, 1 seed (+10.0) | 70.0 ± 10.0 (+9.5, +3.1 to +15.9 *, 2 seeds) |" in (
+        studies.markdown(found)
+    )
+    row = studies.table_of_leads(studies.leads(found)).splitlines()[-1]
+    assert row.split("  ")[-2:] == ["+10.0, 1 seed", "+9.5, +3.1 to +15.9 *"] and " 2 " in row
+
+
 def test_a_table_without_the_first_variant_says_what_differences_are_from(tmp_path):
     path, note = tmp_path / "results.jsonl", "Differences are from LeOCLR, in the first row"
     results = lines_of(path, {"MoCo v2": [], "LeOCLR": [0.6, 0.61], "weak": [0.55, 0.57]})

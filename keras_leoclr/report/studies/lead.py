@@ -10,7 +10,7 @@ from keras_leoclr.evaluation.comparison import text_table
 from keras_leoclr.report.drawing import Drawing, Plot, Scale
 from keras_leoclr.report.studies.budgets import epochs_of_equal_compute
 from keras_leoclr.report.studies.measured import MEASURES, Spread, Study
-from keras_leoclr.report.studies.tables import points
+from keras_leoclr.report.studies.tables import points, points_of
 
 STEMS = ("knn", "linear", "linear_few")  # of the measures that are compared
 TITLES = {stem: MEASURES[f"{stem}/top1"] for stem in STEMS}
@@ -71,15 +71,15 @@ def table_of_leads(found: Sequence[Lead]) -> str:
     """The leads as plain text, a row for each lead, in points of accuracy."""
     shown = [stem for stem in STEMS if any(lead.changes[stem] is not None for lead in found)]
     rows = [["LeOCLR minus MoCo v2, points", "seeds", *(TITLES[stem] for stem in shown)]]
-    rows += [
-        [lead.setting, str(count_of(lead)), *(told(lead.changes[stem]) for stem in shown)] for lead in found
-    ]
+    for lead in found:
+        seeds = count_of(lead)
+        rows.append([lead.setting, str(seeds), *(told(lead.changes[stem], seeds) for stem in shown)])
     return text_table(rows)
 
 
-def told(change: Spread | None) -> str:
-    """A difference in points with its interval; "–" where there is none."""
-    return "–" if change is None else points(change)
+def told(change: Spread | None, seeds: int) -> str:
+    """A difference in points with its interval, see `points_of`; "–" where there is none."""
+    return "–" if change is None else points_of(change, seeds)
 
 
 def count_of(lead: Lead) -> int:

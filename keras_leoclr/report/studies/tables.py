@@ -28,6 +28,16 @@ def points(change: Spread) -> str:
     return told + (" *" if change.beyond_chance else "")
 
 
+def points_of(change: Spread, seeds: int) -> str:
+    """As `points`, with the number of seeds if the difference has fewer than its row says.
+
+    Args:
+        change: the difference, over the seeds that both variants have.
+        seeds: the number of seeds that the row, or the value beside it, says.
+    """
+    return points(change) + (f", {_seeds(change.count)}" if change.count < seeds else "")
+
+
 def percent(value: Spread) -> str:
     """A mean in percent with its standard deviation, such as "61.2 ± 0.4"; the mean alone for one seed."""
     deviation = "" if value.deviation is None else f" ± {100 * value.deviation:.1f}"
@@ -107,6 +117,10 @@ def _cell(study, variant, measure, seeds):
         return "–"
     told = percent(value)
     if value.count < seeds:
-        told += f", {value.count} seed{'s' * (value.count > 1)}"
+        told += f", {_seeds(value.count)}"
     change = None if variant in (study.reference, RANDOM) else study.change(variant, measure)
-    return told if change is None else f"{told} ({points(change)})"
+    return told if change is None else f"{told} ({points_of(change, value.count)})"
+
+
+def _seeds(count):
+    return f"{count} seed{'s' * (count > 1)}"
