@@ -58,12 +58,14 @@ class StudyRun:
         place: position of the variant among the others; 0 for the reference.
         held_out: whether it is trained and judged on the parts of the training split that `tuning_parts`
             makes, not on the splits of the recipe.
+        changes: names of the settings that the variant changes; the others are those of all variants.
     """
 
     variant: str
     recipe: Recipe
     place: int
     held_out: bool = False
+    changes: tuple[str, ...] = ()
 
     def __post_init__(self):
         # Runs that are compared must have the same precision on every computer.
@@ -136,7 +138,13 @@ def runs_of(
     """
     quiet = {"evaluate": False, "map_images": 0}  # Runs of a study are evaluated afterwards.
     return [
-        StudyRun(label, dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}), place, held_out)
+        StudyRun(
+            label,
+            dataclasses.replace(recipe, seed=seed, **{**quiet, **changes}),
+            place,
+            held_out,
+            tuple(changes),
+        )
         for seed in seeds
         for place, (label, changes) in enumerate(variants.items())
     ]

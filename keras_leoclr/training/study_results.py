@@ -73,6 +73,7 @@ def collected(
             yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
     machine = folder.about().get("environment", {})
     about |= {"place": run.place, "command": command, "suite": evaluated(results), "recipe": run.settings}
+    about["changes"] = list(run.changes)
     yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
 
 

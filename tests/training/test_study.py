@@ -166,6 +166,18 @@ def test_a_part_of_the_variants_is_run_and_keeps_its_place(tmp_path, monkeypatch
     assert [(r["variant"], r["place"]) for r in results.read() if r["name"] == "study/run"] == [("two", 1)]
 
 
+def test_variants_that_differ_in_more_than_they_change_are_told(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    variants = {"one": {}, "two": {"temperature": 0.1}, "three": {"temperature": 0.5, "num_crops": 1}}
+    for epochs, only in ((10, "one"), (20, "t"), (10, "")):
+        recipe = dataclasses.replace(RECIPE, epochs=epochs)
+        results = study.study("temperature", recipe, variants, tmp_path, (0,), only=only)
+        said = studies.text(studies.read(results)["temperature"]).splitlines()[-1]
+        besides = "Besides what they change, the variants were trained with different settings: "
+        told = {"t": f"{besides}epochs 10 in one, 20 in two and three."}
+        assert said == told.get(only, said) and (besides in said) == (only == "t")
+
+
 def test_a_run_that_was_collected_in_part_is_collected_again(tmp_path, monkeypatch):
     pretend(monkeypatch, WRITES)
     results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,))

@@ -114,6 +114,7 @@ def lines_of(run: StudyRun, train: tuple, test: tuple, command: str):
     for name, points in (("knn_top1", curve), ("loss_to_chance", losses)):
         yield {"name": f"curve/{name}", "value": points[-1][1], **about, "epochs": points}
     about |= {"place": run.place, "command": command, "suite": SUITE, "recipe": run.settings}
+    about["changes"] = list(run.changes)
     machine = environment(keras.backend.backend())
     yield {"name": COLLECTED, "value": 1.0, **about, "environment": machine}
 

@@ -68,8 +68,36 @@ def _notes(study):
             notes.append(
                 f"The seeds of {variant} were trained with different settings: {name} {' and '.join(found)}."
             )
-    notes += _left_behind(study)
+    notes += _not_changed_by_variants(study) or _left_behind(study)
     return ["", *dict.fromkeys(notes)] if notes else []
+
+
+def _not_changed_by_variants(study):
+    """A sentence on settings that differ between variants although none of these changes them.
+
+    Such are those of two commands that ran some variants each. Lines of earlier versions do not say what a
+    variant changes.
+    """
+    found: dict[str, dict[str, dict[str, None]]] = {}  # variants by setting and value
+    for line in (line for line in study.runs if "changes" in line):
+        for name, value in line["recipe"].items():
+            if name not in (*line["changes"], "seed", "data_dir"):
+                variants = found.setdefault(name, {}).setdefault(json.dumps(value), {})
+                variants[line["variant"]] = None
+    parts = [
+        f"{name} {', '.join(f'{value} in {_several(list(own))}' for value, own in by_value.items())}"
+        for name, by_value in found.items()
+        if len({*map(frozenset, by_value.values())}) > 1
+    ]
+    if not parts:
+        return []
+    told = "; ".join(parts)
+    return [f"Besides what they change, the variants were trained with different settings: {told}."]
+
+
+def _several(names):
+    """The first of some names, and how many others there are if these are more than two."""
+    return " and ".join(names) if len(names) < 3 else f"{names[0]} and {len(names) - 1} others"
 
 
 def _left_behind(study):
