@@ -122,8 +122,7 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
     from keras_leoclr.training.studies import study
     from keras_leoclr.training.study_checks import alone_in
 
-    for what in given["suite"]:
-        known("evaluation", what, EVALUATORS)
+    _check_lists(given)
     if not given["fraction"]:
         raise UsageError("`fraction` must be in (0, 1]. Received: fraction=0")
     recipe = completed(*requested(module, given))
@@ -152,6 +151,18 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
             only=given["only"],
             verbose=bool(given["verbose"]),
         )
+
+
+def _check_lists(given: Given) -> None:
+    """Raises a UsageError unless there are seeds and evaluations that a study can have."""
+    if not given["suite"]:
+        raise UsageError("`--suite` must name an evaluation or several. Received: none")
+    for what in given["suite"]:
+        known("evaluation", what, EVALUATORS)
+    seeds = given["seeds"]
+    if not seeds or not all(0 <= seed < 2**32 for seed in seeds):
+        shown = ",".join(map(str, seeds)) or "none"
+        raise UsageError(f"`--seeds` must be one or more whole numbers in [0, 2**32). Received: {shown}")
 
 
 def _recipe_name(arguments: list[str]) -> str:

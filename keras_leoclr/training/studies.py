@@ -210,7 +210,11 @@ def study(
     }
     options = options or SuiteOptions()
     asked = {options.named(name) for name in suite}
-    missing = [run for run in runs if not asked <= {*known.get((ablation, run.variant, run.key), ())}]
+    missing = []
+    for run in runs:
+        passed = known.get((ablation, run.variant, run.key))
+        if passed is None or not asked <= {*passed}:
+            missing.append(run)
     if not held_out:  # The parts of a search have been opened already.
         check_data((run.recipe for run in missing), suite)
     shown = StudyProgress(len(runs), len(runs) - len(missing), verbose)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -179,8 +180,8 @@ def check(minutes: float, judge: str) -> None:
     """Raises a ValueError unless `minutes` and `judge` are allowed; it needs no pictures."""
     if judge not in ("auto", *JUDGES):
         raise ValueError(f"`judge` must be auto or one of {', '.join(JUDGES)}. Received: judge={judge!r}")
-    if not minutes > 0:
-        raise ValueError(f"`minutes` must be > 0. Received: minutes={minutes:g}")
+    if not 0 < minutes < math.inf:
+        raise ValueError(f"`minutes` must be a finite number > 0. Received: minutes={minutes:g}")
 
 
 def _complete(folder: pathlib.Path, variants: Variants) -> set[str]:

@@ -160,6 +160,14 @@ def test_runs_that_are_collected_are_not_run_again(tmp_path, monkeypatch):
     assert more[: len(first)] == first and {line["seed"] for line in more[len(first) :]} == {2}
 
 
+def test_a_study_without_evaluations_trains_its_runs(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=())
+    assert {run["variant"] for run in studies.read(results)["temperature"].runs} == {*VARIANTS}
+    pretend(monkeypatch, "sys.exit('must not be started')")
+    study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), suite=())
+
+
 def test_a_part_of_the_variants_is_run_and_keeps_its_place(tmp_path, monkeypatch):
     pretend(monkeypatch, WRITES)
     results = study.study("temperature", RECIPE, VARIANTS, tmp_path, (0,), only="tw")
@@ -463,7 +471,10 @@ def test_a_study_of_several_settings_ends_with_the_lead_in_each(tmp_path, capsys
         (["method", "--recipe", "fashion"], "Did you mean fashion_mnist?"),
         (["momentum", "--workdir", "W", "--seeds", "a"], "`--seeds` must be comma-separated whole numbers"),
         (["momentum", "--workdir", "W", "--methods", "moco"], "unknown method 'moco'"),
+        (["momentum", "--workdir", "W", "--seeds="], "`--seeds` must be one or more whole numbers"),
+        (["momentum", "--workdir", "W", "--seeds=0,-1"], "numbers in [0, 2**32). Received: 0,-1"),
         (["momentum", "--workdir", "W", "--suite", "kn"], "unknown evaluation 'kn'"),
+        (["momentum", "--workdir", "W", "--suite="], "`--suite` must name an evaluation or several."),
         (
             ["momentum", "--workdir", "W", "--fraction", "0"],
             "fraction` must be in (0, 1]. Received: fraction=0",

@@ -371,7 +371,7 @@ def test_what_cannot_be_searched_is_refused(tmp_path, pretended, capsys, monkeyp
         tuning.tune(unlabelled, "a", 5, judge="knn", verbose=False)
     with words("`judge` must be auto or one of linear, knn, rankme, uniformity. Received: judge='loss'"):
         tuning.tune(RECIPE, "a", 5, judge="loss")
-    with words("`minutes` must be > 0. Received: minutes=0"):
+    with words("`minutes` must be a finite number > 0. Received: minutes=0"):
         tuning.tune(RECIPE, "a", 0)
     with words("`data` of `tune` must be a name, a path, a list of paths or a dictionary of arrays"):
         kl.tune(kl.data.load("fashion_mnist", "train[:50]"), "a", 5)
@@ -388,7 +388,8 @@ def test_what_cannot_be_searched_is_refused(tmp_path, pretended, capsys, monkeyp
         (["fashion"], "Did you mean fashion_mnist?"),
         (["fashion_mnist", "--workdir", "a"], "`--minutes` must name a number > 0"),
         (["fashion_mnist", "--workdir", "a", "--minutes", "1", "--judge", "loss"], "should be one of"),
-        (["fashion_mnist", "--workdir", "a", "--minutes", "-1"], "`--minutes` must be > 0"),
+        (["fashion_mnist", "--workdir", "a", "--minutes", "-1"], "`--minutes` must be a finite number > 0"),
+        (["fashion_mnist", "--workdir", "a", "--minutes", "inf"], "number > 0. Received: minutes=inf"),
     ):
         assert cli.main(["leoclr", "tune", *arguments]) == 2
         assert told in capsys.readouterr().err
