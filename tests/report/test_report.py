@@ -14,6 +14,7 @@ from keras_leoclr import cli, report
 from keras_leoclr.report import explanations
 from keras_leoclr.report.page import SECTIONS
 from keras_leoclr.report.reading import read_run
+from keras_leoclr.report.sections.classes import classes as average_precisions
 from keras_leoclr.report.sections.embedding import EXPLAINED, maps, neighbours
 from keras_leoclr.report.sections.method import _of_all, _of_one
 from keras_leoclr.report.verdict import chance_level
@@ -84,6 +85,26 @@ def test_what_a_training_that_began_with_weights_has_gained_is_what_it_added_to_
     changed_results(copy, begun)
     text = " ".join(Elements(page_of(copy)).text.split())
     assert "is 80.0 %, against 70.0 % with the weights that it began with (+10.0 points)." in text
+
+
+def test_classes_of_several_runs_are_matched_by_name(tmp_path):
+    for name, classes in (("a", ["cat", "dog"]), ("b", ["bird", "cat"]), ("c", [])):
+        folder = tmp_path / name
+        folder.mkdir()
+        results = Results(folder / "results.jsonl")
+        if classes:
+            results.write(EXPLAINED, 0.5, subject="pretrained", class_names=classes)
+        for number in (1, 0):
+            value = 0.1 * number + 0.01 * (name == "b") + 0.02 * (name == "c")
+            about = {"class": number, "subject": "pretrained", "images": 10 + number}
+            results.write("quality/average_precision", value, **about)
+    table = average_precisions([read_run(tmp_path / name) for name in "abc"])["table"]
+    assert table.head == ["class", "images that have it", "a: pretrained", "b: pretrained", "c: pretrained"]
+    assert {name: [cell.text for cell in cells] for name, cells in table.body} == {
+        "cat": ["10", "0.0", "11.0", "2.0"],  # a run without names has those of the first
+        "dog": ["11", "10.0", "–", "12.0"],
+        "bird": ["–", "–", "1.0", "–"],
+    }
 
 
 def test_things_that_crops_miss_are_named():

@@ -111,6 +111,16 @@ def test_a_variant_that_was_trained_anew_is_told_from_those_that_were_not(tmp_pa
     assert said == "0.2 was trained anew with epochs 50, but 0.1 with epochs 1."
 
 
+def test_shares_of_the_pictures_that_a_limit_makes_equal_are_told(tmp_path):
+    results = lines_of(tmp_path / "results.jsonl", {"all images": [0.5], "first 10 % of the images": [0.5]})
+    for most in (0, 320):
+        found = studies.read(results)["temperature"]
+        for line in found.runs:
+            share = "[:10%]" if "10 %" in line["variant"] else ""
+            line["recipe"] |= {"max_images": most, "train_split": f"train{share}"}
+        assert ("`max_images` takes at most 320 pictures of each share" in studies.text(found)) == bool(most)
+
+
 def test_what_was_not_measured_or_is_equal_in_all_seeds_is_not_beyond_chance(tmp_path):
     assert not studies.spread([0.1, 0.1]).beyond_chance and studies.spread([0.1, 0.11]).beyond_chance
     found = studies.read(lines_of(tmp_path / "results.jsonl", {"a": [0.5, 0.6]}))["temperature"]

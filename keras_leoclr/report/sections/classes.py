@@ -21,20 +21,21 @@ def classes(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
     columns = {}
     for run in runs:
         for subject in run.subjects:
-            lines = {line["class"]: line for line in run.named(NAME, subject=subject) if _of_class(line)}
+            found = [line for line in run.named(NAME, subject=subject) if _of_class(line)]
+            # Classes of several runs are matched by name: another data set numbers them in another way.
+            named = next((each for each in (run, *runs) if _names_classes(each)), run)
+            lines = {named.class_name(line["class"]): line for line in sorted(found, key=_number)}
             if lines:
                 columns[f"{run.name}: {subject}" if len(runs) > 1 else subject] = lines
     if not columns:
         return None
-    numbers = sorted({number for lines in columns.values() for number in lines})
+    names = dict.fromkeys(name for lines in columns.values() for name in lines)
     first = next(iter(columns.values()))
     body = []
-    for number in numbers:
-        count = first.get(number, {}).get("images")
+    for name in names:
+        count = first.get(name, {}).get("images")
         cells = [Cell("–" if count is None else str(count))]
-        body.append(
-            (runs[0].class_name(number), cells + [_cell(lines.get(number)) for lines in columns.values()])
-        )
+        body.append((name, cells + [_cell(lines.get(name)) for lines in columns.values()]))
     head = ["class", "images that have it", *columns]
     left_out = _left_out(runs)
     words = f"{WORDS} {left_out}".strip()
@@ -43,6 +44,14 @@ def classes(runs: Sequence[RunRecord]) -> dict[str, Any] | None:
 
 def _of_class(line):
     return isinstance(line.get("class"), int)
+
+
+def _names_classes(run):
+    return bool((run.last("embedding/explained") or {}).get("class_names"))
+
+
+def _number(line):
+    return line["class"]
 
 
 def _cell(line):

@@ -69,6 +69,7 @@ def _notes(study):
                 f"The seeds of {variant} were trained with different settings: {name} {' and '.join(found)}."
             )
     notes += _not_changed_by_variants(study) or _left_behind(study)
+    notes += _limited_shares(study)
     return ["", *dict.fromkeys(notes)] if notes else []
 
 
@@ -93,6 +94,19 @@ def _not_changed_by_variants(study):
         return []
     told = "; ".join(parts)
     return [f"Besides what they change, the variants were trained with different settings: {told}."]
+
+
+def _limited_shares(study):
+    """A sentence if variants train on shares of the pictures of which a limit takes the same number."""
+    recipes = [line["recipe"] for line in study.runs]
+    limits = sorted({recipe["max_images"] for recipe in recipes if recipe.get("max_images")})
+    if not limits or len({recipe["train_split"] for recipe in recipes}) < 2:
+        return []
+    most = " or ".join(f"{limit:,}" for limit in limits)
+    return [
+        f"`max_images` takes at most {most} pictures of each share, so that shares which hold more do not "
+        "differ in their number."
+    ]
 
 
 def _several(names):
