@@ -33,6 +33,16 @@ def test_losses_and_gains_of_two_methods():
     assert losses_foretell("scenes", study(), "MoCo v2", "crop", spread([0.1]), spread([0.02])) is None
 
 
+def test_losses_are_of_the_seeds_that_both_methods_have():
+    found, gain = study(), spread([0.04, 0.06])
+    found.curves["LeOCLR"]["loss_to_chance"][2] = {1: 0.1, 2: 0.1, 3: 0.1}
+    assert losses_foretell("a", found, "MoCo v2", "LeOCLR", gain, gain) == pytest.approx(
+        ("a", 0.1, -0.08, 0.05, 0.05)
+    )
+    found.curves["MoCo v2"]["loss_to_chance"] = {3: {1: 0.9, 2: 0.8, 3: 0.7}}
+    assert losses_foretell("a", found, "MoCo v2", "LeOCLR", gain, gain) is None
+
+
 def test_how_often_a_loss_was_right():
     rows = [Foretold("a", 0.1, -0.2, 0.05, 0.04), Foretold("b", 0.2, -0.1, 0.02, -0.01)]
     assert foretold_text(rows) == []

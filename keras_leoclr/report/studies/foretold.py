@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from scipy.stats import spearmanr
 
 from keras_leoclr.evaluation.comparison import text_table
-from keras_leoclr.report.studies.measured import Spread, Study, mean_curves
+from keras_leoclr.report.studies.measured import Spread, Study
 from keras_leoclr.report.studies.tables import points
 
 LEAST = 3  # smallest number of rows for a rank correlation
@@ -19,8 +20,8 @@ class Foretold(NamedTuple):
 
     Attributes:
         name: name of the setting.
-        first: difference of `loss_to_chance` in the first epoch, mean over the seeds.
-        last: difference of `loss_to_chance` in the last epoch, mean over the seeds.
+        first: difference of `loss_to_chance` in the first epoch, mean over the seeds that both have.
+        last: difference of `loss_to_chance` in the last epoch, mean over the seeds that both have.
         linear: difference in linear accuracy or mean average precision, in [-1, 1].
         knn: difference in kNN accuracy or mean average precision, in [-1, 1].
     """
@@ -45,10 +46,14 @@ def losses_foretell(
         linear: gain of the other variant in linear accuracy.
         knn: gain of the other variant in kNN accuracy.
     """
-    losses = mean_curves(study, "loss_to_chance")
-    if not {base, label} <= set(losses) or linear is None or knn is None:
+    theirs, ours = (study.curves.get(each, {}).get("loss_to_chance", {}) for each in (base, label))
+    seeds = [seed for seed in ours if seed in theirs]  # The gains are of the same seeds, see `Study.change`.
+    if not seeds or linear is None or knn is None:
         return None
-    first, last = (losses[label][place][1] - losses[base][place][1] for place in (0, -1))
+    first, last = (
+        statistics.fmean(ours[seed][end(ours[seed])] - theirs[seed][end(theirs[seed])] for seed in seeds)
+        for end in (min, max)
+    )
     return Foretold(name, first, last, linear.mean, knn.mean)
 
 
