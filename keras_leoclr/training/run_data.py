@@ -56,7 +56,7 @@ class RunData:
         workdir = os.path.realpath(workdir)
         places = [path for split in self._places.values() for path in split.values()]
         whole = os.path.realpath(os.path.expanduser(dataset))
-        inside = not _is_name(dataset) and os.path.exists(whole) and _lies_in(whole, workdir)
+        inside = not is_name(dataset) and os.path.exists(whole) and _lies_in(whole, workdir)
         if inside and not overwrite:
             return
         if inside or any(_lies_in(os.path.realpath(path), workdir) for path in places):
@@ -73,13 +73,13 @@ class RunData:
 
 def same_place(first: str, second: str) -> bool:
     """Whether two paths lead to the same folder or file; names of known data sets are not paths."""
-    if _is_name(first) or _is_name(second):
+    if is_name(first) or is_name(second):
         return False
     places = [os.path.expanduser(path) for path in (first, second)]
     return all(map(os.path.exists, places)) and os.path.samefile(*places)
 
 
-def _is_name(dataset: str) -> bool:
+def is_name(dataset: str) -> bool:
     """Whether this is the name of a data set, and not of files of the user, even if such a path exists."""
     return dataset in (*BUNDLED, RANDOM) or is_scenes(dataset) or dataset.startswith("tfds:")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterable, Iterator, Sequence
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from keras_leoclr import wording
 from keras_leoclr.data.splits import SET_ASIDE, SplitError
 from keras_leoclr.evaluation.suite_options import ON_LABELS, WITHOUT_TEST
 from keras_leoclr.runs.files import Lock, LockHeldError
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import RunFolder, draws_parts
 from keras_leoclr.training.recipe import Recipe
 
 
@@ -84,3 +85,45 @@ def check_data(recipes: Iterable[Recipe], suite: Sequence[str]) -> None:
                     f"`dataset` must have labels, which {', '.join(on_labels)} of `suite` need. "
                     f"Received: dataset={recipe.dataset!r}, whose split {split} has none"
                 )
+
+
+def check_pictures(recipes: Mapping[pathlib.Path, Recipe]) -> None:
+    """Checks that the runs that are there were trained on the pictures that their data hold now.
+
+    Their results stand beside those of runs that are still to come, or of evaluations that are. Nothing is
+    checked where the folder of a run was deleted, or where the data cannot be opened any more.
+
+    Args:
+        recipes: the settings of the runs, by the folder of each.
+
+    Raises:
+        ValueError: if the pictures have changed.
+    """
+    from keras_leoclr.training.run_data import RunData, is_name  # Its imports are slow.
+    from keras_leoclr.training.sources import load_split
+
+    now: dict[tuple, RunData | None] = {}
+    for path, recipe in recipes.items():
+        if is_name(recipe.dataset):  # Such data are the same everywhere.
+            continue
+        folder, before = RunFolder(path), None
+        with contextlib.suppress(OSError, ValueError):
+            before = folder.data()
+        if before is None or not before.about:
+            continue
+        drawn = draws_parts(folder)
+        splits = tuple(dict.fromkeys((recipe.train_split, recipe.labelled_split)))
+        data = (recipe.dataset, recipe.data_dir, recipe.max_images, splits, drawn)
+        if data not in now:
+            now[data] = None
+            with contextlib.suppress(OSError, ValueError):
+                opened = {split: load_split(recipe, split, drawn) for split in splits}
+                now[data] = RunData(opened, recipe.dataset)
+        changed = {} if now[data] is None else now[data].changes_since(before)
+        if changed:
+            lines = "\n".join(f"  {split}: {change}" for split, change in changed.items())
+            raise ValueError(
+                "`dataset` must hold the pictures that the runs in `workdir` were trained on; another "
+                f"`workdir` is for a study of other pictures. Received: dataset={recipe.dataset!r}, "
+                f"workdir={str(path.parent)!r}, with changes since {path.name} was trained\n{lines}"
+            )

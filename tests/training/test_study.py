@@ -23,7 +23,9 @@ from keras_leoclr.runs.results import Results
 from keras_leoclr.training import ablations, study_checks, study_process
 from keras_leoclr.training import studies as study
 from keras_leoclr.training.fields import setting
+from keras_leoclr.training.run_data import RunData
 from keras_leoclr.training.session import RunSession
+from keras_leoclr.training.sources import open_split
 from tests.report.study_lines import lines_of
 
 pytestmark = pytest.mark.backend_free
@@ -385,6 +387,31 @@ def test_what_a_study_cannot_judge_is_refused_before_it_trains(tmp_path, monkeyp
         assert told in capsys.readouterr().err
     recipe = dataclasses.replace(RECIPE, dataset=str(tmp_path / "no_label.npz"), test_split="train")
     assert study_checks.check_data([recipe], ["embedding", "retrieval"]) is None
+
+
+def test_pictures_that_have_changed_since_a_run_of_the_study_are_refused(tmp_path, monkeypatch, capsys):
+    def pictures(path, count):
+        arrays = {"train_image": np.zeros((count, 16, 16, 3), np.uint8), "train_label": np.arange(count) % 2}
+        arrays |= {name.replace("train", "test"): array for name, array in arrays.items()}
+        path.parent.mkdir(exist_ok=True)
+        np.savez(path, **arrays)
+        return str(path)
+
+    recipe = dataclasses.replace(RECIPE, dataset=pictures(tmp_path / "a" / "set.npz", 40), image_size=16)
+    pretend(monkeypatch, WRITES)
+    study.study("temperature", recipe, {"one": {}}, tmp_path / "w", (0,))
+    noted = RunData({"train": open_split(recipe, "train")}, recipe.dataset).record
+    (tmp_path / "w" / "one-seed0" / "run.json").write_text(json.dumps({"data": noted.about}))
+    study.study("temperature", recipe, VARIANTS, tmp_path / "w", (0,))
+    other = dataclasses.replace(recipe, dataset=pictures(tmp_path / "b" / "set.npz", 42))
+    monkeypatch.setattr(study, "_start", None)  # A training would fail.
+    for seeds in (0,), (0, 1):
+        with pytest.raises(ValueError, match="(?s)`dataset` must hold the pictures that the runs in") as told:
+            study.study("temperature", other, VARIANTS, tmp_path / "w", seeds)
+        assert "Received: dataset=" in str(told.value) and "one-seed0 was trained" in str(told.value)
+        assert str(told.value).endswith("train: other pixels or labels; 40 images before, 42 now")
+    gone = dataclasses.replace(recipe, dataset=str(tmp_path / "c" / "set.npz"))
+    assert study.study("temperature", gone, VARIANTS, tmp_path / "w", (0,)).read()
 
 
 @pytest.mark.parametrize("labels", [("Größe 8", "Gräße 8"), ("学习", "训练"), ("shift +1", "shift -1")])
