@@ -121,6 +121,16 @@ def test_shares_of_the_pictures_that_a_limit_makes_equal_are_told(tmp_path):
         assert ("`max_images` takes at most 320 pictures of each share" in studies.text(found)) == bool(most)
 
 
+def test_other_numbers_of_test_images_are_told(tmp_path):
+    results = lines_of(tmp_path / "results.jsonl", {"0.2": [0.5], "0.1": [0.6]})
+    for variant, count in (("0.2", 1000), ("0.1", 900), ("0.1", 1000)):  # The last one of a seed counts.
+        about = {"ablation": "temperature", "variant": variant, "seed": 0, "test_images": count}
+        for name in ("knn/top1", "linear/top1"):
+            results.write(name, 0.5, **about)
+        said = "The numbers of test images differ in kNN, linear: 1,000 in 0.2, 900 in 0.1."
+        assert (said in studies.text(studies.read(results)["temperature"])) == (count == 900)
+
+
 def test_what_was_not_measured_or_is_equal_in_all_seeds_is_not_beyond_chance(tmp_path):
     assert not studies.spread([0.1, 0.1]).beyond_chance and studies.spread([0.1, 0.11]).beyond_chance
     found = studies.read(lines_of(tmp_path / "results.jsonl", {"a": [0.5, 0.6]}))["temperature"]

@@ -81,6 +81,7 @@ class Study:
             test images, mean over the strengths of the change.
         runs: lines of results named `COLLECTED`, with recipe and environment, one for each variant and seed.
         replaced: lines as in `runs`, of runs that were trained anew with other settings.
+        tested: `{measure: {(variant, seed): number of test images}}`, where it is known.
         commands: all commands that added to the results, in the order of their first runs.
     """
 
@@ -90,6 +91,7 @@ class Study:
     changed: dict[str, dict[str, dict[int, float]]] = dataclasses.field(default_factory=dict)
     runs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     replaced: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    tested: dict[str, dict[tuple[str, int], int]] = dataclasses.field(default_factory=dict)
     commands: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -136,8 +138,10 @@ def read(results: Results) -> dict[str, Study]:
         elif "change" in line:
             study.changed.setdefault(variant, {}).setdefault(line["change"], {})[seed] = line["value"]
         elif not name.startswith("retrieval/") or line["crop_scale"] == SCALE:
-            by_measure = study.values.setdefault(variant, {})
-            by_measure.setdefault(with_setting(name, line), {})[seed] = line["value"]
+            measure = with_setting(name, line)
+            study.values.setdefault(variant, {}).setdefault(measure, {})[seed] = line["value"]
+            if line.get("test_images", -1) >= 0:
+                study.tested.setdefault(measure, {})[variant, seed] = line["test_images"]
     known = set(map(id, kept))
     for study in found.values():
         runs = (line for line in lines if line["name"] == COLLECTED and line["ablation"] == study.name)

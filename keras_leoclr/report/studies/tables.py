@@ -69,7 +69,7 @@ def _notes(study):
                 f"The seeds of {variant} were trained with different settings: {name} {' and '.join(found)}."
             )
     notes += _not_changed_by_variants(study) or _left_behind(study)
-    notes += _limited_shares(study)
+    notes += [*_limited_shares(study), *_on_other_test_images(study)]
     return ["", *dict.fromkeys(notes)] if notes else []
 
 
@@ -107,6 +107,20 @@ def _limited_shares(study):
         f"`max_images` takes at most {most} pictures of each share, so that shares which hold more do not "
         "differ in their number."
     ]
+
+
+def _on_other_test_images(study):
+    """Sentences on measures whose values are of other numbers of test images."""
+    told: dict[str, list[str]] = {}
+    for measure in study.measures:
+        variants: dict[int, dict[str, None]] = {}
+        for (variant, _), count in study.tested.get(measure, {}).items():
+            variants.setdefault(count, {})[variant] = None
+        if len(variants) > 1:
+            parts = [f"{count:,} in {_several(list(own))}" for count, own in variants.items()]
+            told.setdefault(", ".join(parts), []).append(title_of(measure))
+    for numbers, titles in told.items():
+        yield f"The numbers of test images differ in {', '.join(titles)}: {numbers}."
 
 
 def _several(names):
