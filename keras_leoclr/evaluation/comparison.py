@@ -48,7 +48,7 @@ def compare(
 
     Raises:
         FileNotFoundError: if a folder has no results.
-        ValueError: if nothing is left to compare.
+        ValueError: if nothing is left to compare, or a folder is that of a study.
     """
     runs = _runs(workdirs)
     found, labels = columns(runs, subjects, only, everything)
@@ -134,6 +134,7 @@ def _runs(workdirs):
     folders = list(map(pathlib.Path, workdirs))
     for name, workdir in zip(name_apart([folder.resolve().name for folder in folders]), folders, strict=True):
         run = RunFolder(workdir)
+        run.check_no_study("workdirs")
         lines = run.results.read()
         if not lines:
             raise FileNotFoundError(f"`workdirs` must hold results.jsonl. Received: {workdir}")

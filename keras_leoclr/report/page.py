@@ -85,8 +85,8 @@ def write_report(
 
     Raises:
         FileNotFoundError: if a folder holds no run.
-        ValueError: if there are several runs and no `output`, or `output` does not end in .html or cannot be
-            written.
+        ValueError: if there are several runs and no `output`, `output` does not end in .html or cannot be
+            written, or a folder is that of a study.
     """
     folders = [workdirs] if isinstance(workdirs, (str, pathlib.Path)) else list(workdirs)
     if not folders:

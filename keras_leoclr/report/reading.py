@@ -130,8 +130,10 @@ def read_run(workdir: str | pathlib.Path) -> RunRecord:
 
     Raises:
         FileNotFoundError: if the folder has no files of a run.
+        ValueError: if it is the folder of a study.
     """
     folder = RunFolder(workdir)
+    folder.check_no_study("workdirs")
     run = RunRecord(folder.path.resolve().name, folder)
     files = (folder.recipe_file, folder.results_file, folder.history_file)
     if not any(path.is_file() for path in files):

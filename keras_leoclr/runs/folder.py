@@ -96,7 +96,21 @@ class RunFolder:
     @property
     def holds_study(self) -> bool:
         """Whether the results of a study (`leoclr ablate`) are collected in this folder."""
-        return any("ablation" in line for line in self.results.read())
+        return any("ablation" in line for line in self.results.read([]))
+
+    def check_no_study(self, argument: str) -> None:
+        """Raises a ValueError if the results in the folder are those of a study or of a search for settings.
+
+        Args:
+            argument: name of the argument that names the folder.
+        """
+        if not self.holds_run and self.holds_study:
+            raise ValueError(
+                f"`{argument}` must not name the folder of a study or of a search: its results are of many "
+                "runs, which lie in folders within it. `leoclr ablate NAME --workdir DIR --show` prints the "
+                "table of a study. "
+                f"Received: {os.fspath(self.path)}"
+            )
 
     @property
     def trained(self) -> bool:

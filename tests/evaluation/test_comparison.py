@@ -178,6 +178,17 @@ def test_comparison_of_one_run_has_a_column_for_each_subject(tmp_path, capsys):
     assert "monitor/knn_top1" in capsys.readouterr().out
 
 
+def test_the_folder_of_a_study_is_no_run(tmp_path, capsys):
+    results = Results(tmp_path / "results.jsonl")
+    results.write("knn/top1", 0.5, ablation="method", variant="MoCo v2", seed=0)
+    for command in (["compare"], ["compare", "--json"], ["report"]):
+        assert cli.main(["leoclr", *command, str(tmp_path)]) != 0
+        told = capsys.readouterr().err
+        assert "`workdirs` must not name the folder of a study or of" in told and "--show` prints the" in told
+        assert f"Received: {tmp_path}" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["results.jsonl"]
+
+
 def test_comparison_refuses_folders_without_results(tmp_path, capsys):
     with pytest.raises(FileNotFoundError, match="`workdirs` must hold results.jsonl"):
         evaluation.compare([tmp_path])
