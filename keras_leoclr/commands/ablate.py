@@ -118,6 +118,7 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
 def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
     from keras_leoclr.runs.folder import RunFolder
     from keras_leoclr.training import ablations
+    from keras_leoclr.training.measuring import ranged
     from keras_leoclr.training.settling import completed
     from keras_leoclr.training.studies import study
     from keras_leoclr.training.study_checks import alone_in
@@ -125,7 +126,9 @@ def _study(name: str, module: ModuleType, command: str, given: Given) -> None:
     _check_lists(given)
     if not given["fraction"]:
         raise UsageError("`fraction` must be in (0, 1]. Received: fraction=0")
-    recipe = completed(*requested(module, given))
+    recipe, lines = ranged(completed(*requested(module, given), bool(given["verbose"])))
+    if lines and given["verbose"]:
+        print("\n".join(lines))
     try:
         variants = ablations.of(name, recipe, given["methods"])
         if not any(given["only"] in label for label in variants):

@@ -23,7 +23,7 @@ from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import from_json, without_later_defaults
 from keras_leoclr.training.recipe import Recipe
-from keras_leoclr.training.study_checks import check_data, check_folder, check_pictures
+from keras_leoclr.training.study_checks import check_data, check_folder, check_pictures, check_settings
 from keras_leoclr.training.study_progress import StudyProgress
 from keras_leoclr.training.study_results import collected
 
@@ -189,7 +189,7 @@ def study(
 
     Raises:
         ValueError: if the folder is that of a run, two labels name the same folder, the data lack what the
-            evaluators need, or they hold other pictures than those of the runs that are there.
+            evaluators need, or runs that are there were trained with other settings or on other pictures.
         FailedRunsError: if a run failed; the others are finished first.
         Interrupted: (a SystemExit) after SIGTERM, once the processes of the runs have ended.
     """
@@ -215,7 +215,8 @@ def study(
         passed = known.get((ablation, run.variant, run.key))
         if passed is None or not asked <= {*passed}:
             missing.append(run)
-    if not held_out:  # The parts of a search have been opened already.
+    if not held_out:  # A search has opened its parts already, and its plan has the settings.
+        check_settings({workdir / run.folder: run.recipe for run in missing})
         check_pictures({workdir / run.folder: run.recipe for run in runs})
         check_data((run.recipe for run in missing), suite)
     shown = StudyProgress(len(runs), len(runs) - len(missing), verbose)

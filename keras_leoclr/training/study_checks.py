@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from keras_leoclr import wording
+from keras_leoclr.backbones.names import library_of
 from keras_leoclr.data.splits import SET_ASIDE, SplitError
 from keras_leoclr.evaluation.suite_options import ON_LABELS, WITHOUT_TEST
 from keras_leoclr.runs.files import Lock, LockHeldError
 from keras_leoclr.runs.folder import RunFolder, draws_parts
 from keras_leoclr.training.recipe import Recipe
+
+SHOWN = 3  # number of runs that a message names
 
 
 def check_folder(folder: RunFolder) -> None:
@@ -48,6 +53,44 @@ def alone_in(folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         lock.free()
+
+
+def check_settings(recipes: Mapping[pathlib.Path, Recipe]) -> None:
+    """Checks that the folders of runs hold no training with other settings, which could not go on.
+
+    Each of these runs would fail in a process of its own, and again with every other call.
+
+    Args:
+        recipes: the settings of the runs that are not complete, by the folder of each.
+
+    Raises:
+        ValueError: if there are such runs.
+    """
+    default = {field.name: field.default for field in dataclasses.fields(Recipe)}
+    found = []
+    for path, recipe in recipes.items():
+        folder = RunFolder(path)
+        if recipe.initial_weights or library_of(recipe.backbone)[0]:  # Settings are taken over from these.
+            continue
+        if not folder.holds_run or not folder.trained:  # Nothing is lost where a run begins anew.
+            continue
+        before, now = ({**default, **folder.recipe()}, dataclasses.asdict(recipe))
+        changed = [
+            f"{name} {json.dumps(before.get(name))}, now {json.dumps(value)}"
+            for name, value in now.items()
+            if name not in ("dataset", "data_dir")  # They may be called otherwise now.
+            and value != "auto"
+            and json.dumps(before.get(name)) != json.dumps(value)
+        ]
+        if changed:
+            found.append(f"{path.name} ({'; '.join(changed)})")
+    if found:
+        more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise ValueError(
+            "`workdir` must not hold trained runs of the same names with other settings: another `workdir` "
+            "starts a study of its own, and runs whose folders are deleted are trained anew. Received: "
+            f"workdir={str(next(iter(recipes)).parent)!r}, with {', '.join(found[:SHOWN])}{more}"
+        )
 
 
 def check_data(recipes: Iterable[Recipe], suite: Sequence[str]) -> None:

@@ -372,6 +372,22 @@ def test_a_study_from_the_command_line(tmp_path, capsys):
     assert not (tmp_path / "leads.svg").exists()  # There is nothing of MoCo v2 in it.
 
 
+def test_a_range_that_is_asked_for_is_measured_once_for_all_runs(tmp_path, monkeypatch, capsys):
+    values = np.linspace(-3, 5, 40 * 16 * 16 * 3, dtype="float32").reshape(40, 16, 16, 3)
+    arrays = {
+        f"{split}_{name}": array
+        for split in ("train", "test")
+        for name, array in (("image", values), ("label", np.arange(40) % 2))
+    }
+    np.savez(tmp_path / "set.npz", **arrays)
+    pretend(monkeypatch, WRITES)
+    place = ["--dataset", tmp_path / "set.npz", "--workdir", tmp_path / "study", "--value_range", "auto"]
+    assert run("ablate", "enqueue", *place, "--seeds", 0, "--image_size", 16) == 0
+    assert "value_range -3,5: the least and the greatest value" in capsys.readouterr().out
+    runs = studies.read(Results(tmp_path / "study" / "results.jsonl"))["enqueue"].runs
+    assert [line["recipe"]["value_range"] for line in runs] == [[-3, 5]] * 2
+
+
 def test_what_a_study_cannot_judge_is_refused_before_it_trains(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study, "_start", None)  # A training would fail.
     arrays = {"train_image": np.zeros((40, 16, 16, 3), np.uint8), "train_label": np.arange(40) % 2}
@@ -412,6 +428,23 @@ def test_pictures_that_have_changed_since_a_run_of_the_study_are_refused(tmp_pat
         assert str(told.value).endswith("train: other pixels or labels; 40 images before, 42 now")
     gone = dataclasses.replace(recipe, dataset=str(tmp_path / "c" / "set.npz"))
     assert study.study("temperature", gone, VARIANTS, tmp_path / "w", (0,)).read()
+
+
+def test_trained_runs_with_other_settings_are_refused_before_any_other_runs(tmp_path, monkeypatch):
+    pretend(monkeypatch, WRITES)
+    (run,) = study.runs_of(RECIPE, {"one": {}}, (0,))
+    (tmp_path / run.folder).mkdir()
+    settings = dataclasses.asdict(run.recipe) | {"dataset": "/moved", "mean": (0.5,) * 3}
+    (tmp_path / run.folder / "recipe.json").write_text(json.dumps(settings))
+    longer = dataclasses.replace(RECIPE, epochs=12, mean="auto")
+    study.study("temperature", longer, {"one": {}}, tmp_path, (0,))  # Nothing was trained there yet.
+    (tmp_path / run.folder / "run.json").write_text('{"finished": true}')
+    study.study("temperature", longer, {"one": {}}, tmp_path, (0,))  # It is complete.
+    monkeypatch.setattr(study, "_start", None)  # A training would fail.
+    longest = dataclasses.replace(longer, epochs=14)
+    with pytest.raises(ValueError, match="`workdir` must not hold trained runs of the same names") as told:
+        study.study("temperature", longest, VARIANTS, tmp_path, (0, 1))
+    assert str(told.value).endswith("with one-seed0 (epochs 10, now 14)")
 
 
 @pytest.mark.parametrize("labels", [("Größe 8", "Gräße 8"), ("学习", "训练"), ("shift +1", "shift -1")])
