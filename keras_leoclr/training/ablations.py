@@ -35,7 +35,9 @@ class Ablation:
 
 
 def of(name: str, recipe: Recipe, methods: tuple[str, ...] = ()) -> Variants:
-    """Returns the variants of an ablation.
+    """Returns the variants of an ablation, without those that have the same settings as one before.
+
+    A recipe without blur, for instance, has no variant "no blur".
 
     Args:
         name: one of `ABLATIONS`.
@@ -46,18 +48,28 @@ def of(name: str, recipe: Recipe, methods: tuple[str, ...] = ()) -> Variants:
         Changes of the recipe by label; the first is the reference.
 
     Raises:
-        ValueError: if `methods` cannot be combined with the ablation.
+        ValueError: if `methods` cannot be combined with the ablation, or a variant has settings that are not
+            allowed.
     """
     variants = ABLATIONS[name].variants(recipe)
     if not methods:
-        return variants
+        return _apart(recipe, variants)
     if any("method" in changes for changes in variants.values()):
         raise ValueError(f"`methods` must be left out: {name} chooses them. Received: methods={methods}")
-    return {
+    with_methods = {
         f"{METHODS[method]}, {label}": {"method": method, **changes}
         for label, changes in variants.items()
         for method in methods
     }
+    return _apart(recipe, with_methods)
+
+
+def _apart(recipe, variants):
+    """The variants whose settings differ from those of all before."""
+    first: dict[Recipe, str] = {}
+    for label, changes in variants.items():
+        first.setdefault(dataclasses.replace(recipe, **changes), label)
+    return {label: variants[label] for label in first.values()}
 
 
 def equal_compute(recipe: Recipe) -> int:

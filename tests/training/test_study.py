@@ -87,6 +87,17 @@ def test_factors_are_changed_one_at_a_time_and_of_both_methods():
         ablations.of("data_size", part)
 
 
+def test_a_change_that_the_recipe_has_anyway_is_no_variant():
+    sharp = dataclasses.replace(RECIPE, blur_probability=0.0, antialias_original=True)
+    grey = dataclasses.replace(sharp, grayscale_probability=0.2)
+    labels = ["all", "no colour jitter", "no greyscale", "crop and flip only"]
+    assert list(ablations.of("augmentation", grey)) == labels
+    assert list(ablations.of("augmentation", sharp)) == labels[:2]
+    assert "LeOCLR, no blur" not in ablations.of("augmentation", sharp, ("leoclr", "moco_v2"))
+    factors = ablations.of("factors", sharp)
+    assert "LeOCLR, antialiased original" not in factors and "LeOCLR, clean original" in factors
+
+
 def test_the_main_cells_of_the_map_have_crop_to_original_as_well():
     variants = ablations.of("scenes", dataclasses.replace(RECIPE, dataset="fashion_scenes"))
     turned = [label for label, changes in variants.items() if changes["method"] == "crop_to_original"]
