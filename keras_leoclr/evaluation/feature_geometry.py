@@ -32,14 +32,18 @@ def uniformity(features: np.ndarray, t: float = 2.0) -> float:
         t: factor of the squared distance, > 0; 2 by default.
 
     Returns:
-        A number in [-4 t, 0]; 0 for collapsed features.
+        A number in [-4 t, 0]; 0 for collapsed features, also where all of them are zero.
     """
     features = unit_rows(features)
+    halves = features.any(axis=1).astype("float32") / 2  # Rows of zeros have the length 0, not 1.
     count, total = len(features), 0.0
     for first in range(0, count, CHUNK):
         part = features[first : first + CHUNK]
-        # |x - y|^2 = 2 - 2 x.y; each chunk is compared with itself and with the rows that follow it.
-        pairs = np.exp(2 * t * (part @ features[first:].T - 1.0))
+        # |x - y|^2 = |x|^2 + |y|^2 - 2 x.y; each chunk is compared with itself and with the rows after it.
+        cosines = part @ features[first:].T
+        cosines -= halves[first : first + CHUNK, None]
+        cosines -= halves[first:]
+        pairs = np.exp(2 * t * cosines)
         own = pairs[:, : len(part)]
         total += np.triu(own, 1).sum(dtype="float64") + pairs[:, len(part) :].sum(dtype="float64")
     return float(np.log(total / (count * (count - 1) / 2)))

@@ -35,6 +35,9 @@ def test_uniformity_follows_its_equation(chunk, monkeypatch):
     pairs = [np.exp(-2 * np.sum((x[i] - x[j]) ** 2)) for i in range(11) for j in range(i)]
     assert uniformity(7 * x) == pytest.approx(np.log(np.mean(pairs)), rel=1e-5)
     assert uniformity(np.ones((5, 3))) == pytest.approx(0, abs=1e-5)
+    assert uniformity(np.zeros((5, 3))) == 0  # A network without any activity has collapsed, too.
+    mixed = np.array([[0, 0], [0, 0], [3, 0]])  # distances 0, 1 and 1
+    assert uniformity(mixed) == pytest.approx(np.log((1 + 2 * np.exp(-2)) / 3), rel=1e-5)
 
 
 def test_rankme_counts_directions():
