@@ -215,8 +215,9 @@ def study(
         passed = known.get((ablation, run.variant, run.key))
         if passed is None or not asked <= {*passed}:
             missing.append(run)
-    if not held_out:  # A search has opened its parts already, and its plan has the settings.
-        check_settings({workdir / run.folder: run.recipe for run in missing})
+    parts = ("train_split", "probe_split", "max_images") if held_out else ()  # see `study_process`
+    check_settings({workdir / run.folder: run.recipe for run in missing}, parts)
+    if not held_out:  # A search has opened its parts already.
         check_pictures({workdir / run.folder: run.recipe for run in runs})
         check_data((run.recipe for run in missing), suite)
     shown = StudyProgress(len(runs), len(runs) - len(missing), verbose)

@@ -55,13 +55,14 @@ def alone_in(folder: RunFolder) -> Iterator[None]:
         lock.free()
 
 
-def check_settings(recipes: Mapping[pathlib.Path, Recipe]) -> None:
+def check_settings(recipes: Mapping[pathlib.Path, Recipe], other: Sequence[str] = ()) -> None:
     """Checks that the folders of runs hold no training with other settings, which could not go on.
 
     Each of these runs would fail in a process of its own, and again with every other call.
 
     Args:
         recipes: the settings of the runs that are not complete, by the folder of each.
+        other: names of settings that the runs have other values of; none by default.
 
     Raises:
         ValueError: if there are such runs.
@@ -78,7 +79,7 @@ def check_settings(recipes: Mapping[pathlib.Path, Recipe]) -> None:
         changed = [
             f"{name} {json.dumps(before.get(name))}, now {json.dumps(value)}"
             for name, value in now.items()
-            if name not in ("dataset", "data_dir")  # They may be called otherwise now.
+            if name not in ("dataset", "data_dir", *other)  # The data may be called otherwise now.
             and value != "auto"
             and json.dumps(before.get(name)) != json.dumps(value)
         ]

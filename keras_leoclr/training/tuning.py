@@ -18,14 +18,14 @@ from keras_leoclr.evaluation.batches import data_identity
 from keras_leoclr.evaluation.measures import USUAL_K
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report import studies as found_studies
-from keras_leoclr.report.studies import COLLECTED
+from keras_leoclr.report.studies import COLLECTED, RANDOM
 from keras_leoclr.runs.files import write_json
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import without_later_defaults
 from keras_leoclr.training.measuring import ranged
 from keras_leoclr.training.recipe import Recipe
-from keras_leoclr.training.studies import EPOCH_SECONDS, FailedRunsError, study
+from keras_leoclr.training.studies import EPOCH_SECONDS, FailedRunsError, StudyRun, runs_of, study
 from keras_leoclr.training.study_checks import alone_in
 from keras_leoclr.training.tuned import BY_LABELS, JUDGES, LINEAR, UNIFORMITY, Tuned, of_study
 from keras_leoclr.training.tuning_parts import PLAN, can_be_judged_by_labels, parts_of
@@ -141,14 +141,15 @@ def _search(
             f"{timing.besides:.0f} seconds. Planned: {made.count} of {len(variants)} candidates, "
             f"{made.epochs} epochs each, in about {made.seconds / 60:.1f} minutes."
         )
-    timing, done = Timing(**plan["timing"]), len(_complete(folder, variants))
+    base = short(recipe, plan["epochs"], pictures)
+    runs = runs_of(base, variants, (recipe.seed,), held_out=True)
+    timing, done = Timing(**plan["timing"]), len(_complete(folder, runs))
     left = until - time.monotonic()
     count = extended(timing, left, plan["count"], done, len(variants), plan["epochs"], jobs)
     if count > plan["count"]:
         say(f"There is time for {count} of {len(variants)} candidates now, instead of {plan['count']}.")
         plan["count"] = count
         write_json(folder / PLAN, plan)
-    base = short(recipe, plan["epochs"], pictures)
     changed = {
         n: getattr(base, n) for n in ("queue_size", "momentum") if getattr(base, n) != getattr(recipe, n)
     }
@@ -160,7 +161,7 @@ def _search(
         study(NAME, base, tried, folder, (recipe.seed,), **how)
     except FailedRunsError as error:  # That a learning rate is too large is a result as well.
         failed, reason = error.variants, error
-    complete = _complete(folder, tried)
+    complete = _complete(folder, runs) & {*tried}
     if failed and not complete:
         raise reason
     if len(complete) < 2:
@@ -173,6 +174,8 @@ def _search(
     shown = {label: changes for label, changes in variants.items() if label in complete or label in failed}
     about["left"] = tuple(label for label in variants if label not in shown)
     found = found_studies.read(RunFolder(folder).results)[NAME]
+    # A candidate that failed now may have results of an earlier search with other settings.
+    found.values = {v: values for v, values in found.values.items() if v in complete or v == RANDOM}
     return of_study(found, shown, recipe.seed, **about)
 
 
@@ -184,10 +187,11 @@ def check(minutes: float, judge: str) -> None:
         raise ValueError(f"`minutes` must be a finite number > 0. Received: minutes={minutes:g}")
 
 
-def _complete(folder: pathlib.Path, variants: Variants) -> set[str]:
-    """The labels of the candidates whose results are in the folder."""
+def _complete(folder: pathlib.Path, runs: list[StudyRun]) -> set[str]:
+    """The labels of the candidates whose results, with these settings, are in the folder."""
     found = found_studies.read(RunFolder(folder).results).get(NAME)
-    return {run["variant"] for run in found.runs} & {*variants} if found else set()
+    done = {(line["variant"], line["run"]) for line in found.runs} if found else set()
+    return {run.variant for run in runs if (run.variant, run.key) in done}
 
 
 def _timed(recipe: Recipe, folder: pathlib.Path, pictures: int, how: dict[str, Any]) -> Timing:
@@ -203,7 +207,7 @@ def _timed(recipe: Recipe, folder: pathlib.Path, pictures: int, how: dict[str, A
         TIMING, recipe, {"timing": {}}, folder, (recipe.seed,), **{**how, "jobs": 1, "verbose": False}
     )
     seconds = time.monotonic() - started
-    if not any(line["name"] == COLLECTED and line["ablation"] == TIMING for line in results.read()):
+    if not any(line["name"] == COLLECTED and line["ablation"] == TIMING for line in results.read([])):
         raise TimeoutError(
             f"`minutes` are over before the first run, of {TIMED_EPOCHS} epochs, was complete. "
             f"Received: {pictures:,} pictures, of which `max_images` takes fewer"
@@ -223,13 +227,20 @@ def _begun(folder: pathlib.Path, asked: dict[str, Any]) -> dict[str, Any] | None
     """The plan of an earlier call; None if there is none.
 
     Raises:
-        ValueError: if it was made for other settings.
+        ValueError: if it was made for other settings, or the file holds something else.
     """
     path = folder / PLAN
     if not path.is_file():
         return None
-    plan = json.loads(path.read_text(encoding="utf-8"))
-    before, now = plan["recipe"], asked["recipe"]
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        before, now = dict(plan["recipe"]), asked["recipe"]
+        _ = {**plan["candidates"]}, plan["pictures"], Timing(**plan["timing"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`workdir` must hold the {PLAN} of a search, or none: without the file the search begins anew. "
+            f"Received: {path}, which is damaged or something else"
+        ) from error
     changed = [
         f"{n}={now.get(n)}, was {before.get(n)}" for n in {**before, **now} if before.get(n) != now.get(n)
     ]

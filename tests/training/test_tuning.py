@@ -300,6 +300,24 @@ def test_a_search_that_was_stopped_before_it_had_a_plan_goes_on(tmp_path, preten
     assert pretended.started.count("timing") == 2
 
 
+def test_candidates_of_an_earlier_search_are_not_those_of_a_new_plan(tmp_path, pretended):
+    first = tuning.tune(RECIPE, tmp_path, 5, **HOW)
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "epochs": plan["epochs"] - 1}))
+    pretended.failing = (first.candidates[0].label,)
+    found = tuning.tune(RECIPE, tmp_path, 5, **HOW)
+    assert len(pretended.started) == 1 + 3 + 3 and found.epochs == first.epochs - 1
+    assert [bool(each.values) for each in found.candidates] == [False, True, True]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"recipe": 1}', '{"steps": ["buy milk"]}'])
+def test_a_plan_that_is_damaged_or_something_else_is_named(tmp_path, pretended, text):
+    (tmp_path / "plan.json").write_text(text)
+    with words("`workdir` must hold the plan.json of a search, or none: without the file") as error:
+        tuning.tune(RECIPE, tmp_path, 5, **HOW)
+    assert f"Received: {tmp_path / 'plan.json'}, which is damaged" in str(error.value)
+
+
 def test_a_folder_is_searched_by_one_process_at_a_time(tmp_path, pretended):
     with alone_in(RunFolder(tmp_path)):
         with words("`workdir` is in use by process", RunInProgressError) as error:
