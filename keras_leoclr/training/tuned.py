@@ -138,12 +138,15 @@ class Tuned:
 
         def shown(judge):
             found = [rank_correlation(scores[judge], scores[by]) for by in BY_LABELS]
-            return f"{found[0]:+.2f} with linear and {found[1]:+.2f} with kNN"
+            told = ["undefined" if math.isnan(one) else f"{one:+.2f}" for one in found]
+            return f"{told[0]} with linear and {told[1]} with kNN"
 
-        return (
+        said = (
             f"Rank correlation (Spearman) of {len(self.measured)} candidates, +1 for the same order: RankMe "
             f"{shown(RANKME)}, alignment + uniformity {shown(UNIFORMITY)}."
         )
+        equal = any(len({*of_one}) == 1 for of_one in scores.values())
+        return f"{said} It is undefined where all candidates have equal values." if equal else said
 
     def text(self) -> str:
         """Table, choice, agreement and flags, as the command prints them."""

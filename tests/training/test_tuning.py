@@ -174,6 +174,12 @@ def test_each_judge_chooses_its_best_and_says_how_sure_it_is():
     assert "the settings of the recipe: no other candidate is better by kNN on 100 held-out" in same.why()
 
 
+def test_a_correlation_with_equal_values_is_called_undefined():
+    told = result({pair: (1.0, rank, total) for pair, (_, rank, total) in VALUES.items()}).agreement()
+    assert "RankMe undefined with linear and undefined with kNN" in told and "nan" not in told
+    assert told.endswith("It is undefined where all candidates have equal values.")
+
+
 def test_a_run_that_failed_is_shown_and_not_chosen():
     found = result({(0.1, 0.2): None, **{k: v for k, v in VALUES.items() if k != (0.1, 0.2)}}, left=("x",))
     assert "the run with the settings of the recipe failed" in found.why()
