@@ -94,15 +94,18 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
     from keras_leoclr.runs.folder import RunFolder
     from keras_leoclr.training.ablations import METHODS
 
-    name = given.rest[0]
+    name, failed = given.rest[0], None
     folder = pathlib.Path(given["workdir"]).expanduser()
     if not given["show"]:
         for method in given["methods"]:
             known("method", method, METHODS)
-        _study(name, module, command, given)
+        try:
+            _study(name, module, command, given)
+        except ChildProcessError as error:  # The table is of the runs that did not fail.
+            failed = error
     found = studies.read(RunFolder(folder).results)
     if name not in found:
-        raise UsageError(f"`--workdir` must hold results of {name}. Received: {folder}")
+        raise failed or UsageError(f"`--workdir` must hold results of {name}. Received: {folder}")
     text = studies.markdown(found[name])
     (folder / "table.md").write_text(text + "\n", encoding="utf-8")
     (folder / "table.svg").write_text(studies.picture(found[name]), encoding="utf-8")
@@ -112,6 +115,8 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
         print(f"\n{studies.table_of_leads(leads)}")
         picture = studies.leads_picture(f"{name}: lead over MoCo v2", studies.by_cell(found[name]))
         (folder / "leads.svg").write_text(picture, encoding="utf-8")
+    if failed is not None:
+        raise failed
     return 0
 
 

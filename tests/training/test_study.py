@@ -399,6 +399,18 @@ def test_a_range_that_is_asked_for_is_measured_once_for_all_runs(tmp_path, monke
     assert [line["recipe"]["value_range"] for line in runs] == [[-3, 5]] * 2
 
 
+def test_the_table_is_written_although_a_run_has_failed(tmp_path, monkeypatch, capsys):
+    pretend(monkeypatch, WRITES + "sys.exit('out of luck') if 'first' in folder.name else None")
+    monkeypatch.setattr(study, "check_data", lambda *_: None)
+    assert run("ablate", "enqueue", "--workdir", tmp_path, "--seeds", 0) == 1
+    printed = capsys.readouterr()
+    assert "both" in printed.out.splitlines()[-1] and "1 of 2 runs failed" in printed.err
+    assert (tmp_path / "table.md").read_text().splitlines()[-1].startswith("| both | 1 | 50.0 |")
+    pretend(monkeypatch, "sys.exit('out of luck')")
+    assert run("ablate", "momentum", "--workdir", tmp_path, "--seeds", 0) == 1
+    assert "4 of 4 runs failed" in capsys.readouterr().err
+
+
 def test_what_a_study_cannot_judge_is_refused_before_it_trains(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(study, "_start", None)  # A training would fail.
     arrays = {"train_image": np.zeros((40, 16, 16, 3), np.uint8), "train_label": np.arange(40) % 2}
