@@ -110,11 +110,12 @@ def _run(module: ModuleType, command: str, given: Given) -> int:
     (folder / "table.md").write_text(text + "\n", encoding="utf-8")
     (folder / "table.svg").write_text(studies.picture(found[name]), encoding="utf-8")
     print(studies.text(found[name]))
-    leads = studies.leads(found[name])
+    leads = [lead for lead in studies.leads(found[name]) if any(lead.changes.values())]
     if len({lead.cell for lead in leads}) > 1:  # Otherwise the table says by how much LeOCLR is ahead.
         print(f"\n{studies.table_of_leads(leads)}")
         picture = studies.leads_picture(f"{name}: lead over MoCo v2", studies.by_cell(found[name]))
-        (folder / "leads.svg").write_text(picture, encoding="utf-8")
+        if picture is not None:  # It is of kNN and of the linear classifier.
+            (folder / "leads.svg").write_text(picture, encoding="utf-8")
     if failed is not None:
         raise failed
     return 0

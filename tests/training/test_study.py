@@ -535,6 +535,21 @@ def test_a_study_and_a_run_do_not_share_a_folder(tmp_path, monkeypatch):
         RunSession(tmp_path, RECIPE)
 
 
+@pytest.mark.parametrize("measure", ["linear_few/top1", "retrieval/recall@1"])
+def test_leads_by_measures_that_are_not_drawn_have_no_picture(tmp_path, capsys, measure):
+    values = {f"{method}, {rate}": [0.5, 0.6] for rate in ("0.1", "0.2") for method in ("LeOCLR", "MoCo v2")}
+    lines = lines_of(tmp_path / "of_linear.jsonl", values, methods=("leoclr", "moco_v2") * 2).read()
+    for line in lines:
+        names = {"linear/top1": measure}
+        scale = {"crop_scale": 0.6} if line["name"] in names else {}
+        Results(tmp_path / "results.jsonl").write(
+            **line | {"name": names.get(line["name"], line["name"])} | scale
+        )
+    assert run("ablate", "temperature", "--workdir", tmp_path, "--show") == 0
+    assert ("LeOCLR minus MoCo v2, points" in capsys.readouterr().out) == ("few" in measure)
+    assert not (tmp_path / "leads.svg").exists()
+
+
 def test_a_study_of_several_settings_ends_with_the_lead_in_each(tmp_path, capsys):
     folder = ROOT / "docs" / "results" / "scenes_map"
     shutil.copy(folder / "results.jsonl", tmp_path)
