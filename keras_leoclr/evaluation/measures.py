@@ -81,7 +81,12 @@ def is_usual(line: dict[str, Any]) -> bool:
 
     Fewer neighbours vote if there are fewer images; the number that was asked for counts.
     """
-    return line.get("k_asked", line.get("k", USUAL_K)) == USUAL_K
+    return neighbours_of(line) == USUAL_K
+
+
+def neighbours_of(line: dict[str, Any]) -> int:
+    """The number of neighbours that was asked for; the usual one where a result does not depend on them."""
+    return line.get("k_asked", line.get("k", USUAL_K))
 
 
 def either(stem: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras_leoclr.data.split_overlap import overlap
-from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results
+from keras_leoclr.evaluation.measures import KINDS, either, is_usual, kind_of_results, neighbours_of
 from keras_leoclr.evaluation.own_results import divided, judged_on, named_data, own_results
 
 COLUMNS = {
@@ -105,4 +105,10 @@ def _cell(result):
     if result is None:
         return "-"
     spread = next((result[key] for key in (f"{kind}_std" for kind in KINDS) if key in result), None)
-    return f"{100 * result['value']:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+    told = f"{100 * result['value']:.1f}" + ("" if spread is None else f" ± {100 * spread:.1f}")
+    return told + other_neighbours(result)
+
+
+def other_neighbours(result: dict[str, Any]) -> str:
+    """The number of neighbours of a result, such as " (k = 5)", if it is not that of the column; else ""."""
+    return "" if is_usual(result) else f" (k = {neighbours_of(result)})"

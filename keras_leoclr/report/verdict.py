@@ -7,7 +7,12 @@ import shlex
 from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.labels import kind_of
-from keras_leoclr.evaluation.measures import KINDS, kind_of_results, on_different_images
+from keras_leoclr.evaluation.measures import (
+    KINDS,
+    kind_of_results,
+    neighbours_of,
+    on_different_images,
+)
 from keras_leoclr.evaluation.one_label import MOST_FREQUENT
 from keras_leoclr.evaluation.pairs import paired_interval
 from keras_leoclr.report.accuracies import latest
@@ -82,9 +87,9 @@ def difference(
 
     The interval is that of a paired bootstrap if the results of single images were kept. Otherwise both
     intervals are treated as independent and normal. The result is None if intervals are missing, or if the
-    results are known to be of different images.
+    results are known to be of different images or of other numbers of neighbours.
     """
-    if on_different_images(line, other):
+    if on_different_images(line, other) or neighbours_of(line) != neighbours_of(other):
         return None
     change = line["value"] - other["value"]
     if (paired := paired_interval(other, run.folder.path, line, run.folder.path)) is not None:

@@ -17,7 +17,7 @@ from keras_leoclr.report.reading import read_run
 from keras_leoclr.report.sections.classes import classes as average_precisions
 from keras_leoclr.report.sections.embedding import EXPLAINED, maps, neighbours
 from keras_leoclr.report.sections.method import _of_all, _of_one
-from keras_leoclr.report.verdict import chance_level
+from keras_leoclr.report.verdict import chance_level, verdict
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training import fields
 from keras_leoclr.training.recipe import Recipe
@@ -72,6 +72,19 @@ def test_what_was_gained_is_said_of_the_same_test_images_alone(copy):
     changed_results(copy, lambda line: line | {"test_content": content.get(line.get("subject"))})
     text = " ".join(Elements(page_of(copy)).text.split())
     assert "is 80.0 %, against 70.0 % with raw pixels (+10.0 points)." in text
+
+
+def test_results_of_other_numbers_of_neighbours_are_not_compared_and_say_so(copy):
+    def changed(line):
+        other = line["name"] == "knn/top1" and line.get("subject") == "pretrained"
+        return line | {"k": 5} if other else line | {"k": 20} if line["name"] == "knn/top1" else line
+
+    lines = [changed(line) for line in Results(copy / "results.jsonl").read()]
+    Results(copy / "results.jsonl").replace([line for line in lines if not line["name"].startswith("linear")])
+    text = " ".join(Elements(page_of(copy)).text.split())
+    assert "80.0 (k = 5)" in text and "70.0 (k = 20)" not in text and "has gained" not in text
+    assert not any("than that of" in point.text for point in verdict(read_run(copy)).points)
+    assert "80.0 (k = 5)" in report.table(lines)
 
 
 def test_what_a_training_that_began_with_weights_has_gained_is_what_it_added_to_them(copy):

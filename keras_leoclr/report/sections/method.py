@@ -6,7 +6,12 @@ import collections
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from keras_leoclr.evaluation.measures import KINDS, kind_of_results, on_different_images
+from keras_leoclr.evaluation.measures import (
+    KINDS,
+    kind_of_results,
+    neighbours_of,
+    on_different_images,
+)
 from keras_leoclr.report.accuracies import latest
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.rendering import data_uri
@@ -113,7 +118,7 @@ def _gain(run):
         if mine is None:
             continue
         judged = {told: latest(run.results, other, name) for other, told in others.items()}
-        found = {told: one for told, one in judged.items() if one and not on_different_images(mine, one)}
+        found = {told: one for told, one in judged.items() if one and _comparable(mine, one)}
         if not found:
             continue
         told = []
@@ -126,6 +131,10 @@ def _gain(run):
             f"What the training, without labels, has gained: {words} is {value}, against {_listed(told)}."
         ]
     return []
+
+
+def _comparable(mine, other):
+    return not on_different_images(mine, other) and neighbours_of(mine) == neighbours_of(other)
 
 
 def _described(picture):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from keras_leoclr.evaluation.measures import KINDS, kind_of_results
 from keras_leoclr.report import verdict as judge
-from keras_leoclr.report.accuracies import COLUMNS, rows, seen_in_training
+from keras_leoclr.report.accuracies import COLUMNS, other_neighbours, rows, seen_in_training
 from keras_leoclr.report.reading import RunRecord
 from keras_leoclr.report.tables import Cell, Table
 
@@ -90,4 +90,4 @@ def _accuracies(run):
 
 def _accuracy(result):
     interval = f"({100 * result['low']:.1f} to {100 * result['high']:.1f})" if "low" in result else ""
-    return Cell(f"{100 * result['value']:.1f}", small=interval)
+    return Cell(f"{100 * result['value']:.1f}{other_neighbours(result)}", small=interval)
