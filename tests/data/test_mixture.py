@@ -1,6 +1,7 @@
 """Several places of pictures as one source: folders, patterns, lists and archives."""
 
 import io
+import os
 import tarfile
 import warnings
 import zipfile
@@ -219,3 +220,36 @@ def test_minus_one_is_no_class_where_classes_are_numbers(places, column, names):
     assert found == {"0.jpg": 1, "1.png": -1, "2.jpg": 0, "3.png": -1}
     (places / "list.csv").write_text("\n".join([f"file,{column}", *rows[:2], "b/dog/2.jpg,dog"]))
     assert loaded("list.csv").class_names == ("-1", "1", "dog")
+
+
+def test_what_a_pattern_cannot_read_is_named_and_skipped_as_in_a_folder(places):
+    (places / "a" / "cat" / "dead.png").symlink_to("nowhere.png")
+    (places / "a" / "cat" / "loop.png").symlink_to("loop.png")
+    os.mkfifo(places / "a" / "cat" / "pipe.png")
+    for name in ("a", "a/*/*.*"):
+        words = r"`name_or_path`: 3 files of 5 cannot be read as pictures: .*dead.png \(a link to nothing"
+        with pytest.raises(ValueError, match=words):
+            loaded(name)
+        with pytest.warns(UserWarning, match="3 files cannot be read"):
+            source = kl.data.load(name, on_error="skip", max_failures=0.7)
+        assert names(source) == ["0.jpg", "1.png"]
+        reasons = {os.path.basename(path): reason for path, reason in source.failures.items()}
+        assert reasons == {
+            "dead.png": "a link to nothing",
+            "loop.png": "a link that leads to itself",
+            "pipe.png": "neither a file nor a folder",
+        }
+
+
+def test_a_place_that_is_a_link_to_another_is_not_taken_twice(places):
+    (places / "c").symlink_to("a")
+    (places / "d").symlink_to("a/dog")
+    (places / "a" / "cat" / "empty.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match="1 file cannot be read"):
+        source = kl.data.load(["a", "c", "c/*/*", "d/*.png"], on_error="skip", max_failures=0.5)
+    assert names(source) == ["0.jpg", "1.png"] and source.failures.count == 1
+    assert source.class_names == ("cat", "dog")
+    (places / "a" / "cat" / "empty.png").unlink()
+    (places / "a" / "some.csv").write_text("file,class\ncat/0.jpg,lion\n")
+    with pytest.raises(ValueError, match="must have the same class in all of them.*cat and lion"):
+        kl.data.load(["a", "c/some.csv"])

@@ -92,3 +92,16 @@ def test_a_run_among_the_images_themselves_is_refused(pictures, tmp_path):
         data.check_apart(workdir, str(pictures), overwrite=False)
         with pytest.raises(ValueError, match="in which `overwrite` would delete files. Received: workdir="):
             data.check_apart(workdir, str(pictures), overwrite=True)
+
+
+@pytest.mark.parametrize("pattern", ["**/*.png", "*/*.png", "class?/*.png,*/*"])
+def test_a_pattern_leaves_out_what_a_run_has_written(pictures, pattern):
+    pattern = ",".join(str(pictures / part) for part in pattern.split(","))
+    before = kl.data.load(pattern).images
+    write_run(pictures / "r")
+    with pytest.warns(UserWarning, match="1 folder that holds a run is left out: .*/r in .*root"):
+        now = kl.data.load(pattern).images
+    assert now.paths == before.paths and now.class_names == ("class0", "class1")
+    RunData({"train": kl.data.load(pattern)}, pattern).check_apart(pictures / "r", pattern, overwrite=False)
+    with pytest.raises(ValueError, match="must match pictures.*1 folder that holds a run is left out"):
+        kl.data.load(str(pictures / "r*" / "**" / "*.png"))

@@ -8,9 +8,10 @@ import dataclasses
 import errno
 import hashlib
 import os
+import stat
 import warnings
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from keras_leoclr import terminal
 from keras_leoclr.data.decode import Header, read_header
@@ -209,7 +210,8 @@ def scan_folder(
                 if not below:
                     scan.folders.append(entry.name)
             elif entry.name.lower().endswith(suffixes):
-                _add_file(scan, entry, path)
+                found = state_or_reason(os.DirEntry.stat, entry)
+                (scan.problems if isinstance(found, str) else scan.files)[path] = found
             else:
                 suffix = os.fsdecode(os.path.splitext(entry.name)[1].lower())
                 nowhere = not suffix and not os.path.exists(os.path.join(root, path))
@@ -230,21 +232,26 @@ def is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _add_file(scan: Scan, entry: os.DirEntry, path: bytes) -> None:
+def state_or_reason(stat_of: Callable[[Any], os.stat_result], path: Any) -> tuple[int, int] | str:
+    """Size in bytes and time of change in ns of a file; if it cannot be read, the reason.
+
+    Args:
+        stat_of: function that takes `path`, such as `os.stat`.
+        path: path of the file, or an entry of a folder.
+    """
     try:
-        stat = entry.stat()
+        found = stat_of(path)
     except OSError as error:
-        reason = "a link to nothing" if entry.is_symlink() else f"cannot be opened: {error.strerror}"
-        scan.problems[path] = "a link that leads to itself" if error.errno == errno.ELOOP else reason
-        return
-    if entry.is_file():
-        scan.files[path] = (stat.st_size, stat.st_mtime_ns)
-    else:
-        scan.problems[path] = "neither a file nor a folder"  # Reading a pipe, for instance, would block.
+        if error.errno == errno.ELOOP:
+            return "a link that leads to itself"
+        return "a link to nothing" if os.path.islink(path) else f"cannot be opened: {error.strerror}"
+    if not stat.S_ISREG(found.st_mode):
+        return "neither a file nor a folder"  # Reading a pipe, for instance, would block.
+    return found.st_size, found.st_mtime_ns
 
 
-def _identity(stat: os.stat_result) -> tuple[int, int]:
-    return stat.st_dev, stat.st_ino
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _place(path: bytes) -> tuple[bytes, bytes]:

@@ -23,11 +23,13 @@ from keras_leoclr.data.readers.files import (
     in_mixed_order,
     move_too_large,
     read_index,
+    state_or_reason,
 )
 from keras_leoclr.data.readers.folder import FolderImages, check_types, indexed_images
 from keras_leoclr.data.readers.folder_splits import other_splits, split_folder
+from keras_leoclr.data.readers.folder_warnings import left_out
 from keras_leoclr.data.readers.labels_csv import NAME
-from keras_leoclr.data.readers.places import Place, Reading, suffixes_of
+from keras_leoclr.data.readers.places import Place, Reading, RunsBelow, suffixes_of
 from keras_leoclr.data.splits import SplitError, split_name, split_rows
 
 TWICE, FOLDER = "named more than once", "folder"
@@ -59,6 +61,8 @@ def mixed_images(
 ) -> FolderImages:
     """Returns the pictures of several places. Each is there once; their order is that of a hash of the path.
 
+    A picture is there once also if one place is a link to another, or to a folder around it.
+
     Args:
         names: paths and patterns of the places.
         split: "train" or a slice of it. If all places are folders with sub-folders for splits, any of these.
@@ -73,9 +77,9 @@ def mixed_images(
     pixels = options.get("pixels")
     reading = Reading(options.get("max_pixels", decode.MAX_PIXELS), progress, pixels)
     places = [place for name in names for place in _places(name, split_name(split), reading)]
-    merged = Place(b"")
+    merged, known = Place(b""), {}
     for place in places:
-        _add(merged, place)
+        _add(merged, place, known)
     root = _common_folder(places, merged)
     start = len(os.path.join(root, b""))
     move_too_large(merged.headers, merged.failures, reading.max_pixels)
@@ -184,23 +188,29 @@ def _of_pattern(pattern: str, suffixes: tuple[bytes, ...]) -> list[Place]:
     while glob.has_magic(fixed):
         fixed = os.path.dirname(fixed)
     place, others = Place(os.fsencode(fixed)), []
+    runs = RunsBelow(place.base)
     for path in glob.iglob(pattern, recursive=True):
         if os.path.isdir(path):
             place.ignored[FOLDER] += 1
+        elif runs.own(os.fsencode(path)):
+            continue
         elif archives.is_archive(path):
             others.append(_of_archive(path, suffixes))
         elif _is_picture(path, suffixes):
-            place.states[os.fsencode(path)] = archives.state_of(path)
+            found = state_or_reason(os.stat, path)
+            (place.failures if isinstance(found, str) else place.states)[os.fsencode(path)] = found
         else:
             place.ignored[os.path.splitext(path)[1].lower() or NO_SUFFIX] += 1
-    if not place.states and not others:
+    place.runs = runs.found
+    if not (place.states or place.failures or others):
         matched = f"{place.ignored.total():,} other files and folders" if place.ignored else "nothing"
+        matched += f"; {left_out(place.runs)}" if place.runs else ""
         raise ValueError(
             "`name_or_path`: a pattern must match pictures. "
             f"Received: {shown(pattern)}, which matches {matched}"
         )
     place.take_classes_of_folders(place.base)
-    return [place, *others] if place.states else others
+    return [place, *others] if place.states or place.failures else others
 
 
 def _with_headers(place: Place, name: str, reading: Reading) -> Place:
@@ -212,21 +222,30 @@ def _with_headers(place: Place, name: str, reading: Reading) -> Place:
     return place
 
 
-def _add(merged: Place, place: Place) -> None:
+def _add(merged: Place, place: Place, known: dict[bytes, bytes]) -> None:
+    """Adds the pictures of a place; `known` has the path of each picture by the one that no link is in."""
+    real = os.path.realpath(place.base)
+
+    def named(path):
+        inside = path.startswith(os.path.join(place.base, b""))
+        return known.setdefault(real + path[len(place.base) :] if inside else path, path)
+
     for path, header in place.headers.items():
-        if path in merged.headers:
+        first, own = named(path), place.classes.get(path)
+        if first in merged.headers:
             merged.ignored[TWICE] += 1
-            known = merged.classes.get(path), place.classes.get(path)
-            if None not in known and len(set(known)) > 1:
+            classes = merged.classes.get(first), own
+            if None not in classes and len(set(classes)) > 1:
                 raise ValueError(
                     "`name_or_path`: a picture in several places must have the same class in all of them. "
-                    f"Received: {shown(path)}, with {known[0]} and {known[1]}"
+                    f"Received: {shown(path)}, with {classes[0]} and {classes[1]}"
                 )
-        merged.headers[path] = header
-    merged.failures |= place.failures
-    merged.classes |= place.classes
+        merged.headers[first] = header
+        if own is not None:
+            merged.classes[first] = own
+    merged.failures |= {named(path): reason for path, reason in place.failures.items()}
     merged.ignored += place.ignored
-    merged.runs += place.runs
+    merged.runs += [run for run in map(named, place.runs) if run not in merged.runs]
 
 
 def _common_folder(places: list[Place], merged: Place) -> bytes:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import os
 from typing import Any, NamedTuple
 
 from keras_leoclr.data import channels, decode
 from keras_leoclr.data.failures import shown
-from keras_leoclr.data.readers.files import SUFFIXES
+from keras_leoclr.data.readers.files import OF_A_RUN, SUFFIXES
+from keras_leoclr.runs.folder import holds_results
 
 
 @dataclasses.dataclass
@@ -41,6 +43,36 @@ class Place:
             below = path.removeprefix(start)
             if path.startswith(start) and b"/" in below:
                 self.classes[path] = shown(below.split(b"/", 1)[0])
+
+
+class RunsBelow:
+    """Tells which files below a folder belong to runs; as in `files.scan_folder`, these are no data.
+
+    Args:
+        base: path of the folder. If it holds a run itself, only the run's own files in it are no data.
+
+    Attributes:
+        found: paths of the folders that hold runs, as far as files in them were asked for.
+    """
+
+    def __init__(self, base: bytes):
+        self.base = base
+        self.found: list[bytes] = []
+        self._holds_run = functools.cache(self._look)
+
+    def own(self, path: bytes) -> bool:
+        """Whether a file below the folder belongs to a run."""
+        first, *others = os.path.relpath(path, self.base).split(b"/")
+        if os.fsdecode(first) in OF_A_RUN and self._holds_run(self.base):
+            return True
+        folders = [os.path.join(self.base, first, *others[:depth]) for depth in range(len(others))]
+        return any(map(self._holds_run, folders))
+
+    def _look(self, folder):
+        holds = holds_results(folder, {os.fsdecode(name) for name in os.listdir(folder)})
+        if holds:
+            self.found.append(folder)
+        return holds
 
 
 class Reading(NamedTuple):
