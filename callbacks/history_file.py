@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_leoclr.distribution.step import inner_of
 from keras_leoclr.runs.files import write_text
 from keras_leoclr.runs.monitored import NOT_MEASURED
 
@@ -47,9 +48,9 @@ class HistoryFile(keras.callbacks.CSVLogger):
 
     def on_epoch_end(self, epoch, logs=None):
         logs = dict(logs or {})
-        optimizer = getattr(self.model, "optimizer", None)
-        if optimizer is not None:
-            logs.setdefault("learning_rate", _number(optimizer.learning_rate))
+        rate = last_learning_rate(getattr(self.model, "optimizer", None))
+        if rate is not None:
+            logs.setdefault("learning_rate", rate)
         if self.keys is None:
             self.keys = sorted({*logs, *self.columns})
         if added := sorted({*logs, *self.columns} - {*self.keys}):
@@ -81,5 +82,22 @@ def without_times(path: str | pathlib.Path) -> list[list[str]]:
     return [[line[column] for column in kept if column < len(line)] for line in lines]
 
 
-def _number(value):
-    return float(keras.ops.convert_to_numpy(value))
+def last_learning_rate(optimizer: keras.optimizers.Optimizer | None) -> float | None:
+    """Learning rate of the step that an optimizer took last; of the first step if it has taken none.
+
+    Where the rate follows a schedule, the property `learning_rate` of an optimizer is that of its next step.
+
+    Args:
+        optimizer: the optimizer of a model. The result is None without one, and for several in one, each of
+            which has a rate of its own.
+    """
+    inner = inner_of(optimizer)
+    if inner is None or hasattr(inner, "optimizers"):
+        return None
+    rate, schedule = inner.learning_rate, inner._learning_rate
+    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        steps = int(
+            keras.ops.convert_to_numpy(inner._iterations)
+        )  # batches, as Keras gives them to schedules
+        rate = schedule(max(steps - 1, 0))
+    return float(keras.ops.convert_to_numpy(rate))

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_leoclr.callbacks.history_file import last_learning_rate
 from keras_leoclr.checks import has_backbone
 from keras_leoclr.data import Source, as_source, image_batches
 from keras_leoclr.data.channels import as_rgb
@@ -112,6 +113,12 @@ class TensorBoard(keras.callbacks.TensorBoard):
         # The scalars of an epoch must be on the disk before a checkpoint counts the epoch as done: otherwise
         # a killed run would lose them.
         self._train_writer.flush()
+
+    def _collect_learning_rate(self, logs):
+        logs = super()._collect_learning_rate(logs)
+        if "learning_rate" in logs:  # Keras gives that of the next step.
+            logs["learning_rate"] = last_learning_rate(self.model.optimizer)
+        return logs
 
     def on_train_end(self, logs=None):
         super().on_train_end(logs)

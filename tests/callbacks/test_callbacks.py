@@ -149,4 +149,21 @@ def test_history_holds_the_learning_rate_of_the_last_step(tmp_path):
     head, *lines = without_times(tmp_path / "history.csv")
     assert "waiting" not in head
     rates = [float(line[head.index("learning_rate")]) for line in lines]
-    assert rates == pytest.approx([0.2, 0.0])  # two steps an epoch
+    assert rates == pytest.approx([0.3, 0.1])  # of the second of two steps an epoch
+
+
+@pytest.mark.parametrize("make", [keras.optimizers.LossScaleOptimizer, lambda optimizer: optimizer])
+def test_the_last_learning_rate_is_known_where_the_loss_is_scaled_and_without_a_schedule(make):
+    from keras_leoclr.callbacks.history_file import last_learning_rate
+
+    weight = keras.Variable(np.ones(2, "float32"))
+    schedule = keras.optimizers.schedules.PolynomialDecay(0.4, 4, 0.0)
+    for rate, expected in ((schedule, [0.4, 0.4, 0.3]), (0.2, [0.2] * 3)):
+        optimizer = make(kl.optimizers.SGD(rate))
+        optimizer.build([weight])
+        found = [last_learning_rate(optimizer)]
+        for _ in range(2):
+            optimizer.apply([keras.ops.ones(2)])
+            found.append(last_learning_rate(optimizer))
+        assert found == pytest.approx(expected)
+    assert last_learning_rate(None) is None

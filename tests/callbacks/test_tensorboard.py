@@ -61,6 +61,8 @@ def test_scalars_views_and_projector_of_a_run_that_goes_on(tmp_path, sheet):
     np.testing.assert_allclose([value for _, value in values], expected, rtol=1e-6)
     tags = {tag for tag, _, _ in events(folder)}
     assert {"epoch_loss_to_chance", "epoch_contrast_accuracy", "epoch_learning_rate"} <= tags
+    rates = [float(value) for tag, _, value in events(folder) if tag == "epoch_learning_rate"]
+    assert rates == pytest.approx([0.05] * 4)
     images = [value for tag, _, value in events(folder) if tag == "views"]
     assert len(images) == 1
     width, height, png = images[0]
