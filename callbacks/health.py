@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from keras_leoclr.callbacks.feed import Feed
-from keras_leoclr.checks import whole_number
+from keras_leoclr.checks import number, whole_number
+from keras_leoclr.distribution.step import inner_of
 from keras_leoclr.runs.results import Results
 
 
@@ -34,12 +35,13 @@ class Health(keras.callbacks.Callback):
     - **chance**: warns if `loss_to_chance` is above 0.99 for `patience` steps in a row: the loss is then that
       of guessing.
     - **queue**: there are two rules. (1) A key stays in the queue for `age` = K / (keys per step) steps,
-      while the weights of the key encoder are a moving average over about 1 / (1 - momentum) steps. A warning
-      is given if `age * (1 - momentum)` > 10. For MoCo's K = 65536 and B = 256 (arXiv 1911.05722, section
-      4.1, table of momentum) this number is 0.26 at momentum 0.999 (59.0 % top-1), 2.6 at 0.99 (57.8 %), 26
-      at 0.9 (55.2 %) and 256 at momentum 0, which did not train. (2) A warning is given if K is larger than
-      the number of keys of an epoch: the queue then holds an older key of every image, which is used as a
-      negative of the same image.
+      while the weights of the key encoder are a moving average over about 1 / (1 - momentum) updates of the
+      weights, which are fewer than the steps where gradients are accumulated. A warning is given if `age`,
+      in updates, times `1 - momentum` is above 10. For MoCo's K = 65536 and B = 256 (arXiv 1911.05722,
+      section 4.1, table of momentum) this number is 0.26 at momentum 0.999 (59.0 % top-1), 2.6 at 0.99
+      (57.8 %), 26 at 0.9 (55.2 %) and 256 at momentum 0, which did not train. (2) A warning is given if K is
+      larger than the number of keys of an epoch: the queue then holds an older key of every image, which is
+      used as a negative of the same image.
     - **starved**: warns if more than the share `starved` of an epoch's time is spent in waiting for data. The
       first step of a process does not count, because it compiles the model.
 
@@ -66,14 +68,11 @@ class Health(keras.callbacks.Callback):
         starved: float = 0.2,
     ):
         super().__init__()
-        for name, value in (("collapse", collapse), ("starved", starved)):
-            if not 0 < value <= 1:
-                raise ValueError(f"`{name}` must be in (0, 1]. Received: {name}={value}")
         self.feed = feed
         self.results = results
-        self.collapse = collapse
+        self.collapse = number("collapse", collapse, 0, 1, above=True)
         self.patience = whole_number("patience", patience, 1)
-        self.starved = starved
+        self.starved = number("starved", starved, 0, 1, above=True)
         self.epoch = 0
         self.warned: list[str] = []
         self._in_a_row = {"collapse": 0, "chance": 0}
@@ -101,7 +100,8 @@ class Health(keras.callbacks.Callback):
         if self.feed is None or queue is None:
             return
         keys = self.feed.batch_size * (1 if self.model.enqueue == "first" else self.feed.num_key_views)
-        drift = queue.size / keys * (1 - self.model.momentum)
+        accumulated = inner_of(self.model.optimizer).gradient_accumulation_steps or 1
+        drift = queue.size / keys / accumulated * (1 - self.model.momentum)
         if drift > 10:
             self._warn(
                 "queue",

@@ -75,7 +75,11 @@ def number(name: str, value: Any, low: float, high: float = math.inf, above: boo
     except (TypeError, ValueError):
         made = math.nan
     if not (math.isfinite(made) and low <= made <= high and not (above and made == low)):
-        rule = f"{'>' if above else '>='} {low}" if high == math.inf else f"in [{low}, {high}]"
+        rule = (
+            f"{'>' if above else '>='} {low}"
+            if high == math.inf
+            else f"in {'(' if above else '['}{low}, {high}]"
+        )
         raise ValueError(f"`{name}` must be a number {rule}. Received: {name}={value!r}")
     return made
 

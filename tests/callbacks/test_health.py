@@ -109,6 +109,18 @@ def test_a_queue_of_stale_keys_is_reported(momentum, queue_size, steps, words):
     assert words is None or words in said[0]
 
 
+def test_a_queue_is_fresh_enough_where_the_key_encoder_moves_once_in_several_steps():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", callbacks.HealthWarning)
+        for accumulated, size in ((None, 160 * 9), (4, 160 * 39)):
+            model = small_model(momentum=0.9, queue_size=size)
+            model.compile(kl.optimizers.SGD(0.05, gradient_accumulation_steps=accumulated))
+            watch(callbacks.Health(callbacks.Feed(8, 2, 1000)), model=model)
+    with pytest.warns(callbacks.HealthWarning, match="in the queue 410 steps, 10 times as long"):
+        model.key_queue.size = 160 * 41
+        watch(callbacks.Health(callbacks.Feed(8, 2, 1000)), model=model)
+
+
 def slow(dataset, seconds):
     def wait(batch):
         waited = tf.numpy_function(lambda: time.sleep(seconds) or 0.0, [], tf.float64)
@@ -175,8 +187,9 @@ def test_non_finite_loss_stops_at_its_step_and_keeps_the_last_checkpoint(tmp_pat
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"collapse": 0}, "`collapse` must be in .0, 1.. Received: collapse=0"),
-        ({"starved": 1.5}, "`starved` must be in .0, 1.. Received: starved=1.5"),
+        ({"collapse": 0}, r"`collapse` must be a number in \(0, 1\]. Received: collapse=0"),
+        ({"collapse": "0.1"}, r"`collapse` must be a number in \(0, 1\]. Received: collapse='0.1'"),
+        ({"starved": 1.5}, r"`starved` must be a number in \(0, 1\]. Received: starved=1.5"),
         ({"patience": 0}, "`patience` must be a whole number >= 1. Received: patience=0"),
     ],
 )
