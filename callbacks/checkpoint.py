@@ -15,7 +15,7 @@ from keras_leoclr.checkpointing import contents, fit
 from keras_leoclr.checkpointing.fit import Position
 from keras_leoclr.checkpointing.signals import Interrupted, Signals
 from keras_leoclr.checkpointing.state import has_metrics, restore, restore_random_states
-from keras_leoclr.checks import whole_number
+from keras_leoclr.checks import number, whole_number
 from keras_leoclr.distribution.step import inner_of
 from keras_leoclr.runs import checkpoint_folder, checkpoint_paths
 from keras_leoclr.runs.monitored import KNN
@@ -35,15 +35,19 @@ class Checkpoint(keras.callbacks.Callback):
 
     The method `fit` restores the newest checkpoint and continues from there, also in the middle of an epoch.
     After SIGTERM or SIGINT it finishes the current step, writes a checkpoint and raises `Interrupted`; a
-    second signal ends the process at once. If you call `model.fit` yourself, call `restore` before it, and
-    put this callback last, after the callbacks that write files:
+    second signal ends the process at once. If a callback sets `model.stop_training` within an epoch, a
+    checkpoint is written after that step, from which the rest of the epoch can go on.
+
+    If you call `model.fit` yourself, call `restore` before it, and put this callback last, after the
+    callbacks that write files:
 
         start = checkpoint.restore(model)
         model.fit(dataset, initial_epoch=start.epoch, epochs=100, callbacks=[..., checkpoint])
 
-    If `start.batch` is not 0 (which happens only with `minutes`), train the rest of that epoch by a separate
-    call of `model.fit` with `epochs=start.epoch + 1`. Keras assumes that all epochs of a call have as many
-    steps as the first one, so a single call would make every epoch that short.
+    If `start.batch` is not 0 (which happens only with `minutes`, or if a callback has stopped the training
+    within an epoch), train the rest of that epoch by a separate call of `model.fit` with
+    `epochs=start.epoch + 1`. Keras assumes that all epochs of a call have as many steps as the first one, so
+    a single call would make every epoch that short.
 
     Keras' own callbacks do not do all this. `BackupAndRestore` overwrites its file in place, so a process
     that is killed while it writes leaves no backup. (`double_checkpoint` keeps a second file, which is used
@@ -90,14 +94,10 @@ class Checkpoint(keras.callbacks.Callback):
         writes: bool = True,
     ):
         super().__init__()
-        if minutes is not None and not minutes >= 0:
-            raise ValueError(f"`minutes` must be >= 0 or None. Received: minutes={minutes}")
-        if not 0 < budget <= 1:
-            raise ValueError(f"`budget` must be in (0, 1]. Received: budget={budget}")
         self.folder = pathlib.Path(folder).expanduser()
-        self.minutes = minutes
+        self.minutes = minutes if minutes is None else number("minutes", minutes, 0)
         self.keep = whole_number("keep", keep, 1)
-        self.budget = budget
+        self.budget = number("budget", budget, 0, 1, above=True)
         self.monitor = (monitor,) if isinstance(monitor, str) else tuple(monitor or ())
         files = (files,) if isinstance(files, (str, os.PathLike)) else files
         self.files = [pathlib.Path(path).expanduser() for path in files]
@@ -117,6 +117,7 @@ class Checkpoint(keras.callbacks.Callback):
     def _forget(self):
         self._start = Position(0, 0)
         self._offset = 0
+        self._ended_within = False  # whether a callback has ended the training within the epoch
         self._steps = None
         self._metrics = None
         self._random = None
@@ -281,13 +282,18 @@ class Checkpoint(keras.callbacks.Callback):
         done = batch + 1 + (self._offset if self._epoch == self._start.epoch else 0)
         if self._steps is None or done >= self._steps:
             return  # `on_epoch_end` follows at once, and saves with the logs of the epoch
-        stop = self._ends
+        self._ended_within = self.model.stop_training
         due = self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes
-        if stop or (due and self._affordable()):
+        if self._ends or self._ended_within or (due and self._affordable()):
             self.save(Position(self._epoch, done))
         self._obey()
 
     def on_epoch_end(self, epoch, logs=None):
+        if self._ended_within:
+            # The checkpoint of that step is the last one. It lacks the lines that were written for this part
+            # of the epoch: `restore` takes them away, and the end of the whole epoch writes them.
+            self._obey()
+            return
         stop = self._ends
         last = epoch + 1 == self.params.get("epochs")
         if stop or last or self.model.stop_training or self._affordable():

@@ -209,6 +209,30 @@ def test_a_folder_with_checkpoints_must_be_restored_first(tmp_path):
         model.fit(dataset_at(0, 0), verbose=0, callbacks=[checkpoint_in(tmp_path)])
 
 
+class StopAt(keras.callbacks.Callback):
+    """Ends the training within an epoch, as a limit of time does."""
+
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.epoch, self.batch, self.now = epoch, batch, 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.now = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.now, batch) == (self.epoch, self.batch):
+            self.model.stop_training = True
+
+
+@pytest.mark.parametrize("minutes", [None, 0])
+def test_an_epoch_that_a_callback_has_stopped_goes_on_with_the_rest_of_it(tmp_path, uninterrupted, minutes):
+    for batch, at in ((0, (1, 1)), (2, (1, 3)), (3, (2, 0))):
+        checkpoint = checkpoint_in(tmp_path, minutes=minutes)
+        train(tmp_path, checkpoint=checkpoint, others=[StopAt(1, batch)])
+        assert checkpoint.position == at
+    assert_same_training(train(tmp_path), tmp_path, uninterrupted)
+
+
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
     train(tmp_path, crash=6)
     *_, before, newest = checkpoints_in(tmp_path)
@@ -352,8 +376,10 @@ def test_a_signal_ends_the_run_after_its_step_with_a_checkpoint(tmp_path, capfd,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"minutes": -1}, "`minutes` must be >= 0 or None. Received: minutes=-1"),
-        ({"budget": 0}, "`budget` must be in .0, 1.. Received: budget=0"),
+        ({"minutes": -1}, "`minutes` must be a number >= 0. Received: minutes=-1"),
+        ({"minutes": "10"}, "`minutes` must be a number >= 0. Received: minutes='10'"),
+        ({"budget": 0}, r"`budget` must be a number in \(0, 1\]. Received: budget=0"),
+        ({"budget": "all"}, r"`budget` must be a number in \(0, 1\]. Received: budget='all'"),
         ({"keep": 0}, "`keep` must be a whole number >= 1. Received: keep=0"),
         ({"files": ["a/log.csv", "b/log.csv"]}, "`files` must have different names, .* files=..a/log.csv"),
     ],
