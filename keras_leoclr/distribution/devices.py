@@ -101,12 +101,17 @@ class Devices:
                 "Start all of them again: a run with checkpoints goes on from the last one."
             ) from error
 
-    def check_batch_size(self, batch_size: int) -> None:
-        """Raises ValueError unless the replicas can share a batch evenly."""
+    def check_batch_size(self, batch_size: int, bn_groups: int = 1) -> None:
+        """Raises ValueError unless the replicas can share a batch evenly, and each its part among groups."""
         if batch_size % self.replicas:
             raise ValueError(
                 f"`batch_size` is that of all {self.replicas} replicas and must be divisible by them. "
                 f"Received: batch_size={batch_size}"
+            )
+        if batch_size // self.replicas % bn_groups:
+            raise ValueError(
+                f"`bn_groups` must divide the number of images that each device gets of a batch, "
+                f"{batch_size // self.replicas}. Received: bn_groups={bn_groups}, batch_size={batch_size}"
             )
 
     @property

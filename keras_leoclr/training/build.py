@@ -76,8 +76,7 @@ def make_model(
     end_to_end = recipe.method == "end_to_end"
     momentum = 0.0 if end_to_end else recipe.momentum
     if recipe.momentum_schedule == "cosine" and not end_to_end:
-        updates = recipe.epochs * steps_per_epoch // recipe.gradient_accumulation_steps
-        momentum = kl.schedules.CosineMomentum(momentum, updates)
+        momentum = kl.schedules.CosineMomentum(momentum, _updates(recipe, steps_per_epoch))
     return kl.LeOCLR(
         backbone or make_backbone(recipe),
         projection_dim=recipe.projection_dim,
@@ -96,13 +95,35 @@ def peak_learning_rate(recipe: Recipe) -> float:
     return recipe.learning_rate * recipe.batch_size * recipe.gradient_accumulation_steps / 256
 
 
+def _updates(recipe: Recipe, steps_per_epoch: int) -> int:
+    """Number of updates of the weights in the whole training.
+
+    Raises:
+        ValueError: if there are none, because the gradients of more batches are accumulated than there are.
+    """
+    batches, accumulated = recipe.epochs * steps_per_epoch, recipe.gradient_accumulation_steps
+    if accumulated > batches:
+        raise ValueError(
+            "`gradient_accumulation_steps` must be at most the number of batches of the whole training, or "
+            f"no weight is ever updated. Received: gradient_accumulation_steps={accumulated}, {batches:,} "
+            f"batches, epochs={recipe.epochs} of {steps_per_epoch:,}"
+        )
+    return batches // accumulated
+
+
 def make_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Makes SGD or LARS with linear warm-up and cosine decay to 0; the rate changes at every step."""
-    peak = peak_learning_rate(recipe)
-    warmup = round(recipe.warmup_epochs * steps_per_epoch)
+    """Makes SGD or LARS with linear warm-up and cosine decay to 0; the rate changes at every step.
+
+    Raises:
+        ValueError: if gradients of more batches are accumulated than there are in the whole training.
+    """
+    _updates(recipe, steps_per_epoch)
+    peak, batches = peak_learning_rate(recipe), recipe.epochs * steps_per_epoch
+    # At least one step is left for the decay where epochs are short and most of the last one is warm-up.
+    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), batches - 1)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup else peak,
-        decay_steps=recipe.epochs * steps_per_epoch - warmup,
+        decay_steps=batches - warmup,
         warmup_target=peak if warmup else None,
         warmup_steps=warmup,
     )

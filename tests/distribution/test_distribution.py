@@ -257,6 +257,11 @@ def test_besides_keys_and_gradients_replicas_exchange_single_numbers():
 def test_a_batch_that_the_replicas_cannot_share_is_refused():
     with pytest.raises(ValueError, match="all 4 replicas .* divisible .*Received: batch_size=10"):
         distribution.Devices("mirrored", 4).check_batch_size(10)
+    with pytest.raises(
+        ValueError, match="`bn_groups` must divide .* gets of a batch, 4. Received: bn_groups=3"
+    ):
+        distribution.Devices("mirrored", 2).check_batch_size(8, bn_groups=3)
+    distribution.Devices("mirrored", 2).check_batch_size(8, bn_groups=2)
     with replicas() as devices:
         model = model_on(devices)
         with pytest.raises(Exception, match="divisible|dimension size is"):

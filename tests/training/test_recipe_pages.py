@@ -26,7 +26,7 @@ from keras_leoclr.data.readers.folder import FolderImages
 from keras_leoclr.data.source import Source
 from keras_leoclr.recipes import Recipe, image_folder
 from keras_leoclr.runs.results import Results
-from keras_leoclr.training.build import make_model, make_optimizer, make_views
+from keras_leoclr.training.build import make_model, make_optimizer, make_views, peak_learning_rate
 from tests.case import random_images
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -179,6 +179,32 @@ def test_a_recipe_gives_views_a_model_and_an_optimizer(name):
     assert model.key_queue.size <= 256 and model.bn_groups <= 2
     rate = make_optimizer(recipe, 10).learning_rate
     assert float(keras.ops.convert_to_numpy(rate)) > 0 or recipe.warmup_epochs
+
+
+@pytest.mark.backend_free
+def test_gradients_of_more_batches_than_there_are_cannot_be_accumulated():
+    recipe = dataclasses.replace(RECIPES["fashion_mnist"].RECIPE.smoke(), gradient_accumulation_steps=8)
+    assert make_optimizer(recipe, 4).gradient_accumulation_steps == 8  # two epochs of four batches
+    words = (
+        "`gradient_accumulation_steps` must be at most the number of batches of the whole training.*"
+        "Received: gradient_accumulation_steps=8, 6 batches, epochs=2 of 3"
+    )
+    cosine = dataclasses.replace(recipe, momentum_schedule="cosine")
+    for make in (lambda: make_optimizer(recipe, 3), lambda: make_model(cosine, 3)):
+        with pytest.raises(ValueError, match=words):
+            make()
+
+
+@pytest.mark.backend_free
+@pytest.mark.parametrize(
+    ("share", "steps", "rates"),
+    [(0.9, 4, [0, 1 / 3, 2 / 3, 1, 0]), (0.5, 4, [0, 0.5, 1, 0.5, 0]), (0.9, 1, [1, 0])],
+)
+def test_a_warm_up_of_nearly_all_steps_leaves_one(share, steps, rates):
+    recipe = dataclasses.replace(RECIPES["fashion_mnist"].RECIPE, epochs=1, warmup_epochs=share)
+    schedule = make_optimizer(recipe, steps)._learning_rate
+    found = [float(keras.ops.convert_to_numpy(schedule(step))) for step in range(steps + 1)]
+    np.testing.assert_allclose(found, peak_learning_rate(recipe) * np.array(rates), atol=1e-7)
 
 
 # === Splits with labels of their own ===
