@@ -120,7 +120,7 @@ def pretrain(
             workdir, recipe, overwrite, override, deterministic, writes=devices.worker == 0
         ) as run:
             recipe = run.recipe
-            devices.check_batch_size(recipe.batch_size)
+            devices.check_batch_size(recipe.batch_size, recipe.bn_groups)
             verbose = verbose if run.writes else 0
             if verbose and (reasons or why):
                 print("\n".join([*reasons, *why]))
@@ -177,6 +177,7 @@ def _pretrain(
             write(views, some_of(sources.train, count), path, count, views_on, batches.canvas)
 
     # === The folder ===
+    ended = _ended_by_callback(run)
     run.begin()
     devices.meet()  # All workers wait here until the folder is ready.
     if not run.writes:  # Only worker 0 writes files, measures and prints.
@@ -240,9 +241,13 @@ def _pretrain(
         chosen.append(TensorBoard(folder.logs, folder.views_file, projected, views))
     ending = Ending(folder.path)
     with ending.part("logs"), contextlib.closing(Progress(feed, run.status, verbose)) as shown:
-        # The history comes after the user's callbacks, whose numbers it takes from the logs as well.
-        _fit(model, batches, checkpoint, devices, [*chosen, *guarded(own, checkpoint.stop), history, shown])
-    done = checkpoint.position.epoch if checkpoint.position else 0
+        if ended and checkpoint.resumed:
+            say("A callback has ended the training of this run: what comes after it is made.\n")
+        else:
+            # The history comes after the user's callbacks, whose numbers it takes from the logs as well.
+            every = [*chosen, *guarded(own, checkpoint.stop), history, shown]
+            _fit(model, batches, checkpoint, devices, every)
+    done, more = checkpoint.position or (0, 0)
     if ending.failed and done < recipe.epochs:
         raise ending.failed["logs"]  # This error has ended the training before its last epoch.
     run.status.update(now=True, state="evaluating")
@@ -254,7 +259,8 @@ def _pretrain(
     model_card.remove(folder.path)
     save(backbones.with_normalization(model.backbone, recipe.mean, recipe.std), folder.backbone_file)
     if done < recipe.epochs:
-        say(f"A callback ended the training after {done} of {recipe.epochs} epochs.")
+        steps = f" and {more} of {batches.steps} steps" if more else ""
+        say(f"A callback ended the training after {done} of {recipe.epochs} epochs{steps}.")
         run.add(epochs_done=done)
     run.add(trained=True)  # Every step that fails from here on can be repeated.
     with ending.part("model"):
@@ -324,6 +330,16 @@ def _changes(run: RunSession) -> str:
     return (
         f"{text}{wording.named('With more `epochs` the run goes on with them.')}\n" if run.finished else text
     )
+
+
+def _ended_by_callback(run: RunSession) -> bool:
+    """Whether a callback has ended the training of a run, and only what comes after it is left to do.
+
+    The training does not go on then, unless it is asked for with other `epochs` or other images.
+    """
+    about = {} if run.overwrite or run.changed else run.folder.about()
+    same = run.folder.recipe().get("epochs") == run.recipe.epochs
+    return bool(about.get("trained") and "epochs_done" in about and same)
 
 
 def _note_resumed(run: RunSession, at: Position) -> None:

@@ -5,11 +5,13 @@ import json
 import warnings
 
 import keras
+import numpy as np
 import pytest
 
 from keras_leoclr import cli, evaluation, model_card, report
 from keras_leoclr.recipes import fashion_mnist, pretrain
 from keras_leoclr.report.reading import read_run
+from keras_leoclr.runs import checkpoint_folder
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.runs.status import read_status
 from keras_leoclr.training.ending import Ending
@@ -91,6 +93,42 @@ def test_a_page_that_fails_leaves_a_finished_run(tmp_path, monkeypatch):
     assert json.loads(folder.card_file.read_text())["data"]["images"] == 64
     assert read_status(folder.path)["state"] == "finished"
     assert pretrain(recipe, folder.path, verbose=0) == {}
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends the training after the second step of the second epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == (1, 1):
+            self.model.stop_training = True
+
+
+@pytest.mark.backend_free
+def test_a_training_that_a_callback_has_ended_does_not_go_on_where_its_end_is_repeated(
+    tmp_path, monkeypatch, capsys
+):
+    folder = RunFolder(tmp_path)
+    recipe = dataclasses.replace(RECIPE, evaluate=False, map_images=0, epochs=3, batch_size=16)
+    with monkeypatch.context() as patched:
+        patched.setattr(model_card, "write", broken)
+        with pytest.raises(RuntimeError, match="no room"):
+            pretrain(recipe, folder.path, verbose=1, callbacks=[Stop()])
+    assert "ended the training after 1 of 3 epochs and 2 of 4 steps" in capsys.readouterr().out
+    about, before = folder.about(), keras.saving.load_model(folder.backbone_file).get_weights()
+    assert about["epochs_done"] == 1 and about["trained"] and not about["finished"]
+    pretrain(recipe, folder.path, verbose=1)
+    printed = capsys.readouterr().out
+    assert "A callback has ended the training of this run" in printed
+    assert folder.about()["finished"] and folder.about()["epochs_done"] == 1
+    for was, now in zip(before, keras.saving.load_model(folder.backbone_file).get_weights(), strict=True):
+        np.testing.assert_array_equal(was, now)
+    pretrain(dataclasses.replace(recipe, epochs=4), folder.path, override=True, verbose=0)
+    assert checkpoint_folder.position(folder.checkpoints) == (4, 0)
+    assert [line.split(",")[0] for line in folder.history_file.read_text().splitlines()[1:]] == list("0123")
+    assert "epochs_done" not in folder.about()
 
 
 @pytest.mark.backend_free
