@@ -96,13 +96,12 @@ def check_callbacks(callbacks: Any) -> list[keras.callbacks.Callback]:
     Raises:
         ValueError: if they are not a list of Keras callbacks.
     """
-    wrong = callbacks if isinstance(callbacks, (str, keras.callbacks.Callback, type)) else None
-    if wrong is None:
-        callbacks = list(callbacks)
-        wrong = next((each for each in callbacks if not isinstance(each, keras.callbacks.Callback)), None)
-    if wrong is not None:
+    several = isinstance(callbacks, Iterable) and not isinstance(callbacks, (str, type))
+    chosen = list(callbacks) if several else [callbacks]
+    wrong = [each for each in chosen if not (several and isinstance(each, keras.callbacks.Callback))]
+    if wrong:
         raise ValueError(
             "`callbacks` must be a list of callbacks of Keras, objects of `keras.callbacks.Callback`. "
-            f"Received: {wrong!r}"
+            f"Received: {wrong[0]!r}"
         )
-    return callbacks
+    return chosen

@@ -17,7 +17,7 @@ from keras_leoclr import wording
 from keras_leoclr.checks import setting_of
 from keras_leoclr.data.given import GivenImages, named
 from keras_leoclr.run_handle import Run
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import RunFolder, work_folder
 from keras_leoclr.training.recipe import Recipe
 
 if typing.TYPE_CHECKING:
@@ -110,6 +110,7 @@ def pretrain(
     from keras_leoclr.training.pretraining import pretrain as train
 
     given_here = locals()
+    workdir = work_folder(workdir)
     options = {name: setting_of(name, given_here[name], kind) for name, kind in RUN_OPTIONS.items()}
     if not 0 < options["checkpoint_budget"] <= 1:
         raise ValueError(
@@ -197,6 +198,11 @@ def evaluate(
             f"`data` must be pictures; names of evaluations go to `suite`. Received: data={data!r}"
         )
     is_model = isinstance(run_or_backbone, keras.Model)
+    if not is_model and not isinstance(run_or_backbone, (str, os.PathLike)):
+        raise ValueError(
+            "`run_or_backbone` must be a `Run`, the path of its folder or of a file, or a Keras model. "
+            f"Received: {run_or_backbone!r}"
+        )
     path = None if is_model else pathlib.Path(run_or_backbone).expanduser()
     of_run = path is not None and path.is_dir()
     if of_run and not RunFolder(path).holds_run:
@@ -301,7 +307,7 @@ def tune(
     with contextlib.ExitStack() as stack:
         stack.enter_context(wording.pictures_called("data"))
         if data is not None:
-            folder = pathlib.Path(workdir).expanduser()
+            folder = work_folder(workdir)
             given["dataset"], held = stack.enter_context(tuning_parts.in_a_file(data, folder))
             how["held"] = held
         made = settling.completed(*settling.requested(module, preset, given), verbose)

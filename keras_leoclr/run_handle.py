@@ -27,6 +27,7 @@ class Run:
 
     Raises:
         FileNotFoundError: if the folder holds no run.
+        ValueError: if `path` is no path.
 
     Example:
         ```python
@@ -37,6 +38,8 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike):
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(f"`path` must be the path of the folder of a run. Received: path={path!r}")
         self.path = pathlib.Path(path).expanduser()
         if not self._folder.holds_run:
             raise FileNotFoundError(

@@ -305,6 +305,7 @@ def fixed_batch():
         (fixed_batch, r"`backbone` must take images.*free batch dimension. Received: backbone.input_shape="),
         (lambda: keras.Sequential([layers.Flatten()]), r"`backbone` must be a Keras model with known inputs"),
         (lambda: layers.Flatten(), r"`backbone` must be a Keras model with known inputs"),
+        (lambda: None, r"`backbone` must be a Keras model with known inputs.*Received: backbone=None"),
         (
             lambda: keras.Sequential([keras.Input((8,)), layers.Dense(2)]),
             r"`backbone` must take images of shape \(None, H, W, C\)",

@@ -18,9 +18,10 @@ from keras_leoclr.callbacks.guarded import HOOKS, Guarded
 from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.data.given import IN_PYTHON, GivenImages, named
 from keras_leoclr.data.splits import SplitError
+from keras_leoclr.evaluation.run_evaluation import RunEvaluation
 from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.folder import RunFolder
-from keras_leoclr.training import pretraining
+from keras_leoclr.training import pretraining, studies
 from keras_leoclr.training.recipe import Recipe
 from keras_leoclr.training.sources import RunSources
 
@@ -199,6 +200,8 @@ def test_arrays_that_are_not_divided_are_not_judged_on_what_they_train(finished,
         ({"recipe": "image_folders"}, "`recipe` must be the name of a recipe.*Did you mean image_folder"),
         ({"preset": "tiny"}, "`preset` must be one of full, smoke. Received: preset='tiny'"),
         ({"callbacks": [print]}, "`callbacks` must be a list of callbacks of Keras.*Received: <built-in"),
+        ({"callbacks": 3}, "must be a list of callbacks of Keras.*Received: 3"),
+        ({"callbacks": None}, "must be a list of callbacks of Keras.*Received: None"),
         ({"callbacks": keras.callbacks.Callback}, "must be a list of callbacks of Keras.*Received: <class"),
         ({"method": "simclr"}, "`method` must be one of"),
         ({"data": 3}, "must be what `data.load` returns"),
@@ -216,6 +219,34 @@ def test_what_cannot_be_pretrained_is_named(tmp_path, given, words):
     with pytest.raises(ValueError, match=words):
         kl.pretrain(given.pop("data"), tmp_path / "run", verbose=0, **given)
     assert not (tmp_path / "run" / "recipe.json").exists()
+
+
+@backend_free
+def test_what_is_no_path_of_a_folder_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for workdir in ("", None, 3, file, file / "run"):
+        words = "`workdir` must be the path of a folder, which is made if it is missing. Received: workdir="
+        for call in (
+            lambda place: kl.pretrain(arrays(), place),
+            lambda place: kl.tune(arrays(), place, 5),
+            lambda place: pretraining.pretrain(Recipe(dataset="fashion_mnist"), place),
+            lambda place: studies.study("method", Recipe(dataset="fashion_mnist"), {"a": {}}, place),
+            lambda place: RunEvaluation(place).suite(),
+        ):
+            with pytest.raises(ValueError, match=words):
+                call(workdir)
+    for path in (None, 3):
+        with pytest.raises(
+            ValueError, match=f"`path` must be the path of the folder .* Received: path={path}"
+        ):
+            kl.Run(path)
+        with pytest.raises(
+            ValueError, match=f"`run_or_backbone` must be .* or a Keras model. Received: {path}"
+        ):
+            kl.evaluate(path, arrays())
+    assert [path.name for path in tmp_path.iterdir()] == ["file"] and file.read_text() == "mine"
 
 
 @backend_free

@@ -28,12 +28,12 @@ def with_pooled_features(backbone: keras.Model) -> keras.Model:
         ValueError: if the model has layers that take (B, C, H, W), is not built, does not take (B, H, W, C),
             or does not return one vector or one feature map per image.
     """
-    check_channels_last(backbone)
     if not isinstance(backbone, keras.Model) or not backbone.built or not getattr(backbone, "inputs", None):
         raise ValueError(
             "`backbone` must be a Keras model with known inputs: functional, or Sequential with an "
             f"`Input`. Received: backbone={backbone!r}"
         )
+    check_channels_last(backbone)
     inputs, outputs = backbone.input_shape, backbone.output_shape
     if not isinstance(inputs, tuple) or len(inputs) != 4 or inputs[0] is not None:
         raise ValueError(

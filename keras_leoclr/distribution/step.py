@@ -33,7 +33,7 @@ def assign_rows(variable: keras.Variable, rows: Any, values: Any) -> None:
 
 def strategy_of(model: keras.Model) -> Any:
     """Returns the tf.distribute strategy that a model's variables belong to; None if there is none."""
-    if keras.backend.backend() != "tensorflow" or not model.variables:
+    if keras.backend.backend() != "tensorflow" or not getattr(model, "variables", None):
         return None
     return getattr(model.variables[0].value, "distribute_strategy", None)
 

@@ -18,7 +18,7 @@ from keras_leoclr.data.parts import part_of
 from keras_leoclr.data.splits import SET_ASIDE, SplitError
 from keras_leoclr.evaluation.suite import Suite
 from keras_leoclr.evaluation.suite_options import SuiteOptions
-from keras_leoclr.runs.folder import DRAWN, IN_PYTHON, RunFolder, draws_parts
+from keras_leoclr.runs.folder import DRAWN, IN_PYTHON, RunFolder, draws_parts, work_folder
 from keras_leoclr.views.preprocessing import Preprocessing
 from keras_leoclr.views.settings import IMAGENET_MEAN, IMAGENET_STD
 
@@ -109,7 +109,7 @@ class RunEvaluation:
         Raises:
             SettingError: if a setting is missing or cannot be used.
         """
-        folder, options = RunFolder(self.workdir), options or SuiteOptions()
+        folder, options = RunFolder(work_folder(self.workdir)), options or SuiteOptions()
         run = folder if self.run is None else RunFolder(self.run)
         recipe = run.recipe()
         keras.utils.set_random_seed(options.seed)

@@ -18,6 +18,25 @@ DRAWN = "drawn"  # value of the entry `parts` in run.json, see `draws_parts`
 IN_PYTHON = "images given in Python"  # name of the data set of such a run, in its recipe and results
 
 
+def work_folder(workdir: Any) -> pathlib.Path:
+    """The path of a folder that is written to, which need not exist; `~` at its beginning is the home folder.
+
+    An empty path, such as that of a variable that is not set, is not taken for the folder one is in.
+
+    Raises:
+        ValueError: if it is no path, or that of a file or of something below a file.
+    """
+    given = isinstance(workdir, (str, os.PathLike)) and os.fspath(workdir)
+    path = pathlib.Path(workdir).expanduser() if given else None
+    around = () if path is None else (path, *path.parents)
+    if path is None or any(os.path.exists(each) and not os.path.isdir(each) for each in around):
+        raise ValueError(
+            "`workdir` must be the path of a folder, which is made if it is missing. "
+            f"Received: workdir={os.fspath(workdir) if given else workdir!r}"
+        )
+    return path
+
+
 class RunFolder:
     """Paths of the files of a run, and their readers and writers. The folder itself need not exist.
 

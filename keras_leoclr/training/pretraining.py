@@ -22,7 +22,7 @@ from keras_leoclr.distribution.devices import Devices
 from keras_leoclr.evaluation.scores import drop_unnamed
 from keras_leoclr.model import LeOCLR
 from keras_leoclr.report.unmeasured import unmeasured
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import RunFolder, work_folder
 from keras_leoclr.training import beginning, fields
 from keras_leoclr.training.build import compiled_model, make_views, peak_learning_rate
 from keras_leoclr.training.determinism import make_deterministic
@@ -104,6 +104,7 @@ def pretrain(
     """
     if not recipe.dataset:
         raise ValueError("`dataset` must name a data set, a folder or a file. Received: dataset=''")
+    workdir = work_folder(workdir)
     with_logs = TensorBoard.wanted(tensorboard)
     own = check_callbacks(callbacks)
     if deterministic:

@@ -18,7 +18,7 @@ from keras_leoclr.checkpointing.signals import sigterm_raises
 from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report.studies import COLLECTED
 from keras_leoclr.runs.environment import cores
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import RunFolder, work_folder
 from keras_leoclr.runs.results import Results
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import from_json, without_later_defaults
@@ -193,7 +193,7 @@ def study(
         FailedRunsError: if a run failed; the others are finished first.
         Interrupted: (a SystemExit) after SIGTERM, once the processes of the runs have ended.
     """
-    workdir = pathlib.Path(workdir).expanduser()
+    workdir = work_folder(workdir)
     check_folder(RunFolder(workdir))
     _check_labels(recipe, variants)
     workdir.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from keras_leoclr.evaluation.suite_options import SuiteOptions
 from keras_leoclr.report import studies as found_studies
 from keras_leoclr.report.studies import COLLECTED, RANDOM
 from keras_leoclr.runs.files import write_json
-from keras_leoclr.runs.folder import RunFolder
+from keras_leoclr.runs.folder import RunFolder, work_folder
 from keras_leoclr.training.ablations import Variants
 from keras_leoclr.training.fields import without_later_defaults
 from keras_leoclr.training.measuring import ranged
@@ -83,7 +83,7 @@ def tune(
     check(minutes, judge)
     until = time.monotonic() + 60 * minutes
     recipe, lines = ranged(recipe)
-    folder = pathlib.Path(workdir).expanduser()
+    folder = work_folder(workdir)
     variants = candidates(recipe, learning_rates, least_areas)
     parts = parts_of(recipe)
     asked = _asked(recipe, variants, parts)
