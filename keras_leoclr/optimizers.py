@@ -53,6 +53,7 @@ class SGD(keras.optimizers.SGD):
         **kwargs: Any,
     ):
         decay = 0.0 if weight_decay is None else number("weight_decay", weight_decay, 0)
+        momentum = number("momentum", momentum, 0, 1)
         # `weight_decay` is not passed on, because the base class would apply its decoupled decay as well.
         super().__init__(
             learning_rate=learning_rate,
@@ -69,7 +70,7 @@ class SGD(keras.optimizers.SGD):
     def exclude_from_weight_decay(
         self,
         var_list: Sequence[Any] | None = None,
-        var_names: Sequence[str] | None = None,
+        var_names: str | Sequence[str] | None = None,
         max_rank: int | None = None,
     ) -> None:
         """Excludes variables from the weight decay, in addition to those of earlier calls.
@@ -78,7 +79,7 @@ class SGD(keras.optimizers.SGD):
 
         Args:
             var_list: variables to exclude. They are not saved with the optimizer, unlike names and rank.
-            var_names: strings; a variable with one of them in its name is excluded.
+            var_names: strings, or a single one; a variable with one of them in its name is excluded.
             max_rank: variables with at most this number of axes are excluded. 1 excludes biases, and gamma
                 and beta of BatchNorm.
 
@@ -88,7 +89,8 @@ class SGD(keras.optimizers.SGD):
         if max_rank is not None:
             ranks = (whole_number("max_rank", max_rank, 0), self._excluded_rank)
             self._excluded_rank = max(rank for rank in ranks if rank is not None)
-        self._excluded_names = list(dict.fromkeys([*self._excluded_names, *(var_names or [])]))
+        var_names = [var_names] if isinstance(var_names, str) else var_names or []
+        self._excluded_names = list(dict.fromkeys([*self._excluded_names, *var_names]))
         before = getattr(self, "_exclude_from_weight_decay", ())  # Keras' own, which it begins anew
         super().exclude_from_weight_decay(var_list, self._excluded_names)
         self._exclude_from_weight_decay = {*before, *self._exclude_from_weight_decay}

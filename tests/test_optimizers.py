@@ -185,6 +185,23 @@ def test_weight_decay_is_a_number_or_none(kind):
     assert kind(0.1, weight_decay=None).coupled_weight_decay == 0
 
 
+@pytest.mark.parametrize("kind", [kl.optimizers.SGD, kl.optimizers.LARS])
+def test_momentum_is_a_number(kind):
+    for value in (-0.1, 2, "0.9", None):
+        with pytest.raises(
+            ValueError, match=rf"`momentum` must be a number in \[0, 1\]. Received: momentum={value!r}"
+        ):
+            kind(0.1, momentum=value)
+
+
+def test_a_single_name_is_not_taken_for_its_letters():
+    kernel = keras.Variable(np.ones((2, 2), "float32"), name="weights")
+    bias = keras.Variable(np.ones(2, "float32"), name="bias")
+    optimizer = kl.optimizers.SGD(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names="bias")
+    assert [v.name for v in (kernel, bias) if optimizer._use_weight_decay(v)] == ["weights"]
+
+
 def test_variables_are_excluded_by_several_calls_and_in_the_saved_optimizer():
     kernel, bias, scalar = (
         keras.Variable(np.ones(shape, "float32"), name=name)
