@@ -51,7 +51,7 @@ class OnlineLinearProbe(keras.callbacks.Callback):
 
     Raises:
         ValueError: if an option cannot be used, or `images` or `queries` can be read only once, as
-            a generator.
+            a generator. When the training begins, if `queries` is a KNNMonitor that does not take part in it.
     """
 
     def __init__(
@@ -92,6 +92,11 @@ class OnlineLinearProbe(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         has_backbone(self.model)
+        if isinstance(self.queries, KNNMonitor) and self.queries.model is not self.model:
+            raise ValueError(
+                "`queries` must be a KNNMonitor that is among the callbacks of the same training. "
+                "Received: one that is not"
+            )
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch

@@ -83,6 +83,18 @@ def test_online_probe_counts_the_classes_that_it_has_seen():
 
 
 @pytest.mark.backend_free
+def test_online_probe_refuses_the_queries_of_a_monitor_that_does_not_take_part():
+    monitor = callbacks.KNNMonitor([], [])
+    probe = callbacks.OnlineLinearProbe([], monitor)
+    probe.set_model(small_model())
+    words = "`queries` must be a KNNMonitor that is among the callbacks .* Received: one that is not"
+    with pytest.raises(ValueError, match=words):
+        probe.on_train_begin()
+    monitor.set_model(probe.model)
+    probe.on_train_begin()
+
+
+@pytest.mark.backend_free
 def test_online_probe_refuses_labels_that_it_was_not_made_for():
     probe = callbacks.OnlineLinearProbe([(np.zeros((2, 8, 8, 3)), np.array([0, 3]))], [], classes=3, every=1)
     with pytest.raises(ValueError, match=r"`images` must have labels in \[0, 3\). Received: 0 to 3"):
