@@ -29,9 +29,9 @@ class Checkpoint(keras.callbacks.Callback):
     A checkpoint holds all variables of the model (weights, BatchNorm's statistics, queue and pointer) and of
     the optimizer, the totals of the metrics in the middle of an epoch, the global random states of Python,
     NumPy and torch, and the contents of `files`. Some metrics exist only after the first step (on TensorFlow
-    those of several losses and of `compile(metrics=...)`); their totals start from zero, with a warning. A
-    file is written whole or not at all, and holds its SHA-256 checksum. If it is damaged, the checkpoint
-    before it is used, with a warning.
+    those of several losses and of `compile(metrics=...)`), and those of several workers are not saved; their
+    totals start from zero, with a warning. A file is written whole or not at all, and holds its SHA-256
+    checksum. If it is damaged, the checkpoint before it is used, with a warning.
 
     The method `fit` restores the newest checkpoint and continues from there, also in the middle of an epoch.
     After SIGTERM or SIGINT it finishes the current step, writes a checkpoint and raises `Interrupted`; a
@@ -154,8 +154,13 @@ class Checkpoint(keras.callbacks.Callback):
 
         Raises:
             DamagedCheckpointError: if there are checkpoints and all of them are damaged.
-            ValueError: if the model has other variables.
+            ValueError: if the model has other variables, or is not compiled.
         """
+        if getattr(model, "optimizer", None) is None:
+            raise ValueError(
+                f"`model` must be compiled before it is restored or trained. Received: {model.name!r}, which "
+                "has no optimizer"
+            )
         self._forget()
         self._restored = True
         found = checkpoint_folder.newest_whole(self.folder, self.writes)
@@ -256,8 +261,9 @@ class Checkpoint(keras.callbacks.Callback):
                 restore(self.model, self._metrics, ("metrics",))
             else:
                 warnings.warn(
-                    "The metrics of this epoch begin anew: Keras makes some of this model's in a first step. "
-                    "The weights go on where they were.",
+                    "The metrics of this epoch begin anew and are means over the rest of it: those of "
+                    "several workers are not in a checkpoint, and others Keras makes in a first step. The "
+                    "weights go on where they were.",
                     stacklevel=2,
                 )
         self._metrics = None

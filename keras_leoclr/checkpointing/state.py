@@ -91,9 +91,12 @@ def _whole_numbers_as(variable: keras.Variable, array: np.ndarray) -> np.ndarray
 
 
 def has_metrics(model: keras.Model, arrays: dict[str, np.ndarray]) -> bool:
-    """Whether the model has all metrics that were saved; Keras makes some of them only in the first step."""
+    """Whether the metrics were saved, and the model has all of them.
+
+    Keras makes some of them only in the first step. Those of several workers of TensorFlow are not saved.
+    """
     saved = sum(name.startswith("metrics/") for name in arrays)
-    return saved <= len(_groups(model)["metrics"])
+    return saved <= len(_groups(model)["metrics"]) and (saved > 0 or not model.metrics_variables)
 
 
 # === Random states outside of the model ===

@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 import keras_leoclr as kl
-from keras_leoclr import callbacks
+from keras_leoclr import callbacks, distribution
 from keras_leoclr.callbacks.history_file import without_times
 from keras_leoclr.checkpointing.state import arrays_of, restore
 from keras_leoclr.runs import checkpoint_file, checkpoint_folder, checkpoint_paths
@@ -180,6 +180,21 @@ def test_metrics_that_keras_makes_in_the_first_step_begin_anew_and_the_weights_g
     assert said == (keras.backend.backend() == "tensorflow")  # the others make them before the first step
 
 
+def test_metrics_that_a_checkpoint_does_not_hold_begin_anew_with_a_warning(tmp_path, monkeypatch):
+    train(tmp_path / "alone", crash=7)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "The metrics of this epoch")
+        train(tmp_path / "alone")
+    # Reading a metric of several workers needs all of them, and only one writes.
+    model = fresh_model()
+    monkeypatch.setattr(distribution, "spans_workers", lambda strategy: True)
+    train(tmp_path / "workers", model, crash=7)
+    with pytest.warns(
+        UserWarning, match="metrics of this epoch begin anew and are means over the rest of it"
+    ):
+        train(tmp_path / "workers", model)
+
+
 def test_random_states_come_back(tmp_path):
     model = train(tmp_path, epochs=1)
     checkpoint_in(tmp_path).restore(model)
@@ -207,6 +222,15 @@ def test_a_folder_with_checkpoints_must_be_restored_first(tmp_path):
     model = train(tmp_path, epochs=1)
     with pytest.raises(ValueError, match="call `restore` before `model.fit`"):
         model.fit(dataset_at(0, 0), verbose=0, callbacks=[checkpoint_in(tmp_path)])
+
+
+@backend_free
+def test_a_model_that_is_not_compiled_is_refused(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)], name="mine")
+    with pytest.raises(
+        ValueError, match="`model` must be compiled before .* Received: 'mine', which has no opt"
+    ):
+        checkpoint_in(tmp_path).fit(model, lambda epoch, batch: [], epochs=1)
 
 
 class StopAt(keras.callbacks.Callback):

@@ -102,6 +102,13 @@ def test_it_stops_when_a_callback_asks_for_it(tmp_path):
     assert seen.batches[-1] == (0, STEPS - 1)
 
 
+def test_a_training_that_is_complete_asks_for_no_data(tmp_path):
+    train(tmp_path, batches_at)
+    seen = Seen()
+    train(tmp_path, lambda epoch, batch: {}[epoch], others=[seen])
+    assert (seen.begun, seen.ended, seen.batches) == (1, 1, [])
+
+
 def test_data_of_another_length_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"`dataset_at\(1, 0\)` must make data of 4 batches.*Received: 3"):
         train(tmp_path, lambda epoch, batch: batches_at(epoch, min(epoch, 1)))
