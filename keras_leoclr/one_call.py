@@ -219,7 +219,7 @@ def evaluate(
         stack.enter_context(wording.pictures_called("data"))
         if workdir is None and not of_run:
             cache, workdir = False, stack.enter_context(tempfile.TemporaryDirectory())
-        folder = RunFolder(path if workdir is None else workdir)
+        folder = RunFolder(path if workdir is None else work_folder(workdir))
         judged = RunEvaluation(
             folder.path,
             backbone=None if of_run else run_or_backbone,

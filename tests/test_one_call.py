@@ -237,6 +237,9 @@ def test_what_is_no_path_of_a_folder_is_refused_before_anything_is_written(tmp_p
         ):
             with pytest.raises(ValueError, match=words):
                 call(workdir)
+        if workdir is not None:
+            with pytest.raises(ValueError, match=words):
+                kl.evaluate("backbone.keras", arrays(), workdir=workdir)
     for path in (None, 3):
         with pytest.raises(
             ValueError, match=f"`path` must be the path of the folder .* Received: path={path}"
