@@ -163,7 +163,7 @@ def test_the_last_learning_rate_is_known_where_the_loss_is_scaled_and_without_a_
         optimizer.build([weight])
         found = [last_learning_rate(optimizer)]
         for _ in range(2):
-            optimizer.apply([keras.ops.ones(2)])
+            getattr(optimizer, "inner_optimizer", optimizer).apply([keras.ops.ones(2)])
             found.append(last_learning_rate(optimizer))
         assert found == pytest.approx(expected)
     assert last_learning_rate(None) is None
