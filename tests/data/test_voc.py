@@ -380,3 +380,14 @@ def test_masks_of_tensorflow_datasets(monkeypatch):
         assert data.class_names == ("pet", "background", "border")
         for element in elements(data):
             assert element["image"].shape[2] == 3 and element["mask"].ndim == 2
+
+
+@pytest.mark.parametrize("kind", ["boxes", "masks"])
+def test_a_folder_without_lists_of_splits_and_without_annotations_has_no_pictures(tmp_path, kind):
+    for name in ("JPEGImages", "Annotations", "SegmentationClass"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "JPEGImages" / "a.jpg").write_bytes(jpeg(0))
+    with pytest.raises(
+        ValueError, match="`split` must name pictures. Received: split='train' of .*has none$"
+    ):
+        load_annotated(str(tmp_path), "train", kind)

@@ -17,6 +17,7 @@ from keras_leoclr.runs import checkpoint_file, checkpoint_paths
 from keras_leoclr.runs.data_record import DataRecord, changes, nothing_in_common
 from keras_leoclr.runs.folder import RunFolder
 from keras_leoclr.training import settling
+from keras_leoclr.training.build import make_optimizer
 from keras_leoclr.training.run_data import RunData
 from keras_leoclr.training.session import ChangedDataError, ChangedRecipeError, RunSession
 from keras_leoclr.training.sources import RunSources, load_split
@@ -115,7 +116,10 @@ def test_a_run_ends_by_the_schedule_of_the_images_that_are_there(stopped, steps,
     head, *lines = run.history_file.read_text().splitlines()
     assert len(lines) == EPOCHS
     rates = [float(line.split(",")[head.split(",").index("learning_rate")]) for line in lines]
-    assert rates[0] > rates[1] > rates[2] == pytest.approx(0, abs=1e-6)
+    recipe, total = recipe_of(run.path.parent / "data"), EPOCHS * (pictures // BATCH)
+    schedule = make_optimizer(recipe, pictures // BATCH)._learning_rate
+    assert rates[0] > rates[1] > rates[2] == pytest.approx(float(schedule(total - 1)))
+    assert float(schedule(total)) == pytest.approx(0, abs=1e-6)
     assert run.about()["finished"] and run.about()["data"]["train"]["count"] == pictures
     random = [line for line in run.results.read() if line.get("subject") == "random"]
     assert random and {line["train_images"] for line in random} == {pictures}
