@@ -96,8 +96,7 @@ def last_learning_rate(optimizer: keras.optimizers.Optimizer | None) -> float | 
         return None
     rate, schedule = inner.learning_rate, inner._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        steps = int(
-            keras.ops.convert_to_numpy(inner._iterations)
-        )  # batches, as Keras gives them to schedules
+        # Keras gives schedules the number of batches, also where gradients are accumulated.
+        steps = int(keras.ops.convert_to_numpy(inner._iterations))
         rate = schedule(max(steps - 1, 0))
     return float(keras.ops.convert_to_numpy(rate))

@@ -75,11 +75,9 @@ def number(name: str, value: Any, low: float, high: float = math.inf, above: boo
     except (TypeError, ValueError):
         made = math.nan
     if not (math.isfinite(made) and low <= made <= high and not (above and made == low)):
-        rule = (
-            f"{'>' if above else '>='} {low}"
-            if high == math.inf
-            else f"in {'(' if above else '['}{low}, {high}]"
-        )
+        rule = f"in {'(' if above else '['}{low}, {high}]"
+        if high == math.inf:
+            rule = f"{'>' if above else '>='} {low}"
         raise ValueError(f"`{name}` must be a number {rule}. Received: {name}={value!r}")
     return made
 

@@ -46,17 +46,18 @@ def fit(
     Returns:
         The history of the epochs that were trained by this call.
     """
-    left = start.epoch < epochs  # A training that is complete needs no data, and there may be none.
-    dataset = dataset_at(*start) if left else ()
-    steps = steps if start.batch or not left else number_of_batches(dataset)
-    if left and (steps is None or steps < 0):
-        raise ValueError(
-            "`dataset_at` must make data of a known number of batches. Received: an unknown number"
-        )
-    if left and not steps:
-        raise ValueError(
-            f"`dataset_at` must make data of at least one batch. Received: none for epoch {start.epoch}"
-        )
+    dataset = ()
+    if start.epoch < epochs:  # A training that is complete needs no data, and there may be none.
+        dataset = dataset_at(*start)
+        steps = steps if start.batch else number_of_batches(dataset)
+        if steps is None or steps < 0:
+            raise ValueError(
+                "`dataset_at` must make data of a known number of batches. Received: an unknown number"
+            )
+        if not steps:
+            raise ValueError(
+                f"`dataset_at` must make data of at least one batch. Received: none for epoch {start.epoch}"
+            )
     listed = _Callbacks(
         [*callbacks],
         add_history=True,

@@ -156,10 +156,10 @@ def delete_partial(folder: str | os.PathLike, names: str, folders: bool = False)
         names: regular expression that the final name of the file must match; other files "*.partial" stay.
         folders: whether to delete the temporary folders of `whole_path` too; False by default.
     """
-    leftover = re.compile(rf"(?:{names})\.([0-9]+){re.escape(PARTIAL)}")
+    leftover = re.compile(rf"(?:{names})\.(?P<process>[0-9]+){re.escape(PARTIAL)}")
     for path in pathlib.Path(folder).glob(f"*{PARTIAL}"):
         found = leftover.fullmatch(path.name)
-        if found and (folders or path.is_file()) and not _of_another(int(found[found.re.groups])):
+        if found and (folders or path.is_file()) and not _of_another(int(found["process"])):
             _delete(path)
 
 

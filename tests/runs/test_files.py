@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, locks and checksums."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -95,6 +96,16 @@ def test_only_what_a_process_left_of_its_own_files_is_deleted(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [name for name in left if name != folder]
 
 
+@contextlib.contextmanager
+def killed_at_last(program, path, word):
+    """A process that has printed a word; it is killed at the end of the block."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program, path], **pipes) as process:
+        assert process.stdout.readline() == f"{word}\n"
+        yield process
+        process.kill()
+
+
 def test_what_another_process_is_writing_stays_until_the_process_is_gone(tmp_path):
     program = (
         "import sys\n"
@@ -105,12 +116,9 @@ def test_what_another_process_is_writing_stays_until_the_process_is_gone(tmp_pat
         "    sys.stdin.read()\n"
     )
     path = tmp_path / "model.keras"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", program, path], **pipes) as process:
-        assert process.stdout.readline() == "writes\n"
+    with killed_at_last(program, path, "writes") as process:
         assert files.without_leftovers(path) == path
         assert os.listdir(tmp_path) == [f"model.keras.{process.pid}.partial"]
-        process.kill()
     files.without_leftovers(path)
     assert os.listdir(tmp_path) == []
 
@@ -132,14 +140,11 @@ def test_a_lock_that_is_held_names_its_holder_and_dies_with_it(tmp_path):
         "sys.stdin.read()\n"
     )
     path = tmp_path / "lock"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", program, path], **pipes) as process:
-        assert process.stdout.readline() == "held\n"
+    with killed_at_last(program, path, "held") as process:
         lock = files.Lock(path)
         with pytest.raises(files.LockHeldError) as raised:
             lock.take()
         assert raised.value.holder.startswith(f"process {process.pid} on ") and not lock.held
-        process.kill()
     lock.take()
     assert lock.held and f"process {os.getpid()} on " in path.read_text()
     with pytest.raises(files.LockHeldError):
